@@ -1,0 +1,62 @@
+"""gunicorn's configuration: `gunicorn -c couponsite/gunicorn_conf.py couponsite.wsgi`."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from couponsite.config import ConfigError, load
+
+try:
+    _config = load()
+except ConfigError as error:
+    sys.exit(f"settings: {error}")
+
+bind = f"{_config.api.host}:{_config.api.port}"
+workers = _config.api.workers
+threads = _config.api.threads
+worker_class = _config.api.worker_class
+backlog = 2048
+keepalive = 15
+timeout = 60
+graceful_timeout = 20  # longer than a publish may take
+max_requests = 0  # a recycled gthread worker resets connections
+control_socket_disable = True
+accesslog = None
+errorlog = "-"
+loglevel = "warning"
+
+# Workers add their metrics up through files in a folder of this port's own; a new start begins at zero.
+_metrics = Path(tempfile.gettempdir()) / f"coupon-metrics-{os.getuid()}-{_config.api.port}"
+shutil.rmtree(_metrics, ignore_errors=True)
+_metrics.mkdir(mode=0o700)
+os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(_metrics)
+
+
+def post_worker_init(worker: Any) -> None:
+    """Make this worker's producer now: its first delivery takes half a second."""
+    from coupons.producer import event_producer
+
+    event_producer()
+
+
+def worker_exit(server: Any, worker: Any) -> None:
+    from coupons.producer import close_event_producer
+
+    close_event_producer()
+
+
+def child_exit(server: Any, worker: Any) -> None:
+    from prometheus_client import multiprocess
+
+    multiprocess.mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
+
+
+def on_exit(server: Any) -> None:
+    shutil.rmtree(_metrics, ignore_errors=True)

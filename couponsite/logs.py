@@ -1,0 +1,85 @@
+"""Log files and formats.
+
+``logs/core/application.log`` (API and commands) and ``logs/consumer/application.log``, plus
+standard error for container logs. Several processes append to one file, each record in one
+write; rotation is left to logrotate, whose renaming WatchedFileHandler notices.
+"""
+
+from __future__ import annotations
+
+import logging.config
+import sys
+import time
+from typing import Literal
+
+from couponsite.config import LogSettings
+
+TEXT = "%(asctime)s.%(msecs)03d %(levelname)-5s %(process)d --- [%(threadName)s] %(name)s : %(message)s"
+JSON = "%(asctime)s %(levelname)s %(process)d %(threadName)s %(name)s %(message)s"
+
+
+class Seldom(logging.Filter):
+    """Lets each kind of line through once in ten seconds; a kind is the line's first word."""
+
+    _EVERY_S = 10.0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._last: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        kind, now = record.getMessage().partition(" ")[0], time.monotonic()
+        if now - self._last.get(kind, float("-inf")) < self._EVERY_S:
+            return False
+        self._last[kind] = now
+        return True
+
+
+def configure(settings: LogSettings, *, role: Literal["core", "consumer"]) -> None:
+    """Set up logging for this process; exits with one line when the folder cannot be written."""
+    folder = settings.directory / role
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / "application.log").open("a"):
+            pass
+    except OSError as error:
+        sys.exit(f"settings: COUPON_LOG_DIR: cannot write {folder / 'application.log'}: {error.strerror}")
+    logging.config.dictConfig(
+        {
+            "version": 1,
+            "disable_existing_loggers": False,
+            "formatters": {
+                "text": {"format": TEXT, "datefmt": "%Y-%m-%d %H:%M:%S"},
+                "json": {
+                    "()": "pythonjsonlogger.json.JsonFormatter",
+                    "fmt": JSON,
+                    "json_ensure_ascii": False,
+                    "rename_fields": {"asctime": "time", "levelname": "level", "name": "logger"},
+                },
+            },
+            "filters": {"seldom": {"()": "couponsite.logs.Seldom"}},
+            "handlers": {
+                "file": {
+                    "class": "logging.handlers.WatchedFileHandler",
+                    "filename": str(folder / "application.log"),
+                    "encoding": "utf-8",
+                    "formatter": settings.format,
+                },
+                "console": {
+                    "class": "logging.StreamHandler",
+                    "formatter": settings.format,
+                    # Each claim's lines go to the file; a terminal or container log wants what matters.
+                    "level": "WARNING",
+                },
+            },
+            "root": {"handlers": ["file", "console"], "level": settings.level},
+            "loggers": {
+                # Refusals are answers, not incidents: Django would log a warning for each 4xx.
+                "django.request": {"level": "ERROR"},
+                # It logs every acquisition.
+                "redis_lock": {"level": "ERROR"},
+                # librdkafka writes a line per attempt to connect, several a second while a broker is away.
+                "coupons.librdkafka": {"filters": ["seldom"]},
+            },
+        }
+    )

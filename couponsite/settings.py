@@ -1,0 +1,170 @@
+"""Django's wiring. Values come from ``couponsite.config``; nothing is read from the environment here."""
+
+import sys
+import warnings
+from typing import Any
+
+import dj_database_url
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from couponsite import config, logs
+
+try:
+    CONFIG = config.load()
+except config.ConfigError as error:
+    sys.exit(f"settings: {error}")
+
+BASE_DIR = config.BASE_DIR
+SECRET_KEY = CONFIG.site.secret_key
+DEBUG = CONFIG.site.debug
+ALLOWED_HOSTS = list(CONFIG.site.allowed_hosts)
+CSRF_TRUSTED_ORIGINS = list(CONFIG.site.csrf_trusted_origins)
+
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "coupons",
+    "consumer",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+ROOT_URLCONF = "couponsite.urls"
+WSGI_APPLICATION = "couponsite.wsgi.application"
+APPEND_SLASH = True
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+
+ROLE = (
+    "consumer"
+    if "run_coupon_consumer" in sys.argv[1:2]
+    else "api"
+    if "gunicorn" in sys.argv[0]
+    else "command"
+)
+#: A stalled database: a claim is answered within seconds, a batch is tried again, a migration may last.
+_PATIENCE: dict[str, dict[str, int]] = {
+    "api": {"read_timeout": 5, "write_timeout": 5},
+    "consumer": {"read_timeout": 20, "write_timeout": 20},
+    "command": {},
+}
+
+
+def _database() -> dict[str, Any]:
+    """The database of DATABASE_URL, with every wait bounded and the isolation the locking rules assume."""
+    database: dict[str, Any] = dict(
+        dj_database_url.parse(CONFIG.site.database_url, conn_max_age=60, conn_health_checks=True)
+    )
+    options = database.setdefault("OPTIONS", {})
+    if database["ENGINE"].endswith("mysql"):
+        options |= {
+            "charset": "utf8mb4",
+            "isolation_level": "read committed",
+            "connect_timeout": 3,
+            **_PATIENCE[ROLE],
+            # STRICT refuses what MySQL would otherwise cut or round; a row lock is waited for, not for ever.
+            "init_command": "SET sql_mode='STRICT_TRANS_TABLES', innodb_lock_wait_timeout=10, "
+            "time_zone='+00:00'",
+        }
+    else:
+        # IMMEDIATE takes SQLite's write lock at BEGIN: it stands in for SELECT ... FOR UPDATE.
+        options |= {
+            "transaction_mode": "IMMEDIATE",
+            "timeout": 20,
+            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+        }
+    return database
+
+
+DATABASES = {"default": _database()}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+
+def _redis(*, timeout_s: float) -> dict[str, Any]:
+    """One Redis pool. A call is tried once: a lost reply must not run a script twice unseen."""
+    return {
+        "BACKEND": "django_redis.cache.RedisCache",
+        "LOCATION": CONFIG.site.redis_url,
+        "OPTIONS": {
+            "CONNECTION_POOL_KWARGS": {
+                "socket_timeout": timeout_s,
+                "socket_connect_timeout": CONFIG.site.redis_timeout_s,
+                "retry": Retry(NoBackoff(), 0),
+            },
+        },
+    }
+
+
+CACHES = {
+    "default": _redis(timeout_s=CONFIG.site.redis_timeout_s),
+    # A lock waits inside Redis (BLPOP): its socket must be more patient than the wait.
+    "locks": _redis(timeout_s=CONFIG.consumer.lock_wait_s + 1),
+}
+
+REST_FRAMEWORK: dict[str, Any] = {
+    # Claims carry no session: nothing here can be forged across sites.
+    "DEFAULT_AUTHENTICATION_CLASSES": [],
+    "DEFAULT_PERMISSION_CLASSES": [],
+    "UNAUTHENTICATED_USER": None,
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "coupons.api.negotiation.FirstRenderer",
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "coupons.api.errors.exception_handler",
+}
+
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Coupon API",
+    "DESCRIPTION": "First come, first served coupons: claim, ask for the result, look up.",
+    "VERSION": "1",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+}
+
+LANGUAGE_CODE = "ko"
+LANGUAGES = [("ko", "한국어"), ("en", "English")]
+USE_I18N = True
+USE_TZ = True
+TIME_ZONE = "Asia/Seoul"
+
+STATIC_URL = "static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+# Served from the packages where nobody ran collectstatic, so that `make run` needs no extra step;
+# whitenoise need not warn that it was not run.
+WHITENOISE_USE_FINDERS = True
+warnings.filterwarnings("ignore", "No directory at", UserWarning)
+
+LOGGING_CONFIG = None
+logs.configure(CONFIG.logs, role="consumer" if ROLE == "consumer" else "core")
