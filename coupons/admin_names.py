@@ -1,0 +1,110 @@
+"""The admin's words in both languages.
+
+The tables' Korean names are put on the models here and not in ``models.py``: they are the
+admin's alone, and Django writes a migration for each ``verbose_name`` that a model declares.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from django.db import models
+from django.utils.functional import lazy
+from django.utils.translation import get_language
+
+from coupons.models import Coupon, DeadLetter, IssueOutcome, Point, User, UserCoupon
+
+if TYPE_CHECKING:
+    from django.utils.functional import _StrPromise
+
+
+def _chosen(*, en: str, ko: str) -> str:
+    # No language: Django stores log entries untranslated, here in English.
+    return ko if (get_language() or "en").startswith("ko") else en
+
+
+_lazily_chosen = lazy(_chosen, str)
+
+
+def text(*, en: str, ko: str) -> _StrPromise:
+    """A text that is Korean where the reader's language is."""
+    promise: _StrPromise = _lazily_chosen(en=en, ko=ko)  # type: ignore[assignment]
+    return promise
+
+
+_TIMES: Final = {"created_at": "생성 시각", "updated_at": "수정 시각"}
+_KOREAN: Final[Mapping[type[models.Model], tuple[str, Mapping[str, str]]]] = {
+    User: ("사용자", {"user_id": "사용자 ID", "name": "이름", **_TIMES}),
+    Point: ("포인트", {"point_id": "포인트 ID", "user": "사용자", "balance": "잔액", **_TIMES}),
+    Coupon: (
+        "쿠폰",
+        {
+            "coupon_id": "쿠폰 ID",
+            "description": "설명",
+            "discount_amount": "할인 금액",
+            "stock": "남은 재고",
+            "issued_count": "발급 수량",
+            "coupon_status": "상태",
+            "opens_at": "시작 시각",
+            "closes_at": "종료 시각",
+            **_TIMES,
+        },
+    ),
+    UserCoupon: (
+        "발급된 쿠폰",
+        {
+            "user_coupon_id": "발급 쿠폰 ID",
+            "user": "사용자",
+            "coupon": "쿠폰",
+            "status": "상태",
+            "issued_at": "발급 시각",
+            "used_at": "사용 시각",
+            "request_id": "요청 ID",
+            **_TIMES,
+        },
+    ),
+    IssueOutcome: (
+        "요청 결과",
+        {
+            "request_id": "요청 ID",
+            "coupon_id": "쿠폰 ID",
+            "user_id": "사용자 ID",
+            "status": "결과",
+            "reason": "사유",
+            "detail": "상세",
+            "user_coupon_id": "발급 쿠폰 ID",
+            "claim_rank": "순위",
+            "requested_at": "요청 시각",
+            "processed_at": "처리 시각",
+            "stock_left": "처리 후 재고",
+            "kafka_partition": "Kafka 파티션",
+            "kafka_offset": "Kafka 오프셋",
+        },
+    ),
+    DeadLetter: (
+        "처리 불가 이벤트",
+        {
+            "dead_letter_id": "번호",
+            "state": "상태",
+            "reason": "사유",
+            "error": "오류",
+            "request_id": "요청 ID",
+            "original_topic": "토픽",
+            "original_partition": "Kafka 파티션",
+            "original_offset": "Kafka 오프셋",
+            **_TIMES,
+        },
+    ),
+}
+
+
+def name_tables() -> None:
+    """Give models and columns their Korean names."""
+    for model, (name, columns) in _KOREAN.items():
+        meta = model._meta
+        meta.verbose_name = text(en=str(meta.verbose_name), ko=name)
+        meta.verbose_name_plural = text(en=str(meta.verbose_name_plural), ko=name)
+        for column, korean in columns.items():
+            field = cast("models.Field[Any, Any]", meta.get_field(column))
+            field.verbose_name = text(en=str(field.verbose_name), ko=korean)

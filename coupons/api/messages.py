@@ -1,0 +1,88 @@
+"""What the API says to people: Korean by default, English for ``Accept-Language: en``."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from django.utils.translation import get_language
+
+from coupons.outcomes import Code
+
+_ACCEPTED: Final = {
+    "ko": "쿠폰 발급 요청이 정상적으로 접수되었습니다. 잠시 후 쿠폰이 발급됩니다.",
+    "en": "Your coupon request was accepted. The coupon will be issued shortly.",
+}
+_QUEUE_SIZE: Final = {
+    "ko": "쿠폰 ID {coupon_id}의 발급 대기 요청은 {size}건입니다.",
+    "en": "{size} requests for coupon {coupon_id} are waiting to be decided.",
+}
+_REFUSALS: Final[dict[Code, dict[str, str]]] = {
+    Code.INVALID_REQUEST: {"ko": "잘못된 요청입니다. {detail}", "en": "Invalid request. {detail}"},
+    Code.IDENTITY_NOT_PROVEN: {
+        "ko": "본인 확인에 실패했습니다. {detail} 헤더를 확인해 주세요.",
+        "en": "Your identity is not proven. See the {detail} header.",
+    },
+    Code.USER_NOT_FOUND: {
+        "ko": "사용자를 찾을 수 없습니다. 사용자 ID: {user_id}",
+        "en": "User not found. User ID: {user_id}",
+    },
+    Code.COUPON_NOT_FOUND: {
+        "ko": "쿠폰을 찾을 수 없습니다. 쿠폰 ID: {coupon_id}",
+        "en": "Coupon not found. Coupon ID: {coupon_id}",
+    },
+    Code.COUPON_CLOSED: {
+        "ko": "현재 발급할 수 없는 쿠폰입니다. 쿠폰 ID: {coupon_id}",
+        "en": "This coupon is not open for claims now. Coupon ID: {coupon_id}",
+    },
+    Code.OUT_OF_STOCK: {
+        "ko": "쿠폰 재고가 부족합니다. 쿠폰 ID: {coupon_id}",
+        "en": "This coupon is sold out. Coupon ID: {coupon_id}",
+    },
+    Code.ALREADY_REQUESTED: {
+        "ko": "이미 발급받았거나 발급 요청이 처리 중인 쿠폰입니다. 쿠폰 ID: {coupon_id}",
+        "en": "You already have this coupon, or your request for it is under way. Coupon ID: {coupon_id}",
+    },
+    Code.BROKER_UNAVAILABLE: {
+        "ko": "지금은 요청을 접수할 수 없습니다. 잠시 후 다시 시도해 주세요.",
+        "en": "Requests cannot be accepted right now. Please try again shortly.",
+    },
+    Code.REQUEST_NOT_FOUND: {
+        "ko": "요청을 찾을 수 없습니다. 요청 ID: {asked_for}",
+        "en": "Request not found. Request ID: {asked_for}",
+    },
+    Code.NOT_FOUND: {"ko": "존재하지 않는 경로입니다.", "en": "There is nothing at this address."},
+    Code.METHOD_NOT_ALLOWED: {
+        "ko": "이 경로에서 지원하지 않는 메서드입니다. {detail}",
+        "en": "This address does not support that method. {detail}",
+    },
+    Code.INTERNAL_ERROR: {
+        "ko": "일시적인 오류가 발생했습니다. 잠시 후 다시 시도해 주세요.",
+        "en": "Something went wrong on our side. Please try again shortly.",
+    },
+}
+USER_ID_EXPECTED: Final = {
+    "ko": "userId는 1 이상 9223372036854775807 이하의 정수여야 합니다.",
+    "en": "userId must be a whole number from 1 to 9223372036854775807.",
+}
+BODY_EXPECTED: Final = {
+    "ko": "본문은 비어 있거나 올바른 JSON이어야 합니다.",
+    "en": "The body must be empty or valid JSON.",
+}
+
+
+def language() -> str:
+    """'en' if the client prefers English, else 'ko'."""
+    return "en" if (get_language() or "ko").startswith("en") else "ko"
+
+
+def accepted() -> str:
+    return _ACCEPTED[language()]
+
+
+def queue_size(coupon_id: int, size: int) -> str:
+    return _QUEUE_SIZE[language()].format(coupon_id=coupon_id, size=size)
+
+
+def refusal(code: Code, **names: object) -> str:
+    """The message of a refusal; ``names`` fill its gaps (coupon_id, user_id, asked_for, detail)."""
+    return _REFUSALS[code][language()].format(**names).strip()

@@ -1,0 +1,125 @@
+"""The CouponIssueEvent, as the Kotlin producer and ours write it: encode, decode, validate. Pure.
+
+Events come from a topic that anybody inside can write to: they are input.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from coupons.outcomes import DeadLetterReason
+
+VERSION = 1
+MAX_ID = 2**63 - 1
+#: header of an event that an operator took out of the dead letters and sent again
+SECOND_CHANCE_HEADER = "dead-letter-replay"
+MAX_VALUE_BYTES = 16_384  #: a genuine event has about 130; unknown fields may add some
+_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CouponIssueEvent:
+    event_id: UUID  #: the requestId
+    user_id: int
+    coupon_id: int
+    timestamp_ms: int  #: when the request was accepted, epoch milliseconds, the API's clock
+
+
+class UndecodableEvent(ValueError):
+    """This event can never be issued.
+
+    ``event_id``, ``user_id``, ``coupon_id`` hold what could still be read, so that a dead
+    letter's outcome can be told to whoever asks for it.
+    """
+
+    def __init__(
+        self, reason: DeadLetterReason, detail: str, *, readable: dict[str, Any] | None = None
+    ) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
+        fields = readable or {}
+        self.event_id = _uuid_or_none(fields.get("eventId"))
+        self.user_id = _id_or_none(fields.get("userId"))
+        self.coupon_id = _id_or_none(fields.get("couponId"))
+
+
+def partition_key(coupon_id: int) -> bytes:
+    """All of a coupon's events share a partition, so their log order is the coupon's order."""
+    return b"coupon-%d" % coupon_id
+
+
+def encode(event: CouponIssueEvent) -> bytes:
+    """The event as the contract's JSON, UTF-8."""
+    return b'{"eventId":"%s","userId":%d,"couponId":%d,"timestamp":%d,"version":%d}' % (
+        str(event.event_id).encode(),
+        event.user_id,
+        event.coupon_id,
+        event.timestamp_ms,
+        VERSION,
+    )
+
+
+def decode(value: bytes | None) -> CouponIssueEvent:
+    """Read an event. Unknown fields are ignored. Raises UndecodableEvent."""
+    fields = _json_object(value)
+    version = fields.get("version")
+    if type(version) is not int or version != VERSION:
+        raise UndecodableEvent(
+            DeadLetterReason.UNKNOWN_VERSION,
+            f"version is {_shown(version)}, this consumer knows {VERSION}",
+            readable=fields,
+        )
+    event_id, timestamp = _uuid_or_none(fields.get("eventId")), fields.get("timestamp")
+    user_id, coupon_id = _id_or_none(fields.get("userId")), _id_or_none(fields.get("couponId"))
+    if event_id is None:
+        raise _invalid("eventId", "a UUID", fields)
+    if user_id is None:
+        raise _invalid("userId", f"a whole number from 1 to {MAX_ID}", fields)
+    if coupon_id is None:
+        raise _invalid("couponId", f"a whole number from 1 to {MAX_ID}", fields)
+    if type(timestamp) is not int or not 0 <= timestamp <= _LAST_TIMESTAMP_MS:
+        raise _invalid("timestamp", "epoch milliseconds", fields)
+    return CouponIssueEvent(event_id=event_id, user_id=user_id, coupon_id=coupon_id, timestamp_ms=timestamp)
+
+
+_LAST_TIMESTAMP_MS = 253_402_300_799_999  # the end of the year 9999: the last a DATETIME column holds
+
+
+def _json_object(value: bytes | None) -> dict[str, Any]:
+    if value is None:
+        raise UndecodableEvent(DeadLetterReason.NOT_JSON, "the message has no value")
+    if len(value) > MAX_VALUE_BYTES:
+        raise UndecodableEvent(
+            DeadLetterReason.TOO_LARGE,
+            f"the value has {len(value)} bytes, at most {MAX_VALUE_BYTES} are read",
+        )
+    try:
+        fields = json.loads(value.decode("utf-8"))
+    except (ValueError, RecursionError) as error:  # both of json's and of utf-8's errors are ValueErrors
+        raise UndecodableEvent(DeadLetterReason.NOT_JSON, f"{type(error).__name__}: {error}"[:200]) from error
+    if not isinstance(fields, dict):
+        raise UndecodableEvent(DeadLetterReason.NOT_JSON, f"a {type(fields).__name__}, not an object")
+    return fields
+
+
+def _uuid_or_none(value: object) -> UUID | None:
+    return UUID(value) if isinstance(value, str) and _UUID.fullmatch(value) else None
+
+
+def _id_or_none(value: object) -> int | None:
+    # bool is an int to Python; 1.0 and "1" are what a careless producer writes. None of them is an id.
+    return value if type(value) is int and 1 <= value <= MAX_ID else None
+
+
+def _invalid(field: str, expected: str, fields: dict[str, Any]) -> UndecodableEvent:
+    detail = f"{field} must be {expected}, not {_shown(fields.get(field))}"
+    return UndecodableEvent(DeadLetterReason.INVALID_FIELDS, detail, readable=fields)
+
+
+def _shown(value: object) -> str:
+    return repr(value)[:60] if not isinstance(value, int) or abs(value) < 10**60 else "a huge number"

@@ -1,0 +1,24 @@
+"""What the API's health depends on."""
+
+from __future__ import annotations
+
+from coupons.producer import event_producer
+from couponsite import actuator
+from couponsite.actuator import Actuator, Check, Component
+
+
+def broker() -> Component:
+    """The producer's watchdog knows; asking costs nothing."""
+    if event_producer().is_down:
+        return Component(is_up=False, details={"error": "the broker or the topic does not answer"})
+    return Component(is_up=True)
+
+
+api = Actuator(
+    checks={
+        "db": Check(actuator.database),
+        "redis": Check(actuator.redis),
+        "kafka": Check(broker),
+    },
+    required=frozenset({"db", "kafka"}),
+)

@@ -1,0 +1,153 @@
+"""Look at dead letters, send them again, put them aside."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import Any, Final
+
+from django.core.management.base import BaseCommand, CommandError
+from django.db.models import Count, QuerySet
+from tqdm import tqdm
+
+from coupons import dead_letters
+from coupons.dead_letters import NotReplayed, Selection
+from coupons.models import DeadLetter, DeadLetterState
+from coupons.outcomes import DeadLetterReason
+from coupons.producer import close_event_producer
+
+_LISTED: Final = 50
+
+
+class Command(BaseCommand):
+    help = "The events that could not be issued: list, show, replay (send again), discard (put aside)."
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        actions = parser.add_subparsers(dest="action", required=True, metavar="list|show|replay|discard")
+        listing = actions.add_parser("list", help="those that wait, by reason, newest first")
+        listing.add_argument("--all", action="store_true", help="replayed and discarded ones too")
+        listing.add_argument("--limit", type=int, default=_LISTED, help="how many rows (default %(default)s)")
+        _add_reason(listing)
+        show = actions.add_parser("show", help="one, whole")
+        show.add_argument("id", type=int)
+        for name, what in (
+            ("replay", "send the original to the event topic again: after the cause was mended"),
+            ("discard", "mark as done with; the topic keeps its copy"),
+        ):
+            action = actions.add_parser(name, help=what)
+            action.add_argument("ids", type=int, nargs="*", metavar="ID", help="these alone")
+            _add_reason(action)
+            action.add_argument("--all", action="store_true", help="all that wait")
+            action.add_argument("--dry-run", action="store_true", help="say what would be done")
+            action.add_argument("--yes", action="store_true", help="do not ask")
+        for action in actions.choices.values():
+            action.add_argument("--json", action="store_true", help="print JSON")
+
+    def handle(self, *args: Any, action: str, **options: Any) -> None:
+        if action == "list":
+            self._list(**options)
+        elif action == "show":
+            self._show(options["id"], as_json=options["json"])
+        else:
+            self._act(action, **options)
+
+    def _list(self, *, reason: str | None, limit: int, **options: Any) -> None:
+        letters = DeadLetter.objects.order_by("-pk")
+        if not options["all"]:
+            letters = letters.filter(state=DeadLetterState.WAITING)
+        if reason:
+            letters = letters.filter(reason=reason)
+        rows = [_as_json(letter) for letter in letters[: max(limit, 0)]]
+        counts = _counts(letters)
+        if options["json"]:
+            self.stdout.write(json.dumps({"counts": counts, "deadLetters": rows}, ensure_ascii=False))
+            return
+        for row in rows:
+            self.stdout.write(
+                f"{row['id']:>8}  {row['state']:9}  {row['reason']:16}  "
+                f"{row['topic']}/{row['partition']}/{row['offset']}  {row['error'][:80]}"
+            )
+        self.stdout.write(", ".join(f"{n} {why}" for why, n in counts.items()) or "no dead letters wait")
+
+    def _show(self, pk: int, *, as_json: bool) -> None:
+        letter = DeadLetter.objects.filter(pk=pk).first()
+        if letter is None:
+            raise CommandError(f"there is no dead letter {pk}; `dead_letters list --all` lists them")
+        shown = _as_json(letter)
+        if as_json:
+            self.stdout.write(json.dumps(shown, ensure_ascii=False))
+            return
+        for name, value in shown.items():
+            self.stdout.write(f"{name:12} {value}")
+
+    def _act(self, action: str, *, ids: list[int], reason: str | None, **options: Any) -> None:
+        if not (ids or reason or options["all"]):
+            raise CommandError(f"say which to {action}: ids, --reason, or --all")
+        selection = Selection(ids=ids, reason=reason)
+        count = selection.waiting().count()
+        if missing := len(set(ids)) - count if ids and not reason else 0:
+            self.stderr.write(f"{missing} of the ids do not wait (any more)")
+        if options["dry_run"] or not count:
+            self._tell(action, 0, would=count, **options)
+            return
+        self._confirm(f"{action} {count} dead letters", yes=options["yes"])
+        act = dead_letters.replay if action == "replay" else dead_letters.discard
+        try:
+            with tqdm(total=count, unit=" letters", disable=not sys.stderr.isatty(), leave=False) as bar:
+                done = act(selection, on_progress=bar.update)
+        except NotReplayed as error:
+            raise CommandError(f"{error}: see whether the broker is up, and run the same again") from error
+        finally:
+            close_event_producer()
+        self._tell(action, done, would=0, **options)
+
+    def _confirm(self, what: str, *, yes: bool) -> None:
+        if yes:
+            return
+        if not sys.stdin.isatty():
+            raise CommandError(f"this would {what}: add --yes to do it without asking")
+        if input(f"{what}? [y/N] ").strip().lower() not in ("y", "yes"):
+            raise CommandError("nothing was done")
+
+    def _tell(self, action: str, done: int, *, would: int, **options: Any) -> None:
+        if options["json"]:
+            told = {"action": action, "done": done, "wouldDo": would, "dryRun": options["dry_run"]}
+            self.stdout.write(json.dumps(told))
+        elif options["dry_run"]:
+            self.stdout.write(f"would {action} {would} dead letters")
+        else:
+            self.stdout.write(f"{done} {'replayed' if action == 'replay' else 'discarded'}")
+
+
+def _add_reason(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--reason", choices=[reason.value for reason in DeadLetterReason], help="those of this reason"
+    )
+
+
+def _counts(letters: QuerySet[DeadLetter]) -> dict[str, int]:
+    grouped = letters.order_by().values("reason").annotate(count=Count("pk")).order_by("reason")
+    return {row["reason"]: row["count"] for row in grouped}
+
+
+def _as_json(letter: DeadLetter) -> dict[str, Any]:
+    return {
+        "id": letter.pk,
+        "state": letter.state,
+        "reason": letter.reason,
+        "error": letter.error,
+        "requestId": str(letter.request_id) if letter.request_id else None,
+        "topic": letter.original_topic,
+        "partition": letter.original_partition,
+        "offset": letter.original_offset,
+        "timestamp": letter.original_timestamp_ms,
+        "key": _text(letter.original_key),
+        "value": _text(letter.original_value),
+        "createdAt": letter.created_at.isoformat(),
+    }
+
+
+def _text(stored: bytes | memoryview | None) -> str | None:
+    """Bytes as they can be shown: broken UTF-8 as escapes, and no megabytes."""
+    return None if stored is None else bytes(stored[:2000]).decode("utf-8", "backslashreplace")

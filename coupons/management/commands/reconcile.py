@@ -1,0 +1,74 @@
+"""Mend Redis from the truth."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import asdict
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from tqdm import tqdm
+
+from coupons.admission import GateUnavailable
+from coupons.backlog import LogUnavailable
+from coupons.reconciling import Mended, reconcile
+
+
+class Command(BaseCommand):
+    help = (
+        "Mend what may be mended: gates that do not agree with the database are loaded anew from it and the "
+        "log; slots whose event was never published are given back. Says what it did. Exit code 1 if "
+        "something could not be mended."
+    )
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("--dry-run", action="store_true", help="say what is wrong and change nothing")
+        parser.add_argument("--json", action="store_true", help="print JSON")
+        parser.add_argument(
+            "--wait",
+            type=float,
+            default=120.0,
+            metavar="SECONDS",
+            help="for leaked slots (default %(default)s)",
+        )
+
+    def handle(self, *args: Any, dry_run: bool, wait: float, **options: Any) -> None:
+        quiet = options["json"] or not sys.stderr.isatty()
+        try:
+            with tqdm(desc="waiting for the consumer to catch up", disable=quiet, leave=False) as bar:
+                mended = reconcile(dry_run=dry_run, wait_s=wait, on_wait=lambda: bar.update())
+        except GateUnavailable as error:
+            raise CommandError(f"Redis does not answer at REDIS_URL: {error}") from error
+        except LogUnavailable as error:
+            raise CommandError(f"the log cannot be read, without it nothing is mended: {error}") from error
+        if options["json"]:
+            self.stdout.write(json.dumps(_as_json(mended, dry_run=dry_run), ensure_ascii=False))
+        else:
+            self._tell(mended, dry_run=dry_run)
+        if mended.not_mended:
+            sys.exit(1)
+
+    def _tell(self, mended: Mended, *, dry_run: bool) -> None:
+        for finding in mended.findings:
+            self.stdout.write(f"{finding.check}: coupon {finding.coupon_id}: {finding.message}")
+        verb = "would load" if dry_run else "loaded"
+        for coupon_id in mended.gates_loaded:
+            self.stdout.write(f"{verb} the gate of coupon {coupon_id} anew")
+        for claim in mended.slots_given_back:
+            self.stdout.write(f"gave back user {claim.user_id}'s slot of coupon {claim.coupon_id}")
+        if mended.not_mended:
+            self.stderr.write(mended.not_mended)
+        if not mended.findings:
+            self.stdout.write("Redis agrees with the truth: nothing to mend")
+
+
+def _as_json(mended: Mended, *, dry_run: bool) -> dict[str, Any]:
+    return {
+        "dryRun": dry_run,
+        "findings": [asdict(finding) for finding in mended.findings],
+        "gatesLoaded": mended.gates_loaded,
+        "slotsGivenBack": [str(claim.request_id) for claim in mended.slots_given_back],
+        "notMended": mended.not_mended,
+    }

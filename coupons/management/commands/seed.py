@@ -1,0 +1,198 @@
+"""Seed the database."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from dataclasses import asdict
+from functools import partial
+from typing import Any, Final
+
+from django.core.management.base import BaseCommand, CommandError
+from django.db import IntegrityError, OperationalError, ProgrammingError
+from tqdm import tqdm
+
+from coupons import resetting, seeding
+from coupons.admission import GateUnavailable
+from coupons.backlog import LogUnavailable
+from coupons.models import Coupon
+from coupons.resetting import History
+from coupons.seeding import Seeded, Tally
+
+_MOST: Final = 100_000_000
+_MOST_NAMED: Final = 10
+_WORTH_A_RATE: Final = 10_000
+
+
+class Command(BaseCommand):
+    help = (
+        f"Make users testuser1, testuser2, ... with {seeding.POINTS} points each, and open coupons. "
+        "Rows that exist are left as they are, a coupon's live stock above all."
+    )
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        number = partial(_whole_number, low=1, high=_MOST)
+        for option, default, text in (
+            ("--users", 3, "users 1 to N"),
+            ("--coupons", 1, "coupons 1 to N"),
+            ("--stock", 100, "stock of each new or reset coupon"),
+        ):
+            parser.add_argument(
+                option, type=number, default=default, metavar="N", help=f"{text} (default %(default)s)"
+            )
+        parser.add_argument(
+            "--reset",
+            action="store_true",
+            help="set these coupons back: DELETES who has them and what became of every request, "
+            "opens them, sets the stock afresh",
+        )
+        parser.add_argument("--yes", action="store_true", help="with --reset: do not ask")
+        parser.add_argument(
+            "--force", action="store_true", help="with --reset: also while requests are under way"
+        )
+        parser.add_argument("--dry-run", action="store_true", help="say what would be done; write nothing")
+        parser.add_argument("--json", action="store_true", help="print one JSON object, for scripts")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if (options["yes"] or options["force"]) and not options["reset"]:
+            raise CommandError("--yes and --force go with --reset")
+        try:
+            self._run(**options)
+        except IntegrityError as error:
+            raise CommandError(
+                f"somebody else is writing the same rows ({error}): run seed again, it goes on from here"
+            ) from error
+        except (OperationalError, ProgrammingError) as error:
+            raise CommandError(
+                f"the database refused: {error}. Is it the one of DATABASE_URL, is it up, "
+                "and did `python manage.py migrate` run?"
+            ) from error
+
+    def _run(
+        self, *, users: int, coupons: int, stock: int, reset: bool, dry_run: bool, **options: Any
+    ) -> None:
+        started = time.monotonic()
+        was_reset = None
+        if reset:
+            was_reset = self._reset(last_id=coupons, stock=stock, dry_run=dry_run, **options)
+        quiet = options["json"] or options["verbosity"] == 0
+        # disable=None: no bar where standard error is no terminal
+        with tqdm(total=users + coupons, unit=" rows", leave=False, disable=quiet or None) as bar:
+            seeded = seeding.seed(
+                users=users, coupons=coupons, stock=stock, dry_run=dry_run, on_progress=bar.update
+            )
+        seconds = time.monotonic() - started
+        if options["json"]:
+            summary = {
+                **asdict(seeded),
+                "reset": asdict(was_reset) if was_reset else None,
+                "dry_run": dry_run,
+                "seconds": round(seconds, 3),
+            }
+            self.stdout.write(json.dumps(summary))
+        elif not quiet:
+            self._say(seeded, users=users, coupons=coupons, stock=stock, dry_run=dry_run, seconds=seconds)
+
+    def _reset(
+        self, *, last_id: int, stock: int, dry_run: bool, yes: bool, force: bool, **options: Any
+    ) -> History:
+        coupon_ids = resetting.coupons_up_to(last_id)
+        history = resetting.history(coupon_ids)
+        if not coupon_ids:
+            return history
+        self._refuse_under_way(coupon_ids, force=force)
+        what = (
+            f"{_named(coupon_ids)}: {history.user_coupons} user coupons and {history.outcomes} outcomes "
+            f"deleted, opened with a stock of {stock}"
+        )
+        if dry_run:
+            if not options["json"]:
+                self.stdout.write(f"would reset {what}")
+            return history
+        if not yes:
+            self._ask(what, may_ask=sys.stdin.isatty() and not options["json"])
+        done = History()
+        for coupon_id in coupon_ids:
+            done += resetting.reset(coupon_id, stock=stock)
+        self._forget(coupon_ids)
+        if not options["json"] and options["verbosity"] > 0:
+            self.stdout.write(f"reset {what}")
+        return done
+
+    def _refuse_under_way(self, coupon_ids: list[int], *, force: bool) -> None:
+        try:
+            counts = resetting.under_way(coupon_ids)
+        except LogUnavailable as error:
+            self.stderr.write(
+                f"warning: neither Redis nor Kafka could say whether requests are under way ({error}); "
+                "those that are will be decided on the reset coupon"
+            )
+            return
+        if not counts:
+            return
+        text = f"{sum(counts.values())} requests are under way for {_named(list(counts))}"
+        if not force:
+            raise CommandError(
+                f"{text}. Wait until the consumer has decided them (GET "
+                f"/api/coupons/{min(counts)}/queue-size says 0), or add --force: then they are decided on "
+                "the reset coupon."
+            )
+        self.stderr.write(f"warning: {text}; they will be decided on the reset coupon")
+
+    def _ask(self, what: str, *, may_ask: bool) -> None:
+        if not may_ask:
+            raise CommandError(f"--reset destroys data ({what}): add --yes to do it, or --dry-run to look")
+        self.stdout.write(f"--reset destroys data. {what}.")
+        if input("Type yes to go on: ").strip().lower() != "yes":
+            raise CommandError("nothing was changed")
+
+    def _forget(self, coupon_ids: list[int]) -> None:
+        try:
+            for coupon_id in coupon_ids:
+                resetting.forget(coupon_id)
+        except GateUnavailable as error:
+            self.stderr.write(
+                f"warning: Redis does not answer at REDIS_URL ({error}). Who won in the last two minutes "
+                "may be told ALREADY_REQUESTED that long; the rest comes right by itself."
+            )
+
+    def _say(
+        self, seeded: Seeded, *, users: int, coupons: int, stock: int, dry_run: bool, seconds: float
+    ) -> None:
+        def line(what: str, tally: Tally) -> None:
+            made = "would be made" if dry_run else "made"
+            self.stdout.write(f"{what}: {tally.made} {made}, {tally.existing} already there")
+
+        line(f"users 1 to {users}", seeded.users)
+        line(f"points of these users, {seeding.POINTS} each", seeded.points)
+        line(f"coupons 1 to {coupons}, stock {stock} each", seeded.coupons)
+        if seeded.coupons.existing and not dry_run:
+            self._say_existing(coupons)
+        made = seeded.users.made + seeded.points.made + seeded.coupons.made
+        if made >= _WORTH_A_RATE and not dry_run:
+            self.stdout.write(f"{made} rows in {seconds:.1f} s, {made / seconds:.0f} rows/s")
+
+    def _say_existing(self, last_id: int) -> None:
+        """How the coupons are now, for the reader who expected another stock."""
+        for coupon in Coupon.objects.filter(pk__range=(1, last_id)).order_by("pk")[:_MOST_NAMED]:
+            self.stdout.write(
+                f"  coupon {coupon.pk}: {coupon.coupon_status}, {coupon.stock} left, "
+                f"{coupon.issued_count} issued"
+            )
+
+
+def _named(coupon_ids: list[int]) -> str:
+    if len(coupon_ids) == 1:
+        return f"coupon {coupon_ids[0]}"
+    shown = ", ".join(map(str, coupon_ids[:_MOST_NAMED]))
+    return (
+        f"coupons {shown}" if len(coupon_ids) <= _MOST_NAMED else f"{len(coupon_ids)} coupons ({shown}, ...)"
+    )
+
+
+def _whole_number(text: str, *, low: int, high: int) -> int:
+    if not text.isascii() or not text.isdigit() or not low <= int(text) <= high:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from {low} to {high}")
+    return int(text)

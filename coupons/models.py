@@ -1,0 +1,198 @@
+"""Tables and constraints. Table and column names are the contract's; defaults are the database's own.
+
+Every safety promise ends here: UNIQUE(coupon_id, user_id), stock >= 0, and the locked coupon row.
+"""
+
+from __future__ import annotations
+
+from django.db import models
+from django.db.models import F, Q
+from django.db.models.functions import Now
+
+from coupons.outcomes import RequestStatus
+
+
+class Timestamped(models.Model):
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+    updated_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        abstract = True
+
+
+class User(Timestamped):
+    """A person who gets coupons; staff who log in to the admin are Django's own users."""
+
+    user_id = models.BigAutoField(primary_key=True)
+    name = models.CharField(max_length=255)
+
+    class Meta:
+        db_table = "user"
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.user_id})"
+
+
+class Point(Timestamped):
+    point_id = models.BigAutoField(primary_key=True)
+    user = models.OneToOneField(User, on_delete=models.CASCADE, related_name="point")
+    balance = models.BigIntegerField(db_default=0)
+
+    class Meta:
+        db_table = "point"
+        constraints = (
+            models.CheckConstraint(condition=Q(balance__gte=0), name="point_balance_not_negative"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.user_id}: {self.balance}"
+
+
+class CouponStatus(models.TextChoices):
+    OPENED = "OPENED"
+    CLOSED = "CLOSED"
+
+
+class Coupon(Timestamped):
+    """A coupon event. ``stock`` is what is left; ``issued_count`` how many were issued.
+
+    Their sum changes only when somebody changes the stock, never by issuing: the Redis gate
+    counts against it (docs/decisions/admission.md).
+    """
+
+    coupon_id = models.BigAutoField(primary_key=True)
+    description = models.CharField(max_length=255)
+    discount_amount = models.BigIntegerField()
+    stock = models.BigIntegerField()
+    issued_count = models.BigIntegerField(db_default=0, editable=False)
+    coupon_status = models.CharField(
+        max_length=20, choices=CouponStatus, db_default=CouponStatus.OPENED, default=CouponStatus.OPENED
+    )
+    opens_at = models.DateTimeField(null=True, blank=True)
+    closes_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        db_table = "coupon"
+        constraints = (
+            models.CheckConstraint(condition=Q(stock__gte=0), name="coupon_stock_not_negative"),
+            models.CheckConstraint(condition=Q(discount_amount__gt=0), name="coupon_discount_positive"),
+            models.CheckConstraint(condition=Q(issued_count__gte=0), name="coupon_issued_not_negative"),
+            models.CheckConstraint(
+                condition=Q(opens_at__isnull=True)
+                | Q(closes_at__isnull=True)
+                | Q(opens_at__lt=F("closes_at")),
+                name="coupon_opens_before_it_closes",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.description} ({self.coupon_id})"
+
+    @property
+    def epoch(self) -> str:
+        """Tells this row from another that was given the same id before or after it."""
+        return str(int(self.created_at.timestamp() * 1_000_000))
+
+
+class UserCouponStatus(models.TextChoices):
+    ISSUED = "ISSUED"
+    USED = "USED"
+
+
+class UserCoupon(Timestamped):
+    user_coupon_id = models.BigAutoField(primary_key=True)
+    user = models.ForeignKey(User, on_delete=models.PROTECT, related_name="user_coupons")
+    coupon = models.ForeignKey(
+        Coupon, on_delete=models.PROTECT, related_name="user_coupons", db_index=False
+    )  # the unique constraint is this column's index
+    status = models.CharField(
+        max_length=10,
+        choices=UserCouponStatus,
+        db_default=UserCouponStatus.ISSUED,
+        default=UserCouponStatus.ISSUED,
+    )
+    issued_at = models.DateTimeField(db_default=Now())
+    used_at = models.DateTimeField(null=True, blank=True)
+    #: the request that won it; null for rows that another application wrote
+    request_id = models.UUIDField(null=True, editable=False)
+
+    class Meta:
+        db_table = "user_coupon"
+        constraints = (models.UniqueConstraint(fields=("coupon", "user"), name="user_coupon_once_per_user"),)
+
+    def __str__(self) -> str:
+        return f"user {self.user_id}, coupon {self.coupon_id}"
+
+
+class IssueOutcome(models.Model):
+    """The final word on one request, written in the transaction that decides it and never changed.
+
+    No foreign keys: an outcome must be recordable for a user or coupon that does not exist.
+    ``user_id`` and ``coupon_id`` are null where a dead letter's could not be read.
+    """
+
+    request_id = models.UUIDField(primary_key=True)
+    coupon_id = models.BigIntegerField(null=True)
+    user_id = models.BigIntegerField(null=True)
+    status = models.CharField(
+        max_length=10, choices=[(status, status) for status in RequestStatus if status != "PENDING"]
+    )
+    reason = models.CharField(max_length=40, null=True)
+    detail = models.CharField(max_length=255, null=True)
+    user_coupon_id = models.BigIntegerField(null=True)
+    claim_rank = models.BigIntegerField(null=True)
+    requested_at = models.DateTimeField()
+    processed_at = models.DateTimeField(db_default=Now())
+    #: the coupon's stock as this decision left it; `manage.py verify` reads the course of events in it
+    stock_left = models.BigIntegerField(null=True)
+    kafka_partition = models.IntegerField(null=True)
+    kafka_offset = models.BigIntegerField(null=True)
+
+    class Meta:
+        db_table = "coupon_issue_outcome"
+        indexes = (models.Index(fields=("coupon_id", "claim_rank"), name="outcome_coupon_rank"),)
+
+    def __str__(self) -> str:
+        return f"{self.request_id}: {self.status}"
+
+
+class DeadLetterState(models.TextChoices):
+    WAITING = "WAITING"
+    REPLAYED = "REPLAYED"
+    DISCARDED = "DISCARDED"
+
+
+class DeadLetter(models.Model):
+    """A copy of what was published to the dead letter topic, with what an operator did about it.
+
+    The topic is for machines and for ever; this table answers "which, why, and is it done with".
+    """
+
+    dead_letter_id = models.BigAutoField(primary_key=True)
+    state = models.CharField(
+        max_length=10,
+        choices=DeadLetterState,
+        default=DeadLetterState.WAITING,
+        db_default=DeadLetterState.WAITING,
+    )
+    reason = models.CharField(max_length=40)
+    error = models.CharField(max_length=255)
+    request_id = models.UUIDField(null=True)
+    original_topic = models.CharField(max_length=249)
+    original_partition = models.IntegerField()
+    original_offset = models.BigIntegerField()
+    original_timestamp_ms = models.BigIntegerField(null=True)
+    original_key = models.BinaryField(null=True)
+    original_value = models.BinaryField(null=True)
+    created_at = models.DateTimeField(db_default=Now())
+    updated_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        db_table = "coupon_dead_letter"
+        indexes = (
+            models.Index(fields=("state", "reason"), name="dead_letter_state_reason"),
+            models.Index(fields=("original_partition", "original_offset"), name="dead_letter_place"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.dead_letter_id}: {self.reason}"

@@ -1,0 +1,57 @@
+"""The closed sets: what can become of a request, and why. Pure."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Code(StrEnum):
+    """Why a request was refused at the API, or rejected by the consumer (contract section 2)."""
+
+    INVALID_REQUEST = "INVALID_REQUEST"
+    IDENTITY_NOT_PROVEN = "IDENTITY_NOT_PROVEN"  # only where COUPON_IDENTITY_SECRET is set
+    USER_NOT_FOUND = "USER_NOT_FOUND"
+    COUPON_NOT_FOUND = "COUPON_NOT_FOUND"
+    COUPON_CLOSED = "COUPON_CLOSED"
+    OUT_OF_STOCK = "OUT_OF_STOCK"
+    ALREADY_REQUESTED = "ALREADY_REQUESTED"
+    BROKER_UNAVAILABLE = "BROKER_UNAVAILABLE"
+    REQUEST_NOT_FOUND = "REQUEST_NOT_FOUND"
+    NOT_FOUND = "NOT_FOUND"
+    METHOD_NOT_ALLOWED = "METHOD_NOT_ALLOWED"
+    INTERNAL_ERROR = "INTERNAL_ERROR"
+
+
+class RequestStatus(StrEnum):
+    """What the status route tells. All but PENDING are final and stored durably."""
+
+    PENDING = "PENDING"
+    ISSUED = "ISSUED"
+    REJECTED = "REJECTED"
+    FAILED = "FAILED"
+
+
+class Decision(StrEnum):
+    """What the consumer decided about one event."""
+
+    ISSUED = "ISSUED"
+    REPLAYED = "REPLAYED"  # decided before: a redelivery, nothing is written
+    USER_NOT_FOUND = "USER_NOT_FOUND"
+    COUPON_CLOSED = "COUPON_CLOSED"
+    ALREADY_REQUESTED = "ALREADY_REQUESTED"
+    OUT_OF_STOCK = "OUT_OF_STOCK"
+    COUPON_NOT_FOUND = "COUPON_NOT_FOUND"  # can never succeed: goes to the dead letters
+
+    @property
+    def is_rejection(self) -> bool:
+        return self not in (Decision.ISSUED, Decision.REPLAYED, Decision.COUPON_NOT_FOUND)
+
+
+class DeadLetterReason(StrEnum):
+    """Why an event can never succeed."""
+
+    NOT_JSON = "NOT_JSON"
+    INVALID_FIELDS = "INVALID_FIELDS"
+    UNKNOWN_VERSION = "UNKNOWN_VERSION"
+    TOO_LARGE = "TOO_LARGE"
+    COUPON_NOT_FOUND = "COUPON_NOT_FOUND"

@@ -1,0 +1,225 @@
+"""Submit claims: check -> admit -> publish -> note. A slot whose event was not published is given back.
+
+Everything takes a list: claims that wait at the same moment share the database's, Redis's and
+the broker's round trips.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from django.conf import settings
+from django.utils import timezone
+
+from coupons import catalog, gate_loading, selectors, tracking
+from coupons.admission import (
+    Admitted,
+    AlreadyRequested,
+    Claim,
+    GateUnavailable,
+    GateUnknown,
+    OutOfStock,
+    gate,
+)
+from coupons.catalog import CouponView
+from coupons.events import CouponIssueEvent, encode, partition_key
+from coupons.outcomes import Code
+from coupons.producer import Acknowledged, NotPublished, Receipt, Record, Uncertain, event_producer
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accepted:
+    """The broker has the event: the request will be decided."""
+
+    request_id: UUID
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """``request_id`` names the request whose result answers the user's question, if there is one."""
+
+    code: Code
+    request_id: UUID | None = None
+
+
+Answer = Accepted | Refused
+
+
+def submit(claims: Sequence[Claim]) -> list[Answer]:
+    """Answer each claim, in the order given. Request ids must be new and distinct."""
+    answers: dict[UUID, Answer] = {}
+    by_coupon: defaultdict[int, list[Claim]] = defaultdict(list)
+    for claim in claims:
+        by_coupon[claim.coupon_id].append(claim)
+    admitted: list[Claim] = []
+    reserving_since = float("inf")
+    for coupon_id, group in by_coupon.items():
+        coupon, refusals = _check(coupon_id, group)
+        open_claims = [claim for claim in group if claim.request_id not in refusals]
+        if coupon is not None and open_claims:
+            reserving_since = min(reserving_since, time.monotonic())
+            refusals |= _admit(coupon, open_claims)
+        answers |= refusals
+        admitted += [claim for claim in open_claims if claim.request_id not in refusals]
+    answers |= _publish(admitted, reserving_since=reserving_since)
+    return [answers[claim.request_id] for claim in claims]
+
+
+def _check(coupon_id: int, claims: Sequence[Claim]) -> tuple[CouponView | None, dict[UUID, Answer]]:
+    """The coupon, and the refusals among its claims that the database alone decides, by request id."""
+    claimants = selectors.claimants(coupon_id, [claim.user_id for claim in claims])
+    coupon = catalog.coupon_view(coupon_id)
+    refusals: dict[UUID, Answer] = {}
+    for claim in claims:
+        claimant = claimants.get(claim.user_id)
+        if claimant is None:
+            refusals[claim.request_id] = Refused(code=Code.USER_NOT_FOUND)
+        elif coupon is None:
+            refusals[claim.request_id] = Refused(code=Code.COUPON_NOT_FOUND)
+        elif claimant.has_coupon:
+            refusals[claim.request_id] = Refused(
+                code=Code.ALREADY_REQUESTED, request_id=claimant.first_request_id
+            )
+        elif not coupon.is_open(timezone.now()):
+            refusals[claim.request_id] = Refused(code=Code.COUPON_CLOSED)
+    return coupon, refusals
+
+
+def _admit(coupon: CouponView, claims: Sequence[Claim]) -> dict[UUID, Answer]:
+    try:
+        return _ask_gate(coupon, claims)
+    except gate_loading.LogUnavailable as error:
+        log.warning("the gate of coupon %s cannot be loaded: %s", coupon.coupon_id, error)
+        return {claim.request_id: Refused(code=Code.BROKER_UNAVAILABLE) for claim in claims}
+    except (GateUnavailable, GateUnknown):
+        return _admit_without_gate(coupon, claims)
+
+
+def _ask_gate(coupon: CouponView, claims: Sequence[Claim]) -> dict[UUID, Answer]:
+    try:
+        admissions = gate.admit(coupon, claims)
+    except GateUnknown:
+        coupon = gate_loading.load(coupon)
+        admissions = gate.admit(coupon, claims)
+    refusals: dict[UUID, Answer] = {}
+    outdated: list[Claim] = []
+    for claim, admission in zip(claims, admissions, strict=True):
+        match admission:
+            case Admitted():
+                pass
+            case OutOfStock():
+                refusals[claim.request_id] = Refused(code=Code.OUT_OF_STOCK)
+            case AlreadyRequested(first_request_id=first):
+                refusals[claim.request_id] = Refused(code=Code.ALREADY_REQUESTED, request_id=first)
+                if selectors.is_over_without_coupon(coupon.coupon_id, claim.user_id, first):
+                    gate.release([Claim(coupon_id=coupon.coupon_id, user_id=claim.user_id, request_id=first)])
+                    outdated.append(claim)
+    # What refused these is over: they ask once more, and that answer stands.
+    for claim, admission in zip(outdated, gate.admit(coupon, outdated) if outdated else (), strict=True):
+        if isinstance(admission, Admitted):
+            del refusals[claim.request_id]
+        elif isinstance(admission, OutOfStock):
+            refusals[claim.request_id] = Refused(code=Code.OUT_OF_STOCK)
+    return refusals
+
+
+def _admit_without_gate(coupon: CouponView, claims: Sequence[Claim]) -> dict[UUID, Answer]:
+    """Redis is away: the database's stock decides, and requests under way are not counted.
+
+    More may be told yes than there is stock; the consumer rejects the rest. Nothing is lost.
+    """
+    fresh = catalog.coupon_view(coupon.coupon_id)
+    if fresh is None or fresh.stock < 1:
+        return {claim.request_id: Refused(code=Code.OUT_OF_STOCK) for claim in claims}
+    return {}
+
+
+def _publish(claims: Sequence[Claim], *, reserving_since: float) -> dict[UUID, Answer]:
+    """``reserving_since``: when reserving the first of their slots began, by the monotonic clock."""
+    if not claims:
+        return {}
+    now_ms = time.time_ns() // 1_000_000
+    records = [
+        Record(
+            key=partition_key(claim.coupon_id),
+            value=encode(
+                CouponIssueEvent(
+                    event_id=claim.request_id,
+                    user_id=claim.user_id,
+                    coupon_id=claim.coupon_id,
+                    timestamp_ms=now_ms,
+                )
+            ),
+        )
+        for claim in claims
+    ]
+    receipts = _publish_in_time(records, reserving_since)
+    given_up = _given_up_meanwhile(claims, reserving_since)
+    answers: dict[UUID, Answer] = {}
+    for claim, receipt in zip(claims, receipts, strict=True):
+        is_given_up = claim.request_id in given_up and isinstance(receipt, Acknowledged)
+        answers[claim.request_id] = _answer(
+            claim, Uncertain(error="held up until it was given up") if is_given_up else receipt
+        )
+    published = list(zip(claims, receipts, strict=True))
+    _give_back(claim for claim, receipt in published if isinstance(receipt, NotPublished))
+    tracking.note(
+        [
+            tracking.Tracked.of(claim, receipt, requested_at_ms=now_ms)
+            for claim, receipt in published
+            if not isinstance(receipt, NotPublished)
+        ]
+    )
+    return answers
+
+
+def _publish_in_time(records: Sequence[Record], reserving_since: float) -> list[Receipt]:
+    """A process that was held up (frozen, swapped out) since it reserved publishes nothing any more.
+
+    Reclaiming counts on it: a publish begins within the publish timeout of its reservation.
+    """
+    if time.monotonic() - reserving_since > settings.CONFIG.producer.publish_timeout_ms / 1000:
+        return [NotPublished(error="held up between reserving and publishing")] * len(records)
+    return event_producer().publish(records)
+
+
+def _given_up_meanwhile(claims: Sequence[Claim], reserving_since: float) -> set[UUID]:
+    """Held up while publishing: those whose slot was given back meanwhile are not told yes."""
+    if time.monotonic() - reserving_since < 2 * settings.CONFIG.producer.publish_timeout_ms / 1000:
+        return set()
+    return selectors.given_up([claim.request_id for claim in claims])
+
+
+def _answer(claim: Claim, receipt: Receipt) -> Answer:
+    match receipt:
+        case Acknowledged():
+            log.info(
+                "쿠폰 발급 이벤트 발행 - EventId: %s, UserId: %s, CouponId: %s",
+                claim.request_id,
+                claim.user_id,
+                claim.coupon_id,
+            )
+            return Accepted(request_id=claim.request_id)
+        case NotPublished():
+            return Refused(code=Code.BROKER_UNAVAILABLE)
+        case Uncertain():
+            # The slot stays reserved: the event may be in the log.
+            return Refused(code=Code.BROKER_UNAVAILABLE, request_id=claim.request_id)
+
+
+def _give_back(claims: Iterable[Claim]) -> None:
+    unpublished = list(claims)
+    if not unpublished:
+        return
+    try:
+        gate.release(unpublished)
+    except GateUnavailable:
+        # The gate is loaded anew from the database and the log, neither of which knows these claims.
+        log.warning("%d slots not given back: Redis does not answer", len(unpublished))

@@ -1,0 +1,121 @@
+"""Where accepted requests stand in the log, kept in Redis until they are decided.
+
+The status route asks here what PENDING requests there are; the consumer clears what it decided
+and writes how far it is. Losing all of it loses nothing: the log itself is asked instead
+(``coupons/request_status.py``).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+from django.conf import settings
+from django_redis import get_redis_connection
+from redis.exceptions import RedisError
+
+from coupons.admission import Claim, gate
+from coupons.producer import Acknowledged, Receipt
+
+log = logging.getLogger(__name__)
+
+_KEPT_S: Final = 3600
+_RATE_LASTS_S: Final = 10  #: a consumer that stopped promises nothing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tracked:
+    """An undecided request. Place in the log: None while uncertain whether it is there."""
+
+    claim: Claim
+    requested_at_ms: int
+    partition: int | None
+    offset: int | None
+
+    @classmethod
+    def of(cls, claim: Claim, receipt: Receipt, *, requested_at_ms: int) -> Tracked:
+        acknowledged = receipt if isinstance(receipt, Acknowledged) else None
+        return cls(
+            claim=claim,
+            requested_at_ms=requested_at_ms,
+            partition=acknowledged.partition if acknowledged else None,
+            offset=acknowledged.offset if acknowledged else None,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far a partition is decided, and how fast."""
+
+    next_offset: int
+    events_per_s: float | None  #: None if nothing was decided lately
+
+
+def note(requests: Sequence[Tracked]) -> None:
+    """Remember undecided requests for an hour. Best effort."""
+    if not requests or gate.is_away:
+        return
+    pipeline = get_redis_connection("default").pipeline(transaction=False)
+    for request in requests:
+        claim = request.claim
+        place = "" if request.offset is None else f"{request.partition} {request.offset}"
+        pipeline.set(
+            _key(claim.request_id),
+            f"{claim.coupon_id} {claim.user_id} {request.requested_at_ms} {place}",
+            ex=_KEPT_S,
+        )
+    try:
+        pipeline.execute()
+    except RedisError as error:
+        log.warning("%d requests not tracked, the log knows them: %s", len(requests), error)
+
+
+def find(request_id: UUID) -> Tracked | None:
+    """The request if it is tracked. Raises RedisError."""
+    value = get_redis_connection("default").get(_key(request_id))
+    if value is None:
+        return None
+    coupon_id, user_id, requested_at_ms, *place = (int(part) for part in value.split())
+    return Tracked(
+        claim=Claim(coupon_id=coupon_id, user_id=user_id, request_id=request_id),
+        requested_at_ms=requested_at_ms,
+        partition=place[0] if place else None,
+        offset=place[1] if place else None,
+    )
+
+
+def progress(partition: int) -> Progress | None:
+    """How far the consumer says it is. Raises RedisError."""
+    client = get_redis_connection("default")
+    next_offset = client.hget(_progress_key(), str(partition))
+    if next_offset is None:
+        return None
+    rate = client.get(_rate_key(partition))
+    return Progress(next_offset=int(next_offset), events_per_s=float(rate) if rate else None)
+
+
+def settle(request_ids: Iterable[UUID], progress: Mapping[int, Progress]) -> None:
+    """Forget decided requests and note the progress, by partition. Raises RedisError."""
+    pipeline = get_redis_connection("default").pipeline(transaction=False)
+    keys = [_key(request_id) for request_id in request_ids]
+    if keys:
+        pipeline.unlink(*keys)
+    for partition, state in progress.items():
+        pipeline.hset(_progress_key(), str(partition), state.next_offset)
+        pipeline.set(_rate_key(partition), f"{state.events_per_s or 0:.1f}", ex=_RATE_LASTS_S)
+    pipeline.execute()
+
+
+def _progress_key() -> str:
+    return f"coupon-consumer-progress:{settings.CONFIG.kafka.topic}"
+
+
+def _rate_key(partition: int) -> str:
+    return f"coupon-consumer-rate:{settings.CONFIG.kafka.topic}:{partition}"
+
+
+def _key(request_id: UUID) -> str:
+    return f"coupon-request:{request_id}"

@@ -1,0 +1,1 @@
+"""Checks every promise between the topic, the database and Redis. Reads; changes nothing."""

@@ -1,0 +1,128 @@
+"""What the database alone can show, coupon by coupon. Each check is one query that an index serves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from django.db.models import Count, Exists, Max, Min, OuterRef, Q, QuerySet
+
+from coupons.models import Coupon, IssueOutcome, UserCoupon
+from coupons.outcomes import Code, DeadLetterReason, Decision, RequestStatus
+from coupons.verification.findings import Check, Finding, made_at
+
+_SHOWN: Final = 20  #: findings of one kind and coupon that are told one by one
+_REJECTIONS: Final = [d.value for d in Decision if d.is_rejection] + [Code.BROKER_UNAVAILABLE.value]
+_FAILURES: Final = [reason.value for reason in DeadLetterReason]
+
+
+def check(coupon: Coupon) -> Iterator[Finding]:
+    """Everything wrong with one coupon's rows."""
+    yield from _stock(coupon)
+    yield from _claims(coupon)
+    yield from _winners(coupon)
+    yield from _whole(coupon)
+
+
+def _finding(check: Check, coupon: Coupon, message: str, request_id: object = None) -> Finding:
+    return Finding(
+        check=check,
+        coupon_id=coupon.pk,
+        message=message,
+        request_id=None if request_id is None else str(request_id),
+    )
+
+
+def _outcomes(coupon: Coupon) -> QuerySet[IssueOutcome]:
+    """Those of this very row: a coupon that was deleted and made anew under its id begins at nothing."""
+    return IssueOutcome.objects.filter(coupon_id=coupon.pk, processed_at__gte=made_at(coupon.created_at))
+
+
+def _stock(coupon: Coupon) -> Iterator[Finding]:
+    if coupon.stock < 0:
+        yield _finding(Check.STOCK_NOT_NEGATIVE, coupon, f"stock is {coupon.stock}")
+
+
+def _claims(coupon: Coupon) -> Iterator[Finding]:
+    twice = (
+        UserCoupon.objects.filter(coupon_id=coupon.pk)
+        .values("user_id")
+        .annotate(held=Count("pk"))
+        .filter(held__gt=1)
+    )
+    for row in twice[:_SHOWN]:
+        yield _finding(
+            Check.ONE_CLAIM_PER_USER, coupon, f"user {row['user_id']} has the coupon {row['held']} times"
+        )
+
+
+def _winners(coupon: Coupon) -> Iterator[Finding]:
+    issued = _outcomes(coupon).filter(status=RequestStatus.ISSUED)
+    ranks = issued.aggregate(
+        count=Count("pk"),
+        distinct=Count("claim_rank", distinct=True),
+        low=Min("claim_rank"),
+        high=Max("claim_rank"),
+    )
+    if ranks["count"] != coupon.issued_count:
+        yield _finding(
+            Check.ISSUED_COUNT,
+            coupon,
+            f"issued_count is {coupon.issued_count}, outcomes say {ranks['count']} were issued",
+        )
+    if ranks["count"] and (ranks["low"], ranks["high"], ranks["distinct"]) != (
+        1,
+        ranks["count"],
+        ranks["count"],
+    ):
+        yield _finding(
+            Check.RANKS_WITHOUT_GAPS,
+            coupon,
+            f"{ranks['count']} winners have {ranks['distinct']} ranks from {ranks['low']} to {ranks['high']}",
+        )
+    theirs = UserCoupon.objects.filter(
+        coupon_id=coupon.pk, user_id=OuterRef("user_id"), request_id=OuterRef("request_id")
+    )
+    for outcome in issued.filter(~Exists(theirs))[:_SHOWN]:
+        yield _finding(
+            Check.WINNER_HAS_COUPON,
+            coupon,
+            f"user {outcome.user_id} was told ISSUED and has no coupon of that request",
+            outcome.pk,
+        )
+    its_outcome = IssueOutcome.objects.filter(
+        pk=OuterRef("request_id"), status=RequestStatus.ISSUED, user_id=OuterRef("user_id")
+    )
+    for held in UserCoupon.objects.filter(
+        ~Exists(its_outcome), coupon_id=coupon.pk, request_id__isnull=False
+    )[:_SHOWN]:
+        yield _finding(
+            Check.COUPON_HAS_OUTCOME,
+            coupon,
+            f"user {held.user_id} has a coupon whose request was not decided ISSUED",
+            held.request_id,
+        )
+
+
+def _whole(coupon: Coupon) -> Iterator[Finding]:
+    outcomes = _outcomes(coupon)
+    broken = outcomes.exclude(
+        Q(status=RequestStatus.ISSUED, reason__isnull=True, claim_rank__isnull=False, user_id__isnull=False)
+        | Q(status=RequestStatus.REJECTED, reason__in=_REJECTIONS, claim_rank__isnull=True)
+        | Q(status=RequestStatus.FAILED, reason__in=_FAILURES, claim_rank__isnull=True)
+    )
+    for outcome in broken[:_SHOWN]:
+        yield _finding(
+            Check.OUTCOME_IS_WHOLE,
+            coupon,
+            f"status {outcome.status}, reason {outcome.reason}, rank {outcome.claim_rank} do not go together",
+            outcome.pk,
+        )
+    skipped = outcomes.filter(reason=Decision.OUT_OF_STOCK.value, stock_left__gt=0)
+    for outcome in skipped[:_SHOWN]:
+        yield _finding(
+            Check.NOBODY_SKIPPED,
+            coupon,
+            f"user {outcome.user_id} was told OUT_OF_STOCK while {outcome.stock_left} were left",
+            outcome.pk,
+        )

@@ -1,0 +1,112 @@
+"""Runs the checks and gathers the report."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final
+
+from coupons import backlog
+from coupons.admission import GateUnavailable
+from coupons.backlog import LogUnavailable
+from coupons.models import Coupon, IssueOutcome, UserCoupon
+from coupons.outcomes import RequestStatus
+from coupons.verification import database, gate
+from coupons.verification.findings import Check, Finding, Report
+from coupons.verification.log import LogCheck
+
+_LOG_TIMEOUT_S: Final = 30.0
+_SECOND_LOOK_AFTER_S: Final = 2.0
+Progress = Callable[[int, int], None]  #: gets what was done and the whole
+
+
+def verify(*, coupon_id: int | None, from_topic: bool, on_progress: Progress) -> Report:
+    """Check all coupons, or one. ``from_topic`` replays the whole log too. Raises LogUnavailable."""
+    report = Report()
+    coupons = _coupons(coupon_id)
+    for number, coupon in enumerate(coupons, start=1):
+        report.findings += database.check(coupon)
+        on_progress(number, len(coupons))
+    report.count("coupons", len(coupons))
+    outcomes, claims = IssueOutcome.objects.all(), UserCoupon.objects.all()
+    if coupon_id is not None:
+        outcomes, claims = outcomes.filter(coupon_id=coupon_id), claims.filter(coupon_id=coupon_id)
+    else:
+        report.findings += _orphans()
+    report.count("outcomes", outcomes.count())
+    report.count("userCoupons", claims.count())
+    if from_topic:
+        _replay(report, coupon_id, on_progress)
+    _look_at_gates(report, coupons)
+    return report
+
+
+def gate_findings(coupons: Sequence[Coupon]) -> list[Finding]:
+    """What is wrong with the gates now, and was wrong two seconds ago.
+
+    Raises GateUnavailable, LogUnavailable.
+    """
+    first = _gates_once(coupons)
+    if not first:
+        return []
+    time.sleep(_SECOND_LOOK_AFTER_S)
+    again = set(_gates_once(_coupons_by_id({finding.coupon_id for finding in first})))
+    return [finding for finding in first if finding in again]
+
+
+def _gates_once(coupons: Iterable[Coupon]) -> list[Finding]:
+    undecided = backlog.read(timeout_s=_LOG_TIMEOUT_S).requests
+    rows = _coupons_by_id({coupon.pk for coupon in coupons})
+    return [finding for coupon in rows for finding in gate.check(coupon, undecided)]
+
+
+def _look_at_gates(report: Report, coupons: Sequence[Coupon]) -> None:
+    try:
+        report.findings += gate_findings(coupons)
+        report.count("gates", len(coupons))
+    except GateUnavailable as error:
+        report.notes.append(f"Redis was not checked, it does not answer: {error}")
+    except LogUnavailable as error:
+        report.notes.append(f"Redis was not checked, the log cannot be read: {error}")
+
+
+def _replay(report: Report, coupon_id: int | None, on_progress: Progress) -> None:
+    positions = backlog.positions(timeout_s=_LOG_TIMEOUT_S)
+    whole = sum(at.end - at.first for at in positions.values())
+    check = LogCheck(positions, coupon_id=coupon_id)
+    for number, entry in enumerate(backlog.read_all(positions, patience_s=_LOG_TIMEOUT_S), start=1):
+        check.add(entry)
+        on_progress(number, whole)
+    report.count("events", whole)
+    report.findings += check.findings()
+    if check.older_than_coupon:
+        report.notes.append(
+            f"{check.older_than_coupon} events are older than their coupon's row (a coupon made anew or "
+            "reset): not checked"
+        )
+    if check.undecided:
+        report.notes.append(
+            f"{check.undecided} events are not decided yet; the consumer has not reached them"
+        )
+
+
+def _orphans() -> Iterable[Finding]:
+    """Winners of coupons that are not there."""
+    known = Coupon.objects.values("pk")
+    lost = IssueOutcome.objects.filter(status=RequestStatus.ISSUED).exclude(coupon_id__in=known)
+    for outcome in lost[:20]:
+        yield Finding(
+            check=Check.WINNER_HAS_COUPON,
+            coupon_id=outcome.coupon_id,
+            request_id=str(outcome.pk),
+            message=f"user {outcome.user_id} was told ISSUED, and coupon {outcome.coupon_id} does not exist",
+        )
+
+
+def _coupons(coupon_id: int | None) -> list[Coupon]:
+    coupons = Coupon.objects.order_by("pk")
+    return list(coupons if coupon_id is None else coupons.filter(pk=coupon_id))
+
+
+def _coupons_by_id(ids: set[int | None]) -> list[Coupon]:
+    return list(Coupon.objects.filter(pk__in=[pk for pk in ids if pk is not None]).order_by("pk"))
