@@ -1,0 +1,1 @@
+"""Reads the log and issues: poll -> batch -> transaction -> offset."""

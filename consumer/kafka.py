@@ -1,0 +1,60 @@
+"""Construction of the Kafka consumer, and offset arithmetic."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
+from django.conf import settings
+
+from coupons import kafka_client
+
+
+def make_consumer(*, group_id: str, on_error: Callable[[KafkaError], None]) -> Consumer:
+    """A consumer that begins at the beginning and commits only what it is told to."""
+    consumer = settings.CONFIG.consumer
+    return Consumer(
+        kafka_client.common()
+        | {
+            "group.id": group_id,
+            "auto.offset.reset": "earliest",
+            "enable.auto.commit": False,
+            "enable.auto.offset.store": False,
+            "session.timeout.ms": consumer.session_timeout_ms,
+            "heartbeat.interval.ms": max(consumer.session_timeout_ms // 15, 100),
+            "max.poll.interval.ms": consumer.max_poll_interval_ms,
+            "fetch.min.bytes": consumer.fetch_min_bytes,
+            "fetch.wait.max.ms": consumer.fetch_wait_max_ms,
+            "fetch.message.max.bytes": consumer.fetch_message_max_bytes,
+            # A stalled commit must not outlast the poll interval.
+            "socket.timeout.ms": 10_000,
+            "error_cb": on_error,
+        }
+    )
+
+
+def place(message: Message) -> tuple[int, int]:
+    """Partition and offset of a received message."""
+    partition, offset = message.partition(), message.offset()
+    if partition is None or offset is None:
+        raise RuntimeError("a received message has a partition and an offset")
+    return partition, offset
+
+
+def next_offsets(messages: Iterable[Message]) -> dict[int, int]:
+    """What to commit once these are done: by partition, the offset after the last."""
+    offsets: dict[int, int] = {}
+    for message in messages:
+        partition, offset = place(message)
+        offsets[partition] = max(offsets.get(partition, 0), offset + 1)
+    return offsets
+
+
+def positions(topic: str, offsets: dict[int, int]) -> list[TopicPartition]:
+    return [TopicPartition(topic, partition, offset) for partition, offset in sorted(offsets.items())]
+
+
+def timestamp_ms(message: Message) -> int | None:
+    """When the producer or the broker says it was written; None if neither does."""
+    kind, value = message.timestamp()
+    return int(value) if kind else None

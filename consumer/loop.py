@@ -1,0 +1,213 @@
+"""Poll, hand over, commit; wait in place while something is away; follow rebalances.
+
+The only rule: an offset moves after its rows are durable. Everything else may happen twice.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from django.conf import settings
+from django.db import Error as DatabaseLayerError
+from django.db import close_old_connections, connection
+
+from consumer.dead_letters import DeadLettersNotAcknowledged, TooManyDeadLetters
+from consumer.kafka import next_offsets, place, positions, timestamp_ms
+from coupons import kafka_client
+from coupons.issuing import StockChangedUnderLock
+from couponsite import metrics
+
+log = logging.getLogger(__name__)
+
+#: What is tried again, in place and in order, for as long as it lasts. Anything else is a bug and ends the
+#: process with its trace: the offset has not moved, the events are delivered again.
+RECOVERABLE: Final = (
+    DatabaseLayerError,
+    DeadLettersNotAcknowledged,
+    StockChangedUnderLock,
+    TooManyDeadLetters,  # halts: standing still, with a growing pause, until an operator acts
+)
+
+
+@dataclass(slots=True, kw_only=True)
+class LoopState:
+    """What health shows. Written by the loop's thread, read by others."""
+
+    turned_at: float = field(default_factory=time.monotonic)
+    has_joined: bool = False
+    partitions: tuple[int, ...] = ()
+    retrying_since: float | None = None
+    retry_cause: str | None = None
+    oldest_undecided_ms: int | None = None
+
+
+class ConsumerLoop:
+    """Runs until ``stop`` is set. ``process`` decides a batch durably, or raises."""
+
+    def __init__(
+        self,
+        *,
+        make_consumer: Callable[[Callable[[KafkaError], None]], Consumer],
+        process: Callable[[Sequence[Message]], None],
+        batch_size: int,
+        stop: threading.Event,
+    ) -> None:
+        self._topic = settings.CONFIG.kafka.topic
+        self._settings = settings.CONFIG.consumer
+        self._process = process
+        self._batch_size = batch_size
+        self._stop = stop
+        self._consumer = make_consumer(self._on_error)
+        self._owned: set[int] = set()
+        self._waiting = False
+        self._held: list[Message] = []  # received while waiting
+        self._uncommitted: dict[int, int] = {}  # decided, and the commit has not succeeded yet
+        self.state = LoopState()
+        metrics.OLDEST_UNDECIDED_SECONDS.set_function(self._oldest_undecided_s)
+
+    def run(self) -> None:
+        self._consumer.subscribe(
+            [self._topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
+        )
+        try:
+            while not self._stop.is_set():
+                self.run_once()
+        finally:
+            self._commit()
+            self._consumer.close()
+
+    def run_once(self) -> None:
+        self.state.turned_at = time.monotonic()
+        batch = self._receive()
+        if batch:
+            self._decide(batch)
+        elif self._uncommitted:
+            self._commit()
+
+    def _receive(self) -> list[Message]:
+        """Whatever is there, at most a batch; waits only for the first."""
+        messages, self._held = self._held, []
+        if not messages:
+            first = self._consumer.poll(self._settings.poll_timeout_ms / 1000)
+            if first is None:
+                self.state.oldest_undecided_ms = None
+                return []
+            messages = [first, *self._consumer.consume(self._batch_size - 1, timeout=0)]
+        return self._received(messages)
+
+    def _received(self, messages: Sequence[Message]) -> list[Message]:
+        batch = []
+        for message in messages:
+            if (error := message.error()) is not None:
+                self._on_error(error)
+                continue
+            partition, offset = place(message)
+            log.info("쿠폰 발급 이벤트 수신 - Partition: %s, Offset: %s", partition, offset)
+            batch.append(message)
+        metrics.EVENTS_CONSUMED.inc(len(batch))
+        return batch
+
+    def _decide(self, batch: list[Message]) -> None:
+        self.state.oldest_undecided_ms = min(filter(None, map(timestamp_ms, batch)), default=None)
+        attempt = 0
+        while batch := [message for message in batch if message.partition() in self._owned]:
+            close_old_connections()
+            try:
+                self._process(batch)
+                break
+            except RECOVERABLE as error:
+                attempt += 1
+                self._wait(attempt, error)
+                if self._stop.is_set():
+                    return  # nothing was committed: whoever comes next begins here
+        self.state.retrying_since = self.state.retry_cause = None
+        self._uncommitted |= next_offsets(batch)
+        self._commit()
+        self._measure_lag(next_offsets(batch))
+
+    def _wait(self, attempt: int, error: Exception) -> None:
+        """Stand still without leaving the group: paused, polling, with growing pauses."""
+        cause = type(error).__name__
+        metrics.RETRIES.labels(cause=cause).inc()
+        longest_s = min(self._settings.retry_backoff_max_s, 0.1 * 2 ** min(attempt, 20))
+        pause_s = longest_s * random.uniform(0.5, 1)
+        log.warning("batch not decided, attempt %d, next in %.1f s: %s: %s", attempt, pause_s, cause, error)
+        self.state.retrying_since = self.state.retrying_since or time.monotonic()
+        self.state.retry_cause = cause
+        connection.close()
+        self._waiting = True
+        self._consumer.pause(self._assignment())
+        until = time.monotonic() + pause_s
+        while time.monotonic() < until and not self._stop.is_set():
+            message = self._consumer.poll(min(0.2, pause_s))
+            if message is not None:
+                self._held.append(message)
+            self.state.turned_at = time.monotonic()
+        self._waiting = False
+        self._consumer.resume(self._assignment())
+
+    def _commit(self) -> None:
+        """Commit what is decided. A failure is harmless: it is repeated, or the events are replayed."""
+        if not self._uncommitted:
+            return
+        try:
+            self._consumer.commit(offsets=positions(self._topic, self._uncommitted), asynchronous=False)
+        except KafkaException as error:
+            metrics.OFFSET_COMMIT_FAILURES.inc()
+            log.warning("offsets not committed, the events may come again: %s", error)
+            return
+        self._uncommitted = {}
+
+    def _measure_lag(self, offsets: dict[int, int]) -> None:
+        for position in positions(self._topic, offsets):
+            _, high = self._consumer.get_watermark_offsets(position, cached=True)
+            metrics.LAG.labels(partition=position.partition).set(max(0, high - position.offset))
+
+    def _oldest_undecided_s(self) -> float:
+        oldest_ms = self.state.oldest_undecided_ms
+        return 0.0 if oldest_ms is None else max(0.0, time.time() - oldest_ms / 1000)
+
+    def _assignment(self) -> list[TopicPartition]:
+        return [TopicPartition(self._topic, partition) for partition in sorted(self._owned)]
+
+    def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self._owned |= {each.partition for each in partitions}
+        self._owned_changed("assigned", partitions)
+        self.state.has_joined = True
+        if self._waiting:
+            consumer.assign(partitions)
+            consumer.pause(partitions)
+
+    def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self._commit()
+        self._forget(partitions)
+        self._owned_changed("revoked", partitions)
+
+    def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        # Not ours any more: the new owner decides again what we did not commit, which changes nothing.
+        self._forget(partitions)
+        self._owned_changed("lost", partitions)
+
+    def _forget(self, partitions: Sequence[TopicPartition]) -> None:
+        for each in partitions:
+            self._owned.discard(each.partition)
+            self._uncommitted.pop(each.partition, None)
+
+    def _owned_changed(self, what: str, partitions: Sequence[TopicPartition]) -> None:
+        self.state.partitions = tuple(sorted(self._owned))
+        log.info("partitions %s: %s", what, sorted(each.partition for each in partitions))
+        for partition in (each.partition for each in partitions if what != "assigned"):
+            metrics.LAG.remove(str(partition))
+
+    def _on_error(self, error: KafkaError) -> None:
+        """librdkafka mends what can be mended; a fatal error needs a new process."""
+        log.log(kafka_client.level_of(error), "consumer: %s", error)
+        if error.fatal():
+            raise KafkaException(error)

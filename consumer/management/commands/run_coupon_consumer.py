@@ -1,0 +1,74 @@
+"""Run one consumer instance."""
+
+from __future__ import annotations
+
+import argparse
+from functools import partial
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+
+from consumer.batch import BatchProcessor
+from consumer.health import actuator_of, served
+from consumer.housekeeping import Housekeeper
+from consumer.kafka import make_consumer
+from consumer.loop import ConsumerLoop
+from consumer.shutdown import stop_on_signals
+from coupons.producer import close_event_producer, event_producer
+
+
+class Command(BaseCommand):
+    help = (
+        "Read coupon-issue-events and issue coupons. Run any number of instances, each with its own "
+        "--health-port. SIGTERM or Ctrl-C finishes the batch in hand, commits and leaves the group."
+    )
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        consumer = settings.CONFIG.consumer
+        parser.add_argument(
+            "--health-port",
+            type=_between(1, 65_535),
+            default=consumer.health_port,
+            help="port of /actuator/health and /actuator/prometheus (default %(default)s)",
+        )
+        parser.add_argument(
+            "--batch-size",
+            type=_between(1, 10_000),
+            default=consumer.batch_size,
+            help="events per poll and per transaction (default %(default)s)",
+        )
+        parser.add_argument(
+            "--group-id",
+            default=settings.CONFIG.kafka.group_id,
+            help="consumer group; another group decides everything again, which changes nothing",
+        )
+
+    def handle(self, *args: Any, health_port: int, batch_size: int, group_id: str, **options: Any) -> None:
+        if not group_id:
+            raise CommandError("--group-id must not be empty")
+        with stop_on_signals() as stop:
+            loop = ConsumerLoop(
+                make_consumer=lambda on_error: make_consumer(group_id=group_id, on_error=on_error),
+                process=BatchProcessor(producer=event_producer()).process,
+                batch_size=batch_size,
+                stop=stop,
+            )
+            housekeeper = Housekeeper()
+            health = actuator_of(loop.state, housekeeper.health)
+            host = settings.CONFIG.api.host
+            with served(health, host=host, port=health_port), housekeeper.running():
+                self.stdout.write(f"consuming; health on http://{host}:{health_port}/actuator/health")
+                loop.run()
+        close_event_producer()
+        self.stdout.write("stopped")
+
+
+def _between(low: int, high: int) -> Any:
+    return partial(_whole_number, low=low, high=high)
+
+
+def _whole_number(text: str, *, low: int, high: int) -> int:
+    if not text.isascii() or not text.isdigit() or not low <= int(text) <= high:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from {low} to {high}")
+    return int(text)
