@@ -1,0 +1,15 @@
+"""Every case, in the order they run."""
+
+from __future__ import annotations
+
+from faults.case import Case
+from faults.cases import bugs, links, log, processes, servers, settings
+
+ALL: list[Case] = [
+    *processes.CASES,
+    *servers.CASES,
+    *links.CASES,
+    *log.CASES,
+    *settings.CASES,
+    *bugs.CASES,
+]

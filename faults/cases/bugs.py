@@ -1,0 +1,61 @@
+"""The suite's own proof: with a bug put in on purpose the row must turn red."""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+
+from faults.bugs import without_unique_claims
+from faults.case import Case
+from faults.cases.log import ask_twice
+from faults.scene import Scene
+
+
+def _kill_once(scene: Scene) -> None:
+    with suppress(Exception):
+        scene.consumer.process.wait(30)
+    scene.consumer.kill()
+    scene.add_consumer()
+
+
+def _stop_broker(scene: Scene) -> None:
+    """Claims are refused while it is away; what they had reserved must come back."""
+    scene.services.do("pause", "kafka")
+    scene.struck()
+    try:
+        time.sleep(6)
+    finally:
+        scene.services.do("resume", "kafka")
+
+
+CASES = [
+    Case(
+        name="bug-offset-before-commit",
+        what="BUG: the offset is committed before the rows; consumer killed before COMMIT",
+        act=_kill_once,
+        bug_shows_in="lost",
+        in_short=True,
+        consumer_patch="bug:commit-offset-first kill:before-commit",
+        consumer_words=("--batch-size", "20"),
+    ),
+    Case(
+        name="bug-no-unique-claims",
+        what="BUG: no unique constraint and nobody looks at holders; users ask twice",
+        act=ask_twice,
+        bug_shows_in="doubled",
+        in_short=True,
+        consumer_patch="bug:ignore-holders",
+        consumer_words=("--batch-size", "20"),
+        around=without_unique_claims,
+    ),
+    Case(
+        name="bug-slot-kept",
+        what="BUG: a slot whose event was not published is not given back; broker stopped",
+        act=_stop_broker,
+        bug_shows_in="leaked",
+        settle_s=20,  # a reservation without an event is given back after some 10 s
+        in_short=True,
+        api_patch="bug:keep-slots",
+        consumer_patch="bug:keep-slots",
+    ),
+]

@@ -1,0 +1,153 @@
+"""The crowd: bounded clients with keep-alive, that try again as people do, and remember every answer."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import random
+import threading
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+_ANSWER_S: Final = 25.0  #: an answer takes no longer, or there is none
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What one claim was told. Status 0: no answer."""
+
+    user_id: int
+    status: int
+    code: str | None = None
+    request_id: str | None = None
+
+    @property
+    def is_accepted(self) -> bool:
+        return self.status == 202
+
+    @property
+    def is_last_word(self) -> bool:
+        """Anything else makes a client try again, as the same user."""
+        return self.status == 202 or 400 <= self.status < 500
+
+
+class Rush:
+    """Users who claim one coupon, ``at_once`` at the same time, ``per_s`` at most if given."""
+
+    def __init__(
+        self,
+        *,
+        ports: Sequence[int],
+        coupon_id: int,
+        users: Iterable[int],
+        at_once: int = 16,
+        per_s: float | None = None,
+        patience_s: float = 90,
+    ) -> None:
+        self.answers: list[Answer] = []  # appended to by all threads, never changed otherwise
+        self._ports = ports
+        self._coupon_id = coupon_id
+        self._users = enumerate(users)
+        self._next = threading.Lock()
+        self._per_s = per_s
+        self._patience_s = patience_s
+        self._stop = threading.Event()
+        self._started_at = time.monotonic()
+        self._threads = [threading.Thread(target=self._claim_on, daemon=True) for _ in range(at_once)]
+
+    def start(self) -> None:
+        self._started_at = time.monotonic()
+        for thread in self._threads:
+            thread.start()
+
+    @property
+    def is_over(self) -> bool:
+        return not any(thread.is_alive() for thread in self._threads)
+
+    @property
+    def accepted(self) -> list[str]:
+        """The request ids that were told 202."""
+        return [a.request_id for a in self.answers if a.is_accepted and a.request_id is not None]
+
+    def wait_accepted(self, count: int, *, within_s: float = 60) -> None:
+        """Until so many were accepted, or everybody has claimed."""
+        deadline = time.monotonic() + within_s
+        while len(self.accepted) < count and not self.is_over and time.monotonic() < deadline:
+            time.sleep(0.01)
+
+    def finish(self, *, within_s: float) -> bool:
+        """Wait for everybody's last word, at most so long; whether all had it."""
+        deadline = time.monotonic() + within_s
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        done = self.is_over
+        self.abandon()
+        return done
+
+    def abandon(self) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            if thread.ident is not None:
+                thread.join(_ANSWER_S)
+
+    def _claim_on(self) -> None:
+        clients = {port: Client(port) for port in self._ports}
+        while not self._stop.is_set():
+            with self._next:
+                index, user = next(self._users, (0, None))
+            if user is None:
+                break
+            if self._per_s is not None:
+                self._stop.wait(max(0.0, self._started_at + index / self._per_s - time.monotonic()))
+            self._claim_until_told(clients[self._ports[index % len(self._ports)]], user)
+        for client in clients.values():
+            client.close()
+
+    def _claim_until_told(self, client: Client, user: int) -> None:
+        deadline = time.monotonic() + self._patience_s
+        while not self._stop.is_set() and time.monotonic() < deadline:
+            answer = client.claim(self._coupon_id, user)
+            self.answers.append(answer)
+            if answer.is_last_word:
+                return
+            self._stop.wait(random.uniform(0.2, 0.6))
+
+
+class Client:
+    """One connection, kept alive; made anew after it broke."""
+
+    def __init__(self, port: int) -> None:
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_ANSWER_S)
+
+    def claim(self, coupon_id: int, user_id: int) -> Answer:
+        status, body = self.ask("POST", f"/api/coupons/{coupon_id}/issue?userId={user_id}")
+        return Answer(
+            user_id=user_id,
+            status=status,
+            code=_text(body.get("code")),
+            request_id=_text(body.get("requestId")),
+        )
+
+    def ask(self, method: str, path: str) -> tuple[int, dict[str, object]]:
+        """Status and decoded body; (0, {}) when there was no answer."""
+        try:
+            self._connection.request(method, path)
+            response = self._connection.getresponse()
+            text = response.read()
+        except (OSError, http.client.HTTPException):
+            self._connection.close()
+            return 0, {}
+        try:
+            body = json.loads(text)
+        except ValueError:
+            body = None
+        return response.status, body if isinstance(body, dict) else {}
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+def _text(value: object) -> str | None:
+    return str(value) if value else None
