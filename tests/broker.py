@@ -1,0 +1,69 @@
+"""Writes to and reads from the tests' broker with plain clients, as another application would."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
+from django.conf import settings
+
+
+def write(
+    topic: str,
+    *values: bytes | None,
+    key: bytes | None = None,
+    partition: int = -1,
+    headers: Sequence[tuple[str, bytes]] = (),
+    together: bool = False,
+) -> list[tuple[int, int]]:
+    """Write these values, in order; returns their places once the broker has them.
+
+    ``together``: in one record batch, as a busy producer does; else each in its own.
+    """
+    places: list[tuple[int, int]] = []
+
+    def report(error: KafkaError | None, message: Message) -> None:
+        assert error is None, error
+        places.append((message.partition() or 0, message.offset() or 0))
+
+    producer = Producer(
+        {
+            "bootstrap.servers": settings.CONFIG.kafka.bootstrap_servers,
+            "partitioner": "murmur2_random",
+            "linger.ms": 100 if together else 0,
+        }
+    )
+    for value in values:
+        producer.produce(
+            topic, value=value, key=key, partition=partition, headers=list(headers), on_delivery=report
+        )
+        if not together:
+            producer.flush(10)
+    producer.flush(10)
+    assert len(places) == len(values), "the broker did not acknowledge"
+    return places
+
+
+def read(topic: str, *, count: int, within_s: float = 10) -> list[Message]:
+    """The first ``count`` messages of a topic, in log order per partition."""
+    reader = Consumer(
+        {
+            "bootstrap.servers": settings.CONFIG.kafka.bootstrap_servers,
+            "group.id": "tests",
+            "enable.auto.commit": False,
+            "auto.offset.reset": "earliest",
+            "fetch.wait.max.ms": 10,
+        }
+    )
+    try:
+        partitions = reader.list_topics(topic, timeout=within_s).topics[topic].partitions
+        reader.assign([TopicPartition(topic, partition, 0) for partition in partitions])
+        messages: list[Message] = []
+        deadline = time.monotonic() + within_s
+        while len(messages) < count:
+            assert time.monotonic() < deadline, f"{len(messages)} of {count} messages in {topic}"
+            messages += [m for m in reader.consume(count - len(messages), timeout=0.2) if m.error() is None]
+    finally:
+        reader.close()
+    return sorted(messages, key=lambda message: (message.partition(), message.offset()))

@@ -1,0 +1,93 @@
+"""Fixtures on real servers. What a test fakes, it makes itself, in sight."""
+
+from __future__ import annotations
+
+import io
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import pytest
+from django.conf import settings
+from django.core.management import call_command
+from django_redis import get_redis_connection
+from pytest_django.plugin import DjangoDbBlocker
+
+from coupons import backlog, catalog
+from coupons.producer import close_event_producer
+from tests import stack
+from tests.system import System
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers", "services_only: kills servers, which the embedded stack's cannot survive; not chosen there"
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if stack.KIND == "services":
+        return
+    elsewhere = [item for item in items if item.get_closest_marker("services_only")]
+    items[:] = [item for item in items if item not in elsewhere]
+    config.hook.pytest_deselected(items=elsewhere)
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_blocker: DjangoDbBlocker) -> None:
+    """The stack's database is thrown away after the tests: use it as it is, so that processes can too."""
+    with django_db_blocker.unblock():
+        call_command("migrate", verbosity=0)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _default_topic() -> None:
+    """For code that looks at the broker in tests that publish nothing."""
+    call_command("create_topics", stdout=io.StringIO())
+
+
+@pytest.fixture(autouse=True)
+def _nothing_remembered() -> None:
+    """Each test begins with an empty Redis, no remembered coupons, and no producer of an earlier topic."""
+    catalog.forget_all()
+    backlog.forget_failure()
+    close_event_producer()
+    get_redis_connection("default").flushdb()
+
+
+@contextmanager
+def own_topic() -> Iterator[str]:
+    """A new topic, with its dead letters and its group, for code in this process."""
+    name = f"events-{uuid.uuid4().hex[:12]}"
+    kafka = replace(
+        settings.CONFIG.kafka, topic=name, dead_letter_topic=f"{name}.DLT", group_id=f"group-{name}"
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(settings, "CONFIG", replace(settings.CONFIG, kafka=kafka))
+        call_command("create_topics", stdout=io.StringIO())
+        yield name
+        close_event_producer()
+
+
+@pytest.fixture
+def topic() -> Iterator[str]:
+    """A topic of this test alone."""
+    with own_topic() as name:
+        yield name
+
+
+@pytest.fixture
+def system(transactional_db: None, topic: str) -> Iterator[System]:
+    """The API and consumers as processes, started as in production, on the test's own topic."""
+    with System(topic=topic) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def running(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[System]:
+    """API and one consumer. Tests of a file share them and the database; each makes rows of its own."""
+    with django_db_blocker.unblock(), own_topic() as name:
+        with System(topic=name) as system:
+            yield system
+        call_command("flush", interactive=False, verbosity=0)

@@ -1,0 +1,44 @@
+"""Rows for tests."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from typing import Any
+
+from uuid_utils.compat import uuid7
+
+from coupons.allocation import IssueRequest
+from coupons.events import CouponIssueEvent
+from coupons.models import Coupon, User
+
+_ids = itertools.count(1)
+
+
+def make_users(count: int = 1) -> list[int]:
+    """New users; returns their ids."""
+    users = [User(user_id=next(_ids), name=f"testuser{n}") for n in range(count)]
+    User.objects.bulk_create(users)
+    return [user.pk for user in users]
+
+
+def make_coupon(*, stock: int = 100, **fields: Any) -> Coupon:
+    values = {"description": "신규가입 할인쿠폰", "discount_amount": 5000, "stock": stock, **fields}
+    coupon = Coupon.objects.create(coupon_id=next(_ids), **values)
+    coupon.refresh_from_db()
+    return coupon
+
+
+def make_event(*, coupon_id: int, user_id: int, **fields: Any) -> CouponIssueEvent:
+    values: dict[str, Any] = {"event_id": uuid7(), "timestamp_ms": time.time_ns() // 1_000_000, **fields}
+    return CouponIssueEvent(coupon_id=coupon_id, user_id=user_id, **values)
+
+
+def make_requests(coupon_id: int, user_ids: list[int], *, partition: int = 0) -> list[IssueRequest]:
+    """One event per user, at offsets from 0."""
+    return [
+        IssueRequest(
+            event=make_event(coupon_id=coupon_id, user_id=user_id), partition=partition, offset=offset
+        )
+        for offset, user_id in enumerate(user_ids)
+    ]

@@ -1,0 +1,325 @@
+"""The gate's script on a real Redis: it reserves, recognises, and refuses only who is too late."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from uuid import UUID
+
+import pytest
+from django_redis import get_redis_connection
+from uuid_utils.compat import uuid7
+
+from coupons.admission import (
+    Admission,
+    Admitted,
+    AlreadyRequested,
+    Claim,
+    GateUnavailable,
+    GateUnknown,
+    OutOfStock,
+    gate,
+)
+from coupons.catalog import CouponView
+
+COUPON = CouponView(
+    coupon_id=7, epoch="1", stock=2, issued_count=0, is_opened=True, opens_at=None, closes_at=None
+)
+
+
+def claim(user_id: int, *, request_id: UUID | None = None, coupon_id: int = 7) -> Claim:
+    return Claim(coupon_id=coupon_id, user_id=user_id, request_id=request_id or uuid7())
+
+
+def ask(coupon: CouponView, *claims: Claim) -> list[Admission]:
+    return gate.admit(coupon, claims)
+
+
+def settle(*decided: tuple[Claim, bool], issued_count: int, epoch: str = "1") -> None:
+    gate.settle(7, epoch=epoch, issued_count=issued_count, decided=decided)
+
+
+@pytest.fixture
+def _loaded() -> None:
+    gate.load(COUPON, [])
+
+
+loaded = pytest.mark.usefixtures("_loaded")
+
+
+def test_an_empty_gate_knows_nothing_and_says_so() -> None:
+    with pytest.raises(GateUnknown):
+        ask(COUPON, claim(1))
+    assert gate.reserved(7) is None
+
+
+@loaded
+def test_as_many_are_admitted_as_there_is_stock() -> None:
+    assert ask(COUPON, claim(1), claim(2), claim(3)) == [Admitted(), Admitted(), OutOfStock()]
+    assert ask(COUPON, claim(4)) == [OutOfStock()]
+    assert gate.reserved(7) == 2
+
+
+@loaded
+def test_a_repeat_with_the_same_request_id_is_admitted_and_takes_no_second_slot() -> None:
+    first = claim(1)
+
+    assert ask(COUPON, first) == [Admitted()]
+    assert ask(COUPON, first, first) == [Admitted(), Admitted()]
+
+    assert gate.reserved(7) == 1
+    assert ask(COUPON, claim(2), first, claim(3)) == [Admitted(), Admitted(), OutOfStock()]
+
+
+@loaded
+def test_a_second_request_of_a_user_is_told_the_first() -> None:
+    first = claim(1)
+
+    together = ask(COUPON, first, claim(1))
+    later = ask(COUPON, claim(1))
+
+    assert together == [Admitted(), AlreadyRequested(first_request_id=first.request_id)]
+    assert later == [AlreadyRequested(first_request_id=first.request_id)]
+    assert gate.reserved(7) == 1
+
+
+@loaded
+def test_already_requested_is_told_before_out_of_stock() -> None:
+    first = claim(1)
+    ask(COUPON, first, claim(2))
+
+    assert ask(COUPON, claim(1)) == [AlreadyRequested(first_request_id=first.request_id)]
+
+
+@loaded
+def test_a_slot_given_back_is_free_again() -> None:
+    first = claim(1)
+    ask(COUPON, first, claim(2))
+
+    assert gate.release([first]) == 1
+
+    assert ask(COUPON, claim(3), claim(4)) == [Admitted(), OutOfStock()]
+
+
+@loaded
+def test_a_slot_is_given_back_only_by_the_request_that_has_it() -> None:
+    ask(COUPON, claim(1), claim(2))
+
+    assert gate.release([claim(1), claim(9)]) == 0
+
+    assert gate.reserved(7) == 2
+
+
+@loaded
+def test_a_slot_is_given_back_once() -> None:
+    first = claim(1)
+    ask(COUPON, first, claim(2))
+
+    assert [gate.release([first]), gate.release([first])] == [1, 0]
+
+    assert ask(COUPON, claim(3), claim(4)) == [Admitted(), OutOfStock()]
+
+
+@loaded
+def test_an_issued_slot_is_not_free_again_and_its_winner_is_recognised() -> None:
+    first = claim(1)
+    ask(COUPON, first, claim(2))
+
+    settle((first, True), issued_count=1)
+
+    after = replace(COUPON, stock=1, issued_count=1)
+    for view in (COUPON, after):  # a view of the row from before the commit is as good as one from after
+        assert ask(view, claim(3)) == [OutOfStock()]
+        assert ask(view, claim(1)) == [AlreadyRequested(first_request_id=first.request_id)]
+    assert gate.reserved(7) == 1
+
+
+@loaded
+def test_a_rejected_request_gives_its_slot_back() -> None:
+    rejected = claim(1)
+    ask(COUPON, rejected, claim(2))
+
+    settle((rejected, False), issued_count=0)
+
+    assert ask(COUPON, claim(3), claim(4)) == [Admitted(), OutOfStock()]
+    assert ask(COUPON, claim(1)) == [OutOfStock()]  # not taken for somebody who has it
+
+
+@loaded
+def test_settling_twice_is_settling_once() -> None:
+    won, lost = claim(1), claim(2)
+    ask(COUPON, won, lost)
+
+    for _ in range(2):
+        settle((won, True), (lost, False), issued_count=1)
+
+    assert gate.reserved(7) == 0
+    assert ask(COUPON, claim(3), claim(4)) == [Admitted(), OutOfStock()]
+
+
+@loaded
+def test_settling_late_does_not_turn_the_count_back() -> None:
+    first, second = claim(1), claim(2)
+    ask(COUPON, first, second)
+
+    settle((second, True), issued_count=2)
+    settle((first, True), issued_count=1)
+
+    from_before_all_that = replace(COUPON, stock=3)
+    assert ask(from_before_all_that, claim(3), claim(4)) == [Admitted(), OutOfStock()]
+
+
+@loaded
+def test_what_the_row_says_is_issued_counts_although_nobody_told_the_gate() -> None:
+    told_late = replace(COUPON, stock=1, issued_count=2)
+
+    assert ask(told_late, claim(3), claim(4)) == [Admitted(), OutOfStock()]
+
+
+@loaded
+def test_settling_an_old_request_leaves_a_newer_reservation_alone() -> None:
+    old, new = claim(1), claim(1)
+    ask(COUPON, new)
+
+    settle((old, False), issued_count=0)
+
+    assert gate.reserved(7) == 1
+    assert ask(COUPON, claim(1)) == [AlreadyRequested(first_request_id=new.request_id)]
+
+
+@loaded
+def test_stock_added_in_the_database_is_free_at_once() -> None:
+    ask(COUPON, claim(1), claim(2))
+
+    assert ask(replace(COUPON, stock=3), claim(3), claim(4)) == [Admitted(), OutOfStock()]
+
+
+@loaded
+def test_stock_taken_away_in_the_database_is_not_given_out() -> None:
+    assert ask(replace(COUPON, stock=0), claim(1)) == [OutOfStock()]
+    assert ask(replace(COUPON, stock=1), claim(1), claim(2)) == [Admitted(), OutOfStock()]
+
+
+@loaded
+def test_a_row_made_anew_under_the_same_id_is_another_coupon() -> None:
+    ask(COUPON, claim(1), claim(2))
+    anew = replace(COUPON, epoch="2")
+
+    with pytest.raises(GateUnknown):
+        ask(anew, claim(1))
+    gate.load(anew, [])
+
+    assert ask(anew, claim(1), claim(2), claim(3)) == [Admitted(), Admitted(), OutOfStock()]
+
+
+@loaded
+def test_a_decision_on_a_row_made_anew_asks_for_a_new_loading() -> None:
+    settle((claim(1), True), issued_count=1, epoch="2")
+
+    assert gate.reserved(7) is None
+    with pytest.raises(GateUnknown):
+        ask(replace(COUPON, epoch="2"), claim(2))
+
+
+def test_loading_counts_the_requests_under_way() -> None:
+    first = claim(1)
+
+    assert gate.load(COUPON, [first, claim(1)]) is True
+
+    assert gate.reserved(7) == 1
+    assert ask(COUPON, claim(1)) == [AlreadyRequested(first_request_id=first.request_id)]
+    assert ask(COUPON, claim(2), claim(3)) == [Admitted(), OutOfStock()]
+
+
+@loaded
+def test_a_loaded_gate_is_not_loaded_again() -> None:
+    ask(COUPON, claim(1))
+
+    assert gate.load(COUPON, []) is False
+
+    assert gate.reserved(7) == 1
+
+
+def test_what_was_decided_while_the_gate_was_read_together_is_not_counted_twice() -> None:
+    won = claim(1)
+    settle((won, True), issued_count=1)  # after the reading, before the loading
+
+    gate.load(COUPON, [won])
+
+    assert gate.reserved(7) == 0
+    assert ask(COUPON, claim(2), claim(3)) == [Admitted(), OutOfStock()]
+
+
+@loaded
+def test_coupons_do_not_know_of_each_other() -> None:
+    other = replace(COUPON, coupon_id=8)
+    gate.load(other, [])
+    ask(COUPON, claim(1), claim(2))
+
+    assert ask(other, claim(1, coupon_id=8)) == [Admitted()]
+    assert [gate.reserved(7), gate.reserved(8)] == [2, 1]
+
+
+def test_ids_and_counts_at_the_edge_are_counted_exactly() -> None:
+    largest = replace(COUPON, coupon_id=2**63 - 1, stock=10**15 + 1, issued_count=10**15)
+    gate.load(largest, [])
+
+    [answer] = gate.admit(largest, [claim(2**63 - 1, coupon_id=2**63 - 1)])
+
+    assert answer == Admitted()
+    assert gate.reservations(limit=10)[0].user_id == 2**63 - 1
+
+
+@loaded
+def test_what_is_over_goes_by_itself() -> None:
+    first, second = claim(1), claim(2)
+    ask(COUPON, first, second)
+    settle((first, True), (second, False), issued_count=1)
+
+    redis = get_redis_connection("default")
+    keys = list(redis.scan_iter("{coupon:7}*"))
+
+    assert len(keys) == 2
+    assert all(redis.ttl(key) > 0 for key in keys)
+
+
+@loaded
+def test_a_count_that_cannot_be_is_started_again_from_the_truth() -> None:
+    settle(issued_count=50)  # told of a row that was set back by hand afterwards
+
+    with pytest.raises(GateUnknown):
+        ask(COUPON, claim(1))
+    assert gate.reserved(7) is None
+
+
+@loaded
+def test_all_keys_of_a_coupon_live_on_one_node_of_a_cluster() -> None:
+    ask(COUPON, claim(1))
+    settle(issued_count=0)
+
+    keys = list(get_redis_connection("default").scan_iter("*"))
+
+    assert keys
+    assert all(key.startswith(b"{coupon:7}:") for key in keys)
+
+
+@loaded
+def test_redis_away_is_told_and_left_alone_for_a_second(redis_away: pytest.MonkeyPatch) -> None:
+    with pytest.raises(GateUnavailable):
+        ask(COUPON, claim(1))
+
+    redis_away.undo()
+
+    assert gate.is_away
+    with pytest.raises(GateUnavailable):
+        ask(COUPON, claim(1))
+
+
+def test_a_view_knows_its_window() -> None:
+    def moment(hour: int) -> datetime:
+        return datetime(2030, 1, 1, hour, tzinfo=UTC)
+
+    window = replace(COUPON, opens_at=moment(10), closes_at=moment(12))
+
+    assert [window.is_open(moment(hour)) for hour in (9, 10, 11, 12)] == [False, True, True, False]
+    assert not replace(COUPON, is_opened=False).is_open(moment(11))

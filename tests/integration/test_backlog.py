@@ -1,0 +1,139 @@
+"""The undecided part of the log, read without joining the group."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+
+import pytest
+from confluent_kafka import Consumer, TopicPartition
+from django.conf import settings
+
+from coupons import backlog
+from coupons.backlog import LogUnavailable, Positions
+from coupons.events import encode
+from tests import broker
+from tests.factories import make_event
+from tests.stack import free_port
+
+
+def commit(topic: str, offsets: Mapping[int, int]) -> None:
+    """Move the group to these offsets, as its consumers do."""
+    kafka = settings.CONFIG.kafka
+    member = Consumer({"bootstrap.servers": kafka.bootstrap_servers, "group.id": kafka.group_id})
+    member.commit(
+        offsets=[TopicPartition(topic, partition, offset) for partition, offset in offsets.items()],
+        asynchronous=False,
+    )
+    member.close()
+
+
+def write(topic: str, *, partition: int, count: int) -> list[tuple[int, int, object]]:
+    """``count`` events, each as (partition, offset, event)."""
+    events = [make_event(coupon_id=1, user_id=n + 1) for n in range(count)]
+    places = broker.write(topic, *map(encode, events), partition=partition)
+    return [(*place, event) for place, event in zip(places, events, strict=True)]
+
+
+def read() -> list[tuple[int, int, object]]:
+    found = backlog.read(timeout_s=10).requests
+    return sorted(((r.partition, r.offset, r.event) for r in found), key=lambda each: each[:2])
+
+
+def test_an_empty_topic_has_none(topic: str) -> None:
+    found = backlog.read(timeout_s=10)
+
+    assert found.requests == []
+    assert found.committed == {0: 0, 1: 0, 2: 0}
+
+
+def test_a_group_that_has_committed_nothing_has_all_before_it(topic: str) -> None:
+    written = write(topic, partition=0, count=3) + write(topic, partition=2, count=2)
+
+    assert read() == written
+
+
+def test_what_the_group_has_decided_is_left_out(topic: str) -> None:
+    written = write(topic, partition=0, count=4) + write(topic, partition=1, count=2)
+
+    commit(topic, {0: 3, 1: 2})
+
+    assert read() == written[3:4]
+    assert backlog.read(timeout_s=10).committed == {0: 3, 1: 2, 2: 0}
+
+
+def test_events_of_a_partition_come_in_its_order(topic: str) -> None:
+    written = write(topic, partition=1, count=50)
+
+    found = backlog.read(timeout_s=10).requests
+
+    assert [(r.partition, r.offset, r.event) for r in found] == written
+
+
+def test_events_that_a_busy_producer_wrote_together_are_all_there(topic: str) -> None:
+    events = [make_event(coupon_id=1, user_id=n + 1) for n in range(20)]
+    places = broker.write(topic, *map(encode, events), partition=1, together=True)
+
+    assert read() == [(*place, event) for place, event in zip(places, events, strict=True)]
+
+
+def test_what_can_never_be_decided_is_passed_over(topic: str) -> None:
+    [first] = write(topic, partition=0, count=1)
+    broker.write(topic, b"broken", None, b"", partition=0)
+    [last] = write(topic, partition=0, count=1)
+    broker.write(topic, b"broken at the very end", partition=0)
+
+    assert read() == [first, last]
+
+
+def test_reading_moves_no_offset_and_joins_no_group(topic: str) -> None:
+    written = write(topic, partition=0, count=2)
+
+    assert read() == read() == written
+
+
+def test_each_partition_has_its_positions(topic: str) -> None:
+    write(topic, partition=0, count=3)
+    commit(topic, {0: 1})
+
+    nothing = Positions(first=0, next_to_decide=0, end=0)
+    assert backlog.positions(timeout_s=10) == {
+        0: Positions(first=0, next_to_decide=1, end=3),
+        1: nothing,
+        2: nothing,
+    }
+
+
+def test_the_whole_log_is_read_to_where_it_ended(topic: str) -> None:
+    written = write(topic, partition=0, count=3)
+    broker.write(topic, b"broken", partition=0)
+    commit(topic, {0: 2})
+    at = backlog.positions(timeout_s=10)
+    write(topic, partition=0, count=1)
+
+    entries = list(backlog.read_all(at, patience_s=10))
+
+    # Past the told end it may go on, never stop short of it.
+    read = [(entry.partition, entry.offset, entry.event) for entry in entries]
+    assert read[:4] == [*written, (0, 3, None)]
+
+
+@pytest.mark.parametrize("question", [backlog.read, backlog.positions])
+def test_a_broker_that_is_away_is_told_in_time(question: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    kafka = replace(settings.CONFIG.kafka, bootstrap_servers=f"127.0.0.1:{free_port()}")
+    monkeypatch.setattr(settings, "CONFIG", replace(settings.CONFIG, kafka=kafka))
+
+    started = time.monotonic()
+    with pytest.raises(LogUnavailable):
+        question(timeout_s=0.5)  # type: ignore[operator]
+
+    assert time.monotonic() - started < 3
+
+
+def test_a_topic_that_is_not_there_is_told(topic: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    kafka = replace(settings.CONFIG.kafka, topic=f"{topic}.none")
+    monkeypatch.setattr(settings, "CONFIG", replace(settings.CONFIG, kafka=kafka))
+
+    with pytest.raises(LogUnavailable):
+        backlog.read(timeout_s=3)

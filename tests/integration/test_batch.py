@@ -1,0 +1,147 @@
+"""One batch after its commit: Redis hears of it, metrics count it, and Redis away stops nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+from prometheus_client import REGISTRY
+from uuid_utils.compat import uuid7
+
+from consumer.batch import BatchProcessor
+from coupons import backlog, catalog, gate_loading, tracking
+from coupons.admission import Admitted, AlreadyRequested, Claim, OutOfStock, gate
+from coupons.allocation import IssueRequest
+from coupons.backlog import Backlog
+from coupons.catalog import CouponView
+from coupons.models import Coupon, IssueOutcome
+from coupons.producer import Acknowledged
+from coupons.tracking import Tracked
+from tests.factories import make_coupon, make_requests, make_users
+from tests.messages import received
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def _nothing_in_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backlog, "read", lambda **_: Backlog(requests=[], committed={0: 0}))
+
+
+def process(requests: Sequence[IssueRequest]) -> None:
+    # No dead letter among them: nothing is published.
+    BatchProcessor(producer=None).process(received(requests))  # type: ignore[arg-type]
+
+
+def claim_of(request: IssueRequest) -> Claim:
+    event = request.event
+    return Claim(coupon_id=event.coupon_id, user_id=event.user_id, request_id=event.event_id)
+
+
+def fresh_view(coupon: Coupon) -> CouponView:
+    view = catalog.coupon_view(coupon.pk, fresh=True)
+    assert view is not None
+    return view
+
+
+def reserve(coupon: Coupon, requests: Sequence[IssueRequest]) -> None:
+    """As the API did before it published them."""
+    view = gate_loading.load(fresh_view(coupon))
+    assert gate.admit(view, list(map(claim_of, requests))) == [Admitted()] * len(requests)
+    tracking.note(
+        [
+            Tracked.of(claim_of(r), Acknowledged(partition=r.partition, offset=r.offset), requested_at_ms=1)
+            for r in requests
+        ]
+    )
+
+
+def value(name: str, **labels: str) -> float:
+    return REGISTRY.get_sample_value(name, labels) or 0.0
+
+
+def test_the_gate_is_told_who_won_and_who_gave_a_slot_back() -> None:
+    coupon, users = make_coupon(stock=3), make_users(4)
+    requests = make_requests(coupon.pk, users[:3])
+    reserve(coupon, requests)
+    Coupon.objects.filter(pk=coupon.pk).update(stock=2)  # so that the third is rejected
+
+    process(requests)
+
+    assert gate.reserved(coupon.pk) == 0
+    Coupon.objects.filter(pk=coupon.pk).update(stock=1)
+    again = [Claim(coupon_id=coupon.pk, user_id=user, request_id=uuid7()) for user in users]
+    assert gate.admit(fresh_view(coupon), again) == [
+        AlreadyRequested(first_request_id=requests[0].event.event_id),
+        AlreadyRequested(first_request_id=requests[1].event.event_id),
+        Admitted(),
+        OutOfStock(),
+    ]
+
+
+def test_decided_requests_are_not_tracked_any_more_and_the_progress_is_noted() -> None:
+    coupon, users = make_coupon(), make_users(3)
+    requests = make_requests(coupon.pk, users, partition=1)
+    reserve(coupon, requests)
+
+    process(requests)
+
+    assert [tracking.find(request.event.event_id) for request in requests] == [None] * 3
+    progress = tracking.progress(1)
+    assert progress is not None
+    assert progress.next_offset == 3
+    assert progress.events_per_s > 0
+
+
+def test_a_redelivered_batch_leaves_the_gate_as_it_is() -> None:
+    coupon, users = make_coupon(stock=5), make_users(5)
+    requests = make_requests(coupon.pk, users[:3])
+    reserve(coupon, requests)
+    process(requests)
+
+    process(requests)
+
+    claims = [Claim(coupon_id=coupon.pk, user_id=user, request_id=uuid7()) for user in users]
+    assert gate.admit(fresh_view(coupon), claims)[3:] == [Admitted(), Admitted()]
+    assert gate.reserved(coupon.pk) == 2
+
+
+def test_a_redelivery_frees_the_slots_that_a_dead_consumer_did_not() -> None:
+    coupon, users = make_coupon(stock=3), make_users(3)
+    requests = make_requests(coupon.pk, users)
+    process(requests)  # committed; let Redis not have heard of it
+    gate.clear(coupon.pk)
+    gate.load(fresh_view(coupon), list(map(claim_of, requests)))
+    assert gate.reserved(coupon.pk) == 3
+
+    process(requests)
+
+    assert gate.reserved(coupon.pk) == 0
+
+
+def test_without_redis_a_batch_is_decided_all_the_same(redis_away: pytest.MonkeyPatch) -> None:
+    coupon, users = make_coupon(stock=2), make_users(3)
+
+    process(make_requests(coupon.pk, users))
+
+    assert list(IssueOutcome.objects.order_by("kafka_offset").values_list("status", flat=True)) == [
+        "ISSUED",
+        "ISSUED",
+        "REJECTED",
+    ]
+
+
+def test_what_was_decided_is_counted() -> None:
+    coupon, users = make_coupon(stock=1), make_users(2)
+    requests = make_requests(coupon.pk, users)
+    names = ("ISSUED", "OUT_OF_STOCK", "REPLAYED")
+    before = [value("coupon_events_decided_total", decision=name) for name in names]
+    batches, events = value("coupon_batch_size_count"), value("coupon_batch_size_sum")
+
+    process(requests)
+    process(requests)
+
+    after = [value("coupon_events_decided_total", decision=name) for name in names]
+    assert [now - then for now, then in zip(after, before, strict=True)] == [1, 1, 2]
+    assert (value("coupon_batch_size_count"), value("coupon_batch_size_sum")) == (batches + 2, events + 4)
+    assert value("coupon_batch_seconds_count") >= 2

@@ -1,0 +1,260 @@
+"""An empty gate is filled from the database and the undecided log, and then tells the truth again."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Sequence
+
+import pytest
+from django.db import connection
+from django_redis import get_redis_connection
+from prometheus_client import REGISTRY
+from uuid_utils.compat import uuid7
+
+from coupons import backlog, catalog, gate_loading
+from coupons.admission import Admission, Admitted, AlreadyRequested, Claim, GateUnknown, OutOfStock, gate
+from coupons.allocation import IssueRequest
+from coupons.backlog import Backlog, LogUnavailable
+from coupons.catalog import CouponView
+from coupons.events import encode, partition_key
+from coupons.issuing import issue_coupons
+from coupons.models import Coupon
+from coupons.outcomes import Decision
+from tests import broker
+from tests.factories import make_coupon, make_event, make_requests, make_users
+
+pytestmark = pytest.mark.django_db
+
+
+def view_of(coupon: Coupon) -> CouponView:
+    view = catalog.coupon_view(coupon.pk, fresh=True)
+    assert view is not None
+    return view
+
+
+def claims_of(requests: Sequence[IssueRequest]) -> list[Claim]:
+    return [
+        Claim(
+            coupon_id=request.event.coupon_id,
+            user_id=request.event.user_id,
+            request_id=request.event.event_id,
+        )
+        for request in requests
+    ]
+
+
+def ask(claim: Claim) -> Admission:
+    """Ask the gate as the API does: load it where it knows nothing."""
+    view = catalog.coupon_view(claim.coupon_id, fresh=True)
+    assert view is not None
+    try:
+        [answer] = gate.admit(view, [claim])
+    except GateUnknown:
+        [answer] = gate.admit(gate_loading.load(view), [claim])
+    return answer
+
+
+def settle(coupon_id: int, requests: Sequence[IssueRequest]) -> None:
+    """Decide these and tell the gate, as the consumer does after its commit."""
+    issued = issue_coupons(requests)
+    won = [allocation.decision is Decision.ISSUED for allocation in issued.allocations]
+    snapshot = issued.coupons[coupon_id]
+    gate.settle(
+        coupon_id,
+        epoch=snapshot.epoch,
+        issued_count=snapshot.issued_count,
+        decided=list(zip(claims_of(requests), won, strict=True)),
+    )
+
+
+@pytest.fixture
+def log(monkeypatch: pytest.MonkeyPatch) -> list[IssueRequest]:
+    """A log whose undecided events are this list."""
+    undecided: list[IssueRequest] = []
+    monkeypatch.setattr(backlog, "read", lambda **_: Backlog(requests=list(undecided), committed={0: 0}))
+    return undecided
+
+
+def test_a_new_coupon_is_loaded_with_nothing_under_way(log: list[IssueRequest]) -> None:
+    coupon = make_coupon(stock=1)
+
+    gate_loading.load(view_of(coupon))
+
+    assert gate.reserved(coupon.pk) == 0
+
+
+def test_undecided_events_of_this_coupon_hold_their_slots(log: list[IssueRequest]) -> None:
+    coupon, users = make_coupon(stock=3), make_users(5)
+    log += make_requests(coupon.pk, users[:2]) + make_requests(987_654, users)
+
+    gate_loading.load(view_of(coupon))
+
+    assert gate.reserved(coupon.pk) == 2
+    again, fresh, late = (Claim(coupon_id=coupon.pk, user_id=u, request_id=uuid7()) for u in users[1:4])
+    assert gate.admit(view_of(coupon), [again, fresh, late]) == [
+        AlreadyRequested(first_request_id=log[1].event.event_id),
+        Admitted(),
+        OutOfStock(),
+    ]
+
+
+def test_the_first_event_of_a_user_holds_the_slot(log: list[IssueRequest]) -> None:
+    coupon, [user] = make_coupon(stock=3), make_users(1)
+    log += make_requests(coupon.pk, [user, user])
+
+    gate_loading.load(view_of(coupon))
+
+    assert gate.reserved(coupon.pk) == 1
+    [answer] = gate.admit(view_of(coupon), [Claim(coupon_id=coupon.pk, user_id=user, request_id=uuid7())])
+    assert answer == AlreadyRequested(first_request_id=log[0].event.event_id)
+
+
+def test_what_was_decided_after_the_log_was_read_holds_no_slot(log: list[IssueRequest]) -> None:
+    coupon, users = make_coupon(stock=2), make_users(3)
+    requests = make_requests(coupon.pk, users)
+    log += requests
+    issue_coupons(requests)  # committed in the database, the offset is not yet
+
+    gate_loading.load(view_of(coupon))
+
+    assert gate.reserved(coupon.pk) == 0
+
+
+def test_without_the_log_nothing_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(*, timeout_s: float) -> Backlog:
+        raise LogUnavailable("away, for the test")
+
+    monkeypatch.setattr(backlog, "read", away)
+    coupon = make_coupon()
+
+    with pytest.raises(LogUnavailable):
+        gate_loading.load(view_of(coupon))
+
+    assert gate.reserved(coupon.pk) is None
+
+
+def test_the_row_is_read_anew_after_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    coupon, users = make_coupon(stock=5), make_users(3)
+    old = view_of(coupon)
+    requests = make_requests(coupon.pk, users)
+
+    def read(*, timeout_s: float) -> Backlog:
+        issue_coupons(requests)  # between our first look at the row and the loading
+        return Backlog(requests=[], committed={0: 3})
+
+    monkeypatch.setattr(backlog, "read", read)
+
+    fresh = gate_loading.load(old)
+
+    assert (fresh.stock, fresh.issued_count) == (2, 3)
+    claims = [Claim(coupon_id=coupon.pk, user_id=u, request_id=uuid7()) for u in make_users(3)]
+    assert gate.admit(fresh, claims) == [Admitted(), Admitted(), OutOfStock()]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_many_who_find_it_empty_load_it_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    coupon, users = make_coupon(stock=10), make_users(8)
+    view = view_of(coupon)
+    readings: list[int] = []
+    all_there = threading.Barrier(8)
+
+    def read(*, timeout_s: float) -> Backlog:
+        readings.append(1)
+        return Backlog(requests=[], committed={0: 0})
+
+    monkeypatch.setattr(backlog, "read", read)
+
+    def claim(user: int) -> None:
+        all_there.wait(5)
+        gate.admit(gate_loading.load(view), [Claim(coupon_id=coupon.pk, user_id=user, request_id=uuid7())])
+        connection.close()
+
+    threads = [threading.Thread(target=claim, args=(user,)) for user in users]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+
+    assert len(readings) == 1
+    assert gate.reserved(coupon.pk) == 8
+
+
+def test_a_slower_process_does_not_undo_what_a_faster_one_loaded(log: list[IssueRequest]) -> None:
+    coupon, users = make_coupon(stock=10), make_users(2)
+    view = view_of(coupon)
+    gate_loading.load(view)
+    gate.admit(view, [Claim(coupon_id=coupon.pk, user_id=users[0], request_id=uuid7())])
+    before = REGISTRY.get_sample_value("coupon_gate_loads_total", {"result": "was_loaded"}) or 0
+
+    assert gate.load(view, claims_of(make_requests(coupon.pk, users[1:]))) is False
+    gate_loading.load(view)
+
+    assert gate.reserved(coupon.pk) == 1
+    assert (REGISTRY.get_sample_value("coupon_gate_loads_total", {"result": "was_loaded"}) or 0) == before
+
+
+def test_a_row_made_anew_is_loaded_although_the_old_ones_gate_is_there(log: list[IssueRequest]) -> None:
+    coupon, users = make_coupon(stock=1), make_users(2)
+    assert ask(Claim(coupon_id=coupon.pk, user_id=users[0], request_id=uuid7())) == Admitted()
+    coupon_id = coupon.pk
+    coupon.delete()
+    Coupon.objects.create(coupon_id=coupon_id, description="new", discount_amount=1, stock=1)
+
+    answers = [ask(Claim(coupon_id=coupon_id, user_id=user, request_id=uuid7())) for user in users[::-1]]
+
+    assert answers == [Admitted(), OutOfStock()]
+
+
+def test_from_a_real_log(topic: str) -> None:
+    coupon, users = make_coupon(stock=2), make_users(2)
+    events = [make_event(coupon_id=coupon.pk, user_id=user) for user in users]
+    values = encode(events[0]), b"broken", encode(events[1])
+    broker.write(topic, *values, key=partition_key(coupon.pk), together=True)
+
+    gate_loading.load(view_of(coupon))
+
+    assert gate.reserved(coupon.pk) == 2
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_gate_never_refuses_while_a_slot_is_free_and_never_admits_past_the_stock(
+    seed: int, log: list[IssueRequest]
+) -> None:
+    """A random course of events against a model that only counts."""
+    chance = random.Random(seed)
+    coupon, users = make_coupon(stock=chance.randint(0, 8)), make_users(90)
+    holders: set[int] = set()
+    offset = 0
+
+    for _ in range(120):
+        coupon.refresh_from_db()
+        under_way = {request.event.user_id: request.event.event_id for request in log}
+        match chance.choices(["claim", "decide", "stock", "lose", "flush"], [60, 20, 8, 6, 6])[0]:
+            case "claim":
+                user = chance.choice([user for user in users if user not in holders])
+                request_id = uuid7()
+                answer = ask(Claim(coupon_id=coupon.pk, user_id=user, request_id=request_id))
+                if user in under_way:
+                    assert answer == AlreadyRequested(first_request_id=under_way[user])
+                elif len(under_way) < coupon.stock:
+                    assert answer == Admitted()
+                    event = make_event(coupon_id=coupon.pk, user_id=user, event_id=request_id)
+                    log.append(IssueRequest(event=event, partition=0, offset=(offset := offset + 1)))
+                else:
+                    assert answer == OutOfStock()
+            case "decide" if log:
+                batch, log[:] = log[: (cut := chance.randint(1, len(log)))], log[cut:]
+                settle(coupon.pk, batch)
+                holders = set(coupon.user_coupons.values_list("user_id", flat=True))
+                if chance.random() < 0.3:
+                    settle(coupon.pk, batch)
+            case "stock":
+                Coupon.objects.filter(pk=coupon.pk).update(stock=chance.randint(0, 8))
+            case "lose" if log:
+                gate.release(claims_of([log.pop()]))
+            case "flush":
+                get_redis_connection("default").flushdb()
+
+    coupon.refresh_from_db()
+    assert coupon.issued_count == len(holders)

@@ -1,0 +1,166 @@
+"""The operator's commands: dead letters and reconcile, and the halt before a topic is drained."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.core.management import CommandError, call_command
+from uuid_utils.compat import uuid7
+
+from consumer.batch import BatchProcessor
+from consumer.dead_letters import TooManyDeadLetters
+from coupons import catalog, gate_loading
+from coupons.admission import Claim, gate
+from coupons.events import encode, partition_key
+from coupons.models import Coupon, DeadLetter, IssueOutcome, UserCoupon
+from coupons.producer import Record, event_producer
+from tests.consuming import consume_all
+from tests.factories import make_coupon, make_event, make_users
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("topic")]
+
+
+def _publish(*values: bytes, key: bytes = b"coupon-1") -> None:
+    event_producer().publish([Record(key=key, value=value) for value in values])
+
+
+def _consume() -> None:
+    consume_all(BatchProcessor(producer=event_producer()).process)
+
+
+def _run(*words: str, **options: Any) -> str:
+    out = io.StringIO()
+    call_command(*words, stdout=out, stderr=io.StringIO(), **options)
+    return out.getvalue()
+
+
+def _letter_of_a_missing_coupon() -> tuple[int, int]:
+    """A dead letter whose coupon can be made later; returns coupon id and user id."""
+    [user] = make_users(1)
+    coupon_id = 77_000_000 + user
+    _publish(encode(make_event(coupon_id=coupon_id, user_id=user)), key=partition_key(coupon_id))
+    _consume()
+    assert IssueOutcome.objects.get(user_id=user).status == "FAILED"
+    return coupon_id, user
+
+
+def test_a_mended_dead_letter_is_replayed_and_issued() -> None:
+    coupon_id, user = _letter_of_a_missing_coupon()
+    Coupon.objects.create(coupon_id=coupon_id, description="late", discount_amount=1, stock=1)
+    letter = DeadLetter.objects.get()
+
+    assert "would replay 1" in _run("dead_letters", "replay", str(letter.pk), "--dry-run")
+    assert DeadLetter.objects.get().state == "WAITING"
+    assert "1 replayed" in _run("dead_letters", "replay", str(letter.pk), "--yes")
+    _consume()
+
+    assert UserCoupon.objects.get(user_id=user).request_id == letter.request_id
+    assert IssueOutcome.objects.get(user_id=user).status == "ISSUED"
+    assert DeadLetter.objects.get().state == "REPLAYED"
+
+
+def test_a_replayed_letter_that_is_still_wrong_stays_failed_and_waits_again() -> None:
+    _, user = _letter_of_a_missing_coupon()
+
+    _run("dead_letters", "replay", "--all", "--yes")
+    _consume()
+
+    assert IssueOutcome.objects.get(user_id=user).status == "FAILED"
+    assert sorted(DeadLetter.objects.values_list("state", flat=True)) == ["REPLAYED", "WAITING"]
+
+
+def test_a_plain_redelivery_does_not_overrule_failed() -> None:
+    coupon_id, user = _letter_of_a_missing_coupon()
+    Coupon.objects.create(coupon_id=coupon_id, description="late", discount_amount=1, stock=1)
+    letter = DeadLetter.objects.get()
+    assert letter.original_value is not None
+
+    _publish(bytes(letter.original_value))
+    _consume()
+
+    assert IssueOutcome.objects.get(user_id=user).status == "FAILED"
+    assert not UserCoupon.objects.exists()
+
+
+def test_discarding_puts_aside_by_reason_and_lists_what_is_left() -> None:
+    _publish(b"{", b'{"version":9}', b"[]")
+    _consume()
+
+    assert json.loads(_run("dead_letters", "list", "--json"))["counts"] == {
+        "NOT_JSON": 2,
+        "UNKNOWN_VERSION": 1,
+    }
+    _run("dead_letters", "discard", "--reason", "NOT_JSON", "--yes")
+
+    listed = json.loads(_run("dead_letters", "list", "--json"))
+    assert listed["counts"] == {"UNKNOWN_VERSION": 1}
+    shown = json.loads(_run("dead_letters", "show", str(listed["deadLetters"][0]["id"]), "--json"))
+    assert shown["value"] == '{"version":9}'
+
+
+def test_nothing_is_destroyed_unasked() -> None:
+    _publish(b"{")
+    _consume()
+
+    with pytest.raises(CommandError, match="say which to discard"):
+        _run("dead_letters", "discard")
+    with pytest.raises(CommandError, match="add --yes"):
+        _run("dead_letters", "discard", "--all")
+    with pytest.raises(CommandError, match="there is no dead letter 999999"):
+        _run("dead_letters", "show", "999999")
+    assert DeadLetter.objects.get().state == "WAITING"
+
+
+def test_too_many_dead_letters_in_a_row_halt_before_any_is_moved(monkeypatch: pytest.MonkeyPatch) -> None:
+    consumer = replace(settings.CONFIG.consumer, dead_letters_in_a_row=2)
+    monkeypatch.setattr(settings, "CONFIG", replace(settings.CONFIG, consumer=consumer))
+    coupon, [user] = make_coupon(), make_users(1)
+    good = encode(make_event(coupon_id=coupon.pk, user_id=user))
+    _publish(good, b"{", b"{", b"{", key=b"coupon-1")
+
+    with pytest.raises(TooManyDeadLetters, match="COUPON_DEAD_LETTERS_IN_A_ROW"):
+        _consume()
+
+    assert not DeadLetter.objects.exists()
+    assert UserCoupon.objects.filter(user_id=user).exists(), "the good neighbour is issued all the same"
+
+
+def test_good_events_between_keep_the_consumer_going(monkeypatch: pytest.MonkeyPatch) -> None:
+    consumer = replace(settings.CONFIG.consumer, dead_letters_in_a_row=2)
+    monkeypatch.setattr(settings, "CONFIG", replace(settings.CONFIG, consumer=consumer))
+    coupon, users = make_coupon(), make_users(2)
+    good = [encode(make_event(coupon_id=coupon.pk, user_id=user)) for user in users]
+
+    _publish(b"{", b"{", good[0], b"{", b"{", good[1])
+    _consume()
+
+    assert DeadLetter.objects.count() == 4
+    assert UserCoupon.objects.count() == 2
+
+
+def test_reconcile_says_first_and_then_mends() -> None:
+    coupon, [user] = make_coupon(stock=5), make_users(1)
+    view = catalog.coupon_view(coupon.pk)
+    assert view is not None
+    gate_loading.load(view)
+    gate.admit(view, [Claim(coupon_id=coupon.pk, user_id=user, request_id=uuid7())])
+    other = make_coupon(stock=5)
+    other_view = catalog.coupon_view(other.pk)
+    assert other_view is not None
+    gate_loading.load(other_view)
+    gate._redis.hset(f"{{coupon:{other.pk}}}:gate", "issued", 4)
+
+    told = json.loads(_run("reconcile", "--dry-run", "--json"))
+    assert {finding["check"] for finding in told["findings"]} == {"NO_LEAKED_RESERVATION", "GATE_COUNTS"}
+    assert gate.reserved(coupon.pk) == 1
+
+    done = json.loads(_run("reconcile", "--json"))
+    assert done["gatesLoaded"] == [other.pk]
+    assert len(done["slotsGivenBack"]) == 1
+    assert gate.reserved(coupon.pk) == 0
+    assert "nothing to mend" in _run("reconcile")

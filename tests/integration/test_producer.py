@@ -1,0 +1,240 @@
+"""The producer on a real broker: an acknowledgement is a place in the log, and keys go where Java's go."""
+
+from __future__ import annotations
+
+import io
+import threading
+import time
+from collections import defaultdict
+from dataclasses import replace
+
+import pytest
+from django.conf import settings
+from django.core.management import call_command
+from prometheus_client import REGISTRY
+
+from coupons import producer
+from coupons.events import partition_key
+from coupons.producer import (
+    Acknowledged,
+    EventProducer,
+    NotPublished,
+    Record,
+    Uncertain,
+    close_event_producer,
+    event_producer,
+)
+from tests import broker
+from tests.stack import free_port
+from tests.system import eventually
+
+
+def murmur2(data: bytes) -> int:
+    """org.apache.kafka.common.utils.Utils.murmur2, as an unsigned number."""
+    m, mask = 0x5BD1E995, 0xFFFFFFFF
+    h = (0x9747B28C ^ len(data)) & mask
+    whole = len(data) // 4 * 4
+    for at in range(0, whole, 4):
+        k = int.from_bytes(data[at : at + 4], "little") * m & mask
+        k = (k ^ k >> 24) * m & mask
+        h = (h * m & mask) ^ k
+    if rest := data[whole:]:
+        h = (h ^ int.from_bytes(rest, "little")) * m & mask
+    h = (h ^ h >> 13) * m & mask
+    return h ^ h >> 15
+
+
+def test_murmur2_is_javas() -> None:
+    """The values of Kafka's own test of it."""
+    known = {b"21": -973932308, b"foobar": -790332482, b"abc": 479470107}
+
+    assert {key: murmur2(key) for key in known} == {key: value % 2**32 for key, value in known.items()}
+
+
+def test_an_acknowledgement_is_a_place_in_the_log(topic: str) -> None:
+    records = [Record(key=b"k", value=b"%d" % n) for n in range(20)]
+
+    receipts = event_producer().publish(records)
+
+    written = {(m.partition(), m.offset()): m.value() for m in broker.read(topic, count=20)}
+    assert all(isinstance(receipt, Acknowledged) for receipt in receipts)
+    assert [
+        written[receipt.partition, receipt.offset]
+        for receipt in receipts
+        if isinstance(receipt, Acknowledged)
+    ] == [record.value for record in records]
+
+
+def test_a_keys_records_keep_the_order_they_were_given_in(topic: str) -> None:
+    receipts = event_producer().publish([Record(key=b"k", value=b"x") for _ in range(200)])
+
+    offsets = [receipt.offset for receipt in receipts if isinstance(receipt, Acknowledged)]
+    assert offsets == sorted(offsets)
+    assert len({receipt.partition for receipt in receipts if isinstance(receipt, Acknowledged)}) == 1
+
+
+def test_keys_go_to_the_partition_that_java_gives_them(topic: str) -> None:
+    keys = [partition_key(coupon_id) for coupon_id in (*range(1, 13), 2**63 - 1)]
+
+    receipts = event_producer().publish([Record(key=key, value=b"x") for key in keys])
+
+    partitions = [receipt.partition for receipt in receipts if isinstance(receipt, Acknowledged)]
+    assert partitions == [(murmur2(key) & 0x7FFFFFFF) % settings.CONFIG.kafka.partitions for key in keys]
+    assert len(set(partitions)) == 3
+
+
+def test_headers_key_and_value_arrive_as_they_are(topic: str) -> None:
+    record = Record(key=None, value=None, headers=[("reason", "쿠폰".encode()), ("empty", b"")])
+
+    event_producer().publish([record])
+
+    [message] = broker.read(topic, count=1)
+    assert (message.key(), message.value()) == (None, None)
+    assert message.headers() == record.headers
+
+
+def test_another_topic_can_be_named(topic: str) -> None:
+    event_producer().publish([Record(topic=f"{topic}.DLT", key=b"k", value=b"dead")])
+
+    assert broker.read(f"{topic}.DLT", count=1)[0].value() == b"dead"
+
+
+def test_many_threads_share_the_processs_producer(topic: str) -> None:
+    by_thread: defaultdict[int, list[object]] = defaultdict(list)
+
+    def publish(thread: int) -> None:
+        for n in range(20):
+            by_thread[thread] += event_producer().publish([Record(key=b"k", value=b"%d %d" % (thread, n))])
+
+    threads = [threading.Thread(target=publish, args=(n,)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+
+    written = {m.offset(): m.value() for m in broker.read(topic, count=160)}
+    for number, receipts in by_thread.items():
+        places = [receipt.offset for receipt in receipts if isinstance(receipt, Acknowledged)]
+        assert [written[place] for place in places] == [b"%d %d" % (number, n) for n in range(20)]
+    assert len(by_thread) == 8
+
+
+def test_publishing_is_timed(topic: str) -> None:
+    before = REGISTRY.get_sample_value("coupon_publish_seconds_count") or 0
+
+    event_producer().publish([Record(key=b"k", value=b"x")])
+
+    assert REGISTRY.get_sample_value("coupon_publish_seconds_count") == before + 1
+
+
+def test_closing_delivers_what_is_queued(topic: str) -> None:
+    def publish() -> None:
+        receipts.extend(own.publish([Record(key=b"k", value=b"x") for _ in range(50)]))
+
+    receipts: list[object] = []
+    own = EventProducer()
+    thread = threading.Thread(target=publish)
+    thread.start()
+    eventually(lambda: len(own._producer) > 0 or bool(receipts), within_s=5)
+
+    own.close()
+    thread.join(10)
+
+    assert len(receipts) == 50
+    assert len(broker.read(topic, count=50)) == 50
+
+
+def test_a_process_has_one_producer_until_it_closes_it(topic: str) -> None:
+    first = event_producer()
+    assert event_producer() is first
+
+    close_event_producer()
+    close_event_producer()
+
+    assert event_producer() is not first
+    assert isinstance(event_producer().publish([Record(key=b"k", value=b"x")])[0], Acknowledged)
+
+
+def test_a_record_too_large_is_certainly_not_published(topic: str) -> None:
+    [receipt] = event_producer().publish([Record(key=b"k", value=b"x" * 2_000_000)])
+
+    assert isinstance(receipt, NotPublished)
+
+
+def test_after_a_failure_on_a_live_broker_the_producer_is_made_anew(
+    topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = event_producer()
+    before = own._producer
+    rebuilds = REGISTRY.get_sample_value("coupon_producer_rebuilds_total") or 0
+
+    own.publish([Record(key=b"k", value=b"x" * 2_000_000)])
+
+    eventually(lambda: own._producer is not before, within_s=5)
+    assert REGISTRY.get_sample_value("coupon_producer_rebuilds_total") == rebuilds + 1
+    assert isinstance(own.publish([Record(key=b"k", value=b"x")])[0], Acknowledged)
+
+
+@pytest.fixture
+def nowhere(monkeypatch: pytest.MonkeyPatch) -> EventProducer:
+    """A producer whose broker is not there."""
+    kafka = replace(settings.CONFIG.kafka, bootstrap_servers=f"127.0.0.1:{free_port()}")
+    timing = replace(settings.CONFIG.producer, publish_timeout_ms=500)
+    monkeypatch.setattr(settings, "CONFIG", replace(settings.CONFIG, kafka=kafka, producer=timing))
+    monkeypatch.setattr(producer, "_PROBE_TIMEOUT_S", 0.3)
+    return EventProducer()
+
+
+def test_without_a_broker_each_record_is_answered_in_time(nowhere: EventProducer) -> None:
+    started = time.monotonic()
+
+    receipts = nowhere.publish([Record(key=b"k", value=b"x")] * 3)
+
+    assert time.monotonic() - started < 3
+    assert len(receipts) == 3
+    assert all(isinstance(receipt, Uncertain | NotPublished) for receipt in receipts)
+    nowhere.close()
+
+
+def test_what_the_buffer_cannot_hold_is_certainly_not_published(
+    topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = replace(settings.CONFIG.producer, buffer_kbytes=64, linger_ms=50)
+    monkeypatch.setattr(settings, "CONFIG", replace(settings.CONFIG, producer=small))
+    own = EventProducer()
+
+    receipts = own.publish([Record(key=b"k", value=b"x" * 20_000) for _ in range(10)])
+
+    kinds = [type(receipt) for receipt in receipts]
+    assert kinds == [Acknowledged] * kinds.count(Acknowledged) + [NotPublished] * kinds.count(NotPublished)
+    assert 0 < kinds.count(Acknowledged) < 10
+    own.close()
+
+
+def test_once_the_broker_is_known_to_be_away_nothing_waits_and_nothing_is_queued(
+    nowhere: EventProducer,
+) -> None:
+    eventually(lambda: nowhere.is_down, within_s=5)
+
+    started = time.monotonic()
+    receipts = nowhere.publish([Record(key=b"k", value=b"x")] * 3)
+
+    assert time.monotonic() - started < 0.1
+    assert all(isinstance(receipt, NotPublished) for receipt in receipts)
+    assert len(nowhere._producer) == 0
+    assert REGISTRY.get_sample_value("coupon_producer_up") == 0
+    nowhere.close()
+
+
+def test_a_missing_topic_is_told_as_down_and_found_when_it_is_made(
+    topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kafka = replace(settings.CONFIG.kafka, topic=f"{topic}.later", dead_letter_topic=f"{topic}.later.DLT")
+    monkeypatch.setattr(settings, "CONFIG", replace(settings.CONFIG, kafka=kafka))
+    own = EventProducer()
+    call_command("create_topics", stdout=io.StringIO())
+
+    eventually(lambda: isinstance(own.publish([Record(key=b"k", value=b"x")])[0], Acknowledged), within_s=15)
+
+    assert not own.is_down
+    own.close()

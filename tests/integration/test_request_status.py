@@ -1,0 +1,241 @@
+"""What became of a request: the database first, then Redis, then the log; and never back from final."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import pytest
+from django_redis import get_redis_connection
+from uuid_utils.compat import uuid7
+
+from coupons import backlog, request_status, tracking
+from coupons.admission import Claim
+from coupons.allocation import IssueRequest
+from coupons.backlog import Backlog, LogUnavailable
+from coupons.events import encode, partition_key
+from coupons.issuing import issue_coupons
+from coupons.outcomes import RequestStatus
+from coupons.producer import Acknowledged, Uncertain
+from coupons.request_status import StatusReport, status_of
+from coupons.tracking import Progress, Tracked
+from tests import broker
+from tests.factories import make_coupon, make_event, make_requests, make_users
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def _log_not_read_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(request_status, "_undecided_log", request_status._UndecidedLog())
+
+
+@pytest.fixture
+def log(monkeypatch: pytest.MonkeyPatch) -> list[IssueRequest]:
+    """A log whose undecided events are this list; the group has decided up to offset 100."""
+    undecided: list[IssueRequest] = []
+    monkeypatch.setattr(
+        backlog, "read", lambda **_: Backlog(requests=list(undecided), committed={0: 100, 1: 100})
+    )
+    return undecided
+
+
+def note(request: IssueRequest) -> Tracked:
+    """Remember it as the API does after the broker's acknowledgement."""
+    event = request.event
+    tracked = Tracked.of(
+        Claim(coupon_id=event.coupon_id, user_id=event.user_id, request_id=event.event_id),
+        Acknowledged(partition=request.partition, offset=request.offset),
+        requested_at_ms=event.timestamp_ms,
+    )
+    tracking.note([tracked])
+    return tracked
+
+
+def status(request_id: UUID) -> StatusReport:
+    report = status_of(request_id)
+    assert report is not None
+    return report
+
+
+def test_an_issued_request_is_told_with_everything() -> None:
+    coupon, users = make_coupon(), make_users(2)
+    requests = make_requests(coupon.pk, users, partition=2)
+    issued = issue_coupons(requests)
+
+    report = status(requests[1].event.event_id)
+
+    assert (report.status, report.reason, report.rank) == (RequestStatus.ISSUED, None, 2)
+    assert (report.coupon_id, report.user_id) == (coupon.pk, users[1])
+    assert report.user_coupon_id == issued.user_coupon_ids[report.request_id]
+    assert (report.partition, report.offset) == (2, 1)
+    assert report.requested_at_ms == requests[1].event.timestamp_ms
+    assert report.processed_at_ms is not None
+    assert report.processed_at_ms >= requests[1].event.timestamp_ms
+    assert (report.position, report.eta_s) == (None, None)
+
+
+def test_a_rejected_request_is_told_why() -> None:
+    [request] = make_requests(make_coupon(stock=0).pk, make_users(1))
+    issue_coupons([request])
+
+    report = status(request.event.event_id)
+
+    assert (report.status, report.reason) == (RequestStatus.REJECTED, "OUT_OF_STOCK")
+    assert (report.user_coupon_id, report.rank) == (None, None)
+
+
+def test_a_request_under_way_is_pending_with_its_place_in_the_log() -> None:
+    [request] = make_requests(make_coupon().pk, make_users(1), partition=1)
+    note(request)
+
+    report = status(request.event.event_id)
+
+    assert report.status is RequestStatus.PENDING
+    assert (report.coupon_id, report.user_id) == (request.event.coupon_id, request.event.user_id)
+    assert (report.partition, report.offset) == (1, 0)
+    assert (report.position, report.eta_s) == (None, None)  # no consumer has said how far it is
+
+
+def test_its_position_is_what_is_ahead_of_it_in_its_partition() -> None:
+    requests = make_requests(make_coupon().pk, make_users(31), partition=1)
+    note(requests[30])
+    tracking.settle(
+        [], {1: Progress(next_offset=10, events_per_s=40.0), 0: Progress(next_offset=99, events_per_s=1)}
+    )
+
+    report = status(requests[30].event.event_id)
+
+    assert (report.position, report.eta_s) == (20, 0.5)
+
+
+def test_a_position_is_never_negative_and_a_standing_consumer_promises_nothing() -> None:
+    [request] = make_requests(make_coupon().pk, make_users(1))
+    note(request)
+    tracking.settle([], {0: Progress(next_offset=10, events_per_s=0)})
+
+    report = status(request.event.event_id)
+
+    assert (report.position, report.eta_s) == (0, None)
+
+
+def test_an_uncertain_request_is_pending_without_a_place() -> None:
+    claim = Claim(coupon_id=1, user_id=2, request_id=uuid7())
+    tracking.note([Tracked.of(claim, Uncertain(error="timeout"), requested_at_ms=5)])
+
+    report = status(claim.request_id)
+
+    assert report.status is RequestStatus.PENDING
+    assert (report.partition, report.offset, report.position) == (None, None, None)
+
+
+def test_a_decided_request_is_never_pending_again() -> None:
+    [request] = make_requests(make_coupon().pk, make_users(1))
+    issue_coupons([request])
+
+    note(request)  # the API's note came after the decision
+
+    assert status(request.event.event_id).status is RequestStatus.ISSUED
+
+
+def test_what_was_decided_is_forgotten_in_redis() -> None:
+    [request] = make_requests(make_coupon().pk, make_users(1))
+    note(request)
+    assert tracking.find(request.event.event_id) is not None
+
+    tracking.settle([request.event.event_id], {})
+
+    assert tracking.find(request.event.event_id) is None
+
+
+def test_notes_go_by_themselves_after_an_hour() -> None:
+    [request] = make_requests(make_coupon().pk, make_users(1))
+    note(request)
+
+    redis = get_redis_connection("default")
+    assert all(0 < redis.ttl(key) <= 3600 for key in redis.scan_iter("coupon-request:*"))
+
+
+def test_what_is_read_back_is_what_was_noted() -> None:
+    [request] = make_requests(2**63 - 1, [2**63 - 1], partition=2)
+
+    assert note(request) == tracking.find(request.event.event_id)
+
+
+def test_a_request_that_nobody_knows_is_none(log: list[IssueRequest]) -> None:
+    assert status_of(uuid7()) is None
+
+
+def test_after_a_flush_the_log_is_asked(log: list[IssueRequest]) -> None:
+    event = make_event(coupon_id=7, user_id=8)
+    log.append(IssueRequest(event=event, partition=1, offset=104))
+
+    report = status(event.event_id)
+
+    assert report.status is RequestStatus.PENDING
+    assert (report.coupon_id, report.user_id) == (7, 8)
+    assert (report.partition, report.offset, report.position) == (1, 104, 4)
+    assert report.requested_at_ms == event.timestamp_ms
+
+
+def test_without_redis_the_log_is_asked(log: list[IssueRequest], redis_away: pytest.MonkeyPatch) -> None:
+    event = make_event(coupon_id=7, user_id=8)
+    log.append(IssueRequest(event=event, partition=1, offset=104))
+
+    assert status(event.event_id).status is RequestStatus.PENDING
+
+
+def test_what_is_decided_while_the_log_is_read_is_final(monkeypatch: pytest.MonkeyPatch) -> None:
+    [request] = make_requests(make_coupon().pk, make_users(1))
+
+    def read(*, timeout_s: float) -> Backlog:
+        issue_coupons([request])
+        return Backlog(requests=[], committed={0: 1})
+
+    monkeypatch.setattr(backlog, "read", read)
+
+    assert status(request.event.event_id).status is RequestStatus.ISSUED
+
+
+def test_when_only_the_log_could_tell_and_it_is_away_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(*, timeout_s: float) -> Backlog:
+        raise LogUnavailable("away, for the test")
+
+    monkeypatch.setattr(backlog, "read", away)
+
+    with pytest.raises(LogUnavailable):
+        status_of(uuid7())
+
+
+def test_many_who_ask_for_nothing_read_the_log_once_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    readings: list[int] = []
+
+    def read(*, timeout_s: float) -> Backlog:
+        readings.append(1)
+        return Backlog(requests=[], committed={})
+
+    monkeypatch.setattr(backlog, "read", read)
+
+    for _ in range(50):
+        assert status_of(uuid7()) is None
+
+    assert len(readings) == 1
+
+
+def test_from_a_real_log(topic: str) -> None:
+    event = make_event(coupon_id=7, user_id=8)
+    [place] = broker.write(topic, encode(event), key=partition_key(7))
+
+    report = status(event.event_id)
+
+    assert report.status is RequestStatus.PENDING
+    assert (report.partition, report.offset) == place
+    assert report.position == 0
+
+
+def test_noting_without_redis_is_no_error(redis_away: pytest.MonkeyPatch) -> None:
+    [request] = make_requests(1, [2])
+
+    note(request)
+
+    redis_away.undo()
+    assert tracking.find(request.event.event_id) is None

@@ -1,0 +1,334 @@
+"""Claims in lists: each is answered in its place; a slot whose event is not in the log is given back."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.utils import timezone
+from django_redis import get_redis_connection
+from uuid_utils.compat import uuid7
+
+from coupons import backlog, catalog, reclaiming, requesting
+from coupons.admission import Claim, gate
+from coupons.backlog import Backlog, LogUnavailable
+from coupons.events import decode
+from coupons.issuing import issue_coupons
+from coupons.models import Coupon, UserCoupon
+from coupons.outcomes import Code
+from coupons.producer import Acknowledged, NotPublished, Receipt, Record, Uncertain
+from coupons.requesting import Accepted, Answer, Refused, submit
+from tests.factories import make_coupon, make_requests, make_users
+
+pytestmark = pytest.mark.django_db
+
+
+@dataclass
+class Broker:
+    """Stands in for the producer: answers each record with ``receipt`` and keeps the acknowledged."""
+
+    receipt: Callable[[int], Receipt] = lambda offset: Acknowledged(partition=0, offset=offset)
+    records: list[Record] = field(default_factory=list)
+    calls: int = 0
+
+    def publish(self, records: Sequence[Record]) -> list[Receipt]:
+        self.calls += 1
+        receipts = [self.receipt(len(self.records) + n) for n in range(len(records))]
+        self.records += records
+        return receipts
+
+
+@pytest.fixture
+def broker(monkeypatch: pytest.MonkeyPatch) -> Broker:
+    stands_in = Broker()
+    monkeypatch.setattr(requesting, "event_producer", lambda: stands_in)
+    monkeypatch.setattr(backlog, "read", lambda **_: Backlog(requests=[], committed={0: 0}))
+    return stands_in
+
+
+def claim(coupon_id: int, user_id: int) -> Claim:
+    return Claim(coupon_id=coupon_id, user_id=user_id, request_id=uuid7())
+
+
+def told(answers: Sequence[Answer]) -> list[Code | None]:
+    """The codes; None for an accepted claim."""
+    return [answer.code if isinstance(answer, Refused) else None for answer in answers]
+
+
+def test_each_claim_of_a_mixed_list_is_answered_in_its_place(broker: Broker) -> None:
+    scarce, plenty, closed = make_coupon(stock=1), make_coupon(), make_coupon(coupon_status="CLOSED")
+    users = make_users(4)
+    UserCoupon.objects.create(coupon=plenty, user_id=users[3])
+    claims = [
+        claim(scarce.pk, users[0]),
+        claim(plenty.pk, users[0]),
+        claim(scarce.pk, users[1]),
+        claim(closed.pk, users[0]),
+        claim(987_654, users[0]),
+        claim(plenty.pk, 987_654),
+        claim(plenty.pk, users[0]),
+        claim(plenty.pk, users[3]),
+        claim(plenty.pk, users[2]),
+    ]
+
+    answers = submit(claims)
+
+    assert told(answers) == [
+        None,
+        None,
+        Code.OUT_OF_STOCK,
+        Code.COUPON_CLOSED,
+        Code.COUPON_NOT_FOUND,
+        Code.USER_NOT_FOUND,
+        Code.ALREADY_REQUESTED,
+        Code.ALREADY_REQUESTED,
+        None,
+    ]
+    assert [a.request_id for a in answers if isinstance(a, Accepted)] == [
+        claims[n].request_id for n in (0, 1, 8)
+    ]
+    assert answers[6] == Refused(code=Code.ALREADY_REQUESTED, request_id=claims[1].request_id)
+    assert answers[7] == Refused(code=Code.ALREADY_REQUESTED, request_id=None)
+
+
+def test_an_empty_list_is_answered_with_one(broker: Broker) -> None:
+    assert submit([]) == []
+    assert broker.calls == 0
+
+
+def test_only_what_was_accepted_is_published_in_the_contracts_form(broker: Broker) -> None:
+    coupon, users = make_coupon(stock=2), make_users(3)
+    claims = [claim(coupon.pk, user) for user in users]
+
+    submit(claims)
+
+    assert [record.key for record in broker.records] == [b"coupon-%d" % coupon.pk] * 2
+    events = [decode(record.value) for record in broker.records]
+    assert [event.event_id for event in events] == [claim.request_id for claim in claims[:2]]
+    assert [event.user_id for event in events] == users[:2]
+    assert {record.topic for record in broker.records} == {None}
+
+
+def test_a_list_is_published_in_one_go(broker: Broker) -> None:
+    coupons, users = [make_coupon(), make_coupon()], make_users(5)
+
+    submit([claim(coupon.pk, user) for coupon in coupons for user in users])
+
+    assert broker.calls == 1
+
+
+def test_a_user_who_has_the_coupon_is_told_the_request_that_won_it(broker: Broker) -> None:
+    coupon, [user] = make_coupon(), make_users(1)
+    [request] = make_requests(coupon.pk, [user])
+    issue_coupons([request])
+
+    assert submit([claim(coupon.pk, user)]) == [
+        Refused(code=Code.ALREADY_REQUESTED, request_id=request.event.event_id)
+    ]
+
+
+@pytest.mark.parametrize(("opens_in_h", "closes_in_h"), [(1, 2), (-2, -1)])
+def test_outside_its_window_a_coupon_is_closed(broker: Broker, opens_in_h: int, closes_in_h: int) -> None:
+    now = timezone.now()
+    coupon = make_coupon(
+        opens_at=now + timedelta(hours=opens_in_h), closes_at=now + timedelta(hours=closes_in_h)
+    )
+
+    assert told(submit([claim(coupon.pk, make_users(1)[0])])) == [Code.COUPON_CLOSED]
+
+
+def test_a_slot_is_given_back_when_nothing_was_published(broker: Broker) -> None:
+    coupon, users = make_coupon(stock=1), make_users(2)
+    broker.receipt = lambda offset: NotPublished(error="away")
+
+    assert submit([claim(coupon.pk, users[0])]) == [Refused(code=Code.BROKER_UNAVAILABLE, request_id=None)]
+
+    assert gate.reserved(coupon.pk) == 0
+    broker.receipt = lambda offset: Acknowledged(partition=0, offset=offset)
+    assert told(submit([claim(coupon.pk, users[0]), claim(coupon.pk, users[1])])) == [None, Code.OUT_OF_STOCK]
+
+
+def test_a_slot_is_kept_while_it_is_uncertain_whether_the_event_is_in_the_log(broker: Broker) -> None:
+    coupon, users = make_coupon(stock=1), make_users(2)
+    broker.receipt = lambda offset: Uncertain(error="timeout")
+    first = claim(coupon.pk, users[0])
+
+    assert submit([first]) == [Refused(code=Code.BROKER_UNAVAILABLE, request_id=first.request_id)]
+
+    broker.receipt = lambda offset: Acknowledged(partition=0, offset=offset)
+    assert submit([claim(coupon.pk, users[0])]) == [
+        Refused(code=Code.ALREADY_REQUESTED, request_id=first.request_id)
+    ]
+    assert told(submit([claim(coupon.pk, users[1])])) == [Code.OUT_OF_STOCK]
+
+
+def test_mixed_receipts_are_told_apart(broker: Broker) -> None:
+    coupon, users = make_coupon(stock=3), make_users(3)
+    receipts: list[Receipt] = [
+        NotPublished(error="full"),
+        Acknowledged(partition=0, offset=0),
+        Uncertain(error="timeout"),
+    ]
+    broker.receipt = lambda offset: receipts[offset]
+    claims = [claim(coupon.pk, user) for user in users]
+
+    assert submit(claims) == [
+        Refused(code=Code.BROKER_UNAVAILABLE),
+        Accepted(request_id=claims[1].request_id),
+        Refused(code=Code.BROKER_UNAVAILABLE, request_id=claims[2].request_id),
+    ]
+    assert gate.reserved(coupon.pk) == 2
+
+
+def test_a_rejected_user_may_ask_again(broker: Broker) -> None:
+    coupon, [user] = make_coupon(stock=1), make_users(1)
+    first = claim(coupon.pk, user)
+    submit([first])
+    Coupon.objects.filter(pk=coupon.pk).update(coupon_status="CLOSED")
+    [request] = make_requests(coupon.pk, [user])
+    event = decode(broker.records[0].value)
+    assert event.event_id == first.request_id
+    issue_coupons([type(request)(event=event, partition=0, offset=0)])  # rejected; the gate is not told
+    Coupon.objects.filter(pk=coupon.pk).update(coupon_status="OPENED")
+    catalog.forget_all()
+
+    assert told(submit([claim(coupon.pk, user)])) == [None]
+
+
+def test_without_redis_the_database_decides(broker: Broker, redis_away: pytest.MonkeyPatch) -> None:
+    coupon, sold_out, users = make_coupon(stock=5), make_coupon(stock=0), make_users(2)
+    UserCoupon.objects.create(coupon=coupon, user_id=users[1])
+
+    answers = submit([claim(coupon.pk, users[0]), claim(coupon.pk, users[1]), claim(sold_out.pk, users[0])])
+
+    assert told(answers) == [None, Code.ALREADY_REQUESTED, Code.OUT_OF_STOCK]
+    assert len(broker.records) == 1
+
+
+def test_without_redis_a_failed_publish_is_told_as_with_it(
+    broker: Broker, redis_away: pytest.MonkeyPatch
+) -> None:
+    coupon, users = make_coupon(), make_users(1)
+    broker.receipt = lambda offset: NotPublished(error="away")
+
+    assert told(submit([claim(coupon.pk, users[0])])) == [Code.BROKER_UNAVAILABLE]
+
+
+def test_redis_lost_between_reserving_and_giving_back_is_no_error(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    coupon, users = make_coupon(), make_users(1)
+
+    def lose_redis(offset: int) -> Receipt:
+        gate._away_until = float("inf")
+        return NotPublished(error="away")
+
+    monkeypatch.setattr(gate, "_away_until", 0.0)
+    broker.receipt = lose_redis
+
+    assert told(submit([claim(coupon.pk, users[0])])) == [Code.BROKER_UNAVAILABLE]
+
+
+def test_redis_and_the_log_away_is_a_refusal_that_takes_no_slot(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*, timeout_s: float) -> Backlog:
+        raise LogUnavailable("away, for the test")
+
+    monkeypatch.setattr(backlog, "read", away)
+    coupon, users = make_coupon(), make_users(1)
+
+    assert submit([claim(coupon.pk, users[0])]) == [Refused(code=Code.BROKER_UNAVAILABLE)]
+
+    assert broker.records == []
+    assert gate.reserved(coupon.pk) is None
+
+
+def test_a_flush_forgets_no_accepted_request(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    coupon, users = make_coupon(stock=2), make_users(3)
+    first = claim(coupon.pk, users[0])
+    submit([first])
+    in_the_log = make_requests(coupon.pk, users[:1])
+    event = decode(broker.records[0].value)
+    undecided = Backlog(requests=[type(in_the_log[0])(event=event, partition=0, offset=0)], committed={0: 0})
+    monkeypatch.setattr(backlog, "read", lambda **_: undecided)
+
+    get_redis_connection("default").flushdb()
+
+    assert submit([claim(coupon.pk, users[0])]) == [
+        Refused(code=Code.ALREADY_REQUESTED, request_id=first.request_id)
+    ]
+    assert told(submit([claim(coupon.pk, user) for user in users[1:]])) == [None, Code.OUT_OF_STOCK]
+
+
+def test_on_the_real_broker_an_accepted_claim_is_in_the_log(topic: str) -> None:
+    coupon, users = make_coupon(stock=2), make_users(3)
+    claims = [claim(coupon.pk, user) for user in users]
+
+    assert told(submit(claims)) == [None, None, Code.OUT_OF_STOCK]
+
+    in_the_log = backlog.read(timeout_s=5).requests
+    assert claims[0].request_id in [request.event.event_id for request in in_the_log]
+
+
+class Clock:
+    """Stands in for the monotonic clock; jumps when told to, as after a process was frozen."""
+
+    def __init__(self) -> None:
+        self.jumped_s = 0.0
+
+    def monotonic(self) -> float:
+        return time.monotonic() + self.jumped_s
+
+    def time_ns(self) -> int:
+        return time.time_ns()
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(requesting, "time", clock)
+    return clock
+
+
+def test_a_claim_held_up_after_reserving_is_not_published_and_gives_its_slot_back(
+    broker: Broker, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    coupon, [user] = make_coupon(), make_users(1)
+    admit = gate.admit
+
+    def admit_and_freeze(*args: Any) -> Any:
+        admissions = admit(*args)
+        clock.jumped_s = 60
+        return admissions
+
+    monkeypatch.setattr(gate, "admit", admit_and_freeze)
+
+    assert submit([claim(coupon.pk, user)]) == [Refused(code=Code.BROKER_UNAVAILABLE)]
+
+    assert broker.records == []
+    assert gate.reserved(coupon.pk) == 0
+
+
+def test_a_claim_that_was_given_up_while_it_was_published_is_not_told_yes(
+    broker: Broker, clock: Clock
+) -> None:
+    coupon, users = make_coupon(), make_users(2)
+    given_up, other = (claim(coupon.pk, user) for user in users)
+
+    def freeze_and_acknowledge(offset: int) -> Receipt:
+        if not clock.jumped_s:
+            clock.jumped_s = 60
+            reclaiming.give_back([given_up])
+        return Acknowledged(partition=0, offset=offset)
+
+    broker.receipt = freeze_and_acknowledge
+
+    assert submit([given_up, other]) == [
+        Refused(code=Code.BROKER_UNAVAILABLE, request_id=given_up.request_id),
+        Accepted(request_id=other.request_id),
+    ]

@@ -1,0 +1,222 @@
+"""verify finds every kind of corruption, and raises nothing on clean data."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import connection
+from uuid_utils.compat import uuid7
+
+from consumer.batch import BatchProcessor
+from coupons import catalog, requesting
+from coupons.admission import Claim, gate
+from coupons.models import Coupon, DeadLetter, IssueOutcome, UserCoupon
+from coupons.outcomes import RequestStatus
+from coupons.producer import Record, event_producer
+from coupons.verification import run
+from coupons.verification.findings import Check
+from coupons.verification.run import verify
+from tests.consuming import consume_all
+from tests.corruption import without_unique_claims
+from tests.factories import make_coupon, make_users
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def _found(*, from_topic: bool = True) -> set[Check]:
+    report = verify(coupon_id=None, from_topic=from_topic, on_progress=lambda done, whole: None)
+    return {finding.check for finding in report.findings}
+
+
+def _claim(coupon: Coupon, users: list[int]) -> list[requesting.Answer]:
+    return requesting.submit([Claim(coupon_id=coupon.pk, user_id=user, request_id=uuid7()) for user in users])
+
+
+@pytest.fixture(autouse=True)
+def _no_second_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is under way here: what is wrong once is wrong."""
+    monkeypatch.setattr(run, "_SECOND_LOOK_AFTER_S", 0)
+
+
+@pytest.fixture
+def event(topic: str) -> Coupon:
+    """A coupon of 3 with 5 claims decided, one of them twice, and one unreadable event."""
+    coupon, users = make_coupon(stock=3), make_users(4)
+    _claim(coupon, users)
+    event_producer().publish([Record(key=b"coupon-1", value=b"{broken")])
+    consume_all(BatchProcessor(producer=event_producer()).process)
+    return coupon
+
+
+def test_clean_data_raises_nothing(event: Coupon) -> None:
+    assert UserCoupon.objects.count() == 3
+    report = verify(coupon_id=None, from_topic=True, on_progress=lambda done, whole: None)
+    assert report.findings == []
+    assert report.looked_at["events"] >= 4
+    assert report.looked_at["userCoupons"] == 3
+
+
+def test_a_stock_raised_in_between_raises_nothing(event: Coupon) -> None:
+    Coupon.objects.filter(pk=event.pk).update(stock=5)
+    catalog.forget_all()
+    _claim(event, make_users(2))
+    consume_all(BatchProcessor(producer=event_producer()).process)
+    assert UserCoupon.objects.count() == 5
+    assert _found() == set()
+
+
+def _negative_stock(coupon: Coupon) -> None:
+    with connection.cursor() as cursor:
+        if connection.vendor == "sqlite":
+            cursor.execute("PRAGMA ignore_check_constraints = ON")
+        else:
+            cursor.execute("SET check_constraint_checks = 0")
+        cursor.execute("UPDATE coupon SET stock = -1 WHERE coupon_id = %s", [coupon.pk])
+        if connection.vendor == "sqlite":
+            cursor.execute("PRAGMA ignore_check_constraints = OFF")
+        else:
+            cursor.execute("SET check_constraint_checks = 1")
+
+
+def _winner() -> IssueOutcome:
+    return IssueOutcome.objects.filter(status=RequestStatus.ISSUED).order_by("claim_rank")[0]
+
+
+def _lost_outcome(coupon: Coupon) -> None:
+    _winner().delete()
+
+
+def _lost_user_coupon(coupon: Coupon) -> None:
+    UserCoupon.objects.filter(request_id=_winner().pk).delete()
+
+
+def _rank_gap(coupon: Coupon) -> None:
+    IssueOutcome.objects.filter(pk=_winner().pk).update(claim_rank=17)
+
+
+def _wrong_count(coupon: Coupon) -> None:
+    Coupon.objects.filter(pk=coupon.pk).update(issued_count=2)
+
+
+def _half_an_outcome(coupon: Coupon) -> None:
+    IssueOutcome.objects.filter(pk=_winner().pk).update(reason="OUT_OF_STOCK")
+
+
+def _skipped(coupon: Coupon) -> None:
+    IssueOutcome.objects.filter(pk=_winner().pk).update(
+        status="REJECTED", reason="OUT_OF_STOCK", claim_rank=None
+    )
+
+
+def _ranks_swapped(coupon: Coupon) -> None:
+    first, second = IssueOutcome.objects.filter(status="ISSUED").order_by("claim_rank")[:2]
+    IssueOutcome.objects.filter(pk=first.pk).update(claim_rank=second.claim_rank)
+    IssueOutcome.objects.filter(pk=second.pk).update(claim_rank=first.claim_rank)
+
+
+def _other_users_outcome(coupon: Coupon) -> None:
+    [stranger] = make_users(1)
+    winner = _winner()
+    UserCoupon.objects.filter(request_id=winner.pk).update(user_id=stranger)
+    IssueOutcome.objects.filter(pk=winner.pk).update(user_id=stranger)
+
+
+def _refused_without_having(coupon: Coupon) -> None:
+    IssueOutcome.objects.filter(pk=_winner().pk).update(
+        status="REJECTED", reason="ALREADY_REQUESTED", claim_rank=None
+    )
+
+
+def _dead_letter_lost(coupon: Coupon) -> None:
+    DeadLetter.objects.all().delete()
+
+
+def _coupon_row_gone(coupon: Coupon) -> None:
+    UserCoupon.objects.all().delete()
+    coupon.delete()
+
+
+def _leak(coupon: Coupon) -> None:
+    gate._redis.hset(f"{{coupon:{coupon.pk}}}:reservations", "999", str(uuid7()))
+
+
+def _stale(coupon: Coupon) -> None:
+    gate._redis.hset(f"{{coupon:{coupon.pk}}}:reservations", "999", str(_winner().pk))
+
+
+def _miscount(coupon: Coupon) -> None:
+    gate._redis.hset(f"{{coupon:{coupon.pk}}}:gate", "issued", 1)
+
+
+def _earlier_row(coupon: Coupon) -> None:
+    gate._redis.hset(f"{{coupon:{coupon.pk}}}:gate", "epoch", 1)
+
+
+@pytest.mark.parametrize(
+    ("corrupt", "check"),
+    [
+        (_negative_stock, Check.STOCK_NOT_NEGATIVE),
+        (_lost_outcome, Check.EVERY_EVENT_DECIDED),
+        (_lost_outcome, Check.COUPON_HAS_OUTCOME),
+        (_lost_user_coupon, Check.WINNER_HAS_COUPON),
+        (_coupon_row_gone, Check.WINNER_HAS_COUPON),
+        (_rank_gap, Check.RANKS_WITHOUT_GAPS),
+        (_rank_gap, Check.WINNERS_IN_LOG_ORDER),
+        (_wrong_count, Check.ISSUED_COUNT),
+        (_half_an_outcome, Check.OUTCOME_IS_WHOLE),
+        (_skipped, Check.NOBODY_SKIPPED),
+        (_ranks_swapped, Check.WINNERS_IN_LOG_ORDER),
+        (_other_users_outcome, Check.OUTCOME_MATCHES_EVENT),
+        (_refused_without_having, Check.WINNERS_IN_LOG_ORDER),
+        (_dead_letter_lost, Check.DEAD_LETTER_KEPT),
+        (_leak, Check.NO_LEAKED_RESERVATION),
+        (_stale, Check.NO_STALE_RESERVATION),
+        (_miscount, Check.GATE_COUNTS),
+        (_earlier_row, Check.GATE_COUNTS),
+    ],
+)
+def test_corruption_is_found(event: Coupon, corrupt: Callable[[Coupon], None], check: Check) -> None:
+    corrupt(event)
+
+    assert check in _found()
+
+
+def test_a_user_with_two_coupons_is_found(event: Coupon) -> None:
+    with without_unique_claims():
+        held = UserCoupon.objects.all()[0]
+        UserCoupon.objects.create(coupon_id=held.coupon_id, user_id=held.user_id)
+        found = _found(from_topic=False)
+        UserCoupon.objects.filter(request_id=None).delete()
+
+    assert Check.ONE_CLAIM_PER_USER in found
+
+
+def test_an_accepted_request_without_a_reservation_is_found(event: Coupon) -> None:
+    Coupon.objects.filter(pk=event.pk).update(stock=5)
+    _claim(event, make_users(1))
+    gate._redis.delete(f"{{coupon:{event.pk}}}:reservations")
+    catalog.forget_all()
+    _claim(event, make_users(1))  # not decided: nobody consumes
+
+    gate._redis.delete(f"{{coupon:{event.pk}}}:reservations")
+
+    assert Check.EVERY_REQUEST_RESERVED in _found()
+
+
+def test_the_command_tells_and_its_exit_code_says(event: Coupon) -> None:
+    out = io.StringIO()
+    call_command("verify", "--json", "--from-topic", stdout=out)
+    assert json.loads(out.getvalue())["clean"] is True
+
+    _wrong_count(event)
+    out = io.StringIO()
+    with pytest.raises(SystemExit) as ended:
+        call_command("verify", stdout=out)
+    assert ended.value.code == 1
+    assert "ISSUED_COUNT" in out.getvalue()
+    with pytest.raises(CommandError, match="there is no coupon 12345678"):
+        call_command("verify", "--coupon", "12345678")

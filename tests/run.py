@@ -1,0 +1,68 @@
+"""`make test`: the suite on each stack, and a line at the end that says which stacks it ran on.
+
+The real services are used wherever they can be had. With CI=true their absence is a failure.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+_COULD_NOT_START = 4  # pytest's exit code when the plugin tests/stack.py raises UsageError
+_EVERYWHERE = ["tests/integration", "tests/concurrency", "tests/faults", "tests/contract", "tests/e2e"]
+_STACKS = {"embedded": ["tests/unit", *_EVERYWHERE], "services": _EVERYWHERE}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    stack: str
+    exit_code: int
+    told: str  #: pytest's closing line, or why there was none
+    servers: str
+    seconds: float
+
+    @property
+    def passed(self) -> bool:
+        may_be_missing = os.environ.get("CI", "").lower() != "true" and self.stack == "services"
+        return self.exit_code == 0 or (self.exit_code == _COULD_NOT_START and may_be_missing)
+
+    def line(self) -> str:
+        verdict = {0: "ran", _COULD_NOT_START: "NOT RUN"}.get(self.exit_code, "FAILED")
+        return f"  {self.stack:9} {verdict:8} {self.seconds:4.0f} s  {self.told}  {self.servers}"
+
+
+def run(stack: str, arguments: list[str]) -> Run:
+    """Run pytest on one stack; its output goes to the terminal."""
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / "report"
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", *(arguments or _STACKS[stack])],
+            env={**os.environ, "COUPON_TEST_STACK": stack, "COUPON_TEST_REPORT": str(report)},
+        )
+        told, _, servers = (report.read_text() if report.exists() else "no report\n").partition("\n")
+    return Run(
+        stack=stack,
+        exit_code=done.returncode,
+        told=told,
+        servers=servers.strip(),
+        seconds=time.monotonic() - started,
+    )
+
+
+def main(arguments: list[str]) -> int:
+    wanted = os.environ.get("COUPON_TEST_STACK")
+    runs = [run(stack, arguments) for stack in _STACKS if wanted in (None, stack)]
+    print("\nStacks:")
+    for each in runs:
+        print(each.line())
+    return 0 if runs and all(each.passed for each in runs) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

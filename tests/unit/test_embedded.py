@@ -1,0 +1,217 @@
+"""The supervisor's rules, without any process: settings, ports, lock, signals, backlog, environment."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import socket
+import sqlite3
+import stat
+from contextlib import closing
+from pathlib import Path
+from urllib.parse import unquote
+
+import dj_database_url
+import pytest
+
+from embedded import settings as embedded_settings
+from embedded.application import environment_for, has_user, secret_key
+from embedded.backlog import undecided
+from embedded.errors import AlreadyRunning, PortTaken
+from embedded.lock import held
+from embedded.ports import free_port, refuse_taken_ports
+from embedded.settings import PROJECT, BrokerKind, EmbeddedSettings, SettingError
+from embedded.signals import ECHO_S, StopRequest
+
+
+class TestSettings:
+    def test_defaults(self) -> None:
+        settings = embedded_settings.load({})
+        assert settings == EmbeddedSettings(
+            directory=PROJECT / ".embedded",
+            application_logs=PROJECT / "logs",
+            api_host="127.0.0.1",
+            api_port=8080,
+            health_port=8081,
+            redis_port=16379,
+            kafka_port=19092,
+            broker=BrokerKind.AUTO,
+            topic="coupon-issue-events",
+            dead_letter_topic="coupon-issue-events.DLT",
+            group_id="coupon-issue-consumer-group",
+        )
+
+    @pytest.mark.parametrize(
+        "variable",
+        ["COUPON_API_PORT", "COUPON_HEALTH_PORT", "COUPON_EMBEDDED_REDIS_PORT", "COUPON_EMBEDDED_KAFKA_PORT"],
+    )
+    def test_each_port_has_its_variable(self, variable: str) -> None:
+        settings = embedded_settings.load({variable: "4711"})
+        assert settings.ports[variable] == 4711
+        assert list(settings.ports.values()).count(4711) == 1
+
+    @pytest.mark.parametrize(
+        "value", ["", " ", "abc", "0", "-1", "65536", "80.5", "1_000", "٨٠٨٠", "9" * 5000]
+    )
+    def test_a_wrong_port_is_one_line_that_names_the_variable(self, value: str) -> None:
+        with pytest.raises(SettingError) as refusal:
+            embedded_settings.load({"COUPON_EMBEDDED_KAFKA_PORT": value})
+        assert str(refusal.value).startswith("COUPON_EMBEDDED_KAFKA_PORT=")
+        assert "\n" not in str(refusal.value)
+
+    def test_two_services_on_one_port_are_refused_by_both_names(self) -> None:
+        with pytest.raises(SettingError, match="COUPON_API_PORT and COUPON_HEALTH_PORT are both 8081"):
+            embedded_settings.load({"COUPON_API_PORT": "8081"})
+
+    def test_an_unknown_broker_is_refused_with_the_choices(self) -> None:
+        with pytest.raises(
+            SettingError, match="COUPON_EMBEDDED_BROKER='kafka' is not one of auto, tansu, mock"
+        ):
+            embedded_settings.load({"COUPON_EMBEDDED_BROKER": "kafka"})
+
+    @pytest.mark.parametrize("variable", ["COUPON_EMBEDDED_DIR", "COUPON_LOG_DIR", "COUPON_TOPIC"])
+    def test_an_empty_text_is_refused(self, variable: str) -> None:
+        with pytest.raises(SettingError, match=variable):
+            embedded_settings.load({variable: ""})
+
+    def test_a_relative_directory_is_the_projects_and_an_absolute_one_stays(self) -> None:
+        assert embedded_settings.load({"COUPON_EMBEDDED_DIR": "other"}).directory == PROJECT / "other"
+        assert embedded_settings.load({"COUPON_EMBEDDED_DIR": "/srv/x"}).directory == Path("/srv/x")
+
+    def test_a_wildcard_address_is_called_on_loopback(self) -> None:
+        assert embedded_settings.load({"COUPON_API_HOST": "0.0.0.0"}).api_url == "http://127.0.0.1:8080"
+        assert embedded_settings.load({"COUPON_API_HOST": "10.1.2.3"}).api_url == "http://10.1.2.3:8080"
+
+
+class TestPorts:
+    def test_a_free_port_passes(self) -> None:
+        refuse_taken_ports({"COUPON_API_PORT": free_port()})
+
+    def test_a_taken_port_names_itself_and_the_variable(self) -> None:
+        with closing(socket.create_server(("127.0.0.1", 0))) as somebody:
+            port = somebody.getsockname()[1]
+            with pytest.raises(PortTaken, match=rf"^port {port} is taken .* with COUPON_HEALTH_PORT=\.\.\.$"):
+                refuse_taken_ports({"COUPON_API_PORT": free_port(), "COUPON_HEALTH_PORT": port})
+
+    def test_a_port_bound_on_all_addresses_is_taken(self) -> None:
+        with closing(socket.create_server(("0.0.0.0", 0))) as somebody, pytest.raises(PortTaken):
+            refuse_taken_ports({"COUPON_API_PORT": somebody.getsockname()[1]})
+
+    def test_a_port_that_needs_root_says_so(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def refuse(self: socket.socket, address: object) -> None:
+            raise PermissionError(errno.EACCES, "Permission denied")
+
+        monkeypatch.setattr(socket.socket, "bind", refuse)
+        with pytest.raises(PortTaken, match=r"port 80 needs more rights .* COUPON_API_PORT="):
+            refuse_taken_ports({"COUPON_API_PORT": 80})
+
+
+class TestLock:
+    def test_a_second_owner_is_told_who_the_first_is(self, tmp_path: Path) -> None:
+        lock = tmp_path / "lock"
+        with (
+            held(lock),
+            pytest.raises(AlreadyRunning, match=rf"already runs in .*\(process {os.getpid()}\)"),
+            held(lock),
+        ):
+            pass
+
+    def test_it_is_free_again_afterwards(self, tmp_path: Path) -> None:
+        lock = tmp_path / "lock"
+        for _ in range(2):
+            with held(lock):
+                assert lock.read_text() == f"{os.getpid()}\n"
+
+
+class TestStopRequest:
+    def test_the_second_signal_stops_at_once_but_an_echo_of_the_first_does_not(self) -> None:
+        now = [100.0]
+        stop = StopRequest(clock=lambda: now[0])
+        stop.note()
+        now[0] += ECHO_S / 2
+        stop.note()
+        assert (stop.asked.is_set(), stop.at_once.is_set()) == (True, False)
+        now[0] += ECHO_S
+        stop.note()
+        assert stop.at_once.is_set()
+
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+    def test_it_hears_a_signal_and_gives_the_handler_back(self, number: signal.Signals) -> None:
+        before = signal.getsignal(number)
+        stop = StopRequest()
+        with stop.listening():
+            signal.raise_signal(number)
+        assert stop.asked.is_set()
+        assert signal.getsignal(number) is before
+
+    def test_nohup_stays_in_force(self) -> None:
+        before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        try:
+            stop = StopRequest()
+            with stop.listening():
+                signal.raise_signal(signal.SIGHUP)
+            assert not stop.asked.is_set()
+        finally:
+            signal.signal(signal.SIGHUP, before)
+
+
+class TestBacklog:
+    @pytest.mark.parametrize(
+        ("committed", "left"),
+        [
+            ({0: 10, 1: 5}, 0),
+            ({0: 7, 1: 5}, 3),
+            ({0: -1001, 1: 5}, 10),  # no commit yet
+            ({1: 5}, 10),
+            ({0: 12, 1: 5}, 0),  # somebody produced and it was decided after the ends were read
+            ({}, 15),
+        ],
+    )
+    def test_undecided(self, committed: dict[int, int], left: int) -> None:
+        assert undecided(ends={0: 10, 1: 5}, committed=committed) == left
+
+
+class TestEnvironment:
+    def settings(self, directory: Path) -> EmbeddedSettings:
+        return embedded_settings.load({"COUPON_EMBEDDED_DIR": str(directory), "COUPON_API_PORT": "4711"})
+
+    def test_an_exported_production_database_is_never_used(self, tmp_path: Path) -> None:
+        environment = environment_for(
+            settings=self.settings(tmp_path),
+            servers={"REDIS_URL": "redis://127.0.0.1:1/0"},
+            inherited={"DATABASE_URL": "mysql://production", "REDIS_URL": "redis://production", "LANG": "C"},
+        )
+        assert environment["DATABASE_URL"].startswith("sqlite:")
+        assert environment["REDIS_URL"] == "redis://127.0.0.1:1/0"
+        assert environment["COUPON_API_PORT"] == "4711"
+        assert environment["LANG"] == "C"
+
+    @pytest.mark.parametrize("name", ["plain", "with space", "with%percent", "한글", "ques?tion", "ha#sh"])
+    def test_the_database_is_found_in_any_directory(self, tmp_path: Path, name: str) -> None:
+        (tmp_path / name).mkdir()
+        settings = self.settings(tmp_path / name)
+        url = environment_for(settings=settings, servers={}, inherited={})["DATABASE_URL"]
+        assert dj_database_url.parse(url)["NAME"] == str(settings.database)
+        assert unquote(url) == f"sqlite:///{settings.database}"
+
+    def test_the_secret_key_is_made_once_and_for_its_owner_alone(self, tmp_path: Path) -> None:
+        path = tmp_path / "secret_key"
+        key = secret_key(path)
+        assert len(key) >= 50
+        assert secret_key(path) == key
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+    def test_a_secret_key_of_the_caller_wins(self, tmp_path: Path) -> None:
+        environment = environment_for(
+            settings=self.settings(tmp_path), servers={}, inherited={"SECRET_KEY": "mine"}
+        )
+        assert environment["SECRET_KEY"] == "mine"
+
+    def test_has_user(self, tmp_path: Path) -> None:
+        database = tmp_path / "coupons.sqlite3"
+        with closing(sqlite3.connect(database)) as connection, connection:
+            connection.execute("CREATE TABLE auth_user (username TEXT)")
+            connection.execute("INSERT INTO auth_user VALUES ('admin')")
+        assert has_user(database=database, name="admin")
+        assert not has_user(database=database, name="root")

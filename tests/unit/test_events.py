@@ -1,0 +1,165 @@
+"""The event schema: what the Kotlin producer and ours write is read, everything else is refused by name."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from coupons.events import (
+    MAX_ID,
+    MAX_VALUE_BYTES,
+    CouponIssueEvent,
+    UndecodableEvent,
+    decode,
+    encode,
+    partition_key,
+)
+from coupons.outcomes import DeadLetterReason
+
+ID = "3f2504e0-4f89-41d3-9a0c-0305e82c3301"
+#: As Jackson writes the reference's data class.
+KOTLIN = (
+    b'{"eventId":"3f2504e0-4f89-41d3-9a0c-0305e82c3301","userId":1,"couponId":7,'
+    b'"timestamp":1700000000123,"version":1}'
+)
+EVENT = CouponIssueEvent(event_id=UUID(ID), user_id=1, coupon_id=7, timestamp_ms=1_700_000_000_123)
+
+
+def value(**changes: Any) -> bytes:
+    """A good event with these fields changed; ``...`` leaves a field out."""
+    fields = json.loads(KOTLIN) | changes
+    return json.dumps({name: field for name, field in fields.items() if field is not ...}).encode()
+
+
+def refusal(raw: bytes | None) -> UndecodableEvent:
+    with pytest.raises(UndecodableEvent) as refused:
+        decode(raw)
+    return refused.value
+
+
+def test_the_kotlin_producers_event_is_read() -> None:
+    assert decode(KOTLIN) == EVENT
+
+
+def test_we_write_what_the_kotlin_producer_writes() -> None:
+    assert encode(EVENT) == KOTLIN
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        EVENT,
+        CouponIssueEvent(event_id=UUID(int=0), user_id=MAX_ID, coupon_id=MAX_ID, timestamp_ms=0),
+        CouponIssueEvent(event_id=UUID(int=2**128 - 1), user_id=1, coupon_id=1, timestamp_ms=253402300799999),
+    ],
+)
+def test_what_is_written_is_read_back(event: CouponIssueEvent) -> None:
+    assert decode(encode(event)) == event
+    assert len(encode(event)) < MAX_VALUE_BYTES
+
+
+def test_unknown_fields_order_and_spaces_do_not_matter() -> None:
+    fields = json.loads(KOTLIN) | {"traceId": "abc", "nested": {"userId": 99}, "couponName": "쿠폰 🎫"}
+    shuffled = dict(reversed(fields.items()))
+
+    assert decode(json.dumps(shuffled, indent=2, ensure_ascii=False).encode()) == EVENT
+
+
+def test_an_upper_case_event_id_is_the_same_id() -> None:
+    assert decode(value(eventId=ID.upper())) == EVENT
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        pytest.param(None, id="no value"),
+        pytest.param(b"", id="empty"),
+        pytest.param(b"hello", id="text"),
+        pytest.param(KOTLIN[:-1], id="cut short"),
+        pytest.param(KOTLIN + b"x", id="something behind it"),
+        pytest.param(b"\xff\xfe" + KOTLIN, id="no UTF-8"),
+        pytest.param(b"\xef\xbb\xbf" + KOTLIN, id="a byte order mark"),
+        pytest.param(b"\x00\x00\x00\x00\x01" + KOTLIN, id="a schema registry's prefix"),
+        pytest.param(KOTLIN.decode().encode("utf-16"), id="UTF-16"),
+        pytest.param(b"[" + KOTLIN + b"]", id="a list"),
+        pytest.param(b"null", id="null"),
+        pytest.param(b'"text"', id="a string"),
+        pytest.param(b"1", id="a number"),
+        pytest.param(b"[" * 16_000, id="nested too deep"),
+        pytest.param(b'{"a":' * 3000, id="objects nested too deep"),
+        pytest.param(b'{"userId":' + b"9" * 5000 + b"}", id="more digits than Python reads"),
+        pytest.param(b"\xed\xa0\x80", id="a lone surrogate"),
+    ],
+)
+def test_what_is_no_json_object_is_told_so(raw: bytes | None) -> None:
+    refused = refusal(raw)
+
+    assert refused.reason is DeadLetterReason.NOT_JSON
+    assert 0 < len(refused.detail) <= 200
+
+
+@pytest.mark.parametrize("version", [0, 2, -1, "1", 1.0, True, None, ..., [], {}, 10**400, "x" * 5000])
+def test_another_version_is_told_so(version: object) -> None:
+    refused = refusal(value(version=version))
+
+    assert refused.reason is DeadLetterReason.UNKNOWN_VERSION
+    assert len(refused.detail) < 150
+
+
+NO_ID = [0, -1, 2**63, 10**400, 1.0, 1.5, "1", "", "abc", True, False, None, ..., [1], {}, float("nan")]
+
+
+@pytest.mark.parametrize("field", ["userId", "couponId"])
+@pytest.mark.parametrize("wrong", NO_ID)
+def test_a_wrong_id_is_told_by_name(field: str, wrong: object) -> None:
+    refused = refusal(value(**{field: wrong}))
+
+    assert refused.reason is DeadLetterReason.INVALID_FIELDS
+    assert refused.detail.startswith(f"{field} must be")
+    assert len(refused.detail) < 200
+
+
+@pytest.mark.parametrize(
+    "wrong", ["", "abc", ID.replace("-", ""), f"{{{ID}}}", f"urn:uuid:{ID}", ID + "\n", ID[:-1], 1, None, ...]
+)
+def test_a_wrong_event_id_is_told_by_name(wrong: object) -> None:
+    refused = refusal(value(eventId=wrong))
+
+    assert refused.reason is DeadLetterReason.INVALID_FIELDS
+    assert refused.detail.startswith("eventId must be a UUID")
+    assert refused.event_id is None
+
+
+@pytest.mark.parametrize("wrong", [-1, 253402300800000, 10**18, 1.5, "1700000000123", True, None, ..., []])
+def test_a_wrong_timestamp_is_told_by_name(wrong: object) -> None:
+    refused = refusal(value(timestamp=wrong))
+
+    assert refused.reason is DeadLetterReason.INVALID_FIELDS
+    assert refused.detail.startswith("timestamp must be")
+
+
+def test_a_huge_value_is_not_parsed() -> None:
+    largest = KOTLIN[:-1] + b',"x":"' + b"x" * (MAX_VALUE_BYTES - len(KOTLIN) - 7) + b'"}'
+    assert len(largest) == MAX_VALUE_BYTES
+    assert decode(largest) == EVENT
+
+    assert refusal(largest.replace(b'"x":"', b'"x":"x')).reason is DeadLetterReason.TOO_LARGE
+
+
+def test_what_could_be_read_of_a_bad_event_is_kept() -> None:
+    refused = refusal(value(version=2))
+    assert (refused.event_id, refused.user_id, refused.coupon_id) == (UUID(ID), 1, 7)
+
+    refused = refusal(value(userId=True, couponId="7"))
+    assert (refused.event_id, refused.user_id, refused.coupon_id) == (UUID(ID), None, None)
+
+    refused = refusal(b"hello")
+    assert (refused.event_id, refused.user_id, refused.coupon_id) == (None, None, None)
+
+
+def test_a_coupons_events_share_a_key() -> None:
+    assert partition_key(7) == b"coupon-7"
+    assert partition_key(MAX_ID) == b"coupon-9223372036854775807"

@@ -1,0 +1,159 @@
+"""The fault suite's own parts: the verdicts, the broken network, the places where processes are struck."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from faults import bugs, patching
+from faults.proxy import Link
+from faults.rush import Answer
+from faults.table import Row, as_markdown, as_text
+
+GREEN = Row(
+    name="redis-flushed",
+    what="FLUSHALL",
+    requests=400,
+    accepted=100,
+    refused=300,
+    issued=100,
+    lost=0,
+    doubled=0,
+    leaked=0,
+    recovered_s=0.1,
+)
+
+
+@pytest.mark.parametrize("column", ["lost", "doubled", "leaked"])
+def test_a_row_with_a_broken_promise_is_red(column: str) -> None:
+    row = replace(GREEN, **{column: 1})
+
+    assert (GREEN.verdict, GREEN.passed) == ("ok", True)
+    assert (row.verdict, row.passed) == ("RED", False)
+
+
+def test_a_complaint_alone_is_red() -> None:
+    assert replace(GREEN, complaints=["verify: ..."]).verdict == "RED"
+
+
+def test_a_bug_must_show_in_its_own_column() -> None:
+    bug = replace(GREEN, bug_shows_in="doubled")
+
+    assert (bug.verdict, bug.passed) == ("NOT CAUGHT", False)
+    assert (replace(bug, lost=5).verdict, replace(bug, lost=5).passed) == ("NOT CAUGHT", False)
+    assert (replace(bug, doubled=1).verdict, replace(bug, doubled=1).passed) == ("caught", True)
+
+
+def test_the_table_has_a_line_per_row() -> None:
+    rows = [GREEN, replace(GREEN, name="broker-killed", recovered_s=None)]
+
+    assert [line.split()[0] for line in as_text(rows).splitlines()] == [
+        "fault",
+        "redis-flushed",
+        "broker-killed",
+    ]
+    assert as_markdown(rows).splitlines()[2].startswith("| redis-flushed | FLUSHALL | 400 | 100 |")
+
+
+def test_only_a_yes_or_a_refusal_is_a_last_word() -> None:
+    words = {status: Answer(user_id=1, status=status).is_last_word for status in (0, 202, 404, 409, 500, 503)}
+
+    assert words == {0: False, 202: True, 404: True, 409: True, 500: False, 503: False}
+
+
+@pytest.fixture
+def server() -> Iterator[socket.socket]:
+    """Repeats what it is sent, on each connection."""
+
+    def repeat(connection: socket.socket) -> None:
+        with connection:
+            while data := connection.recv(4096):
+                connection.sendall(data)
+
+    def serve() -> None:
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=repeat, args=(connection,), daemon=True).start()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield listener
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join(5)
+
+
+@pytest.fixture
+def link(server: socket.socket) -> Iterator[Link]:
+    link = Link(to_port=server.getsockname()[1], is_kafka=False)
+    link.start()
+    yield link
+    link.stop()
+
+
+def said(port: int, words: bytes) -> bytes:
+    """The answer through this port; empty when the connection broke."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+            connection.sendall(words)
+            return connection.recv(4096)
+    except OSError:
+        return b""
+
+
+def test_a_link_passes_everything_until_it_is_cut_and_again_once_mended(link: Link) -> None:
+    assert said(link.port, b"hello") == b"hello"
+
+    link.cut()
+    assert said(link.port, b"hello") == b""
+    assert link.hits > 0
+
+    link.mend()
+    assert said(link.port, b"hello") == b"hello"
+
+
+def test_a_lost_reply_breaks_its_connection_after_the_request_passed(link: Link) -> None:
+    link.lost_replies = 1.0
+    assert said(link.port, b"hello") == b""
+    assert link.hits == 1
+
+
+def test_kafkas_address_becomes_the_links_in_whole_frames(server: socket.socket) -> None:
+    port = server.getsockname()[1]
+    link = Link(to_port=port, is_kafka=True)
+    link.start()
+    body = b"\x00\x09127.0.0.1" + struct.pack(">i", port) + b"rest"
+    try:
+        assert said(link.port, struct.pack(">i", len(body)) + body) == struct.pack(
+            ">i", len(body)
+        ) + body.replace(struct.pack(">i", port), struct.pack(">i", link.port))
+    finally:
+        link.stop()
+
+
+def test_a_step_that_is_none_is_refused() -> None:
+    with pytest.raises(ValueError, match="there is no step nowhere"):
+        patching.apply("kill:nowhere")
+
+
+def test_every_bug_of_a_case_exists() -> None:
+    from faults.cases import ALL
+
+    named = " ".join(f"{case.api_patch} {case.consumer_patch}" for case in ALL).split()
+
+    assert {word.partition(":")[2] for word in named if word.startswith("bug:")} == set(bugs.ALL)
+    assert {word.partition(":")[2] for word in named if word.startswith("kill:")} == set(patching.STEPS)
+
+
+def test_the_cases_names_are_distinct() -> None:
+    from faults.cases import ALL
+
+    assert len({case.name for case in ALL}) == len(ALL)

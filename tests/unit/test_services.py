@@ -1,0 +1,325 @@
+"""The development services' own rules: ports, the identity of a process, what is printed.
+
+No server is started here. What needs one is tried by the tests that run on the real services.
+"""
+
+import json
+import os
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from deploy.services import kafka_libs, kafka_protocol, process, programs, report
+from deploy.services.__main__ import main
+from deploy.services.daemon import Daemon
+from deploy.services.errors import ServiceError
+from deploy.services.files import last_lines
+from deploy.services.ports import LOOPBACK, require_distinct, require_free
+from deploy.services.redis import Redis
+from deploy.services.stack import GITIGNORE, Stack, parse_ports
+
+
+@pytest.fixture
+def sleeper() -> Iterator[subprocess.Popen[bytes]]:
+    """A process to look at and to signal."""
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as child:
+        yield child
+        child.kill()
+
+
+@pytest.fixture
+def daemon(tmp_path: Path) -> Daemon:
+    return Daemon(name="redis", run_dir=tmp_path, log=tmp_path / "redis.log")
+
+
+def record(daemon: Daemon, *, pid: int, started: str, port: int = 26379) -> None:
+    entry = {"pid": pid, "started": started, "port": port}
+    (daemon.run_dir / f"{daemon.name}.json").write_text(json.dumps(entry))
+
+
+def started_at(pid: int) -> str:
+    seen = process.look_at(pid)
+    assert seen is not None
+    return seen.started
+
+
+class TestPorts:
+    def test_a_taken_port_is_named_with_what_changes_it(self) -> None:
+        with socket.create_server((LOOPBACK, 0)) as server:
+            port = server.getsockname()[1]
+            with pytest.raises(ServiceError) as raised:
+                require_free(port, name="mariadb", base_port=port)
+        assert f"port {port} is taken" in str(raised.value)
+        assert "--mariadb-port" in str(raised.value)
+        assert "SERVICES_MARIADB_PORT" in str(raised.value)
+
+    def test_the_controllers_port_is_explained_by_the_brokers(self) -> None:
+        with socket.create_server((LOOPBACK, 0)) as server:
+            port = server.getsockname()[1]
+            with pytest.raises(ServiceError, match=rf"port {port} \(kafka port {port - 1} plus 1\) is taken"):
+                require_free(port, name="kafka", base_port=port - 1)
+
+    def test_a_free_port_is_no_obstacle_right_after_its_server_ended(self) -> None:
+        with socket.create_server((LOOPBACK, 0)) as server:
+            port = server.getsockname()[1]
+            client = socket.create_connection((LOOPBACK, port))
+            server.accept()[0].close()  # closing first leaves the connection waiting out its end
+            client.close()
+        require_free(port, name="redis", base_port=port)
+
+    def test_two_servers_cannot_share_a_port(self) -> None:
+        with pytest.raises(ServiceError, match="port 29093 is asked for by redis and kafka"):
+            require_distinct({"mariadb": (23306,), "redis": (29093,), "kafka": (29092, 29093)})
+
+    def test_a_flag_goes_before_an_environment_variable(self) -> None:
+        environ = {"SERVICES_REDIS_PORT": "1111", "SERVICES_KAFKA_PORT": "2222", "SERVICES_MARIADB_PORT": ""}
+        flags = {"mariadb": None, "redis": "3333", "kafka": None}
+        assert parse_ports(flags=flags, environ=environ) == {"redis": 3333, "kafka": 2222}
+
+    @pytest.mark.parametrize("text", ["0", "65536", "-1", "abc", "1.5", "", "٣"])
+    def test_a_wrong_port_names_its_source(self, text: str) -> None:
+        with pytest.raises(ServiceError, match=f"--redis-port={text} is not a port"):
+            parse_ports(flags={"redis": text}, environ={})
+
+    def test_kafka_needs_room_for_the_next_port(self) -> None:
+        with pytest.raises(ServiceError, match=r"SERVICES_KAFKA_PORT=65535.*1 to 65534"):
+            parse_ports(flags={}, environ={"SERVICES_KAFKA_PORT": "65535"})
+
+
+class TestIdentity:
+    def test_a_recorded_process_is_recognised(self, daemon: Daemon, sleeper: subprocess.Popen[bytes]) -> None:
+        record(daemon, pid=sleeper.pid, started=started_at(sleeper.pid))
+        running = daemon.running()
+        assert running is not None
+        assert running.pid == sleeper.pid
+
+    def test_a_stranger_with_the_same_pid_is_left_alone(
+        self, daemon: Daemon, sleeper: subprocess.Popen[bytes]
+    ) -> None:
+        record(daemon, pid=sleeper.pid, started="another boot/12345")
+        assert daemon.running() is None
+        daemon.ask_to_stop()
+        daemon.kill()
+        assert sleeper.poll() is None
+
+    def test_our_process_is_signalled_and_its_end_seen(
+        self, daemon: Daemon, sleeper: subprocess.Popen[bytes]
+    ) -> None:
+        record(daemon, pid=sleeper.pid, started=started_at(sleeper.pid))
+        (daemon.run_dir / "redis.pid").write_text(f"{sleeper.pid}\n")
+        daemon.kill()  # the child is not reaped yet: a zombie counts as ended
+        assert daemon.running() is None
+        assert not (daemon.run_dir / "redis.pid").exists()
+        assert sleeper.wait(timeout=10) == -signal.SIGKILL
+
+    def test_paused_and_resumed(self, daemon: Daemon, sleeper: subprocess.Popen[bytes]) -> None:
+        record(daemon, pid=sleeper.pid, started=started_at(sleeper.pid))
+        daemon.signal(signal.SIGSTOP)
+        os.waitpid(sleeper.pid, os.WUNTRACED)
+        assert daemon.paused()
+        daemon.signal(signal.SIGCONT)
+        os.waitpid(sleeper.pid, os.WCONTINUED)
+        assert not daemon.paused()
+
+    @pytest.mark.parametrize("text", ["", "garbage", "[]", '{"pid": 1}'])
+    def test_a_broken_record_is_no_record(self, daemon: Daemon, text: str) -> None:
+        (daemon.run_dir / "redis.json").write_text(text)
+        assert daemon.running() is None
+
+    def test_two_processes_have_two_identities(self, sleeper: subprocess.Popen[bytes]) -> None:
+        assert started_at(sleeper.pid) == started_at(sleeper.pid)
+        assert started_at(sleeper.pid) != started_at(os.getppid())
+
+    @pytest.mark.parametrize(
+        ("line", "seen"),
+        [
+            (
+                "Ssl  Sun Nov 22 17:25:30 2026",
+                process.Sighting(started="Sun Nov 22 17:25:30 2026", paused=False),
+            ),
+            (
+                "T    Sun Nov 22 17:25:30 2026",
+                process.Sighting(started="Sun Nov 22 17:25:30 2026", paused=True),
+            ),
+            ("Z    Sun Nov 22 17:25:30 2026", None),
+            ("", None),
+        ],
+    )
+    def test_ps_is_asked_where_there_is_no_proc(
+        self, line: str, seen: process.Sighting | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        (tmp_path / "ps").write_text(f"#!/bin/sh\necho '{line}'\n")
+        (tmp_path / "ps").chmod(0o755)
+        monkeypatch.setattr(process, "PROC", tmp_path)
+        monkeypatch.setenv("PATH", str(tmp_path))
+        assert process.look_at(4242) == seen
+
+    def test_a_signal_during_a_start_comes_after_it(self) -> None:
+        steps: list[str] = []
+
+        def start() -> None:
+            with process.signals_held_back():
+                signal.raise_signal(signal.SIGINT)
+                steps.append("recorded")
+
+        with pytest.raises(KeyboardInterrupt):
+            start()
+        assert steps == ["recorded"]
+
+
+class TestStack:
+    def test_a_folder_with_other_things_is_refused(self, tmp_path: Path) -> None:
+        (tmp_path / "thesis.txt").write_text("precious")
+        with pytest.raises(ServiceError, match="holds other things"):
+            Stack(directory=tmp_path, asked_ports={}).open_lock()
+        assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+    def test_git_ignores_a_new_folder(self, tmp_path: Path) -> None:
+        with Stack(directory=tmp_path / "new", asked_ports={}).locked():
+            assert (tmp_path / "new/.gitignore").read_text() == GITIGNORE
+            assert GITIGNORE.endswith("\n*\n")
+
+    def test_the_last_port_is_kept_until_another_is_asked_for(self, tmp_path: Path) -> None:
+        stack = Stack(directory=tmp_path, asked_ports={})
+        assert Redis(stack=stack).port == 26379
+        stack.run_dir.mkdir()
+        record(Redis(stack=stack).daemon, pid=2**22 + 1, started="long ago", port=7000)
+        assert Redis(stack=stack).port == 7000
+        assert Redis(stack=Stack(directory=tmp_path, asked_ports={"redis": 8000})).port == 8000
+
+    def test_a_command_names_a_folder_that_is_not_the_default(self, tmp_path: Path) -> None:
+        here = Stack(directory=Path(".services").resolve(), asked_ports={})
+        assert here.command_line("stop") == "python -m deploy.services stop"
+        there = Stack(directory=tmp_path / "a b", asked_ports={})
+        assert there.command_line("stop") == f"python -m deploy.services stop --dir '{tmp_path}/a b'"
+
+
+class TestCommand:
+    def test_status_of_a_stack_that_never_was(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert main(["status", "redis", "--json", "--dir", str(tmp_path / "none")]) == 3
+        told = json.loads(capsys.readouterr().out)
+        assert told["services"][0] | {"port": None} == {
+            "name": "redis", "pid": None, "port": None, "state": "down", "version": "",
+        }  # fmt: skip
+        assert not (tmp_path / "none").exists()
+
+    def test_an_unknown_service_is_one_line(self, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+        assert main(["start", "postgres", "--dir", str(tmp_path / "none")]) == 1
+        told = capsys.readouterr().err
+        assert told.startswith("error: there is no service 'postgres': choose from mariadb, redis, kafka")
+
+    def test_sql_without_a_database_says_how_to_start_it(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert main(["sql", "SELECT 1", "--dir", str(tmp_path / "none")]) == 1
+        assert "start it with `python -m deploy.services start mariadb --dir" in capsys.readouterr().err
+
+
+class TestReport:
+    def test_the_environment_leads_to_the_ports(self) -> None:
+        assert report.environment({"mariadb": 1, "redis": 2, "kafka": 3}) == {
+            "DATABASE_URL": "mysql://application:application@127.0.0.1:1/e_commerce_db",
+            "REDIS_URL": "redis://127.0.0.1:2/0",
+            "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:3",
+        }
+
+    def test_the_table_lines_up(self) -> None:
+        rows = [
+            report.Status(name="redis", pid=7, port=26379, state=report.State.UP, version="Redis 7.0.15"),
+            report.Status(name="kafka", pid=None, port=29092, state=report.State.DOWN, version=""),
+        ]
+        assert report.table(rows).splitlines() == [
+            "NAME   PID  PORT   STATE  VERSION",
+            "redis  7    26379  up     Redis 7.0.15",
+            "kafka  -    29092  down   -",
+        ]
+
+    def test_a_logs_end_does_not_reach_back_before_this_start(self, tmp_path: Path) -> None:
+        log = tmp_path / "log"
+        log.write_text("old\n")
+        start = log.stat().st_size
+        assert last_lines(log, start=start) == "  (nothing logged)"
+        with log.open("a") as file:
+            file.write("new\n")
+        assert last_lines(log, start=start) == "  new"
+        assert last_lines(log) == "  old\n  new"
+
+
+class TestPrograms:
+    @pytest.mark.parametrize(
+        ("text", "version"),
+        [
+            ('openjdk version "17.0.15" 2025-04-15', 17),
+            ('openjdk version "21" 2023-09-19', 21),
+            ('java version "1.8.0_402"', 8),
+            ('openjdk version "25-ea" 2025-09-16', 25),
+            ("no such thing", 0),
+        ],
+    )
+    def test_java_versions(self, text: str, version: int) -> None:
+        assert programs.java_version(text) == version
+
+    def test_the_machines_own_program_goes_before_a_virtual_environments(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for folder in ("system", "venv"):
+            program = tmp_path / folder / "some-server"
+            program.parent.mkdir()
+            program.write_text("#!/bin/sh\n")
+            program.chmod(0o755)
+        monkeypatch.setattr(programs, "SYSTEM_FOLDERS", (str(tmp_path / "system"),))
+        monkeypatch.setenv("PATH", str(tmp_path / "venv"))
+        found = list(programs.find_all(["some-server"]))
+        assert found == [tmp_path / "system/some-server", tmp_path / "venv/some-server"]
+
+    def test_without_root_a_missing_program_is_asked_for(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(os, "geteuid", lambda: 1000)
+        with pytest.raises(ServiceError, match=r"nosuch-server is missing: install it with .*redis-server"):
+            programs.require(["nosuch-server"], packages=["redis-server"])
+
+    def test_kafkas_version_is_its_jars(self, tmp_path: Path) -> None:
+        assert kafka_libs.version(tmp_path) == ""
+        (tmp_path / "kafka_2.13-4.1.1.jar").touch()
+        (tmp_path / "kafka-clients-9.9.9.jar").touch()
+        assert kafka_libs.version(tmp_path) == "Apache Kafka 4.1.1"
+
+
+class TestKafkaProtocol:
+    @pytest.mark.parametrize(
+        ("answer", "serves"),
+        [
+            (struct.pack(">iii", 8, kafka_protocol.CORRELATION, 1), True),
+            (struct.pack(">iii", 8, kafka_protocol.CORRELATION, 0), False),  # not registered yet
+            (struct.pack(">iii", 8, 1, 1), False),  # the answer to another question
+            (b"HTTP/1.1 400 Bad Request\r\n\r\n", False),
+            (b"\x00\x00", False),
+            (b"", False),
+        ],
+    )
+    def test_only_a_broker_that_knows_itself_serves(self, answer: bytes, serves: bool) -> None:
+        with socket.create_server((LOOPBACK, 0)) as server:
+
+            def answer_once() -> None:
+                connection, _ = server.accept()
+                with connection:
+                    connection.recv(4096)
+                    connection.sendall(answer)
+
+            broker = threading.Thread(target=answer_once)
+            broker.start()
+            assert kafka_protocol.serves(host=LOOPBACK, port=server.getsockname()[1]) is serves
+            broker.join(timeout=10)
+
+    def test_nobody_there(self) -> None:
+        with socket.create_server((LOOPBACK, 0)) as server:
+            port = server.getsockname()[1]
+        assert not kafka_protocol.serves(host=LOOPBACK, port=port)
