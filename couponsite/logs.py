@@ -3,19 +3,69 @@
 ``logs/core/application.log`` (API and commands) and ``logs/consumer/application.log``, plus
 standard error for container logs. Several processes append to one file, each record in one
 write; rotation is left to logrotate, whose renaming WatchedFileHandler notices.
+
+Where hundreds of events are worked on together, ``info_each`` writes a line for each of them in
+one record: one look at the file, one write.
 """
 
 from __future__ import annotations
 
+import copy
+import json
 import logging.config
 import sys
 import time
-from typing import Literal
+from collections.abc import Iterator, Sequence
+from typing import Final, Literal
+
+from pythonjsonlogger.json import JsonFormatter
 
 from couponsite.config import LogSettings
 
 TEXT = "%(asctime)s.%(msecs)03d %(levelname)-5s %(process)d --- [%(threadName)s] %(name)s : %(message)s"
 JSON = "%(asctime)s %(levelname)s %(process)d %(threadName)s %(name)s %(message)s"
+
+
+def info_each(log: logging.Logger, template: str, rows: Sequence[tuple[object, ...]]) -> None:
+    """Log ``template % row`` for each row, a line of its own each, all at once."""
+    if rows:
+        log.info(Lines(template, rows), stacklevel=2)
+
+
+class Lines:
+    """The message of a record that stands for several lines. To a handler that is not ours: their text."""
+
+    def __init__(self, template: str, rows: Sequence[tuple[object, ...]]) -> None:
+        self._template = template
+        self._rows = rows
+
+    def __iter__(self) -> Iterator[str]:
+        return (self._template % row for row in self._rows)
+
+    def __str__(self) -> str:
+        return "\n".join(self)
+
+
+class LineFormatter(logging.Formatter):
+    """The usual format, for each of ``Lines`` too: what stands around the message is made once for all."""
+
+    _MESSAGE: Final = "<message>"
+
+    def format(self, record: logging.LogRecord) -> str:
+        if not isinstance(record.msg, Lines):
+            return super().format(record)
+        frame = copy.copy(record)
+        frame.msg = self._MESSAGE
+        before, _, after = super().format(frame).partition(self._MESSAGE)
+        return "\n".join([f"{before}{self._written(line)}{after}" for line in record.msg])
+
+    def _written(self, message: str) -> str:
+        return message
+
+
+class JsonLineFormatter(LineFormatter, JsonFormatter):
+    def _written(self, message: str) -> str:
+        return json.dumps(message, ensure_ascii=self.json_ensure_ascii)[1:-1]
 
 
 class Seldom(logging.Filter):
@@ -49,9 +99,13 @@ def configure(settings: LogSettings, *, role: Literal["core", "consumer"]) -> No
             "version": 1,
             "disable_existing_loggers": False,
             "formatters": {
-                "text": {"format": TEXT, "datefmt": "%Y-%m-%d %H:%M:%S"},
+                "text": {
+                    "()": "couponsite.logs.LineFormatter",
+                    "fmt": TEXT,
+                    "datefmt": "%Y-%m-%d %H:%M:%S",
+                },
                 "json": {
-                    "()": "pythonjsonlogger.json.JsonFormatter",
+                    "()": "couponsite.logs.JsonLineFormatter",
                     "fmt": JSON,
                     "json_ensure_ascii": False,
                     "rename_fields": {"asctime": "time", "levelname": "level", "name": "logger"},
