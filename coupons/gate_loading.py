@@ -49,8 +49,7 @@ def load(coupon: CouponView) -> CouponView:
                     user_id=request.event.user_id,
                     request_id=request.event.event_id,
                 )
-                for request in backlog.read(timeout_s=_LOG_TIMEOUT_S).requests
-                if request.event.coupon_id == coupon.coupon_id
+                for request in backlog.read(timeout_s=_LOG_TIMEOUT_S, coupon_id=coupon.coupon_id).requests
             ]
         except LogUnavailable:
             metrics.GATE_LOADS.labels(result="log_unavailable").inc()

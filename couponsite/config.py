@@ -41,8 +41,7 @@ class ApiSettings:
     host: str
     port: int
     workers: int
-    threads: int
-    worker_class: str
+    threads: int  #: per worker, for everything but claims
     identity_secret: str  #: empty: any client may name any user, as the contract says
     coupon_view_ttl_s: float  #: how old the API's view of a coupon row may be; the contract allows 2 s
 
@@ -143,7 +142,6 @@ def _api(env: Env) -> ApiSettings:
         port=_port(env, "COUPON_API_PORT", 8080),
         workers=env.int("COUPON_API_WORKERS", 2, validate=Range(min=1, max=256)),
         threads=env.int("COUPON_API_THREADS", 4, validate=Range(min=1, max=256)),
-        worker_class=env.str("COUPON_API_WORKER_CLASS", "gthread", validate=OneOf(["gthread", "sync"])),
         identity_secret=env.str("COUPON_IDENTITY_SECRET", ""),
         coupon_view_ttl_s=env.int("COUPON_VIEW_TTL_MS", 200, validate=Range(min=0, max=1500)) / 1000,
     )
@@ -241,5 +239,3 @@ def _refuse_impossible_combinations(config: Config) -> None:
         raise ConfigError(
             "COUPON_DEAD_LETTER_TOPIC must not be COUPON_TOPIC: dead letters would be read again"
         )
-    if config.api.worker_class == "sync" and config.api.threads != 1:
-        raise ConfigError("COUPON_API_THREADS must be 1 with COUPON_API_WORKER_CLASS=sync")

@@ -38,7 +38,6 @@ VARIABLES: dict[str, tuple[str, Any, str, Any, list[str]]] = {
     "COUPON_API_PORT": ("api.port", 8080, "80", 80, ["0", "65536", "-1", "http", ""]),
     "COUPON_API_WORKERS": ("api.workers", 2, "1", 1, ["0", "257", "two"]),
     "COUPON_API_THREADS": ("api.threads", 4, "1", 1, ["0", "257", "x"]),
-    "COUPON_API_WORKER_CLASS": ("api.worker_class", "gthread", "gthread", "gthread", ["threads", ""]),
     "COUPON_VIEW_TTL_MS": ("api.coupon_view_ttl_s", 0.2, "0", 0.0, ["-1", "1501", "1s"]),
     "COUPON_LOG_DIR": ("logs.directory", BASE_DIR / "logs", "/var/log/x", Path("/var/log/x"), []),
     "COUPON_LOG_LEVEL": ("logs.level", "INFO", "DEBUG", "DEBUG", ["info", "TRACE", ""]),
@@ -153,14 +152,6 @@ def test_a_development_machine_needs_no_secret(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setenv("DEBUG", "true")
     assert config.load().site.secret_key
-
-
-def test_the_sync_worker_has_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COUPON_API_WORKER_CLASS", "sync")
-    assert "COUPON_API_THREADS" in refusal()
-
-    monkeypatch.setenv("COUPON_API_THREADS", "1")
-    assert config.load().api.worker_class == "sync"
 
 
 @pytest.mark.parametrize("name", ["DATABASE_URL", "REDIS_URL"])
