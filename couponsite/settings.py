@@ -113,12 +113,13 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 def _redis(*, timeout_s: float) -> dict[str, Any]:
     """One Redis pool. A call is tried once: a lost reply must not run a script twice unseen."""
+    url = CONFIG.site.redis_url
     return {
         "BACKEND": "django_redis.cache.RedisCache",
-        "LOCATION": CONFIG.site.redis_url,
+        # In the URL, because django-redis has one pool per URL: whoever came first would set it for all.
+        "LOCATION": f"{url}{'&' if '?' in url else '?'}socket_timeout={timeout_s}",
         "OPTIONS": {
             "CONNECTION_POOL_KWARGS": {
-                "socket_timeout": timeout_s,
                 "socket_connect_timeout": CONFIG.site.redis_timeout_s,
                 "retry": Retry(NoBackoff(), 0),
             },

@@ -21,6 +21,8 @@ from coupons import locks
 from coupons.locks import coupon_locks
 from tests.stack import free_port
 
+CONFIGURED_WAIT_S = settings.CONFIG.consumer.lock_wait_s
+
 
 @pytest.fixture(autouse=True)
 def _short_wait(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,6 +54,16 @@ def held_by_another(coupon_id: int) -> redis_lock.Lock:
     lock = redis_lock.Lock(get_redis_connection("locks"), f"{{coupon:{coupon_id}}}", expire=30)
     assert lock.acquire(blocking=False)
     return lock
+
+
+def test_a_lock_is_waited_for_longer_than_any_other_call() -> None:
+    """django-redis gives the same pool to two caches of one URL, with the timeouts of the first."""
+    timeouts = [
+        get_redis_connection(alias).connection_pool.connection_kwargs["socket_timeout"]
+        for alias in ("default", "locks")
+    ]
+
+    assert timeouts == [settings.CONFIG.site.redis_timeout_s, CONFIGURED_WAIT_S + 1]
 
 
 def test_the_locks_are_held_inside_and_gone_after() -> None:
