@@ -73,6 +73,19 @@ class GateState:
     reservations: list[Claim]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settlement:
+    """What one committed transaction decided of a coupon.
+
+    ``issued_count`` as it is after the commit; ``decided``: each claim, and whether it was issued.
+    """
+
+    coupon_id: int
+    epoch: str
+    issued_count: int
+    decided: Sequence[tuple[Claim, bool]]
+
+
 class AdmissionGate:
     """One per process. Every method raises GateUnavailable when Redis does not answer.
 
@@ -119,17 +132,20 @@ class AdmissionGate:
             released += self._run("release", coupon_id, *_pairs(group))
         return released
 
-    def settle(
-        self, coupon_id: int, *, epoch: str, issued_count: int, decided: Sequence[tuple[Claim, bool]]
-    ) -> None:
-        """Tell the gate what was committed: each claim, and whether it was issued."""
-        self._run(
-            "settle",
-            coupon_id,
-            epoch,
-            issued_count,
-            *_flat((c.user_id, c.request_id.bytes, int(issued)) for c, issued in decided),
-        )
+    def settle(self, settlements: Sequence[Settlement]) -> None:
+        """Tell the gates what was committed, all in one call."""
+        pipeline = self._redis.pipeline(transaction=False)
+        for settlement in settlements:
+            self._scripts["settle"](
+                keys=_keys(settlement.coupon_id),
+                args=[
+                    settlement.epoch,
+                    settlement.issued_count,
+                    *_flat((c.user_id, c.request_id.bytes, int(won)) for c, won in settlement.decided),
+                ],
+                client=pipeline,
+            )
+        self._guarded(pipeline.execute)
 
     def clear(self, coupon_id: int) -> None:
         """Forget the coupon: its counts, reservations and winners. The next claim loads it anew."""

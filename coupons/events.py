@@ -20,6 +20,12 @@ SECOND_CHANCE_HEADER = "dead-letter-replay"
 MAX_VALUE_BYTES = 16_384  #: a genuine event has about 130; unknown fields may add some
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
+#: An event as both producers write it, with nothing wrong: read without a JSON parser, in half the time.
+_USUAL = re.compile(
+    rb'\{"eventId":"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})","userId":([1-9][0-9]{0,17}),'
+    rb'"couponId":([1-9][0-9]{0,17}),"timestamp":([1-9][0-9]{0,13}),"version":1\}'
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CouponIssueEvent:
@@ -66,6 +72,18 @@ def encode(event: CouponIssueEvent) -> bytes:
 
 def decode(value: bytes | None) -> CouponIssueEvent:
     """Read an event. Unknown fields are ignored. Raises UndecodableEvent."""
+    if value is not None and (usual := _USUAL.fullmatch(value)) is not None:
+        event_id, user_id, coupon_id, timestamp = usual.groups()
+        return CouponIssueEvent(
+            event_id=UUID(event_id.decode()),
+            user_id=int(user_id),
+            coupon_id=int(coupon_id),
+            timestamp_ms=int(timestamp),
+        )
+    return _decode_json(value)
+
+
+def _decode_json(value: bytes | None) -> CouponIssueEvent:
     fields = _json_object(value)
     version = fields.get("version")
     if type(version) is not int or version != VERSION:

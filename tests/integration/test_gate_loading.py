@@ -13,7 +13,16 @@ from prometheus_client import REGISTRY
 from uuid_utils.compat import uuid7
 
 from coupons import backlog, catalog, gate_loading
-from coupons.admission import Admission, Admitted, AlreadyRequested, Claim, GateUnknown, OutOfStock, gate
+from coupons.admission import (
+    Admission,
+    Admitted,
+    AlreadyRequested,
+    Claim,
+    GateUnknown,
+    OutOfStock,
+    Settlement,
+    gate,
+)
 from coupons.allocation import IssueRequest
 from coupons.backlog import Backlog, LogUnavailable
 from coupons.catalog import CouponView
@@ -60,12 +69,13 @@ def settle(coupon_id: int, requests: Sequence[IssueRequest]) -> None:
     issued = issue_coupons(requests)
     won = [allocation.decision is Decision.ISSUED for allocation in issued.allocations]
     snapshot = issued.coupons[coupon_id]
-    gate.settle(
-        coupon_id,
+    settlement = Settlement(
+        coupon_id=coupon_id,
         epoch=snapshot.epoch,
         issued_count=snapshot.issued_count,
         decided=list(zip(claims_of(requests), won, strict=True)),
     )
+    gate.settle([settlement])
 
 
 @pytest.fixture

@@ -141,11 +141,11 @@ def _coupon_row_gone(coupon: Coupon) -> None:
 
 
 def _leak(coupon: Coupon) -> None:
-    gate._redis.hset(f"{{coupon:{coupon.pk}}}:reservations", "999", str(uuid7()))
+    gate._redis.hset(f"{{coupon:{coupon.pk}}}:reservations", "999", uuid7().bytes)
 
 
 def _stale(coupon: Coupon) -> None:
-    gate._redis.hset(f"{{coupon:{coupon.pk}}}:reservations", "999", str(_winner().pk))
+    gate._redis.hset(f"{{coupon:{coupon.pk}}}:reservations", "999", _winner().pk.bytes)
 
 
 def _miscount(coupon: Coupon) -> None:
