@@ -13,7 +13,7 @@ from redis.exceptions import RedisError
 
 from consumer import dead_letters
 from consumer.dead_letters import DeadLetter
-from consumer.kafka import next_offsets, place
+from consumer.kafka import headers_of, next_offsets, place
 from coupons import tracking
 from coupons.admission import Claim, GateUnavailable, Settlement, gate
 from coupons.allocation import Allocation, IssueRequest
@@ -99,7 +99,7 @@ def _decode(messages: Sequence[Message]) -> tuple[list[IssueRequest], list[DeadL
                 event=event,
                 partition=partition,
                 offset=offset,
-                is_second_chance=SECOND_CHANCE_HEADER in dict(message.headers() or ()),
+                is_second_chance=SECOND_CHANCE_HEADER in headers_of(message),
             )
         )
     logs.info_each(

@@ -50,6 +50,27 @@ def next_offsets(messages: Iterable[Message]) -> dict[int, int]:
     return offsets
 
 
+def first_offsets(messages: Iterable[Message]) -> dict[int, int]:
+    """The first of these in each partition."""
+    offsets: dict[int, int] = {}
+    for message in messages:
+        partition, offset = place(message)
+        offsets[partition] = min(offsets.get(partition, offset), offset)
+    return offsets
+
+
+def headers_of(message: Message) -> dict[str, bytes]:
+    """Its headers; none if their names are not UTF-8: then none of them is ours."""
+    try:
+        headers = message.headers() or []
+    except (SystemError, UnicodeDecodeError):  # the first is how the client's C code tells the second
+        return {}
+    return {
+        name: value if isinstance(value, bytes) else str(value or "").encode()
+        for name, value in dict(headers).items()
+    }
+
+
 def positions(topic: str, offsets: dict[int, int]) -> list[TopicPartition]:
     return [TopicPartition(topic, partition, offset) for partition, offset in sorted(offsets.items())]
 

@@ -19,7 +19,7 @@ from django.db import Error as DatabaseLayerError
 from django.db import close_old_connections, connection
 
 from consumer.dead_letters import DeadLettersNotAcknowledged, TooManyDeadLetters
-from consumer.kafka import next_offsets, place, positions, timestamp_ms
+from consumer.kafka import first_offsets, next_offsets, place, positions, timestamp_ms
 from coupons import kafka_client
 from coupons.issuing import StockChangedUnderLock
 from couponsite import logs, metrics
@@ -129,6 +129,7 @@ class ConsumerLoop:
                 break
             except RECOVERABLE as error:
                 attempt += 1
+                self._measure_lag(first_offsets(batch), is_fetching=False)
                 self._wait(attempt, error)
                 if self._stop.is_set():
                     return  # nothing was committed: whoever comes next begins here
@@ -174,9 +175,14 @@ class ConsumerLoop:
         self._uncommitted = {}
         self._committed_at = time.monotonic()
 
-    def _measure_lag(self, offsets: dict[int, int]) -> None:
+    def _measure_lag(self, offsets: dict[int, int], *, is_fetching: bool = True) -> None:
+        """``offsets``: the next to decide. What is fetched tells the ends with it; else ask the broker."""
         for position in positions(self._topic, offsets):
-            _, high = self._consumer.get_watermark_offsets(position, cached=True)
+            try:
+                _, high = self._consumer.get_watermark_offsets(position, timeout=1.0, cached=is_fetching)
+            except KafkaException as error:
+                log.info("the lag is not known: %s", error)
+                return
             metrics.LAG.labels(partition=position.partition).set(max(0, high - position.offset))
 
     def _oldest_undecided_s(self) -> float:

@@ -17,6 +17,8 @@ VERSION = 1
 MAX_ID = 2**63 - 1
 #: header of an event that an operator took out of the dead letters and sent again
 SECOND_CHANCE_HEADER = "dead-letter-replay"
+#: the end of the year 9999: the last that a DATETIME column holds
+LAST_TIMESTAMP_MS = 253_402_300_799_999
 MAX_VALUE_BYTES = 16_384  #: a genuine event has about 130; unknown fields may add some
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
@@ -100,12 +102,9 @@ def _decode_json(value: bytes | None) -> CouponIssueEvent:
         raise _invalid("userId", f"a whole number from 1 to {MAX_ID}", fields)
     if coupon_id is None:
         raise _invalid("couponId", f"a whole number from 1 to {MAX_ID}", fields)
-    if type(timestamp) is not int or not 0 <= timestamp <= _LAST_TIMESTAMP_MS:
+    if type(timestamp) is not int or not 0 <= timestamp <= LAST_TIMESTAMP_MS:
         raise _invalid("timestamp", "epoch milliseconds", fields)
     return CouponIssueEvent(event_id=event_id, user_id=user_id, coupon_id=coupon_id, timestamp_ms=timestamp)
-
-
-_LAST_TIMESTAMP_MS = 253_402_300_799_999  # the end of the year 9999: the last a DATETIME column holds
 
 
 def _json_object(value: bytes | None) -> dict[str, Any]:

@@ -24,7 +24,7 @@ __all__ = ["LogUnavailable", "load"]
 
 log = logging.getLogger(__name__)
 
-_LOG_TIMEOUT_S: Final = 3.0
+_LOG_TIMEOUT_S: Final = 8.0  #: a claim is answered within ten seconds, and a large backlog takes some to read
 _IN_AT_ONCE: Final = 1000
 _one_at_a_time = threading.Lock()
 

@@ -138,8 +138,12 @@ def _record(allocations: Sequence[Allocation]) -> dict[UUID, int]:
     _take_stock(winners, now)
     ids = claim_rows.insert_user_coupons(winners, now)
     decided = [a for a in allocations if a.decision is Decision.ISSUED or a.decision.is_rejection]
-    if second_chances := _second_chances([a.request for a in decided]):
-        IssueOutcome.objects.filter(pk__in=second_chances, status=RequestStatus.FAILED).delete()
+    # The original of a dead letter may stand in the batch before its second chance, and be the one decided.
+    overruled = _second_chances([a.request for a in allocations]) & {
+        a.request.event.event_id for a in decided
+    }
+    if overruled:
+        IssueOutcome.objects.filter(pk__in=overruled, status=RequestStatus.FAILED).delete()
     claim_rows.insert_outcomes(decided, ids, now)
     events = (winner.request.event for winner in winners)
     return {event.event_id: ids[event.coupon_id, event.user_id] for event in events}

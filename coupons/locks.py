@@ -59,7 +59,7 @@ def _acquire(client: Redis, coupon_ids: Sequence[int], held: list[redis_lock.Loc
         locks = [_lock(client, coupon_id) for coupon_id in missing]
         taken = _try(client, locks)
         # Whole seconds only: the library cuts 0.5 to 0, which means for ever.
-        wait_s = int(deadline - time.monotonic())
+        wait_s = round(deadline - time.monotonic())
         if all(taken) or wait_s < 1:
             held += compress(locks, taken)
             metrics.LOCK_MISSES.labels(cause="busy").inc(taken.count(False))

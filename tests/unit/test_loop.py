@@ -338,6 +338,17 @@ def test_the_lag_is_what_comes_after_the_batch() -> None:
     assert REGISTRY.get_sample_value("coupon_consumer_lag", {"partition": "1"}) == 5
 
 
+def test_while_it_retries_the_lag_is_what_the_broker_says() -> None:
+    lags: list[float | None] = []
+
+    def look(run: Run) -> None:
+        lags.append(REGISTRY.get_sample_value("coupon_consumer_lag", {"partition": "1"}))
+
+    Run(*messages(1, 3, 4), failures=[DEADLOCK], before_process=look).to_end()
+
+    assert lags[1] == 7
+
+
 def test_the_oldest_undecided_event_has_an_age_while_it_is_undecided() -> None:
     ages: list[float | None] = []
 
