@@ -26,6 +26,9 @@ def make_consumer(*, group_id: str, on_error: Callable[[KafkaError], None]) -> C
             "fetch.min.bytes": consumer.fetch_min_bytes,
             "fetch.wait.max.ms": consumer.fetch_wait_max_ms,
             "fetch.message.max.bytes": consumer.fetch_message_max_bytes,
+            # What is read ahead: some batches, not the 100,000 events and 64 MB of librdkafka's defaults.
+            "queued.min.messages": 10_000,
+            "queued.max.messages.kbytes": 16_384,
             # A stalled commit must not outlast the poll interval.
             "socket.timeout.ms": 10_000,
             "error_cb": on_error,

@@ -181,7 +181,7 @@ def _producer(env: Env) -> ProducerSettings:
 
 def _consumer(env: Env) -> ConsumerSettings:
     return ConsumerSettings(
-        batch_size=env.int("COUPON_CONSUMER_BATCH_SIZE", 500, validate=Range(min=1, max=10_000)),
+        batch_size=env.int("COUPON_CONSUMER_BATCH_SIZE", 1000, validate=Range(min=1, max=10_000)),
         poll_timeout_ms=env.int("COUPON_CONSUMER_POLL_TIMEOUT_MS", 100, validate=Range(min=1, max=5000)),
         session_timeout_ms=env.int(
             "COUPON_CONSUMER_SESSION_TIMEOUT_MS", 10_000, validate=Range(min=1000, max=1_800_000)

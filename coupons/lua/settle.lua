@@ -13,28 +13,12 @@ end
 -- Winners are remembered for a minute at least: a claim that looked in the database just before
 -- the commit, and asks here just after, is still recognised.
 local settled = KEYS[3] .. math.floor(redis.call('TIME')[1] / 60)
--- A thousand claims to a command: unpack() takes no more than some thousands of values.
-for first = 3, #ARGV, 3000 do
-  local last = math.min(first + 2999, #ARGV)
-  local users, freed, won = {}, {}, {}
-  for i = first, last, 3 do
-    users[#users + 1] = ARGV[i]
+for i = 3, #ARGV, 3 do
+  if redis.call('HGET', KEYS[2], ARGV[i]) == ARGV[i + 1] then
+    redis.call('HDEL', KEYS[2], ARGV[i])
   end
-  local reserved = redis.call('HMGET', KEYS[2], unpack(users))
-  for i = first, last, 3 do
-    if reserved[(i - first) / 3 + 1] == ARGV[i + 1] then
-      freed[#freed + 1] = ARGV[i]
-    end
-    if ARGV[i + 2] == '1' then
-      won[#won + 1] = ARGV[i]
-      won[#won + 1] = ARGV[i + 1]
-    end
-  end
-  if #freed > 0 then
-    redis.call('HDEL', KEYS[2], unpack(freed))
-  end
-  if #won > 0 then
-    redis.call('HSET', settled, unpack(won))
+  if ARGV[i + 2] == '1' then
+    redis.call('HSET', settled, ARGV[i], ARGV[i + 1])
   end
 end
 redis.call('EXPIRE', settled, 130)

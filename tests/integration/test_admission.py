@@ -328,16 +328,16 @@ def test_a_view_knows_its_window() -> None:
 
 @loaded
 def test_thousands_of_claims_are_settled_at_once() -> None:
-    coupon = replace(COUPON, stock=2500)
-    claims = [claim(user_id) for user_id in range(1, 2501)]
-    assert ask(coupon, *claims) == [Admitted()] * 2500
+    coupon = replace(COUPON, stock=10_000)
+    claims = [claim(user_id) for user_id in range(1, 10_001)]
+    assert ask(coupon, *claims) == [Admitted()] * 10_000
 
-    settle(*((each, n % 2 == 0) for n, each in enumerate(claims)), issued_count=1250)
+    settle(*((each, n % 2 == 0) for n, each in enumerate(claims)), issued_count=5000)
 
     assert gate.reserved(7) == 0
-    again = ask(replace(coupon, stock=1250, issued_count=1250), *(claim(n) for n in range(1, 2501)))
+    again = ask(replace(coupon, stock=5000, issued_count=5000), *(claim(n) for n in range(1, 10_001)))
     assert again[::2] == [AlreadyRequested(first_request_id=each.request_id) for each in claims[::2]]
-    assert again[1::2] == [Admitted()] * 1250
+    assert again[1::2] == [Admitted()] * 5000
 
 
 def test_several_coupons_are_settled_in_one_call() -> None:
