@@ -19,7 +19,7 @@ from redis.retry import Retry
 
 from coupons import locks
 from coupons.locks import coupon_locks
-from tests.stack import free_port
+from deploy.services.own import free_port
 
 
 @pytest.fixture(autouse=True)
