@@ -1,0 +1,58 @@
+"""Everything about a run as JSON, and what the table cannot say in its columns."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from bench.judging import Line, Outcome
+
+
+def write(
+    file: Path, *, facts: dict[str, Any], judged: Sequence[Line], outcomes: Sequence[Outcome], is_short: bool
+) -> None:
+    told = {
+        "machine": facts,
+        "form": "short" if is_short else "full",
+        "table": [_row(line) for line in judged],
+        "measurements": {
+            outcome.name: {
+                "seconds": round(outcome.seconds, 1),
+                "complaints": list(outcome.complaints),
+                **outcome.details,
+            }
+            for outcome in outcomes
+        },
+    }
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(told, indent=1, ensure_ascii=False))
+
+
+def _row(line: Line) -> dict[str, Any]:
+    if line.figure is None:
+        return {"name": line.outcome.name, "verdict": line.verdict.value}
+    ratio = {"ratio": line.figure.ratio, "target": str(line.target), "verdict": line.verdict.value}
+    return asdict(line.figure) | ratio
+
+
+def remarks(outcomes: Sequence[Outcome]) -> list[str]:
+    """One line each, for the reader of the table."""
+    told = []
+    for outcome in outcomes:
+        details = outcome.details
+        if outcome.name == "latency" and outcome.figures:
+            told.append(
+                f"latency: {details['milliseconds']} ms by percent; the generator took "
+                f"{details['generator_core_share']:.0%} of a core, sent {details['sent_late_p99_ms']} ms "
+                f"late at p99, and does {details['generator_could_per_s']:,}/s against the constant view"
+            )
+        if outcome.name == "rush" and outcome.figures:
+            told += [
+                f"rush: {each['accepted']:,} accepted and {each['refused']:,} refused in "
+                f"{each['last_answer_s']:.2f} s, the last outcome after {each['last_outcome_s']:.2f} s"
+                for each in details["rounds"]
+            ]
+    return told
