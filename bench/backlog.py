@@ -9,11 +9,13 @@ from collections.abc import Callable, Sequence
 from confluent_kafka import KafkaError, Message, Producer
 from uuid_utils.compat import uuid7
 
+from bench import topics
 from coupons import kafka_client
 from coupons.events import CouponIssueEvent, encode, partition_key
 
 Report = Callable[[KafkaError | None, Message], None]
 _SEED = 5  # the same order in every run
+_WARM_UP_REQUESTS = 10_000
 
 
 def events(coupon_ids: Sequence[int], users: Sequence[int]) -> list[CouponIssueEvent]:
@@ -32,19 +34,37 @@ def events(coupon_ids: Sequence[int], users: Sequence[int]) -> list[CouponIssueE
     ]
 
 
-def write(topic: str, backlog: Sequence[CouponIssueEvent]) -> None:
-    """Returns when the broker has them all; raises RuntimeError if it has not."""
+def write(topic: str, backlog: Sequence[CouponIssueEvent], **changes: float) -> None:
+    """Returns when the broker has them all; raises RuntimeError if it has not.
+
+    ``changes`` of the producer's configuration, with _ for its dots.
+    """
     failed: list[KafkaError] = []
 
     def report(error: KafkaError | None, _: Message) -> None:
         if error is not None:
             failed.append(error)
 
-    producer = Producer(kafka_client.producer_config() | {"message.timeout.ms": 60_000, "linger.ms": 20})
+    config = kafka_client.producer_config() | {"message.timeout.ms": 60_000, "linger.ms": 20}
+    producer = Producer(config | {name.replace("_", "."): value for name, value in changes.items()})
     for event in backlog:
         _produce(producer, topic, event, report)
     if producer.flush(60) or failed:
         raise RuntimeError(f"the backlog was not written: {failed[:1]}")
+
+
+def warm_up() -> None:
+    """A broker that has just started runs its code interpreted: thousands of requests get it compiled."""
+    topic = "bench-warm-up"
+    topics.create(topic)
+    write(
+        topic,
+        events([1], range(1, _WARM_UP_REQUESTS + 1)),
+        linger_ms=0,
+        batch_num_messages=1,
+        enable_idempotence=False,
+    )
+    topics.delete(topic)
 
 
 def _produce(producer: Producer, topic: str, event: CouponIssueEvent, report: Report) -> None:

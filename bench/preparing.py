@@ -29,11 +29,12 @@ def prepare(services: Services, scale: Scale, *, folder: Path) -> Run:
     django.setup()
     from django.core.management import call_command
 
-    from bench import database
+    from bench import backlog, database
 
     call_command("migrate", verbosity=0)
     print(f"making {scale.users:,} users ...", flush=True)
     database.make_users(scale.users)
+    backlog.warm_up()
     return Run(services, scale)
 
 

@@ -11,14 +11,12 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import uuid4
 
-from confluent_kafka.admin import AdminClient
 from django.db import connection
 from django_redis import get_redis_connection
 
-from bench import database, processes, wrk
+from bench import database, processes, topics, wrk
 from bench.run import Run
 from bench.wrk import Counted
-from coupons import kafka_client
 from tests.system import Server, System, eventually
 
 _VERIFY_S: Final = 1200.0
@@ -101,11 +99,9 @@ def staged(run: Run) -> Iterator[Stage]:
     database.empty()
     get_redis_connection("default").flushall()
     system = System(topic=f"bench-{uuid4().hex[:8]}", consumers=0)
-    made = system.manage("create_topics")
-    if made.returncode != 0:
-        raise RuntimeError(f"create_topics: {made.stderr.strip()}")
+    topics.create(system.topic)
     with ExitStack() as ended:
-        ended.callback(_delete_topics, system.topic)
+        ended.callback(topics.delete, system.topic)
         yield Stage(run=run, system=system, _ended=ended)
 
 
@@ -114,12 +110,6 @@ def stop(server: Server) -> None:
     with suppress(subprocess.TimeoutExpired):
         server.stop()
     server.kill()
-
-
-def _delete_topics(topic: str) -> None:
-    client = AdminClient(kafka_client.common())
-    for deleted in client.delete_topics([topic, f"{topic}.DLT"], operation_timeout=20).values():
-        deleted.result(20)
 
 
 @contextmanager

@@ -7,7 +7,10 @@ from bench.sites.answer import ANSWER
 
 
 def constant(request: HttpRequest) -> JsonResponse:
-    return JsonResponse(ANSWER, json_dumps_params={"ensure_ascii": False})
+    answer = JsonResponse(ANSWER, json_dumps_params={"ensure_ascii": False})
+    # Django's CommonMiddleware would set it; without it gunicorn answers in chunks, which is slower.
+    answer["Content-Length"] = str(len(answer.content))
+    return answer
 
 
 urlpatterns = [re_path("", constant)]
