@@ -43,7 +43,7 @@ def draw(file: Path, *, outcomes: Sequence[Outcome], facts: dict[str, Any]) -> b
 
 
 def _draw_rates(axes: Axes, told: dict[str, Any]) -> None:
-    until = told["last_outcome_s"]
+    until = max(told["last_outcome_s"], told["last_answer_s"])
     bin_s = until / _BINS
     edges = [number * bin_s for number in range(_BINS + 1)]
     answered = [due + took for due, took in zip(told["due"], told["took"], strict=True)]

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from bench.judging import Line, Outcome
 
@@ -42,17 +42,28 @@ def remarks(outcomes: Sequence[Outcome]) -> list[str]:
     """One line each, for the reader of the table."""
     told = []
     for outcome in outcomes:
-        details = outcome.details
-        if outcome.name == "latency" and outcome.figures:
-            told.append(
-                f"latency: {details['milliseconds']} ms by percent; the generator took "
-                f"{details['generator_core_share']:.0%} of a core, sent {details['sent_late_p99_ms']} ms "
-                f"late at p99, and does {details['generator_could_per_s']:,}/s against the constant view"
-            )
-        if outcome.name == "rush" and outcome.figures:
-            told += [
-                f"rush: {each['accepted']:,} accepted and {each['refused']:,} refused in "
-                f"{each['last_answer_s']:.2f} s, the last outcome after {each['last_outcome_s']:.2f} s"
-                for each in details["rounds"]
-            ]
+        if outcome.figures and outcome.name in _REMARKS:
+            told += _REMARKS[outcome.name](outcome.details)
     return told
+
+
+def _of_latency(details: dict[str, Any]) -> list[str]:
+    percents = ", ".join(f"p{percent} {ms} ms" for percent, ms in details["milliseconds"].items())
+    us = details["generator_us_per_request"]
+    return [
+        f"latency at {details['asked_per_s']:,.0f}/s: {percents}",
+        f"  the load generator took {details['generator_core_share']:.0%} of a core, sent "
+        f"{details['sent_late_p99_ms']} ms late at p99; it needs {us} us of CPU a request, enough for "
+        f"{1e6 / us:,.0f}/s, and got {details['generator_could_per_s']:,}/s from the constant view",
+    ]
+
+
+def _of_rush(details: dict[str, Any]) -> list[str]:
+    return [
+        f"rush: {each['accepted']:,} accepted and {each['refused']:,} refused in "
+        f"{each['last_answer_s']:.2f} s, the last outcome after {each['last_outcome_s']:.2f} s"
+        for each in details["rounds"]
+    ]
+
+
+_REMARKS: Final = {"latency": _of_latency, "rush": _of_rush}

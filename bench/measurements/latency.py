@@ -106,6 +106,6 @@ def _details(report: Report, capacity: Report, highest: float) -> dict[str, Any]
         "sent_late_p99_ms": round(percentile(report.late, 99) * 1000, 2),
         "generator_core_share": round(report.cpu_s / report.seconds, 3),
         "generator_could_per_s": round(len(capacity.took) / capacity.seconds),
-        "generator_could_core_share": round(capacity.cpu_s / capacity.seconds, 3),
+        "generator_us_per_request": round(capacity.cpu_s / len(capacity.took) * 1e6, 1),
         "answers": thinned,
     }

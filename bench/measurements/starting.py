@@ -29,16 +29,20 @@ def start(run: Run) -> Outcome:
     return Outcome(
         name="start",
         figures=[
-            Figure(
-                name=f"start {title} / setup()",
-                unit="s",
-                ours=median(seconds[name]),
-                baseline=median(seconds["setup"]),
-                baseline_name="django.setup()",
-            )
-            for title, name in (("API", "api"), ("consumer", "consumer"))
+            _figure("start API / setup()", seconds, "api"),
+            _figure("start consumer / setup()", seconds, "consumer"),
         ],
         details=seconds,
+    )
+
+
+def _figure(name: str, seconds: dict[str, list[float]], who: str) -> Figure:
+    return Figure(
+        name=name,
+        unit="s",
+        ours=median(seconds[who]),
+        baseline=median(seconds["setup"]),
+        baseline_name="django.setup()",
     )
 
 
