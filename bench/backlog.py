@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from confluent_kafka import KafkaError, Message, Producer
 from uuid_utils.compat import uuid7
@@ -16,6 +16,12 @@ from coupons.events import CouponIssueEvent, encode, partition_key
 Report = Callable[[KafkaError | None, Message], None]
 _SEED = 5  # the same order in every run
 _WARM_UP_REQUESTS = 10_000
+_PRODUCER = {
+    "acks": "all",
+    "partitioner": "murmur2_random",
+    "message.timeout.ms": 60_000,
+    "linger.ms": 20,
+}
 
 
 def events(coupon_ids: Sequence[int], users: Sequence[int]) -> list[CouponIssueEvent]:
@@ -34,19 +40,15 @@ def events(coupon_ids: Sequence[int], users: Sequence[int]) -> list[CouponIssueE
     ]
 
 
-def write(topic: str, backlog: Sequence[CouponIssueEvent], **changes: float) -> None:
-    """Returns when the broker has them all; raises RuntimeError if it has not.
-
-    ``changes`` of the producer's configuration, with _ for its dots.
-    """
+def write(topic: str, backlog: Sequence[CouponIssueEvent], changes: Mapping[str, int] | None = None) -> None:
+    """Returns when the broker has them all; raises RuntimeError if it has not."""
     failed: list[KafkaError] = []
 
     def report(error: KafkaError | None, _: Message) -> None:
         if error is not None:
             failed.append(error)
 
-    config = kafka_client.producer_config() | {"message.timeout.ms": 60_000, "linger.ms": 20}
-    producer = Producer(config | {name.replace("_", "."): value for name, value in changes.items()})
+    producer = Producer(_PRODUCER | kafka_client.common() | dict(changes or {}))
     for event in backlog:
         _produce(producer, topic, event, report)
     if producer.flush(60) or failed:
@@ -57,13 +59,8 @@ def warm_up() -> None:
     """A broker that has just started runs its code interpreted: thousands of requests get it compiled."""
     topic = "bench-warm-up"
     topics.create(topic)
-    write(
-        topic,
-        events([1], range(1, _WARM_UP_REQUESTS + 1)),
-        linger_ms=0,
-        batch_num_messages=1,
-        enable_idempotence=False,
-    )
+    one_by_one = {"linger.ms": 0, "batch.num.messages": 1}
+    write(topic, events([1], range(1, _WARM_UP_REQUESTS + 1)), one_by_one)
     topics.delete(topic)
 
 
