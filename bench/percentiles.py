@@ -13,9 +13,10 @@ def percentile(values: Sequence[float], percent: float) -> float:
     return sorted(values)[max(0, math.ceil(len(values) * percent / 100) - 1)]
 
 
-def binned_rate(moments: Sequence[float], *, bin_s: float, until: float) -> list[float]:
+def binned_rate(moments: Sequence[float], *, bins: int, until: float) -> list[float]:
     """How many of these moments (seconds from 0) there are per second, bin by bin."""
-    counts = [0] * max(1, math.ceil(until / bin_s))
+    bin_s = until / bins
+    counts = [0] * bins
     for moment in moments:
-        counts[min(max(0, int(moment / bin_s)), len(counts) - 1)] += 1
-    return [count / bin_s for count in counts]
+        counts[min(max(0, int(moment / bin_s)), bins - 1)] += 1
+    return [round(count / bin_s, 1) for count in counts]

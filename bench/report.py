@@ -43,7 +43,7 @@ def remarks(outcomes: Sequence[Outcome]) -> list[str]:
     told = []
     for outcome in outcomes:
         if outcome.figures and outcome.name in _REMARKS:
-            told += _REMARKS[outcome.name](outcome.details)
+            told += [f"{outcome.name}: {line}" for line in _REMARKS[outcome.name](outcome.details)]
     return told
 
 
@@ -51,8 +51,8 @@ def _of_latency(details: dict[str, Any]) -> list[str]:
     percents = ", ".join(f"p{percent} {ms} ms" for percent, ms in details["milliseconds"].items())
     us = details["generator_us_per_request"]
     return [
-        f"latency at {details['asked_per_s']:,.0f}/s: {percents}",
-        f"  the load generator took {details['generator_core_share']:.0%} of a core, sent "
+        f"at {details['asked_per_s']:,.0f}/s: {percents}",
+        f"the load generator took {details['generator_core_share']:.0%} of a core, sent "
         f"{details['sent_late_p99_ms']} ms late at p99; it needs {us} us of CPU a request, enough for "
         f"{1e6 / us:,.0f}/s, and got {details['generator_could_per_s']:,}/s from the constant view",
     ]
@@ -60,10 +60,19 @@ def _of_latency(details: dict[str, Any]) -> list[str]:
 
 def _of_rush(details: dict[str, Any]) -> list[str]:
     return [
-        f"rush: {each['accepted']:,} accepted and {each['refused']:,} refused in "
+        f"{each['accepted']:,} accepted and {each['refused']:,} refused in "
         f"{each['last_answer_s']:.2f} s, the last outcome after {each['last_outcome_s']:.2f} s"
         for each in details["rounds"]
     ]
 
 
-_REMARKS: Final = {"latency": _of_latency, "rush": _of_rush}
+def _of_rates(details: dict[str, Any]) -> list[str]:
+    """Every slice, so that a noisy machine shows."""
+    slices = "; ".join(
+        f"{name} " + ", ".join(f"{rate:,.0f}" for rate in rates) for name, rates in details["rates"].items()
+    )
+    share = max(each["wrk_core_share"] for each in details["slices"])
+    return [f"slices per s: {slices}; wrk took {share:.0%} of a core at most"]
+
+
+_REMARKS: Final = {"accept": _of_rates, "refuse": _of_rates, "latency": _of_latency, "rush": _of_rush}

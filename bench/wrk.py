@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ class Counted:
     codes: Mapping[str, int]  #: of all answers but 202
     used: int  #: how many users were used up, those in flight at the end too
     errors: int  #: connections that broke, answers that took more than 10 s
+    core_share: float = 0.0  #: of one core, that wrk took
 
     def per_s(self, status: int) -> float:
         return self.statuses.get(status, 0) / self.seconds
@@ -49,6 +51,7 @@ def run(
     """Ask for ``head`` + user + ``tail``, user after user, on so many connections at once."""
     program = programs.require(["wrk"], packages=["wrk"])
     words = [f"-t{_THREADS}", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s", "-s", str(_SCRIPT)]
+    cpu_before = _children_cpu_s()
     done = subprocess.run(
         [str(program), *words, f"http://127.0.0.1:{port}/", "--", head, tail, str(first_user), str(_THREADS)],
         capture_output=True,
@@ -65,4 +68,11 @@ def run(
         codes=told["codes"],
         used=told["used"],
         errors=told["errors"],
+        core_share=(_children_cpu_s() - cpu_before) / told["seconds"],
     )
+
+
+def _children_cpu_s() -> float:
+    """Of the processes that we started and that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime

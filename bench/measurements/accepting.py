@@ -90,6 +90,7 @@ def _slice(
         "seconds": counted.seconds,
         "statuses": dict(counted.statuses),
         "codes": dict(counted.codes),
+        "wrk_core_share": round(counted.core_share, 3),
         "cpu_us_per_claim": {name: round(used / answers * 1e6, 1) for name, used in cpu_s.items()},
     }
 

@@ -11,12 +11,12 @@ from bench.generator import Plan, Report
 from bench.judging import Figure, Outcome
 from bench.percentiles import percentile
 from bench.run import Run
+from bench.series import series_of
 from bench.stage import Stage, staged
 
 _SHARE: Final = 0.7
 _CONNECTIONS: Final = 64
 _CAPACITY_S: Final = 2.0
-_KEPT: Final = 2_000  #: answers kept for the chart
 
 
 def latency(run: Run) -> Outcome:
@@ -93,10 +93,6 @@ def _complaints(report: Report) -> list[str]:
 
 
 def _details(report: Report, capacity: Report, highest: float) -> dict[str, Any]:
-    step = max(1, len(report.took) // _KEPT)
-    thinned = asdict(report) | {"statuses": [], "late": []}
-    for name in ("due", "took"):
-        thinned[name] = thinned[name][::step]
     return {
         "asked_per_s": _SHARE * highest,
         "milliseconds": {
@@ -107,5 +103,5 @@ def _details(report: Report, capacity: Report, highest: float) -> dict[str, Any]
         "generator_core_share": round(report.cpu_s / report.seconds, 3),
         "generator_could_per_s": round(len(capacity.took) / capacity.seconds),
         "generator_us_per_request": round(capacity.cpu_s / len(capacity.took) * 1e6, 1),
-        "answers": thinned,
+        "series": asdict(series_of(report)),
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from dataclasses import asdict
 from statistics import median
 from typing import Any, Final
 
@@ -11,6 +12,7 @@ from bench import baselines, crowd, database
 from bench.generator import Plan, Report
 from bench.judging import Figure, Outcome
 from bench.run import Run
+from bench.series import series_of
 from bench.stage import Stage, staged
 from bench.targets import PLAIN_PER_S_FOR_RUSH, RUSH_S
 from bench.watching import Watch
@@ -31,7 +33,10 @@ def rush(run: Run) -> Outcome:
         stage.settle(warm)
         rounds = [_round(stage, complaints) for _ in range(run.scale.rush_rounds)]
         complaints += stage.verify()
-    told = sorted(rounds, key=lambda each: each["ratio"])[len(rounds) // 2]
+    told = sorted(rounds, key=lambda each: float(each["ratio"]))[len(rounds) // 2]
+    series = told["series"]
+    for each in rounds:
+        del each["series"]
     figures = [
         Figure(
             name="rush / last answer",
@@ -49,7 +54,9 @@ def rush(run: Run) -> Outcome:
             counts=run.scale.rush_users >= 20_000 and baselines.plain_per_s(run) >= PLAIN_PER_S_FOR_RUSH,
         ),
     ]
-    return Outcome(name="rush", figures=figures, complaints=complaints, details={"rounds": rounds})
+    return Outcome(
+        name="rush", figures=figures, complaints=complaints, details={"rounds": rounds, "series": series}
+    )
 
 
 def _round(stage: Stage, complaints: list[str]) -> dict[str, Any]:
@@ -96,19 +103,13 @@ def _complaints(report: Report, *, issued: int, stock: int) -> list[str]:
 
 
 def _told(report: Report, watch: Watch, *, last_outcome_s: float) -> dict[str, Any]:
-    answered = [due + took for due, took in zip(report.due, report.took, strict=True)]
-    last_answer_s = max(answered)
+    series = series_of(report, samples=watch.samples, last_outcome_s=last_outcome_s)
     return {
-        "ratio": last_outcome_s / last_answer_s,
+        "ratio": last_outcome_s / series.last_answer_s,
         "last_outcome_s": last_outcome_s,
-        "last_answer_s": last_answer_s,
+        "last_answer_s": series.last_answer_s,
         "accepted": report.statuses.count(202),
         "refused": report.statuses.count(409),
-        "accepted_at": [
-            round(at, 3) for at, status in zip(answered, report.statuses, strict=True) if status == 202
-        ],
-        "due": [round(due, 3) for due in report.due],
-        "took": [round(took, 4) for took in report.took],
-        "issued_until": [(round(at - report.began_at, 3), count) for at, count in watch.samples],
         "generator_core_share": round(report.cpu_s / report.seconds, 3),
+        "series": asdict(series),
     }

@@ -1,8 +1,10 @@
 """The shipped gunicorn configuration for another site: its values, without the hooks that serve ours."""
 
+from inspect import isfunction
+
 from couponsite import gunicorn_conf as shipped
 
-globals().update(
-    {name: value for name, value in vars(shipped).items() if not name.startswith("_") and not callable(value)}
-)
+for _name, _value in vars(shipped).items():
+    if not _name.startswith("_") and not isfunction(_value):
+        globals()[_name] = _value
 on_exit = shipped.on_exit  # removes the metrics folder that importing it has made

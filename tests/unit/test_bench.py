@@ -140,7 +140,7 @@ class TestPercentiles:
             percentile([], 50)
 
     def test_rates_by_bin(self) -> None:
-        assert binned_rate([0.1, 0.2, 0.6, 1.0], bin_s=0.5, until=1.0) == [4.0, 4.0]
+        assert binned_rate([0.1, 0.2, 0.6, 1.0], bins=2, until=1.0) == [4.0, 4.0]
 
 
 class TestCommand:

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 import pytest
 
 from bench import crowd
-from bench.generator import Plan, whole_status
+from bench.generator import Plan, Report, whole_status
 from bench.run import Users
+from bench.series import series_of
 from bench.watching import Watch
 from bench.wrk import Counted
 
@@ -25,6 +26,34 @@ class TestWatch:
     def test_what_came_between_two_looks_has_no_rate(self) -> None:
         with pytest.raises(RuntimeError, match="too small"):
             _ = Watch(1, samples=[(100.0, 0), (103.0, 500)]).per_s
+
+
+class TestSeries:
+    REPORT = Report(
+        began_at=100.0,
+        seconds=10.0,
+        cpu_s=0.1,
+        due=[0.0, 4.0, 8.0],
+        took=[1.0, 2.0, 2.0],
+        late=[0.0] * 3,
+        statuses=[202, 202, 409],
+        codes={"OUT_OF_STOCK": 1},
+        unanswered=0,
+    )
+
+    def test_everything_lies_in_its_bin(self) -> None:
+        told = series_of(self.REPORT, samples=[(99.9, 0), (103.0, 1), (110.0, 2)], last_outcome_s=10.0)
+
+        assert told.last_answer_s == 10.0
+        for rates, count in ((told.answered, 3), (told.accepted, 2), (told.issued, 2)):
+            assert sum(rates) * told.bin_s == pytest.approx(count)
+        assert [ms for ms in told.p99_ms if ms is not None] == [1000, 2000, 2000]
+
+    def test_a_last_outcome_after_the_last_answer_makes_it_longer(self) -> None:
+        told = series_of(self.REPORT, samples=[(99.9, 0), (120.0, 2)], last_outcome_s=20.0)
+
+        assert told.bin_s * len(told.answered) == pytest.approx(20)
+        assert sum(told.issued) * told.bin_s == pytest.approx(2)
 
 
 class TestUsers:
