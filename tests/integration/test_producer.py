@@ -28,8 +28,8 @@ from coupons.producer import (
     close_event_producer,
     event_producer,
 )
+from deploy.services.own import free_port
 from tests import broker
-from tests.stack import free_port
 from tests.system import eventually
 
 

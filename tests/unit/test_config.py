@@ -14,7 +14,7 @@ import pytest
 
 from couponsite import config
 from couponsite.config import BASE_DIR, ConfigError
-from tests.stack import PROJECT
+from deploy.services.own import PROJECT
 
 #: variable -> (its place in Config, default, another value as text, as read, values that are refused)
 VARIABLES: dict[str, tuple[str, Any, str, Any, list[str]]] = {

@@ -20,7 +20,7 @@ from redis.retry import Retry
 
 from coupons import locks
 from coupons.locks import coupon_locks
-from tests.stack import free_port
+from deploy.services.own import free_port
 
 CONFIGURED_WAIT_S = settings.CONFIG.consumer.lock_wait_s
 
