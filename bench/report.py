@@ -53,7 +53,8 @@ def _of_latency(details: dict[str, Any]) -> list[str]:
     return [
         f"at {details['asked_per_s']:,.0f}/s: {percents}",
         f"the load generator took {details['generator_core_share']:.0%} of a core, sent "
-        f"{details['sent_late_p99_ms']} ms late at p99; it needs {us} us of CPU a request, enough for "
+        f"{details['sent_late_p99_ms']} ms late at p99, waiting for one of its connections or for a core; "
+        f"it needs {us} us of CPU a request, enough for "
         f"{1e6 / us:,.0f}/s, and got {details['generator_could_per_s']:,}/s from the constant view",
     ]
 

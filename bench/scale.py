@@ -24,7 +24,7 @@ class Scale:
 
 
 LONG = Scale(
-    users=2_000_000,
+    users=3_000_000,
     rounds=5,
     slice_s=6,
     warm_s=3,
@@ -52,6 +52,6 @@ SHORT = Scale(
     rush_users=4_000,
     rush_rounds=1,
     stored=300_000,
-    claimants=5_000,
+    claimants=4_000,
     starts=3,
 )

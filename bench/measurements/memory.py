@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 from django_redis import get_redis_connection
 
@@ -39,16 +39,20 @@ def memory(run: Run) -> Outcome:
         complaints += stage.verify()
     return Outcome(
         name="memory",
-        figures=[
-            _limit("memory API worker / 120 MB", "MB", resident[-1]["api"], API_WORKER_MB),
-            _limit("memory consumer / 150 MB", "MB", resident[-1]["consumer"], CONSUMER_MB),
-            _limit("memory Redis / 120 bytes", "bytes", per_claimant, REDIS_BYTES_PER_CLAIMANT),
-            _growth("memory API growth", resident, "api"),
-            _growth("memory consumer growth", resident, "consumer"),
-        ],
+        figures=_figures(resident, per_claimant),
         complaints=complaints,
         details={"resident_mb": resident, "redis_bytes_per_claimant": per_claimant},
     )
+
+
+def _figures(resident: list[dict[str, float]], per_claimant: float) -> list[Figure]:
+    return [
+        _limit("memory API worker / 120 MB", "MB", resident[-1]["api"], API_WORKER_MB),
+        _limit("memory consumer / 150 MB", "MB", resident[-1]["consumer"], CONSUMER_MB),
+        _limit("memory Redis / 120 bytes", "bytes", per_claimant, REDIS_BYTES_PER_CLAIMANT),
+        _growth("memory API growth", resident, "api"),
+        _growth("memory consumer growth", resident, "consumer"),
+    ]
 
 
 def _load(stage: Stage, coupon_id: int) -> list[str]:
@@ -85,7 +89,7 @@ def _limit(name: str, unit: str, ours: float, most: float) -> Figure:
     return Figure(name=name, unit=unit, ours=ours, baseline=most, baseline_name="at most")
 
 
-def _growth(name: str, resident: list[dict[str, Any]], who: str) -> Figure:
+def _growth(name: str, resident: list[dict[str, float]], who: str) -> Figure:
     return Figure(
         name=name,
         unit="MB",

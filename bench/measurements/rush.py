@@ -33,16 +33,21 @@ def rush(run: Run) -> Outcome:
         stage.settle(warm)
         rounds = [_round(stage, complaints) for _ in range(run.scale.rush_rounds)]
         complaints += stage.verify()
-    told = sorted(rounds, key=lambda each: float(each["ratio"]))[len(rounds) // 2]
-    series = told["series"]
+    middle = sorted(rounds, key=lambda each: float(each["ratio"]))[len(rounds) // 2]
+    details = {"rounds": rounds, "series": middle["series"]}
+    figures = _figures(run, middle, rounds)
     for each in rounds:
         del each["series"]
-    figures = [
+    return Outcome(name="rush", figures=figures, complaints=complaints, details=details)
+
+
+def _figures(run: Run, middle: dict[str, Any], rounds: list[dict[str, Any]]) -> list[Figure]:
+    return [
         Figure(
             name="rush / last answer",
             unit="s",
-            ours=told["last_outcome_s"],
-            baseline=told["last_answer_s"],
+            ours=middle["last_outcome_s"],
+            baseline=middle["last_answer_s"],
             baseline_name="last answer",
         ),
         Figure(
@@ -54,9 +59,6 @@ def rush(run: Run) -> Outcome:
             counts=run.scale.rush_users >= 20_000 and baselines.plain_per_s(run) >= PLAIN_PER_S_FOR_RUSH,
         ),
     ]
-    return Outcome(
-        name="rush", figures=figures, complaints=complaints, details={"rounds": rounds, "series": series}
-    )
 
 
 def _round(stage: Stage, complaints: list[str]) -> dict[str, Any]:
