@@ -19,6 +19,7 @@ from gevent.hub import Waiter
 from coupons import requesting
 from coupons.admission import Claim
 from coupons.requesting import Answer
+from couponsite import metrics
 
 _MOST_AT_ONCE: Final = 1000  #: claims in a group
 _PACE_S: Final = 0.01  #: the next group waits for the one before, but no longer than this for its publishing
@@ -50,6 +51,7 @@ class Gathering:
             group, self._waiting = self._waiting[:_MOST_AT_ONCE], self._waiting[_MOST_AT_ONCE:]
             if not self._waiting:
                 self._claims_wait.clear()
+            metrics.CLAIM_GROUP_SIZE.observe(len(group))
             is_screened = Event()
             submitting = gevent.spawn(self._submit, group, is_screened)
             is_screened.wait()

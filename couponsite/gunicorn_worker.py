@@ -24,15 +24,7 @@ class LoopWorker(GeventWorker):  # type: ignore[misc]
         ]
 
     def load_wsgi(self) -> None:
+        """Tell an application that has something to do in the loop that it is there (ClaimsFirst)."""
         super().load_wsgi()
-        # Not before: gunicorn imports this module in its main process, where Django is not set up.
-        from django.conf import settings
-
-        from coupons import gathering, loop
-        from coupons.api.claims_first import ClaimsFirst
-        from couponsite.in_threads import InThreads
-
-        loop.start()
-        gathering.start()
-        pages = InThreads(self.wsgi.others, threads=settings.CONFIG.api.threads)
-        self.wsgi = ClaimsFirst(pages)
+        if hasattr(self.wsgi, "enter_loop"):
+            self.wsgi.enter_loop()

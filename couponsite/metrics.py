@@ -34,6 +34,9 @@ CLAIMS = Counter(
     "coupon_claims_total", "Claims by answer: ACCEPTED or a code of the contract's table.", ["outcome"]
 )
 CLAIM_SECONDS = Histogram("coupon_claim_seconds", "Time to answer one claim, in seconds.", buckets=_FAST)
+CLAIM_GROUP_SIZE = Histogram(
+    "coupon_claim_group_size", "Claims that were screened and published together.", buckets=_SIZES
+)
 PUBLISH_SECONDS = Histogram(
     "coupon_publish_seconds",
     "Time from publishing to the broker's acknowledgement, in seconds.",

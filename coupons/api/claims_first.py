@@ -8,16 +8,16 @@ checked, the language chosen, an error told as JSON. docs/performance.md has wha
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import lru_cache
-from typing import Any, Final
+from typing import Final
 
 from django.conf import settings
 from django.http import HttpRequest
 from django.http.request import split_domain_port, validate_host
 from django.utils import translation
 
-from coupons import identity
+from coupons import gathering, identity, loop
 from coupons.api import claims, messages
 from coupons.api.claims import Reply
 from coupons.api.messages import Language
@@ -25,25 +25,28 @@ from coupons.errors import RefusedError
 from coupons.events import MAX_ID
 from coupons.outcomes import Code
 from couponsite import request_body
-
-Environ = dict[str, Any]
-StartResponse = Callable[..., Any]
-Application = Callable[[Environ, StartResponse], Iterable[bytes]]
+from couponsite.in_threads import Application, Environ, InThreads, StartResponse
 
 _CLAIM: Final = re.compile(r"/api/coupons/([0-9]{1,19})/issue")
 _TOKEN: Final = "HTTP_" + identity.HEADER.upper().replace("-", "_")
 
 
 class ClaimsFirst:
-    """Answers claims, and hands everything else to ``others``."""
+    """Answers claims, and hands everything else to the other application."""
 
     def __init__(self, others: Application) -> None:
-        self.others = others
+        self._others = others
+
+    def enter_loop(self) -> None:
+        """From now on called in this thread's loop (couponsite/gunicorn_worker.py): nothing may block it."""
+        loop.start()
+        gathering.start()
+        self._others = InThreads(self._others, threads=settings.CONFIG.api.threads)
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         match = _CLAIM.fullmatch(environ["PATH_INFO"]) if environ["REQUEST_METHOD"] == "POST" else None
         if match is None or not 1 <= int(match[1]) <= MAX_ID:
-            return self.others(environ, start_response)
+            return self._others(environ, start_response)
         reply = _reply(environ, int(match[1]))
         start_response(f"{reply.status.value} {reply.status.phrase}", reply.headers)
         return [reply.body]
