@@ -27,8 +27,8 @@ class Mended:
 def reconcile(*, dry_run: bool, wait_s: float, on_wait: Callable[[], object]) -> Mended:
     """Compare every gate with the truth and mend it. Raises GateUnavailable, LogUnavailable.
 
-    A leaked slot is given back only when its event can no longer be under way, which takes twice
-    the publish timeout and a consumer that has caught up; ``wait_s`` bounds the wait.
+    A leaked slot is given back only when its event can no longer be under way, which takes 18 s (twice
+    the longest publish timeout) and a consumer that has caught up; ``wait_s`` bounds the wait.
     """
     mended = Mended(findings=gate_findings(list(Coupon.objects.order_by("pk"))))
     leaking = {f.coupon_id for f in mended.findings if f.check is Check.NO_LEAKED_RESERVATION}

@@ -9,12 +9,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 from urllib.parse import urlsplit
 
 from environs import Env, EnvError
 from marshmallow.validate import Length, OneOf, Range, Regexp
 
 BASE_DIR = Path(__file__).resolve().parent.parent
+#: Bounds of COUPON_PUBLISH_TIMEOUT_MS in any process of the system, whatever this one's own setting is.
+SHORTEST_PUBLISH_MS: Final = 500
+LONGEST_PUBLISH_MS: Final = 9000
 
 
 class ConfigError(ValueError):
@@ -177,7 +181,9 @@ def _producer(env: Env) -> ProducerSettings:
         linger_ms=env.int("COUPON_PRODUCER_LINGER_MS", 1, validate=Range(min=0, max=1000)),
         batch_bytes=env.int("COUPON_PRODUCER_BATCH_BYTES", 131_072, validate=Range(min=1024, max=10_000_000)),
         buffer_kbytes=env.int("COUPON_PRODUCER_BUFFER_KBYTES", 32_768, validate=Range(min=64, max=2_000_000)),
-        publish_timeout_ms=env.int("COUPON_PUBLISH_TIMEOUT_MS", 5000, validate=Range(min=500, max=9000)),
+        publish_timeout_ms=env.int(
+            "COUPON_PUBLISH_TIMEOUT_MS", 5000, validate=Range(min=SHORTEST_PUBLISH_MS, max=LONGEST_PUBLISH_MS)
+        ),
     )
 
 
