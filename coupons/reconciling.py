@@ -36,16 +36,17 @@ def reconcile(*, dry_run: bool, wait_s: float, on_wait: Callable[[], object]) ->
     mended.gates_loaded = sorted(pk for pk in wrong if pk is not None)
     if dry_run:
         return mended
-    for coupon_id in mended.gates_loaded:
-        _load_anew(coupon_id)
     if leaking:
         _give_leaked_back(mended, wait_s=wait_s, on_wait=on_wait)
+    # Afterwards: whose slot leaked must be told its end, and is known by its reservation alone.
+    for coupon_id in mended.gates_loaded:
+        _load_anew(coupon_id)
     return mended
 
 
 def _load_anew(coupon_id: int) -> None:
     coupon = catalog.coupon_view(coupon_id, fresh=True)
-    gate.clear(coupon_id)
+    gate.unload(coupon_id)
     if coupon is not None:
         gate_loading.load(coupon)
 

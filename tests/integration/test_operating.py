@@ -14,7 +14,7 @@ from uuid_utils.compat import uuid7
 
 from consumer.batch import BatchProcessor
 from consumer.dead_letters import TooManyDeadLetters
-from coupons import catalog, gate_loading
+from coupons import catalog, gate_loading, reclaiming
 from coupons.admission import Claim, gate
 from coupons.events import encode, partition_key
 from coupons.models import Coupon, DeadLetter, IssueOutcome, UserCoupon
@@ -143,6 +143,13 @@ def test_good_events_between_keep_the_consumer_going(monkeypatch: pytest.MonkeyP
     assert UserCoupon.objects.count() == 2
 
 
+@pytest.fixture
+def _short_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody publishes here for as long as an API may."""
+    monkeypatch.setattr(reclaiming, "_PUBLISHABLE_S", 1.0)
+
+
+@pytest.mark.usefixtures("_short_wait")
 def test_reconcile_says_first_and_then_mends() -> None:
     coupon, [user] = make_coupon(stock=5), make_users(1)
     view = catalog.coupon_view(coupon.pk)
@@ -164,3 +171,37 @@ def test_reconcile_says_first_and_then_mends() -> None:
     assert len(done["slotsGivenBack"]) == 1
     assert gate.reserved(coupon.pk) == 0
     assert "nothing to mend" in _run("reconcile")
+
+
+def _leak_in_a_gate_that_miscounts() -> Claim:
+    coupon, [user] = make_coupon(stock=5), make_users(1)
+    view = catalog.coupon_view(coupon.pk)
+    assert view is not None
+    gate_loading.load(view)
+    leaked = Claim(coupon_id=coupon.pk, user_id=user, request_id=uuid7())
+    gate.admit(view, [leaked])
+    gate._redis.hset(f"{{coupon:{coupon.pk}}}:gate", "issued", 4)
+    return leaked
+
+
+@pytest.mark.usefixtures("_short_wait")
+def test_a_leak_in_a_gate_that_is_loaded_anew_is_told_its_end() -> None:
+    leaked = _leak_in_a_gate_that_miscounts()
+
+    done = json.loads(_run("reconcile", "--json"))
+
+    assert done["gatesLoaded"] == [leaked.coupon_id]
+    assert done["slotsGivenBack"] == [str(leaked.request_id)]
+    assert IssueOutcome.objects.get(pk=leaked.request_id).reason == "BROKER_UNAVAILABLE"
+    assert "nothing to mend" in _run("reconcile")
+
+
+def test_a_leak_that_is_not_given_back_in_time_is_kept_by_loading() -> None:
+    leaked = _leak_in_a_gate_that_miscounts()
+
+    with pytest.raises(SystemExit):
+        _run("reconcile", "--json", wait=0.0)
+
+    state = gate.state(leaked.coupon_id)
+    assert state is not None
+    assert (state.issued, state.reservations) == (0, [leaked])
