@@ -54,7 +54,7 @@ def issue_coupons(requests: Sequence[IssueRequest]) -> Issued:
             for coupon in Coupon.objects.select_for_update().filter(pk__in=coupon_ids).order_by("pk")
         }
         allocations = _decide(requests, rows)
-        user_coupon_ids = _record(allocations)
+        user_coupon_ids = _record(allocations, rows)
     return Issued(
         allocations=allocations,
         coupons=_snapshots(rows, allocations),
@@ -131,7 +131,7 @@ def _epoch_ms(moment: datetime | None) -> int | None:
     return None if moment is None else int(moment.timestamp() * 1000)
 
 
-def _record(allocations: Sequence[Allocation]) -> dict[UUID, int]:
+def _record(allocations: Sequence[Allocation], coupons: Mapping[int, Coupon]) -> dict[UUID, int]:
     """Write stock, user coupons and outcomes. Returns the winners' user coupon ids by request id."""
     now = timezone.now()
     winners = [a for a in allocations if a.decision is Decision.ISSUED]
@@ -158,7 +158,8 @@ def _record(allocations: Sequence[Allocation]) -> dict[UUID, int]:
     decided = [a for a in allocations if a.decision is Decision.ISSUED or a.decision.is_rejection]
     if second_chances := _second_chances([a.request for a in decided]):
         IssueOutcome.objects.filter(pk__in=second_chances, status=RequestStatus.FAILED).delete()
-    IssueOutcome.objects.bulk_create(_outcome(allocation, user_coupon_ids, now) for allocation in decided)
+    epochs = {pk: int(coupon.epoch) for pk, coupon in coupons.items()}
+    IssueOutcome.objects.bulk_create(_outcome(a, epochs, user_coupon_ids, now) for a in decided)
     return {a.request.event.event_id: user_coupon_ids[a.request.event.event_id] for a in winners}
 
 
@@ -176,7 +177,9 @@ def _take_stock(winners: Sequence[Allocation], now: datetime) -> None:
             raise StockChangedUnderLock(f"coupon {coupon_id}: could not take {count}")
 
 
-def _outcome(allocation: Allocation, user_coupon_ids: Mapping[UUID, int], now: datetime) -> IssueOutcome:
+def _outcome(
+    allocation: Allocation, epochs: Mapping[int, int], user_coupon_ids: Mapping[UUID, int], now: datetime
+) -> IssueOutcome:
     event = allocation.request.event
     is_issued = allocation.decision is Decision.ISSUED
     return IssueOutcome(
@@ -185,6 +188,7 @@ def _outcome(allocation: Allocation, user_coupon_ids: Mapping[UUID, int], now: d
         user_id=event.user_id,
         status=RequestStatus.ISSUED if is_issued else RequestStatus.REJECTED,
         reason=None if is_issued else allocation.decision.value,
+        coupon_epoch=epochs[event.coupon_id],
         user_coupon_id=user_coupon_ids.get(event.event_id),
         claim_rank=allocation.rank,
         stock_left=allocation.stock_left,

@@ -98,7 +98,7 @@ def _reject(coupon_id: int, claims: Sequence[Claim]) -> list[Claim]:
     now = timezone.now()
     with transaction.atomic(durable=True):
         # The lock the consumer decides under: what it decides meanwhile is seen here, and the reverse.
-        list(Coupon.objects.select_for_update().filter(pk=coupon_id))
+        coupon = Coupon.objects.select_for_update().filter(pk=coupon_id).first()
         decided = set(
             IssueOutcome.objects.filter(pk__in=[claim.request_id for claim in claims]).values_list(
                 "pk", flat=True
@@ -112,6 +112,7 @@ def _reject(coupon_id: int, claims: Sequence[Claim]) -> list[Claim]:
                 user_id=claim.user_id,
                 status=RequestStatus.REJECTED,
                 reason=Code.BROKER_UNAVAILABLE.value,
+                coupon_epoch=int(coupon.epoch) if coupon else None,
                 requested_at=now,
                 processed_at=now,
             )

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Iterator, Mapping, Sequence
 from uuid import UUID
-
-from django.db.models import QuerySet
 
 from coupons.admission import Claim, GateState, gate
 from coupons.allocation import IssueRequest
 from coupons.models import Coupon, IssueOutcome, UserCoupon
+from coupons.verification.decided import existing
 from coupons.verification.findings import Check, Finding
-
-_IN_AT_ONCE: Final = 1000
 
 
 def check(coupon: Coupon, undecided: Sequence[IssueRequest]) -> Iterator[Finding]:
@@ -45,7 +41,7 @@ def _reservations(coupon: Coupon, state: GateState, undecided: Sequence[IssueReq
     reserved: Mapping[UUID, Claim] = {claim.request_id: claim for claim in state.reservations}
     # An event behind which the group's offset was not committed may be decided all the same: by a
     # consumer that died in between, by another group, or before the offsets were set back.
-    decided = _found(IssueOutcome.objects.values_list("pk"), "pk", {*reserved, *in_log})
+    decided = existing(IssueOutcome.objects.all(), "pk", {*reserved, *in_log})
     for request_id, claim in reserved.items():
         if request_id in decided:
             yield _finding(
@@ -62,9 +58,11 @@ def _reservations(coupon: Coupon, state: GateState, undecided: Sequence[IssueReq
                 request_id,
             )
     under_way = {key: request.event.user_id for key, request in in_log.items() if key not in decided}
-    holders = UserCoupon.objects.filter(coupon_id=coupon.pk).values_list("user_id")
+    holders = UserCoupon.objects.filter(coupon_id=coupon.pk)
     provided_for = {claim.user_id for claim in state.reservations}
-    provided_for |= _found(holders, "user_id", set(under_way.values()))  # will be rejected, and needs no slot
+    provided_for |= existing(
+        holders, "user_id", set(under_way.values())
+    )  # will be rejected, and needs no slot
     for request_id, user_id in under_way.items():
         if user_id not in provided_for:
             yield _finding(
@@ -73,16 +71,6 @@ def _reservations(coupon: Coupon, state: GateState, undecided: Sequence[IssueReq
                 f"user {user_id}'s request is under way and holds no slot",
                 request_id,
             )
-
-
-def _found(rows: QuerySet[Any, Any], field: str, wanted: Collection[Any]) -> set[Any]:
-    """The wanted values that there are."""
-    values = list(wanted)
-    found: set[Any] = set()
-    for start in range(0, len(values), _IN_AT_ONCE):
-        some = values[start : start + _IN_AT_ONCE]
-        found.update(value for (value,) in rows.filter(**{f"{field}__in": some}))
-    return found
 
 
 def _finding(check: Check, coupon: Coupon, message: str, request_id: UUID | None = None) -> Finding:

@@ -254,3 +254,14 @@ def test_the_command_tells_and_its_exit_code_says(event: Coupon) -> None:
     assert "ISSUED_COUNT" in out.getvalue()
     with pytest.raises(CommandError, match="there is no coupon 12345678"):
         call_command("verify", "--coupon", "12345678")
+
+
+def test_without_redis_not_everything_was_checked(event: Coupon, redis_away: pytest.MonkeyPatch) -> None:
+    out = io.StringIO()
+
+    with pytest.raises(SystemExit) as ended:
+        call_command("verify", stdout=out)
+
+    assert ended.value.code == 1
+    assert "NOT CHECKED: Redis was not checked, it does not answer" in out.getvalue()
+    assert "0 findings, and not everything was checked" in out.getvalue()
