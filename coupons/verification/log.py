@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from uuid import UUID
 
 from django.conf import settings
@@ -109,39 +109,30 @@ class LogCheck:
         )
 
     def _coupon(self, coupon_id: int, decided: list[Decided], missing: list[Entry]) -> Iterator[Finding]:
-        first_of_row: dict[int | None, int] = {}
-        for each in decided:
-            partition, offset = each.place
-            first_of_row[partition] = min(first_of_row.get(partition, offset or 0), offset or 0)
-        open_ends: dict[int | None, int] = {}
-        winners = existing(
-            UserCoupon.objects.filter(coupon_id=coupon_id),
-            "request_id",
-            [_event(e).event_id for e in missing],
-        )
-        for entry in missing:
-            partition, offset = entry.partition, entry.offset
-            if not self._is_behind(entry):
-                self.undecided += 1
-                open_ends[partition] = min(open_ends.get(partition, offset), offset)
-            elif (
-                coupon_id in self._reset
-                and offset < first_of_row.get(partition, offset + 1)
-                and _event(entry).event_id not in winners
-            ):
-                self.before_reset += 1
-            else:
-                yield _finding(
-                    Check.EVERY_EVENT_DECIDED,
-                    entry,
-                    f"user {_event(entry).user_id}: accepted at partition {partition}, offset {offset}, "
-                    "behind the committed offset, without an outcome",
-                )
+        yield from self._lost(coupon_id, decided, [entry for entry in missing if self._is_behind(entry)])
         # What was decided while the outcomes were read is known in parts: go no further than is whole.
+        open_ends = _first_offsets(_place(entry) for entry in missing if not self._is_behind(entry))
         race = Race(coupon_id, [each for each in decided if each.is_before(open_ends)])
         yield from race.findings()
+        self.undecided += sum(not self._is_behind(entry) for entry in missing)
         self.stock_changes += race.stock_changes
         self.perhaps_known_users += race.perhaps_known_users
+
+    def _lost(self, coupon_id: int, decided: list[Decided], missing: list[Entry]) -> Iterator[Finding]:
+        first_of_row = _first_offsets(each.place for each in decided)
+        theirs = UserCoupon.objects.filter(coupon_id=coupon_id)
+        winners = existing(theirs, "request_id", [_event(entry).event_id for entry in missing])
+        for entry in missing:
+            is_before_all = entry.offset < first_of_row.get(entry.partition, entry.offset + 1)
+            if coupon_id in self._reset and is_before_all and _event(entry).event_id not in winners:
+                self.before_reset += 1
+                continue
+            yield _finding(
+                Check.EVERY_EVENT_DECIDED,
+                entry,
+                f"user {_event(entry).user_id}: accepted at partition {entry.partition}, offset "
+                f"{entry.offset}, behind the committed offset, without an outcome",
+            )
 
     def _dead_letters(self) -> Iterator[Finding]:
         kept = set(
@@ -155,6 +146,15 @@ class LogCheck:
                 message=f"the unreadable event at partition {partition}, offset {offset} "
                 "is not among the dead letters",
             )
+
+
+def _first_offsets(places: Iterable[Place]) -> dict[int | None, int]:
+    """By partition."""
+    first: dict[int | None, int] = {}
+    for partition, offset in places:
+        if offset is not None:
+            first[partition] = min(first.get(partition, offset), offset)
+    return first
 
 
 def _place(entry: Entry) -> tuple[int, int]:

@@ -130,13 +130,21 @@ def test_a_decided_reservation_keeps_its_outcome() -> None:
     assert IssueOutcome.objects.get(pk=event.event_id).status == "ISSUED"
 
 
-def test_the_consumer_gives_leaked_slots_back_by_itself(system: System) -> None:
+@pytest.mark.parametrize("words", [(), ("--group-id", "a-group-of-its-own")])
+def test_the_consumer_gives_leaked_slots_back_by_itself(
+    transactional_db: None, topic: str, words: tuple[str, ...]
+) -> None:
     coupon, users = make_coupon(stock=2), make_users(3)
-    first = system.claim(coupon.pk, users[0])
-    system.wait_decided([first.body["requestId"]])
-    leaked = _reserve(coupon.pk, users[1])
-    assert system.claim(coupon.pk, users[2]).code == "OUT_OF_STOCK"
+    system = System(topic=topic, consumers=0)
+    system.consumers = [system.new_consumer(*words)]
+    with system:
+        first = system.claim(coupon.pk, users[0])
+        system.wait_decided([first.body["requestId"]])
+        leaked = _reserve(coupon.pk, users[1])
+        assert system.claim(coupon.pk, users[2]).code == "OUT_OF_STOCK"
 
-    eventually(lambda: system.status(str(leaked.request_id)).body.get("status") == "REJECTED", within_s=60)
+        eventually(
+            lambda: system.status(str(leaked.request_id)).body.get("status") == "REJECTED", within_s=60
+        )
 
-    assert system.claim(coupon.pk, users[2]).status == 202
+        assert system.claim(coupon.pk, users[2]).status == 202
