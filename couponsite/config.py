@@ -243,6 +243,16 @@ def _refuse_impossible_combinations(config: Config) -> None:
             "COUPON_CONSUMER_SESSION_TIMEOUT_MS must not be above COUPON_CONSUMER_MAX_POLL_INTERVAL_MS "
             f"({consumer.session_timeout_ms} > {consumer.max_poll_interval_ms})"
         )
+    if consumer.lock_wait_s > consumer.lock_expiry_s:
+        raise ConfigError(
+            "COUPON_LOCK_WAIT_S must not be above COUPON_LOCK_EXPIRY_S "
+            f"({consumer.lock_wait_s} > {consumer.lock_expiry_s})"
+        )
+    if config.producer.linger_ms >= config.producer.publish_timeout_ms:
+        raise ConfigError(
+            "COUPON_PRODUCER_LINGER_MS must be below COUPON_PUBLISH_TIMEOUT_MS "
+            f"({config.producer.linger_ms} >= {config.producer.publish_timeout_ms})"
+        )
     if config.kafka.dead_letter_topic == config.kafka.topic:
         raise ConfigError(
             "COUPON_DEAD_LETTER_TOPIC must not be COUPON_TOPIC: dead letters would be read again"
