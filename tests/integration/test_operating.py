@@ -116,6 +116,20 @@ def test_nothing_is_destroyed_unasked() -> None:
     assert DeadLetter.objects.get().state == "WAITING"
 
 
+@pytest.mark.parametrize("number", ["99999999999999999999", "0", "-1", "1.5", "x", "１"])
+@pytest.mark.parametrize("words", [("show",), ("replay", "--yes"), ("discard", "--yes")])
+def test_an_id_that_can_be_none_is_refused_in_one_line(words: tuple[str, ...], number: str) -> None:
+    with pytest.raises(
+        CommandError, match=r"unrecognized|required|no whole number from 1 to 9223372036854775807"
+    ):
+        _run("dead_letters", *words, number)
+
+
+def test_a_limit_beyond_all_bounds_is_refused_in_one_line() -> None:
+    with pytest.raises(CommandError, match="no whole number from 0 to 1000000"):
+        _run("dead_letters", "list", "--limit", "99999999999999999999")
+
+
 def test_too_many_dead_letters_in_a_row_halt_before_any_is_moved(monkeypatch: pytest.MonkeyPatch) -> None:
     consumer = replace(settings.CONFIG.consumer, dead_letters_in_a_row=2)
     monkeypatch.setattr(settings, "CONFIG", replace(settings.CONFIG, consumer=consumer))
