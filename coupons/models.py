@@ -70,8 +70,7 @@ class Coupon(Timestamped):
     )
     opens_at = models.DateTimeField(null=True, blank=True)
     closes_at = models.DateTimeField(null=True, blank=True)
-    #: when `seed --reset` deleted what had become of its requests, whose events are still in the log
-    reset_at = models.DateTimeField(null=True, editable=False)
+    reset_at = models.DateTimeField(null=True, editable=False)  # `seed --reset` deleted its outcomes then
 
     class Meta:
         db_table = "coupon"
@@ -140,8 +139,9 @@ class IssueOutcome(models.Model):
         max_length=10, choices=[(status, status) for status in RequestStatus if status != "PENDING"]
     )
     reason = models.CharField(max_length=40, null=True)
-    #: the coupon's row at the time (``Coupon.epoch``); null where there was none or nobody looked
-    coupon_epoch = models.BigIntegerField(null=True)
+    coupon_epoch = models.BigIntegerField(
+        null=True
+    )  # of the row it was decided on; null where there was none
     detail = models.CharField(max_length=255, null=True)
     user_coupon_id = models.BigIntegerField(null=True)
     claim_rank = models.BigIntegerField(null=True)

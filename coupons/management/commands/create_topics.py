@@ -87,7 +87,7 @@ class Command(BaseCommand):
         resource = ConfigResource(ResourceType.TOPIC, topic.topic)
         [answer] = client.describe_configs([resource], request_timeout=_TIMEOUT_S).values()
         try:
-            found = {name: entry.value for name, entry in answer.result(_TIMEOUT_S).items()}
+            found = {name: entry.value for name, entry in answer.result(_TIMEOUT_S + 1).items()}
         except KafkaException as error:
             self.stderr.write(f"{topic.topic}: its settings cannot be read: {error.args[0].str()}")
             return
