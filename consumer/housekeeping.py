@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Final
 
 import redis_lock
+from django.conf import settings
 from django.db import Error as DatabaseLayerError
 from django.db import close_old_connections, connection
 from django_redis import get_redis_connection
@@ -59,8 +60,9 @@ class Housekeeper:
                 connection.close()
 
     def _take_a_turn(self) -> None:
-        """One round, if no other instance is at it."""
-        turn = redis_lock.Lock(get_redis_connection("locks"), "coupon-housekeeping", expire=_TURN_EXPIRES_S)
+        """One round, if no other instance of the group is at it. Another group must not wait for ours."""
+        name = f"coupon-housekeeping:{settings.CONFIG.kafka.group_id}"
+        turn = redis_lock.Lock(get_redis_connection("locks"), name, expire=_TURN_EXPIRES_S)
         if not turn.acquire(blocking=False):
             return
         try:

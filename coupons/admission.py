@@ -151,6 +151,11 @@ class AdmissionGate:
         """Forget the coupon: its counts, reservations and winners. The next claim loads it anew."""
         self._run("clear", coupon_id)
 
+    def unload(self, coupon_id: int) -> None:
+        """Forget the count alone; the next claim loads it anew, and the reservations stand."""
+        gate, _, _ = _keys(coupon_id)
+        self._guarded(lambda: self._redis.hdel(gate, "ready", "issued"))
+
     def is_loaded(self, coupon: CouponView) -> bool:
         """Whether the gate is of this very coupon row."""
         gate, _, _ = _keys(coupon.coupon_id)
@@ -165,6 +170,17 @@ class AdmissionGate:
         pipeline.hlen(reservations)
         ready, count = self._guarded(pipeline.execute)
         return int(count) if ready == b"1" else None
+
+    def standing(self, coupon: CouponView) -> list[Claim]:
+        """The reservations there are, in a gate that is loaded or not; none of another row's."""
+        gate, reservations, _ = _keys(coupon.coupon_id)
+        pipeline = self._redis.pipeline(transaction=True)
+        pipeline.hget(gate, "epoch")
+        pipeline.hgetall(reservations)
+        epoch, reserved = self._guarded(pipeline.execute)
+        if epoch not in (None, coupon.epoch.encode()):
+            return []
+        return [_reservation(coupon.coupon_id, *pair) for pair in reserved.items()]
 
     def state(self, coupon_id: int) -> GateState | None:
         """The gate as it is; None if it is empty. For checks: it reads every reservation."""
@@ -198,8 +214,12 @@ class AdmissionGate:
         return self._guarded(lambda: list(islice(self._each_reservation(coupon_id), limit)))
 
     def _each_reservation(self, only: int | None) -> Iterator[Claim]:
-        one = "*" if only is None else only
-        for key in self._redis.scan_iter(match=f"{{coupon:{one}}}:reservations", count=1000):
+        keys = (
+            self._redis.scan_iter(match="{coupon:*}:reservations", count=1000)
+            if only is None
+            else [_keys(only)[1].encode()]
+        )
+        for key in keys:
             for pair in self._redis.hscan_iter(key, count=1000):
                 yield _reservation(_coupon_id(key), *pair)
 

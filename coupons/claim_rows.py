@@ -84,18 +84,22 @@ def insert_user_coupons(winners: Sequence[Allocation], now: datetime) -> dict[Ho
     return user_coupon_ids(users_by_coupon)
 
 
-def insert_outcomes(decided: Sequence[Allocation], ids: Mapping[Holding, int], now: datetime) -> None:
-    """``ids`` of the winners' user coupons."""
+def insert_outcomes(
+    decided: Sequence[Allocation], ids: Mapping[Holding, int], epochs: Mapping[int, int], now: datetime
+) -> None:
+    """``ids`` of the winners' user coupons; ``epochs`` of the coupons, by id."""
     moment = _moment(now)
     statement = (
-        f"INSERT INTO {IssueOutcome._meta.db_table} (request_id, coupon_id, user_id, status, reason, "
-        "user_coupon_id, claim_rank, stock_left, requested_at, processed_at, kafka_partition, kafka_offset) "
+        f"INSERT INTO {IssueOutcome._meta.db_table} (request_id, coupon_id, coupon_epoch, user_id, status, "
+        "reason, user_coupon_id, claim_rank, stock_left, requested_at, processed_at, kafka_partition, kafka_offset) "
         "VALUES "
     )
-    _insert(statement, [_outcome(allocation, ids, moment) for allocation in decided])
+    _insert(statement, [_outcome(allocation, ids, epochs, moment) for allocation in decided])
 
 
-def _outcome(allocation: Allocation, ids: Mapping[Holding, int], moment: str) -> str:
+def _outcome(
+    allocation: Allocation, ids: Mapping[Holding, int], epochs: Mapping[int, int], moment: str
+) -> str:
     request, event = allocation.request, allocation.request.event
     if allocation.decision is Decision.ISSUED:
         decided = f"'{RequestStatus.ISSUED.value}',NULL,{ids[_holding(event)]:d},{allocation.rank:d}"
@@ -103,8 +107,8 @@ def _outcome(allocation: Allocation, ids: Mapping[Holding, int], moment: str) ->
         decided = f"'{RequestStatus.REJECTED.value}','{allocation.decision.value}',NULL,NULL"
     requested_at = _moment_of(event.timestamp_ms)
     return (
-        f"('{event.event_id.hex}',{event.coupon_id:d},{event.user_id:d},{decided},{allocation.stock_left:d},"
-        f"'{requested_at}','{moment}',{request.partition:d},{request.offset:d})"
+        f"('{event.event_id.hex}',{event.coupon_id:d},{epochs[event.coupon_id]:d},{event.user_id:d},{decided},"
+        f"{allocation.stock_left:d},'{requested_at}','{moment}',{request.partition:d},{request.offset:d})"
     )
 
 

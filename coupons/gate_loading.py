@@ -2,6 +2,9 @@
 
 Redis may have been flushed, restarted, replaced, or never have seen the coupon. The log is read
 first and the database second, so that a request decided in between is seen as decided.
+
+Reservations that stand in an empty gate and are not decided are kept, with or without an event: their
+claims may be on their way to the log, and a leaked one is told its end only while it is known.
 """
 
 from __future__ import annotations
@@ -42,6 +45,7 @@ def load(coupon: CouponView) -> CouponView:
         coupon = catalog.coupon_view(coupon.coupon_id, fresh=True) or coupon
         if gate.is_loaded(coupon):
             return coupon
+        standing = gate.standing(coupon)
         try:
             undecided = [
                 Claim(
@@ -55,7 +59,8 @@ def load(coupon: CouponView) -> CouponView:
             metrics.GATE_LOADS.labels(result="log_unavailable").inc()
             raise
         fresh = catalog.coupon_view(coupon.coupon_id, fresh=True) or coupon
-        loaded = gate.load(fresh, _still_undecided(coupon.coupon_id, undecided))
+        # The log comes first: where a user has two requests, the reservation is of the first.
+        loaded = gate.load(fresh, _still_undecided(coupon.coupon_id, [*undecided, *standing]))
     finally:
         _one_at_a_time.release()
     metrics.GATE_LOADS.labels(result="loaded" if loaded else "was_loaded").inc()

@@ -55,7 +55,7 @@ def issue_coupons(requests: Sequence[IssueRequest]) -> Issued:
             for coupon in Coupon.objects.select_for_update().filter(pk__in=coupon_ids).order_by("pk")
         }
         allocations = _decide(requests, rows)
-        user_coupon_ids = _record(allocations)
+        user_coupon_ids = _record(allocations, rows)
     return Issued(
         allocations=allocations,
         coupons=_snapshots(rows, allocations),
@@ -131,7 +131,7 @@ def _epoch_ms(moment: datetime | None) -> int | None:
     return None if moment is None else int(moment.timestamp() * 1000)
 
 
-def _record(allocations: Sequence[Allocation]) -> dict[UUID, int]:
+def _record(allocations: Sequence[Allocation], coupons: Mapping[int, Coupon]) -> dict[UUID, int]:
     """Write stock, user coupons and outcomes. Returns the winners' user coupon ids by request id."""
     now = timezone.now()
     winners = [a for a in allocations if a.decision is Decision.ISSUED]
@@ -144,7 +144,8 @@ def _record(allocations: Sequence[Allocation]) -> dict[UUID, int]:
     }
     if overruled:
         IssueOutcome.objects.filter(pk__in=overruled, status=RequestStatus.FAILED).delete()
-    claim_rows.insert_outcomes(decided, ids, now)
+    epochs = {pk: int(coupon.epoch) for pk, coupon in coupons.items()}
+    claim_rows.insert_outcomes(decided, ids, epochs, now)
     events = (winner.request.event for winner in winners)
     return {event.event_id: ids[event.coupon_id, event.user_id] for event in events}
 

@@ -70,6 +70,7 @@ class Coupon(Timestamped):
     )
     opens_at = models.DateTimeField(null=True, blank=True)
     closes_at = models.DateTimeField(null=True, blank=True)
+    reset_at = models.DateTimeField(null=True, editable=False)  # `seed --reset` deleted its outcomes then
 
     class Meta:
         db_table = "coupon"
@@ -138,6 +139,9 @@ class IssueOutcome(models.Model):
         max_length=10, choices=[(status, status) for status in RequestStatus if status != "PENDING"]
     )
     reason = models.CharField(max_length=40, null=True)
+    coupon_epoch = models.BigIntegerField(
+        null=True
+    )  # of the row it was decided on; null where there was none
     detail = models.CharField(max_length=255, null=True)
     user_coupon_id = models.BigIntegerField(null=True)
     claim_rank = models.BigIntegerField(null=True)

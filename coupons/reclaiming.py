@@ -3,7 +3,8 @@
 A process may die, or lose its broker, between reserving and publishing. One round:
 
 1. Note the reservations there are.
-2. Wait until no publish begun before the note can still be on its way (twice its timeout).
+2. Wait until no publish begun before the note can still be on its way: twice the longest publish
+   timeout that any API may have. This process's own setting says nothing about theirs.
 3. Note the end of each partition.
 4. When the group has decided everything up to there, a noted reservation that still stands and
    has no outcome has no event: it is decided REJECTED / BROKER_UNAVAILABLE, then released.
@@ -21,7 +22,6 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Final
 
-from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
@@ -30,11 +30,14 @@ from coupons.admission import Claim, gate
 from coupons.models import Coupon, IssueOutcome
 from coupons.outcomes import Code, RequestStatus
 from couponsite import metrics
+from couponsite.config import LONGEST_PUBLISH_MS
 
 log = logging.getLogger(__name__)
 
 _MOST_AT_ONCE: Final = 10_000
 _LOG_TIMEOUT_S: Final = 5.0
+#: An API begins to publish within its timeout of reserving, and gives up within it again.
+_PUBLISHABLE_S: Final = 2 * LONGEST_PUBLISH_MS / 1000
 
 
 class Round:
@@ -42,7 +45,7 @@ class Round:
 
     def __init__(self) -> None:
         self._suspects = gate.reservations(limit=_MOST_AT_ONCE)
-        self._publishable_until = time.monotonic() + 2 * settings.CONFIG.producer.publish_timeout_ms / 1000
+        self._publishable_until = time.monotonic() + _PUBLISHABLE_S
         self._ends: dict[int, int] | None = None
 
     def advance(self) -> list[Claim] | None:
@@ -95,7 +98,7 @@ def _reject(coupon_id: int, claims: Sequence[Claim]) -> list[Claim]:
     now = timezone.now()
     with transaction.atomic(durable=True):
         # The lock the consumer decides under: what it decides meanwhile is seen here, and the reverse.
-        list(Coupon.objects.select_for_update().filter(pk=coupon_id))
+        coupon = Coupon.objects.select_for_update().filter(pk=coupon_id).first()
         decided = set(
             IssueOutcome.objects.filter(pk__in=[claim.request_id for claim in claims]).values_list(
                 "pk", flat=True
@@ -109,6 +112,7 @@ def _reject(coupon_id: int, claims: Sequence[Claim]) -> list[Claim]:
                 user_id=claim.user_id,
                 status=RequestStatus.REJECTED,
                 reason=Code.BROKER_UNAVAILABLE.value,
+                coupon_epoch=int(coupon.epoch) if coupon else None,
                 requested_at=now,
                 processed_at=now,
             )

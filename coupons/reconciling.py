@@ -27,8 +27,8 @@ class Mended:
 def reconcile(*, dry_run: bool, wait_s: float, on_wait: Callable[[], object]) -> Mended:
     """Compare every gate with the truth and mend it. Raises GateUnavailable, LogUnavailable.
 
-    A leaked slot is given back only when its event can no longer be under way, which takes twice
-    the publish timeout and a consumer that has caught up; ``wait_s`` bounds the wait.
+    A leaked slot is given back only when its event can no longer be under way, which takes 18 s (twice
+    the longest publish timeout) and a consumer that has caught up; ``wait_s`` bounds the wait.
     """
     mended = Mended(findings=gate_findings(list(Coupon.objects.order_by("pk"))))
     leaking = {f.coupon_id for f in mended.findings if f.check is Check.NO_LEAKED_RESERVATION}
@@ -36,16 +36,17 @@ def reconcile(*, dry_run: bool, wait_s: float, on_wait: Callable[[], object]) ->
     mended.gates_loaded = sorted(pk for pk in wrong if pk is not None)
     if dry_run:
         return mended
-    for coupon_id in mended.gates_loaded:
-        _load_anew(coupon_id)
     if leaking:
         _give_leaked_back(mended, wait_s=wait_s, on_wait=on_wait)
+    # Afterwards: whose slot leaked must be told its end, and is known by its reservation alone.
+    for coupon_id in mended.gates_loaded:
+        _load_anew(coupon_id)
     return mended
 
 
 def _load_anew(coupon_id: int) -> None:
     coupon = catalog.coupon_view(coupon_id, fresh=True)
-    gate.clear(coupon_id)
+    gate.unload(coupon_id)
     if coupon is not None:
         gate_loading.load(coupon)
 

@@ -33,6 +33,7 @@ from coupons.events import CouponIssueEvent, encode, partition_key
 from coupons.outcomes import Code
 from coupons.producer import Acknowledged, NotPublished, Receipt, Record, Uncertain, event_producer
 from couponsite import logs
+from couponsite.config import SHORTEST_PUBLISH_MS
 
 log = logging.getLogger(__name__)
 
@@ -255,8 +256,11 @@ def _publish_in_time(records: Sequence[Record], reserving_since: float) -> list[
 
 
 def _given_up_meanwhile(claims: Sequence[Claim], reserving_since: float) -> set[UUID]:
-    """Held up while publishing: those whose slot was given back meanwhile are not told yes."""
-    if time.monotonic() - reserving_since < 2 * settings.CONFIG.producer.publish_timeout_ms / 1000:
+    """Held up while publishing: those whose slot was given back meanwhile are not told yes.
+
+    Looks as soon as whoever gives slots back may have waited long enough, by the shortest timeout.
+    """
+    if time.monotonic() - reserving_since < 2 * SHORTEST_PUBLISH_MS / 1000:
         return set()
     return loop.in_thread(selectors.given_up, [claim.request_id for claim in claims])
 

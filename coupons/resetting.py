@@ -101,7 +101,7 @@ def reset(coupon_id: int, *, stock: int) -> History:
         coupon.issued_count = 0
         coupon.coupon_status = CouponStatus.OPENED
         coupon.opens_at = coupon.closes_at = None
-        coupon.created_at = coupon.updated_at = timezone.now()
+        coupon.created_at = coupon.updated_at = coupon.reset_at = timezone.now()
         coupon.save()
     return deleted
 

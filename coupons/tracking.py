@@ -120,11 +120,14 @@ def settle(request_ids: Iterable[UUID], progress: Mapping[int, Progress]) -> Non
 
 
 def _progress_key() -> str:
-    return f"coupon-consumer-progress:{settings.CONFIG.kafka.topic}"
+    # A second group that reads everything again is somewhere else.
+    kafka = settings.CONFIG.kafka
+    return f"coupon-consumer-progress:{kafka.topic}:{kafka.group_id}"
 
 
 def _rate_key(partition: int) -> str:
-    return f"coupon-consumer-rate:{settings.CONFIG.kafka.topic}:{partition}"
+    kafka = settings.CONFIG.kafka
+    return f"coupon-consumer-rate:{kafka.topic}:{kafka.group_id}:{partition}"
 
 
 def _time_ms(request_id: UUID) -> int:

@@ -9,12 +9,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 from urllib.parse import urlsplit
 
 from environs import Env, EnvError
 from marshmallow.validate import Length, OneOf, Range, Regexp
 
 BASE_DIR = Path(__file__).resolve().parent.parent
+#: Bounds of COUPON_PUBLISH_TIMEOUT_MS in any process of the system, whatever this one's own setting is.
+SHORTEST_PUBLISH_MS: Final = 500
+LONGEST_PUBLISH_MS: Final = 9000
 
 
 class ConfigError(ValueError):
@@ -175,7 +179,9 @@ def _producer(env: Env) -> ProducerSettings:
         linger_ms=env.int("COUPON_PRODUCER_LINGER_MS", 1, validate=Range(min=0, max=1000)),
         batch_bytes=env.int("COUPON_PRODUCER_BATCH_BYTES", 131_072, validate=Range(min=1024, max=10_000_000)),
         buffer_kbytes=env.int("COUPON_PRODUCER_BUFFER_KBYTES", 32_768, validate=Range(min=64, max=2_000_000)),
-        publish_timeout_ms=env.int("COUPON_PUBLISH_TIMEOUT_MS", 5000, validate=Range(min=500, max=9000)),
+        publish_timeout_ms=env.int(
+            "COUPON_PUBLISH_TIMEOUT_MS", 5000, validate=Range(min=SHORTEST_PUBLISH_MS, max=LONGEST_PUBLISH_MS)
+        ),
     )
 
 
@@ -234,6 +240,16 @@ def _refuse_impossible_combinations(config: Config) -> None:
         raise ConfigError(
             "COUPON_CONSUMER_SESSION_TIMEOUT_MS must not be above COUPON_CONSUMER_MAX_POLL_INTERVAL_MS "
             f"({consumer.session_timeout_ms} > {consumer.max_poll_interval_ms})"
+        )
+    if consumer.lock_wait_s > consumer.lock_expiry_s:
+        raise ConfigError(
+            "COUPON_LOCK_WAIT_S must not be above COUPON_LOCK_EXPIRY_S "
+            f"({consumer.lock_wait_s} > {consumer.lock_expiry_s})"
+        )
+    if config.producer.linger_ms >= config.producer.publish_timeout_ms:
+        raise ConfigError(
+            "COUPON_PRODUCER_LINGER_MS must be below COUPON_PUBLISH_TIMEOUT_MS "
+            f"({config.producer.linger_ms} >= {config.producer.publish_timeout_ms})"
         )
     if config.kafka.dead_letter_topic == config.kafka.topic:
         raise ConfigError(

@@ -32,9 +32,13 @@ loglevel = "warning"
 
 # Workers add their metrics up through files in a folder of this port's own; a new start begins at zero.
 _metrics = Path(tempfile.gettempdir()) / f"coupon-metrics-{os.getuid()}-{_config.api.port}"
-shutil.rmtree(_metrics, ignore_errors=True)
-_metrics.mkdir(mode=0o700)
 os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(_metrics)
+
+
+def when_ready(server: Any) -> None:
+    """The port is ours, no worker has started: only now is nobody else writing in that folder."""
+    shutil.rmtree(_metrics, ignore_errors=True)
+    _metrics.mkdir(mode=0o700)
 
 
 def post_worker_init(worker: Any) -> None:

@@ -45,7 +45,7 @@ class Case:
     act: Callable[[Scene], None]
     in_short: bool = False
     bug_shows_in: str = ""
-    settle_s: float = 60
+    settle_s: float = 90
     consumers: int = 1
     consumer_words: Sequence[str] = ()
     links: Sequence[str] = ()

@@ -158,4 +158,4 @@ def _verified(scene: Scene) -> list[str]:
     except (subprocess.TimeoutExpired, ValueError) as error:
         return [f"verify did not answer: {error}"]
     complaints = [f"verify: {finding['check']}: {finding['message']}" for finding in report["findings"]]
-    return complaints + [f"verify: {note}" for note in report["notes"]]
+    return complaints + [f"verify: {each}" for each in (*report["unchecked"], *report["notes"])]

@@ -6,11 +6,9 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
 from uuid import UUID, uuid4
 
 from django.db import connection
-from django.utils import timezone
 from django_redis import get_redis_connection
 
 from coupons.models import Coupon, IssueOutcome, User
@@ -103,12 +101,7 @@ def staged(case: Case, *, scale: Scale, services: Services) -> Iterator[Scene]:
     topic = f"{case.name}-{uuid4().hex[:8]}"
     stock = scale.stock if case.lasts_s is None else int(scale.users * _STOCK_WHERE_IT_LASTS)
     connection.close()
-    coupon = Coupon.objects.create(
-        description=case.name,
-        discount_amount=5000,
-        stock=stock,
-        created_at=timezone.now() - timedelta(days=1),  # older than any event, whatever the clocks do
-    )
+    coupon = Coupon.objects.create(description=case.name, discount_amount=5000, stock=stock)
     get_redis_connection("default").flushall()
     log.create_topics(topic)
     with ExitStack() as stack:

@@ -24,6 +24,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "services_only: kills servers, which the embedded stack's cannot survive; not chosen there"
     )
+    config.addinivalue_line("markers", "whole_wait: waits (on a clock that jumps) as long as in production")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

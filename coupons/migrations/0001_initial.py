@@ -39,6 +39,7 @@ class Migration(migrations.Migration):
                 ('coupon_status', models.CharField(choices=[('OPENED', 'Opened'), ('CLOSED', 'Closed')], db_default='OPENED', default='OPENED', max_length=20)),
                 ('opens_at', models.DateTimeField(blank=True, null=True)),
                 ('closes_at', models.DateTimeField(blank=True, null=True)),
+                ('reset_at', models.DateTimeField(editable=False, null=True)),
             ],
             options={
                 'db_table': 'coupon',
@@ -75,6 +76,7 @@ class Migration(migrations.Migration):
                 ('user_id', models.BigIntegerField(null=True)),
                 ('status', models.CharField(choices=[(coupons.outcomes.RequestStatus['ISSUED'], coupons.outcomes.RequestStatus['ISSUED']), (coupons.outcomes.RequestStatus['REJECTED'], coupons.outcomes.RequestStatus['REJECTED']), (coupons.outcomes.RequestStatus['FAILED'], coupons.outcomes.RequestStatus['FAILED'])], max_length=10)),
                 ('reason', models.CharField(max_length=40, null=True)),
+                ('coupon_epoch', models.BigIntegerField(null=True)),
                 ('detail', models.CharField(max_length=255, null=True)),
                 ('user_coupon_id', models.BigIntegerField(null=True)),
                 ('claim_rank', models.BigIntegerField(null=True)),

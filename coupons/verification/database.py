@@ -9,10 +9,10 @@ from django.db.models import Count, Exists, Max, Min, OuterRef, Q, QuerySet
 
 from coupons.models import Coupon, IssueOutcome, UserCoupon
 from coupons.outcomes import Code, DeadLetterReason, Decision, RequestStatus
-from coupons.verification.findings import Check, Finding, made_at
+from coupons.verification.findings import Check, Finding
 
 _SHOWN: Final = 20  #: findings of one kind and coupon that are told one by one
-_REJECTIONS: Final = [d.value for d in Decision if d.is_rejection] + [Code.BROKER_UNAVAILABLE.value]
+_REJECTIONS: Final = [d.value for d in Decision if d.is_rejection]
 _FAILURES: Final = [reason.value for reason in DeadLetterReason]
 
 
@@ -34,8 +34,13 @@ def _finding(check: Check, coupon: Coupon, message: str, request_id: object = No
 
 
 def _outcomes(coupon: Coupon) -> QuerySet[IssueOutcome]:
-    """Those of this very row: a coupon that was deleted and made anew under its id begins at nothing."""
-    return IssueOutcome.objects.filter(coupon_id=coupon.pk, processed_at__gte=made_at(coupon.created_at))
+    """Those of this very row: a coupon that was deleted and made anew under its id begins at nothing.
+
+    And those of no row at all, which are no decisions of the consumer. No clocks are compared.
+    """
+    return IssueOutcome.objects.filter(
+        Q(coupon_epoch=int(coupon.epoch)) | Q(coupon_epoch__isnull=True), coupon_id=coupon.pk
+    )
 
 
 def _stock(coupon: Coupon) -> Iterator[Finding]:
@@ -57,7 +62,7 @@ def _claims(coupon: Coupon) -> Iterator[Finding]:
 
 
 def _winners(coupon: Coupon) -> Iterator[Finding]:
-    issued = _outcomes(coupon).filter(status=RequestStatus.ISSUED)
+    issued = _outcomes(coupon).filter(status=RequestStatus.ISSUED, coupon_epoch__isnull=False)
     ranks = issued.aggregate(
         count=Count("pk"),
         distinct=Count("claim_rank", distinct=True),
@@ -81,18 +86,20 @@ def _winners(coupon: Coupon) -> Iterator[Finding]:
             f"{ranks['count']} winners have {ranks['distinct']} ranks from {ranks['low']} to {ranks['high']}",
         )
     theirs = UserCoupon.objects.filter(
-        coupon_id=coupon.pk, user_id=OuterRef("user_id"), request_id=OuterRef("request_id")
+        pk=OuterRef("user_coupon_id"),
+        coupon_id=coupon.pk,
+        user_id=OuterRef("user_id"),
+        request_id=OuterRef("request_id"),
     )
     for outcome in issued.filter(~Exists(theirs))[:_SHOWN]:
         yield _finding(
             Check.WINNER_HAS_COUPON,
             coupon,
-            f"user {outcome.user_id} was told ISSUED and has no coupon of that request",
+            f"user {outcome.user_id} was told ISSUED with coupon {outcome.user_coupon_id}, and has no such "
+            "coupon of that request",
             outcome.pk,
         )
-    its_outcome = IssueOutcome.objects.filter(
-        pk=OuterRef("request_id"), status=RequestStatus.ISSUED, user_id=OuterRef("user_id")
-    )
+    its_outcome = issued.filter(pk=OuterRef("request_id"), user_id=OuterRef("user_id"))
     for held in UserCoupon.objects.filter(
         ~Exists(its_outcome), coupon_id=coupon.pk, request_id__isnull=False
     )[:_SHOWN]:
@@ -106,16 +113,28 @@ def _winners(coupon: Coupon) -> Iterator[Finding]:
 
 def _whole(coupon: Coupon) -> Iterator[Finding]:
     outcomes = _outcomes(coupon)
+    decided = Q(
+        coupon_epoch__isnull=False,
+        user_id__isnull=False,
+        stock_left__gte=0,
+        kafka_partition__isnull=False,
+        kafka_offset__isnull=False,
+    )
+    nothing_won = Q(claim_rank__isnull=True, user_coupon_id__isnull=True)
     broken = outcomes.exclude(
-        Q(status=RequestStatus.ISSUED, reason__isnull=True, claim_rank__isnull=False, user_id__isnull=False)
-        | Q(status=RequestStatus.REJECTED, reason__in=_REJECTIONS, claim_rank__isnull=True)
-        | Q(status=RequestStatus.FAILED, reason__in=_FAILURES, claim_rank__isnull=True)
+        decided & Q(status=RequestStatus.ISSUED, reason__isnull=True, claim_rank__isnull=False)
+        | decided & nothing_won & Q(status=RequestStatus.REJECTED, reason__in=_REJECTIONS)
+        | nothing_won & Q(status=RequestStatus.REJECTED, reason=Code.BROKER_UNAVAILABLE.value)
+        | nothing_won & Q(status=RequestStatus.FAILED, reason__in=_FAILURES)
     )
     for outcome in broken[:_SHOWN]:
         yield _finding(
             Check.OUTCOME_IS_WHOLE,
             coupon,
-            f"status {outcome.status}, reason {outcome.reason}, rank {outcome.claim_rank} do not go together",
+            f"status {outcome.status}, reason {outcome.reason}, rank {outcome.claim_rank}, "
+            f"user coupon {outcome.user_coupon_id}, stock left {outcome.stock_left}, "
+            f"partition {outcome.kafka_partition}, offset {outcome.kafka_offset}, "
+            f"epoch {outcome.coupon_epoch} do not go together",
             outcome.pk,
         )
     skipped = outcomes.filter(reason=Decision.OUT_OF_STOCK.value, stock_left__gt=0)

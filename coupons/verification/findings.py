@@ -3,14 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
-
-
-def made_at(created_at: datetime) -> datetime:
-    """When a coupon's row was made; the beginning of time if it says the future (typed in local time)."""
-    return created_at if created_at <= datetime.now(tz=UTC) else datetime.min.replace(year=1970, tzinfo=UTC)
 
 
 class Check(StrEnum):
@@ -24,6 +18,7 @@ class Check(StrEnum):
     COUPON_HAS_OUTCOME = "COUPON_HAS_OUTCOME"
     OUTCOME_IS_WHOLE = "OUTCOME_IS_WHOLE"
     NOBODY_SKIPPED = "NOBODY_SKIPPED"
+    STOCK_ADDS_UP = "STOCK_ADDS_UP"
     EVERY_EVENT_DECIDED = "EVERY_EVENT_DECIDED"
     DEAD_LETTER_KEPT = "DEAD_LETTER_KEPT"
     WINNERS_IN_LOG_ORDER = "WINNERS_IN_LOG_ORDER"
@@ -46,15 +41,20 @@ class Finding:
 
 @dataclass(slots=True, kw_only=True)
 class Report:
-    """``looked_at`` counts what was read, so that a clean report is not an empty one."""
+    """``looked_at`` counts what was read, so that a clean report is not an empty one.
+
+    ``unchecked``: what could not be looked at. ``notes``: what is worth knowing and not wrong.
+    """
 
     findings: list[Finding] = field(default_factory=list)
     looked_at: dict[str, int] = field(default_factory=dict)
+    unchecked: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     @property
     def is_clean(self) -> bool:
-        return not self.findings
+        """Nothing wrong, and all of it looked at."""
+        return not self.findings and not self.unchecked
 
     def count(self, what: str, number: int = 1) -> None:
         self.looked_at[what] = self.looked_at.get(what, 0) + number
@@ -64,5 +64,6 @@ class Report:
             "clean": self.is_clean,
             "findings": [asdict(finding) for finding in self.findings],
             "lookedAt": self.looked_at,
+            "unchecked": self.unchecked,
             "notes": self.notes,
         }

@@ -7,7 +7,8 @@ from uuid import UUID
 
 from coupons.admission import Claim, GateState, gate
 from coupons.allocation import IssueRequest
-from coupons.models import Coupon, IssueOutcome
+from coupons.models import Coupon, IssueOutcome, UserCoupon
+from coupons.verification.decided import existing
 from coupons.verification.findings import Check, Finding
 
 
@@ -38,7 +39,9 @@ def _counts(coupon: Coupon, state: GateState) -> Iterator[Finding]:
 def _reservations(coupon: Coupon, state: GateState, undecided: Sequence[IssueRequest]) -> Iterator[Finding]:
     in_log = {r.event.event_id: r for r in undecided if r.event.coupon_id == coupon.pk}
     reserved: Mapping[UUID, Claim] = {claim.request_id: claim for claim in state.reservations}
-    decided = set(IssueOutcome.objects.filter(pk__in=list(reserved)).values_list("pk", flat=True))
+    # An event behind which the group's offset was not committed may be decided all the same: by a
+    # consumer that died in between, by another group, or before the offsets were set back.
+    decided = existing(IssueOutcome.objects.all(), "pk", {*reserved, *in_log})
     for request_id, claim in reserved.items():
         if request_id in decided:
             yield _finding(
@@ -54,13 +57,18 @@ def _reservations(coupon: Coupon, state: GateState, undecided: Sequence[IssueReq
                 f"user {claim.user_id} holds a slot, and there is no event of it in the log",
                 request_id,
             )
-    reserved_users = {claim.user_id for claim in state.reservations}
-    for request_id, request in in_log.items():
-        if request.event.user_id not in reserved_users:
+    under_way = {key: request.event.user_id for key, request in in_log.items() if key not in decided}
+    holders = UserCoupon.objects.filter(coupon_id=coupon.pk)
+    provided_for = {claim.user_id for claim in state.reservations}
+    provided_for |= existing(
+        holders, "user_id", set(under_way.values())
+    )  # will be rejected, and needs no slot
+    for request_id, user_id in under_way.items():
+        if user_id not in provided_for:
             yield _finding(
                 Check.EVERY_REQUEST_RESERVED,
                 coupon,
-                f"user {request.event.user_id}'s request is under way and holds no slot",
+                f"user {user_id}'s request is under way and holds no slot",
                 request_id,
             )
 

@@ -1,93 +1,138 @@
-"""What the log shows: every event decided, winners the first distinct valid users in its order."""
+"""What the log shows: every event decided, at its place, and the winners the first in its order."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Iterable, Iterator, Mapping
 from uuid import UUID
 
 from django.conf import settings
 
 from coupons.backlog import Entry, Positions
 from coupons.events import CouponIssueEvent
-from coupons.models import Coupon, DeadLetter, IssueOutcome, UserCoupon
-from coupons.outcomes import Code, Decision, RequestStatus
-from coupons.verification.findings import Check, Finding, made_at
-
-_IN_AT_ONCE: Final = 1000
-#: Rejections that say nothing about who came first.
-_NOT_IN_THE_RACE: Final = {
-    Decision.USER_NOT_FOUND.value,
-    Decision.COUPON_CLOSED.value,
-    Code.BROKER_UNAVAILABLE.value,
-}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Decided:
-    """An outcome, as far as the race is concerned."""
-
-    status: str
-    reason: str | None
-    user_id: int | None
-    coupon_id: int | None
-    rank: int | None
-    stock_left: int | None
+from coupons.models import Coupon, DeadLetter, DeadLetterState, UserCoupon
+from coupons.outcomes import Code, RequestStatus
+from coupons.verification.decided import Decided, Place, existing, outcomes_of
+from coupons.verification.findings import Check, Finding
+from coupons.verification.race import Race
 
 
 class LogCheck:
-    """Fed with the log's entries in order, then asked for what is wrong."""
+    """Fed with the log's entries in order, then asked for what is wrong; after that it can count.
+
+    ``undecided``: events that the group has not reached. ``of_other_rows``: decided while their coupon had
+    another row. ``before_reset``: without an outcome, and perhaps deleted with a reset.
+    """
 
     def __init__(self, positions: Mapping[int, Positions], *, coupon_id: int | None) -> None:
         self._positions = positions
         self._only = coupon_id
         self._first: dict[UUID, Entry] = {}  # the first place of each request
-        self._unreadable: list[Entry] = []
-        self._since_ms = {
-            pk: int(made_at(created_at).timestamp() * 1000)
-            for pk, created_at in Coupon.objects.values_list("pk", "created_at")
-        }
-        self.undecided = 0
-        self.older_than_coupon = 0
+        self._again: defaultdict[UUID, set[Place]] = defaultdict(set)  # where it is once more
+        self._unreadable: set[Place] = set()
+        coupons = Coupon.objects.all()
+        self._epochs = {coupon.pk: int(coupon.epoch) for coupon in coupons}
+        self._reset = {coupon.pk for coupon in coupons if coupon.reset_at is not None}
+        self.undecided = self.of_other_rows = self.before_reset = 0
+        self.stock_changes = self.perhaps_known_users = 0
 
     def add(self, entry: Entry) -> None:
-        """Events that the group has not reached are counted and left alone."""
-        if entry.offset >= self._positions[entry.partition].next_to_decide:
-            self.undecided += entry.event is not None
-        elif entry.event is None:
-            self._unreadable.append(entry)
-        elif entry.event.timestamp_ms < self._since_ms.get(entry.event.coupon_id, 0):
-            self.older_than_coupon += 1  # of a coupon that was deleted or reset: its outcomes went with it
-        elif self._only in (None, entry.event.coupon_id):
-            self._first.setdefault(entry.event.event_id, entry)
+        if entry.event is None:
+            if self._is_behind(entry):
+                self._unreadable.add(_place(entry))
+            return
+        request_id = entry.event.event_id
+        if self._only not in (None, entry.event.coupon_id):
+            return
+        if self._first.setdefault(request_id, entry) is not entry:
+            self._again[request_id].add(_place(entry))
 
     def findings(self) -> Iterator[Finding]:
-        outcomes = _outcomes(list(self._first))
-        by_coupon: defaultdict[int, list[Entry]] = defaultdict(list)
+        outcomes = outcomes_of(list(self._first))
+        races: defaultdict[int, list[Decided]] = defaultdict(list)
+        missing: defaultdict[int, list[Entry]] = defaultdict(list)
         for request_id, entry in self._first.items():
             event = _event(entry)
             decided = outcomes.get(request_id)
             if decided is None:
-                yield _finding(
-                    Check.EVERY_EVENT_DECIDED,
-                    entry,
-                    f"user {event.user_id}: accepted at partition {entry.partition}, offset {entry.offset}, "
-                    "behind the committed offset, without an outcome",
-                )
-            elif (decided.user_id, decided.coupon_id) != (event.user_id, event.coupon_id):
-                yield _finding(
-                    Check.OUTCOME_MATCHES_EVENT,
-                    entry,
-                    f"the event is of user {event.user_id}, coupon {event.coupon_id}; the outcome of "
-                    f"user {decided.user_id}, coupon {decided.coupon_id}",
-                )
+                missing[event.coupon_id].append(entry)
+                continue
+            yield from self._matches(entry, decided)
+            if not decided.is_of_the_race or not decided.is_of(event):
+                continue
+            if decided.coupon_epoch == self._epochs.get(event.coupon_id):
+                races[event.coupon_id].append(decided.with_time(event.timestamp_ms))
             else:
-                by_coupon[event.coupon_id].append(entry)
-        for coupon_id, entries in sorted(by_coupon.items()):
-            yield from _race(coupon_id, entries, outcomes)
+                self.of_other_rows += 1
+        for coupon_id in sorted({*races, *missing}):
+            yield from self._coupon(coupon_id, races[coupon_id], missing[coupon_id])
         yield from self._dead_letters()
+
+    def _is_behind(self, entry: Entry) -> bool:
+        """Behind the committed offset: it must be decided. Beyond it, it may be."""
+        return entry.offset < self._positions[entry.partition].next_to_decide
+
+    def _matches(self, entry: Entry, decided: Decided) -> Iterator[Finding]:
+        event, place = _event(entry), _place(entry)
+        is_failed = decided.status == RequestStatus.FAILED
+        # FAILED elsewhere: an event with this id that could not be read came first.
+        if not decided.is_of(event) and (decided.place == place or not is_failed):
+            yield _finding(
+                Check.OUTCOME_MATCHES_EVENT,
+                entry,
+                f"the event is of user {event.user_id}, coupon {event.coupon_id}; the outcome of "
+                f"user {decided.user_id}, coupon {decided.coupon_id}",
+            )
+        if decided.place == place or decided.reason == Code.BROKER_UNAVAILABLE.value:
+            return
+        if is_failed and decided.place in self._unreadable:
+            return
+        if not self._may_be_gone(decided.place) and not self._was_sent_again(event.event_id, decided.place):
+            yield _finding(
+                Check.OUTCOME_MATCHES_EVENT,
+                entry,
+                f"the event is at partition {entry.partition}, offset {entry.offset}; the outcome says "
+                f"partition {decided.place[0]}, offset {decided.place[1]}",
+            )
+
+    def _may_be_gone(self, place: Place) -> bool:
+        """Decided at a place that retention has taken, and this is the same request once more."""
+        partition, offset = place
+        at = None if partition is None else self._positions.get(partition)
+        return at is not None and offset is not None and offset < at.first
+
+    def _was_sent_again(self, request_id: UUID, place: Place) -> bool:
+        """Decided as a dead letter that an operator sent again."""
+        return (
+            place in self._again[request_id]
+            and DeadLetter.objects.filter(request_id=request_id, state=DeadLetterState.REPLAYED).exists()
+        )
+
+    def _coupon(self, coupon_id: int, decided: list[Decided], missing: list[Entry]) -> Iterator[Finding]:
+        yield from self._lost(coupon_id, decided, [entry for entry in missing if self._is_behind(entry)])
+        # What was decided while the outcomes were read is known in parts: go no further than is whole.
+        open_ends = _first_offsets(_place(entry) for entry in missing if not self._is_behind(entry))
+        race = Race(coupon_id, [each for each in decided if each.is_before(open_ends)])
+        yield from race.findings()
+        self.undecided += sum(not self._is_behind(entry) for entry in missing)
+        self.stock_changes += race.stock_changes
+        self.perhaps_known_users += race.perhaps_known_users
+
+    def _lost(self, coupon_id: int, decided: list[Decided], missing: list[Entry]) -> Iterator[Finding]:
+        first_of_row = _first_offsets(each.place for each in decided)
+        theirs = UserCoupon.objects.filter(coupon_id=coupon_id)
+        winners = existing(theirs, "request_id", [_event(entry).event_id for entry in missing])
+        for entry in missing:
+            is_before_all = entry.offset < first_of_row.get(entry.partition, entry.offset + 1)
+            if coupon_id in self._reset and is_before_all and _event(entry).event_id not in winners:
+                self.before_reset += 1
+                continue
+            yield _finding(
+                Check.EVERY_EVENT_DECIDED,
+                entry,
+                f"user {_event(entry).user_id}: accepted at partition {entry.partition}, offset "
+                f"{entry.offset}, behind the committed offset, without an outcome",
+            )
 
     def _dead_letters(self) -> Iterator[Finding]:
         kept = set(
@@ -95,76 +140,25 @@ class LogCheck:
                 "original_partition", "original_offset"
             )
         )
-        for entry in self._unreadable:
-            if (entry.partition, entry.offset) not in kept:
-                yield Finding(
-                    check=Check.DEAD_LETTER_KEPT,
-                    message=f"the unreadable event at partition {entry.partition}, offset {entry.offset} "
-                    "is not among the dead letters",
-                )
-
-
-def _race(coupon_id: int, entries: Sequence[Entry], outcomes: Mapping[UUID, _Decided]) -> Iterator[Finding]:
-    """Replay one coupon's events in log order against their outcomes."""
-    winners: set[int] = set()
-    last_rank: dict[int, int] = {}
-    holding_before = _holders_from_elsewhere(coupon_id, outcomes)
-    for entry in sorted(entries, key=lambda entry: (entry.partition, entry.offset)):
-        event = _event(entry)
-        decided = outcomes[event.event_id]
-        if decided.status == RequestStatus.FAILED or decided.reason in _NOT_IN_THE_RACE:
-            continue
-        if decided.status == RequestStatus.ISSUED:
-            if event.user_id in winners:
-                yield _finding(
-                    Check.WINNERS_IN_LOG_ORDER, entry, f"user {event.user_id} was issued a second coupon"
-                )
-            before = last_rank.get(entry.partition, 0)
-            if (decided.rank or 0) <= before:
-                yield _finding(
-                    Check.WINNERS_IN_LOG_ORDER,
-                    entry,
-                    f"user {event.user_id} has rank {decided.rank}, and came after rank {before}",
-                )
-            last_rank[entry.partition] = max(before, decided.rank or 0)
-            winners.add(event.user_id)
-        elif decided.reason == Decision.ALREADY_REQUESTED.value:
-            if event.user_id not in winners | holding_before:
-                yield _finding(
-                    Check.WINNERS_IN_LOG_ORDER,
-                    entry,
-                    f"user {event.user_id} was told ALREADY_REQUESTED and had won nothing before",
-                )
-        elif event.user_id in winners:
-            yield _finding(
-                Check.WINNERS_IN_LOG_ORDER,
-                entry,
-                f"user {event.user_id} had won and was told {decided.reason}, not ALREADY_REQUESTED",
+        for partition, offset in sorted(self._unreadable - kept):
+            yield Finding(
+                check=Check.DEAD_LETTER_KEPT,
+                message=f"the unreadable event at partition {partition}, offset {offset} "
+                "is not among the dead letters",
             )
 
 
-def _holders_from_elsewhere(coupon_id: int, outcomes: Mapping[UUID, _Decided]) -> set[int]:
-    """Users whose coupon does not come from an event of this log."""
-    held = UserCoupon.objects.filter(coupon_id=coupon_id).values_list("user_id", "request_id")
-    return {user_id for user_id, request_id in held if request_id is None or request_id not in outcomes}
+def _first_offsets(places: Iterable[Place]) -> dict[int | None, int]:
+    """By partition."""
+    first: dict[int | None, int] = {}
+    for partition, offset in places:
+        if offset is not None:
+            first[partition] = min(first.get(partition, offset), offset)
+    return first
 
 
-def _outcomes(request_ids: Sequence[UUID]) -> dict[UUID, _Decided]:
-    found: dict[UUID, _Decided] = {}
-    for start in range(0, len(request_ids), _IN_AT_ONCE):
-        rows = IssueOutcome.objects.filter(pk__in=request_ids[start : start + _IN_AT_ONCE])
-        for pk, status, reason, user_id, coupon_id, rank, stock_left in rows.values_list(
-            "pk", "status", "reason", "user_id", "coupon_id", "claim_rank", "stock_left"
-        ):
-            found[pk] = _Decided(
-                status=status,
-                reason=reason,
-                user_id=user_id,
-                coupon_id=coupon_id,
-                rank=rank,
-                stock_left=stock_left,
-            )
-    return found
+def _place(entry: Entry) -> tuple[int, int]:
+    return entry.partition, entry.offset
 
 
 def _event(entry: Entry) -> CouponIssueEvent:

@@ -65,9 +65,9 @@ def _look_at_gates(report: Report, coupons: Sequence[Coupon]) -> None:
         report.findings += gate_findings(coupons)
         report.count("gates", len(coupons))
     except GateUnavailable as error:
-        report.notes.append(f"Redis was not checked, it does not answer: {error}")
+        report.unchecked.append(f"Redis was not checked, it does not answer: {error}")
     except LogUnavailable as error:
-        report.notes.append(f"Redis was not checked, the log cannot be read: {error}")
+        report.unchecked.append(f"Redis was not checked, the log cannot be read: {error}")
 
 
 def _replay(report: Report, coupon_id: int | None, on_progress: Progress) -> None:
@@ -79,15 +79,24 @@ def _replay(report: Report, coupon_id: int | None, on_progress: Progress) -> Non
         on_progress(number, whole)
     report.count("events", whole)
     report.findings += check.findings()
-    if check.older_than_coupon:
-        report.notes.append(
-            f"{check.older_than_coupon} events are older than their coupon's row (a coupon made anew or "
-            "reset): not checked"
+    report.notes += [
+        f"{number} {what}"
+        for number, what in (
+            (check.of_other_rows, "events were decided while their coupon had another row: not checked"),
+            (
+                check.before_reset,
+                "events without an outcome came before all that was decided since their coupon was reset: "
+                "their outcomes went with the reset, or were lost since",
+            ),
+            (check.undecided, "events are not decided yet; the consumer has not reached them"),
+            (check.stock_changes, "times a coupon's stock was changed from outside between two decisions"),
+            (
+                check.perhaps_known_users,
+                "requests were told USER_NOT_FOUND and their user is there now: made later, or passed over",
+            ),
         )
-    if check.undecided:
-        report.notes.append(
-            f"{check.undecided} events are not decided yet; the consumer has not reached them"
-        )
+        if number
+    ]
 
 
 def _orphans() -> Iterable[Finding]:

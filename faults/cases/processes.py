@@ -103,7 +103,7 @@ def _freeze_api(scene: Scene) -> None:
     frozen = [_wait_frozen(int(worker), within_s=15) for worker in workers]
     scene.expect(all(frozen), "the workers did not freeze")
     scene.struck()
-    time.sleep(20)
+    time.sleep(30)  # a round of looking for leaked slots takes 18 s, and the one before it may be on
     scene.api.signal(signal.SIGCONT)
     time.sleep(3)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import pytest
 from prometheus_client import Metric
@@ -124,6 +125,18 @@ def test_the_api_counts_its_answers_and_times_its_publishes(running: System) -> 
     assert total(after, "coupon_claim_seconds_count") == total(before, "coupon_claim_seconds_count") + 3
     assert total(after, "coupon_publish_seconds_count") == total(before, "coupon_publish_seconds_count") + 1
     assert total(after, "coupon_producer_up") >= 1
+
+
+def test_a_second_api_on_a_port_that_is_taken_leaves_the_first_ones_counts(running: System) -> None:
+    coupon, [user] = make_coupon(), make_users(1)
+    running.claim(coupon.pk, user)
+    before = total(metrics(running, "api"), "coupon_claims_total")
+    second = replace(running.api, log=running.folder / "second-api.out")
+
+    second.start()
+    assert second.process.wait(30) != 0, second.output()
+
+    assert total(metrics(running, "api"), "coupon_claims_total") == before > 0
 
 
 def test_the_consumer_counts_what_it_decides(system: System) -> None:

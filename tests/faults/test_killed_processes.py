@@ -142,7 +142,7 @@ def test_an_api_killed_in_the_middle_leaks_no_slot(system: System) -> None:
 
     again = system.claim_all(coupon.pk, [user for user, a in crowd.answers.items() if a.status != 202])
     accepted += [answer.body["requestId"] for answer in again.values() if answer.status == 202]
-    eventually(all_are_gone, within_s=45, what=lambda: f"{issued(coupon)} issued")
+    eventually(all_are_gone, within_s=75, what=lambda: f"{issued(coupon)} issued")
     check(system, coupon, system.wait_decided(accepted), stock=100)
 
 

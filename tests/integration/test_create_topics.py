@@ -8,7 +8,7 @@ import uuid
 from dataclasses import replace
 
 import pytest
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
 from django.conf import settings
 from django.core.management import CommandError, call_command
 
@@ -33,8 +33,17 @@ def run(*options: str) -> tuple[str, str]:
 
 
 def partitions(topic: str) -> int:
-    client = AdminClient({"bootstrap.servers": settings.CONFIG.kafka.bootstrap_servers})
-    return len(client.list_topics(topic, timeout=10).topics[topic].partitions)
+    return len(client().list_topics(topic, timeout=10).topics[topic].partitions)
+
+
+def client() -> AdminClient:
+    return AdminClient({"bootstrap.servers": settings.CONFIG.kafka.bootstrap_servers})
+
+
+def config_of(topic: str) -> dict[str, str]:
+    asking = client()
+    [answer] = asking.describe_configs([ConfigResource(ResourceType.TOPIC, topic)]).values()
+    return {name: entry.value for name, entry in answer.result(10).items()}
 
 
 def test_both_topics_are_made(name: str) -> None:
@@ -68,6 +77,41 @@ def test_another_number_later_is_refused_with_the_reason_and_changes_nothing(nam
     assert f"{name}: exists, 3 partitions" in out
     assert "5 partitions were asked for" in err
     assert partitions(name) == 3
+
+
+def test_nothing_but_an_operator_deletes_events(name: str) -> None:
+    run()
+
+    kept = {
+        "cleanup.policy": "delete",
+        "retention.ms": "-1",
+        "retention.bytes": "-1",
+        "min.insync.replicas": "1",
+    }
+    assert kept.items() <= config_of(name).items()
+    assert kept.items() <= config_of(f"{name}.DLT").items()
+
+
+@pytest.mark.parametrize(("replicas", "in_sync"), [(1, "1"), (2, "1"), (3, "2")])
+def test_an_acknowledgement_is_of_one_replica_less_than_all(name: str, replicas: int, in_sync: str) -> None:
+    topics = create_topics._wanted(partitions=3, replication_factor=replicas)
+
+    assert [topic.config["min.insync.replicas"] for topic in topics] == [in_sync, in_sync]
+
+
+def test_what_differs_in_an_existing_topic_is_said_and_left(name: str) -> None:
+    as_before = {"retention.ms": "604800000"}
+    making = client()
+    making.create_topics([NewTopic(name, 3, 1, config=as_before)])[name].result(10)
+
+    out, err = run()
+
+    assert f"{name}: exists, 3 partitions" in out
+    assert f"{name}: retention.ms is 604800000, and should be -1" in err
+    assert config_of(name)["retention.ms"] == "604800000"
+
+    _, err = run("--replication-factor", "3")
+    assert f"{name}: 1 replicas, 3 were asked for" in err
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,11 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Sequence
+from datetime import timedelta
 
 import pytest
 from django.db import connection
+from django.utils import timezone
 from django_redis import get_redis_connection
 from prometheus_client import REGISTRY
 from uuid_utils.compat import uuid7
@@ -28,8 +30,8 @@ from coupons.backlog import Backlog, LogUnavailable
 from coupons.catalog import CouponView
 from coupons.events import encode, partition_key
 from coupons.issuing import issue_coupons
-from coupons.models import Coupon
-from coupons.outcomes import Decision
+from coupons.models import Coupon, IssueOutcome
+from coupons.outcomes import Decision, RequestStatus
 from tests import broker
 from tests.factories import make_coupon, make_event, make_requests, make_users
 
@@ -123,6 +125,32 @@ def test_the_first_event_of_a_user_holds_the_slot(log: list[IssueRequest]) -> No
     assert gate.reserved(coupon.pk) == 1
     [answer] = gate.admit(view_of(coupon), [Claim(coupon_id=coupon.pk, user_id=user, request_id=uuid7())])
     assert answer == AlreadyRequested(first_request_id=log[0].event.event_id)
+
+
+def test_a_reservation_without_an_event_stands_until_it_is_decided(log: list[IssueRequest]) -> None:
+    coupon, [on_its_way, decided, late] = make_coupon(stock=2), make_users(3)
+    claims = [Claim(coupon_id=coupon.pk, user_id=user, request_id=uuid7()) for user in (on_its_way, decided)]
+    gate_loading.load(view_of(coupon))
+    gate.admit(view_of(coupon), claims)
+    IssueOutcome.objects.create(
+        request_id=claims[1].request_id, status=RequestStatus.REJECTED, requested_at=timezone.now()
+    )
+    gate.unload(coupon.pk)
+
+    gate_loading.load(view_of(coupon))
+
+    assert gate.standing(view_of(coupon)) == claims[:1]
+    assert ask(Claim(coupon_id=coupon.pk, user_id=late, request_id=uuid7())) == Admitted()
+
+
+def test_a_row_made_anew_does_not_take_over_the_old_ones_reservations(log: list[IssueRequest]) -> None:
+    coupon, [user] = make_coupon(stock=2), make_users(1)
+    ask(Claim(coupon_id=coupon.pk, user_id=user, request_id=uuid7()))
+    Coupon.objects.filter(pk=coupon.pk).update(created_at=timezone.now() + timedelta(seconds=1))
+
+    gate_loading.load(view_of(coupon))
+
+    assert gate.reserved(coupon.pk) == 0
 
 
 def test_what_was_decided_after_the_log_was_read_holds_no_slot(log: list[IssueRequest]) -> None:

@@ -14,7 +14,7 @@ from uuid_utils.compat import uuid7
 
 from consumer.batch import BatchProcessor
 from consumer.dead_letters import TooManyDeadLetters
-from coupons import catalog, gate_loading
+from coupons import catalog, gate_loading, reclaiming
 from coupons.admission import Claim, gate
 from coupons.events import encode, partition_key
 from coupons.models import Coupon, DeadLetter, IssueOutcome, UserCoupon
@@ -116,6 +116,20 @@ def test_nothing_is_destroyed_unasked() -> None:
     assert DeadLetter.objects.get().state == "WAITING"
 
 
+@pytest.mark.parametrize("number", ["99999999999999999999", "0", "-1", "1.5", "x", "１"])
+@pytest.mark.parametrize("words", [("show",), ("replay", "--yes"), ("discard", "--yes")])
+def test_an_id_that_can_be_none_is_refused_in_one_line(words: tuple[str, ...], number: str) -> None:
+    with pytest.raises(
+        CommandError, match=r"unrecognized|required|no whole number from 1 to 9223372036854775807"
+    ):
+        _run("dead_letters", *words, number)
+
+
+def test_a_limit_beyond_all_bounds_is_refused_in_one_line() -> None:
+    with pytest.raises(CommandError, match="no whole number from 0 to 1000000"):
+        _run("dead_letters", "list", "--limit", "99999999999999999999")
+
+
 def test_too_many_dead_letters_in_a_row_halt_before_any_is_moved(monkeypatch: pytest.MonkeyPatch) -> None:
     consumer = replace(settings.CONFIG.consumer, dead_letters_in_a_row=2)
     monkeypatch.setattr(settings, "CONFIG", replace(settings.CONFIG, consumer=consumer))
@@ -143,6 +157,13 @@ def test_good_events_between_keep_the_consumer_going(monkeypatch: pytest.MonkeyP
     assert UserCoupon.objects.count() == 2
 
 
+@pytest.fixture
+def _short_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody publishes here for as long as an API may."""
+    monkeypatch.setattr(reclaiming, "_PUBLISHABLE_S", 1.0)
+
+
+@pytest.mark.usefixtures("_short_wait")
 def test_reconcile_says_first_and_then_mends() -> None:
     coupon, [user] = make_coupon(stock=5), make_users(1)
     view = catalog.coupon_view(coupon.pk)
@@ -164,3 +185,37 @@ def test_reconcile_says_first_and_then_mends() -> None:
     assert len(done["slotsGivenBack"]) == 1
     assert gate.reserved(coupon.pk) == 0
     assert "nothing to mend" in _run("reconcile")
+
+
+def _leak_in_a_gate_that_miscounts() -> Claim:
+    coupon, [user] = make_coupon(stock=5), make_users(1)
+    view = catalog.coupon_view(coupon.pk)
+    assert view is not None
+    gate_loading.load(view)
+    leaked = Claim(coupon_id=coupon.pk, user_id=user, request_id=uuid7())
+    gate.admit(view, [leaked])
+    gate._redis.hset(f"{{coupon:{coupon.pk}}}:gate", "issued", 4)
+    return leaked
+
+
+@pytest.mark.usefixtures("_short_wait")
+def test_a_leak_in_a_gate_that_is_loaded_anew_is_told_its_end() -> None:
+    leaked = _leak_in_a_gate_that_miscounts()
+
+    done = json.loads(_run("reconcile", "--json"))
+
+    assert done["gatesLoaded"] == [leaked.coupon_id]
+    assert done["slotsGivenBack"] == [str(leaked.request_id)]
+    assert IssueOutcome.objects.get(pk=leaked.request_id).reason == "BROKER_UNAVAILABLE"
+    assert "nothing to mend" in _run("reconcile")
+
+
+def test_a_leak_that_is_not_given_back_in_time_is_kept_by_loading() -> None:
+    leaked = _leak_in_a_gate_that_miscounts()
+
+    with pytest.raises(SystemExit):
+        _run("reconcile", "--json", wait=0.0)
+
+    state = gate.state(leaked.coupon_id)
+    assert state is not None
+    assert (state.issued, state.reservations) == (0, [leaked])

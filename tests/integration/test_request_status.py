@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from uuid import UUID
 
 import pytest
+from django.conf import settings
 from django_redis import get_redis_connection
 from uuid_utils.compat import uuid7
 
@@ -117,6 +119,18 @@ def test_a_position_is_never_negative_and_a_standing_consumer_promises_nothing()
     report = status(request.event.event_id)
 
     assert (report.position, report.eta_s) == (0, None)
+
+
+def test_where_another_group_stands_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    requests = make_requests(make_coupon().pk, make_users(31))
+    note(requests[30])
+    tracking.settle([], {0: Progress(next_offset=29, events_per_s=1.0)})
+    kafka = replace(settings.CONFIG.kafka, group_id="from-the-beginning")
+    with monkeypatch.context() as other:
+        other.setattr(settings, "CONFIG", replace(settings.CONFIG, kafka=kafka))
+        tracking.settle([], {0: Progress(next_offset=1, events_per_s=1.0)})
+
+    assert status(requests[30].event.event_id).position == 1
 
 
 def test_an_uncertain_request_is_pending_without_a_place() -> None:

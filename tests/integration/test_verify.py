@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable
+from dataclasses import replace
+from uuid import UUID
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -14,15 +16,18 @@ from uuid_utils.compat import uuid7
 from consumer.batch import BatchProcessor
 from coupons import catalog, requesting
 from coupons.admission import Claim, gate
+from coupons.events import encode, partition_key
 from coupons.models import Coupon, DeadLetter, IssueOutcome, UserCoupon
 from coupons.outcomes import RequestStatus
 from coupons.producer import Record, event_producer
+from coupons.reconciling import reconcile
 from coupons.verification import run
 from coupons.verification.findings import Check
 from coupons.verification.run import verify
+from tests import broker
 from tests.consuming import consume_all
 from tests.corruption import without_unique_claims
-from tests.factories import make_coupon, make_users
+from tests.factories import make_coupon, make_event, make_users
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -140,12 +145,21 @@ def _coupon_row_gone(coupon: Coupon) -> None:
     coupon.delete()
 
 
+def _reserve(coupon: Coupon, request_id: UUID) -> None:
+    view = catalog.coupon_view(coupon.pk, fresh=True)
+    assert view is not None
+    gate.admit(
+        replace(view, stock=view.stock + 1),
+        [Claim(coupon_id=view.coupon_id, user_id=999, request_id=request_id)],
+    )
+
+
 def _leak(coupon: Coupon) -> None:
-    gate._redis.hset(f"{{coupon:{coupon.pk}}}:reservations", "999", uuid7().bytes)
+    _reserve(coupon, uuid7())
 
 
 def _stale(coupon: Coupon) -> None:
-    gate._redis.hset(f"{{coupon:{coupon.pk}}}:reservations", "999", _winner().pk.bytes)
+    _reserve(coupon, _winner().pk)
 
 
 def _miscount(coupon: Coupon) -> None:
@@ -207,6 +221,26 @@ def test_an_accepted_request_without_a_reservation_is_found(event: Coupon) -> No
     assert Check.EVERY_REQUEST_RESERVED in _found()
 
 
+def test_events_decided_behind_which_nothing_was_committed_raise_nothing(topic: str) -> None:
+    coupon, users = make_coupon(stock=2), make_users(3)
+    _claim(coupon, users[:2])
+    BatchProcessor(producer=event_producer()).process(broker.read(topic, count=2))  # and died then
+
+    assert _found() == set()
+    assert reconcile(dry_run=True, wait_s=0, on_wait=lambda: None).gates_loaded == []
+
+
+def test_a_holders_second_request_under_way_raises_nothing(topic: str) -> None:
+    """Another producer wrote it: it will be rejected, and needs no slot."""
+    coupon, users = make_coupon(stock=2), make_users(1)
+    _claim(coupon, users)
+    consume_all(BatchProcessor(producer=event_producer()).process)
+    second = encode(make_event(coupon_id=coupon.pk, user_id=users[0]))
+    event_producer().publish([Record(key=partition_key(coupon.pk), value=second)])
+
+    assert _found() == set()
+
+
 def test_the_command_tells_and_its_exit_code_says(event: Coupon) -> None:
     out = io.StringIO()
     call_command("verify", "--json", "--from-topic", stdout=out)
@@ -220,3 +254,14 @@ def test_the_command_tells_and_its_exit_code_says(event: Coupon) -> None:
     assert "ISSUED_COUNT" in out.getvalue()
     with pytest.raises(CommandError, match="there is no coupon 12345678"):
         call_command("verify", "--coupon", "12345678")
+
+
+def test_without_redis_not_everything_was_checked(event: Coupon, redis_away: pytest.MonkeyPatch) -> None:
+    out = io.StringIO()
+
+    with pytest.raises(SystemExit) as ended:
+        call_command("verify", stdout=out)
+
+    assert ended.value.code == 1
+    assert "NOT CHECKED: Redis was not checked, it does not answer" in out.getvalue()
+    assert "0 findings, and not everything was checked" in out.getvalue()

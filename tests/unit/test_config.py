@@ -146,6 +146,26 @@ def test_the_dead_letters_follow_the_topics_name(monkeypatch: pytest.MonkeyPatch
     assert config.load().kafka.dead_letter_topic == "other.DLT"
 
 
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (("COUPON_LOCK_WAIT_S", "4"), ("COUPON_LOCK_EXPIRY_S", "3")),
+        (("COUPON_PRODUCER_LINGER_MS", "500"), ("COUPON_PUBLISH_TIMEOUT_MS", "500")),
+    ],
+)
+def test_two_settings_that_do_not_go_together_are_both_named(
+    first: tuple[str, str], second: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (first, second):
+        monkeypatch.setenv(name, value)
+
+    message = refusal()
+
+    assert first[0] in message
+    assert second[0] in message
+    assert "\n" not in message
+
+
 def test_a_development_machine_needs_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SECRET_KEY")
     assert "SECRET_KEY" in refusal()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -41,12 +42,18 @@ class Command(BaseCommand):
         parser.add_argument(
             "--group-id",
             default=settings.CONFIG.kafka.group_id,
-            help="consumer group; another group decides everything again, which changes nothing",
+            help="consumer group, instead of COUPON_CONSUMER_GROUP_ID (%(default)s), which must be the same "
+            "for the API, verify and reconcile: they ask that group how far it is. A second group beside the "
+            "first reads everything again, which changes nothing but that its dead letters are published "
+            "again; after `seed --reset` it would decide the old events anew",
         )
 
     def handle(self, *args: Any, health_port: int, batch_size: int, group_id: str, **options: Any) -> None:
         if not group_id:
             raise CommandError("--group-id must not be empty")
+        # Before anything is wired: housekeeping asks the same group as the loop how far it is.
+        config = settings.CONFIG
+        settings.CONFIG = replace(config, kafka=replace(config.kafka, group_id=group_id))
         with stop_on_signals() as stop:
             loop = ConsumerLoop(
                 make_consumer=lambda on_error: make_consumer(group_id=group_id, on_error=on_error),

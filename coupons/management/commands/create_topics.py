@@ -6,7 +6,13 @@ import argparse
 from typing import Any, Final
 
 from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
+from confluent_kafka.admin import (  # type: ignore[attr-defined]
+    AdminClient,
+    ConfigResource,
+    NewTopic,
+    ResourceType,
+    TopicMetadata,
+)
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
@@ -15,10 +21,18 @@ from coupons import kafka_client
 _TIMEOUT_S: Final = 15
 #: A dead letter is the original and its headers: larger than the largest original.
 _DEAD_LETTER_BYTES: Final = "2097152"
+#: An accepted request must be decided however long no consumer ran: nothing but an operator deletes events,
+#: neither by age or size, nor by compaction, which would keep one event for each coupon.
+_KEPT: Final = {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"}
 
 
 class Command(BaseCommand):
-    help = "Create the event topic and the dead letter topic. Idempotent: what exists is left as it is."
+    help = (
+        "Create the event topic and the dead letter topic, both kept for ever: an event that is deleted "
+        "before it is decided would be an accepted request lost (docs/operations.md, 'The topics'). With "
+        "more than one replica min.insync.replicas is one less. Idempotent: what exists is left as it is, "
+        "and where it differs that is said."
+    )
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         kafka = settings.CONFIG.kafka
@@ -47,29 +61,43 @@ class Command(BaseCommand):
                 f"the broker at KAFKA_BOOTSTRAP_SERVERS={kafka.bootstrap_servers} does not answer: "
                 f"{error.args[0].str()}"
             ) from error
-        wanted = [
-            NewTopic(kafka.topic, partitions, replication_factor),
-            NewTopic(
-                kafka.dead_letter_topic,
-                1,
-                replication_factor,
-                config={"max.message.bytes": _DEAD_LETTER_BYTES},
-            ),
-        ]
-        for topic in wanted:
+        for topic in _wanted(partitions=partitions, replication_factor=replication_factor):
             if topic.topic in existing:
-                self._say_existing(topic, len(existing[topic.topic].partitions))
+                self._say_existing(client, topic, existing[topic.topic])
             else:
                 self._create(client, topic)
 
-    def _say_existing(self, topic: NewTopic, partitions: int) -> None:
-        self.stdout.write(f"{topic.topic}: exists, {partitions} partitions")
-        if topic.num_partitions != partitions:
+    def _say_existing(self, client: AdminClient, topic: NewTopic, found: TopicMetadata) -> None:
+        self.stdout.write(f"{topic.topic}: exists, {len(found.partitions)} partitions")
+        if topic.num_partitions != len(found.partitions):
             self.stderr.write(
                 f"{topic.topic}: {topic.num_partitions} partitions were asked for. The number is not "
                 "changed: it decides which partition a coupon's events go to, and with it their order. "
                 "See docs/operations.md, 'More partitions'."
             )
+        replicas = min((len(each.replicas) for each in found.partitions.values()), default=0)
+        if topic.replication_factor != replicas:
+            self.stderr.write(
+                f"{topic.topic}: {replicas} replicas, {topic.replication_factor} were asked for. The number "
+                "is not changed: kafka-reassign-partitions.sh does it."
+            )
+        self._say_settings(client, topic)
+
+    def _say_settings(self, client: AdminClient, topic: NewTopic) -> None:
+        resource = ConfigResource(ResourceType.TOPIC, topic.topic)
+        [answer] = client.describe_configs([resource], request_timeout=_TIMEOUT_S).values()
+        try:
+            found = {name: entry.value for name, entry in answer.result(_TIMEOUT_S + 1).items()}
+        except KafkaException as error:
+            self.stderr.write(f"{topic.topic}: its settings cannot be read: {error.args[0].str()}")
+            return
+        for name, wanted in (topic.config or {}).items():
+            if found.get(name, wanted) != wanted:  # the embedded broker tells only what was set
+                self.stderr.write(
+                    f"{topic.topic}: {name} is {found[name]}, and should be {wanted}. It is not changed: "
+                    f"kafka-configs.sh --alter --entity-type topics --entity-name {topic.topic} "
+                    f"--add-config {name}={wanted}"
+                )
 
     def _create(self, client: AdminClient, topic: NewTopic) -> None:
         try:
@@ -80,3 +108,18 @@ class Command(BaseCommand):
                 return
             raise CommandError(f"{topic.topic}: {error.args[0].str()}") from error
         self.stdout.write(f"{topic.topic}: created, {topic.num_partitions} partitions")
+
+
+def _wanted(*, partitions: int, replication_factor: int) -> list[NewTopic]:
+    kafka = settings.CONFIG.kafka
+    # What acks=all means at the least: one broker may be away, and of three the other two have the event.
+    kept = _KEPT | {"min.insync.replicas": str(max(1, replication_factor - 1))}
+    return [
+        NewTopic(kafka.topic, partitions, replication_factor, config=kept),
+        NewTopic(
+            kafka.dead_letter_topic,
+            1,
+            replication_factor,
+            config=kept | {"max.message.bytes": _DEAD_LETTER_BYTES},
+        ),
+    ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Callable
 from typing import Any, Final
 
 from django.core.management.base import BaseCommand, CommandError
@@ -13,6 +14,7 @@ from tqdm import tqdm
 
 from coupons import dead_letters
 from coupons.dead_letters import NotReplayed, Selection
+from coupons.events import MAX_ID
 from coupons.models import DeadLetter, DeadLetterState
 from coupons.outcomes import DeadLetterReason
 from coupons.producer import close_event_producer
@@ -27,16 +29,21 @@ class Command(BaseCommand):
         actions = parser.add_subparsers(dest="action", required=True, metavar="list|show|replay|discard")
         listing = actions.add_parser("list", help="those that wait, by reason, newest first")
         listing.add_argument("--all", action="store_true", help="replayed and discarded ones too")
-        listing.add_argument("--limit", type=int, default=_LISTED, help="how many rows (default %(default)s)")
+        listing.add_argument(
+            "--limit",
+            type=_between(0, 1_000_000),
+            default=_LISTED,
+            help="how many rows (default %(default)s)",
+        )
         _add_reason(listing)
         show = actions.add_parser("show", help="one, whole")
-        show.add_argument("id", type=int)
+        show.add_argument("id", type=_between(1, MAX_ID))
         for name, what in (
             ("replay", "send the original to the event topic again: after the cause was mended"),
             ("discard", "mark as done with; the topic keeps its copy"),
         ):
             action = actions.add_parser(name, help=what)
-            action.add_argument("ids", type=int, nargs="*", metavar="ID", help="these alone")
+            action.add_argument("ids", type=_between(1, MAX_ID), nargs="*", metavar="ID", help="these alone")
             _add_reason(action)
             action.add_argument("--all", action="store_true", help="all that wait")
             action.add_argument("--dry-run", action="store_true", help="say what would be done")
@@ -58,7 +65,7 @@ class Command(BaseCommand):
             letters = letters.filter(state=DeadLetterState.WAITING)
         if reason:
             letters = letters.filter(reason=reason)
-        rows = [_as_json(letter) for letter in letters[: max(limit, 0)]]
+        rows = [_as_json(letter) for letter in letters[:limit]]
         counts = _counts(letters)
         if options["json"]:
             self.stdout.write(json.dumps({"counts": counts, "deadLetters": rows}, ensure_ascii=False))
@@ -118,6 +125,17 @@ class Command(BaseCommand):
             self.stdout.write(f"would {action} {would} dead letters")
         else:
             self.stdout.write(f"{done} {'replayed' if action == 'replay' else 'discarded'}")
+
+
+def _between(low: int, high: int) -> Callable[[str], int]:
+    """Reads a whole number that the database can take."""
+
+    def read(text: str) -> int:
+        if not text.isascii() or not text.isdigit() or len(text) > 19 or not low <= int(text) <= high:
+            raise argparse.ArgumentTypeError(f"{text!r} is no whole number from {low} to {high}")
+        return int(text)
+
+    return read
 
 
 def _add_reason(parser: argparse.ArgumentParser) -> None:

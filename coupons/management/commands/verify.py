@@ -24,7 +24,8 @@ class Command(BaseCommand):
     help = (
         "Check every invariant between the database, Redis and the log: stock never negative, one claim per "
         "user, every accepted event decided, winners the first distinct valid users in log order, ranks "
-        "without gaps, Redis equal to the truth. Reads only. Exit code 1 if anything is wrong."
+        "without gaps, Redis equal to the truth. Reads only. Exit code 1 if anything is wrong, or "
+        "could not be checked."
     )
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
@@ -65,6 +66,8 @@ class Command(BaseCommand):
         self.stdout.write("looked at " + ", ".join(f"{n} {what}" for what, n in report.looked_at.items()))
         for note in report.notes:
             self.stdout.write(f"note: {note}")
+        for what in report.unchecked:
+            self.stdout.write(f"NOT CHECKED: {what}")
         found = Counter(finding.check for finding in report.findings)
         for check in Check:
             self.stdout.write(f"  {'ok' if not found[check] else f'{found[check]} WRONG':>10}  {check.value}")
@@ -74,4 +77,7 @@ class Command(BaseCommand):
             self.stdout.write(f"{finding.check}: {where}{finding.message}{request}")
         if len(report.findings) > _SHOWN:
             self.stdout.write(f"... and {len(report.findings) - _SHOWN} more; --json lists all")
-        self.stdout.write("clean" if report.is_clean else f"{len(report.findings)} findings")
+        told = f"{len(report.findings)} findings"
+        if report.unchecked:
+            told += ", and not everything was checked"
+        self.stdout.write("clean" if report.is_clean else told)

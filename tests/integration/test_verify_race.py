@@ -1,0 +1,338 @@
+"""verify recomputes who won from the log's order, and believes what operators may do meanwhile.
+
+The consumer's own rule decides; the log is what it was given, so that no broker is needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from coupons import resetting
+from coupons.allocation import IssueRequest
+from coupons.backlog import Entry, Positions
+from coupons.issuing import issue_coupons
+from coupons.models import Coupon, DeadLetter, IssueOutcome, User, UserCoupon
+from coupons.outcomes import Decision
+from coupons.verification import database
+from coupons.verification.findings import Check, Finding
+from coupons.verification.log import LogCheck
+from tests.factories import make_coupon, make_event, make_users
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+class Log:
+    """A topic of two partitions; ``decide`` hands what was written over, as one batch."""
+
+    def __init__(self) -> None:
+        self.written: list[IssueRequest] = []
+        self._ends = [0, 0]
+        self._batch: list[IssueRequest] = []
+
+    def write(self, coupon: Coupon, *users: int, partition: int = 0, **fields: Any) -> list[IssueRequest]:
+        events = [make_event(coupon_id=coupon.pk, user_id=user, **fields) for user in users]
+        return self.append(*(IssueRequest(event=event, partition=partition, offset=0) for event in events))
+
+    def append(self, *requests: IssueRequest) -> list[IssueRequest]:
+        placed = []
+        for request in requests:
+            placed.append(replace(request, offset=self._ends[request.partition]))
+            self._ends[request.partition] += 1
+        self._batch += placed
+        self.written += placed
+        return placed
+
+    def decide(self) -> None:
+        batch, self._batch = self._batch, []
+        issue_coupons(batch)
+
+    def check(self, *, committed: int | None = None, first: int = 0) -> tuple[list[Finding], LogCheck]:
+        """``committed``: in each partition; all of it by default. ``first``: what retention has left."""
+        check = LogCheck(
+            {
+                p: Positions(first=first, next_to_decide=end if committed is None else committed, end=end)
+                for p, end in enumerate(self._ends)
+            },
+            coupon_id=None,
+        )
+        for request in self.written:
+            if request.offset >= first:
+                check.add(Entry(partition=request.partition, offset=request.offset, event=request.event))
+        findings = [*check.findings(), *(f for c in Coupon.objects.all() for f in database.check(c))]
+        return findings, check
+
+    def found(self, **options: int) -> set[Check]:
+        return {finding.check for finding in self.check(**options)[0]}
+
+
+@pytest.fixture
+def log() -> Log:
+    return Log()
+
+
+# --- what is wrong ---------------------------------------------------------------------------------------
+
+
+def _raced(log: Log) -> list[IssueRequest]:
+    """Four claims on a stock of two, in one transaction."""
+    coupon, users = make_coupon(stock=2), make_users(4)
+    requests = log.write(coupon, *users)
+    log.decide()
+    assert log.found() == set()
+    return requests
+
+
+def _pass_over(skipped: IssueRequest, instead: IssueRequest, **told: Any) -> None:
+    """Give the second winner's coupon to the next one."""
+    coupon_of = IssueOutcome.objects.get(pk=skipped.event.event_id).user_coupon_id
+    IssueOutcome.objects.filter(pk=instead.event.event_id).update(
+        status="ISSUED", reason=None, claim_rank=2, stock_left=0, user_coupon_id=coupon_of
+    )
+    IssueOutcome.objects.filter(pk=skipped.event.event_id).update(
+        status="REJECTED", claim_rank=None, user_coupon_id=None, **told
+    )
+    UserCoupon.objects.filter(pk=coupon_of).update(
+        user_id=instead.event.user_id, request_id=instead.event.event_id
+    )
+
+
+@pytest.mark.parametrize(
+    ("told", "check"),
+    [
+        ({"reason": "OUT_OF_STOCK", "stock_left": 0}, Check.STOCK_ADDS_UP),
+        ({"reason": "COUPON_CLOSED", "stock_left": 1}, Check.NOBODY_SKIPPED),
+        ({"reason": "USER_NOT_FOUND", "stock_left": 1}, Check.NOBODY_SKIPPED),
+        ({"reason": "USER_NOT_FOUND", "stock_left": 0}, Check.STOCK_ADDS_UP),
+        ({"reason": "ALREADY_REQUESTED", "stock_left": 1}, Check.WINNERS_IN_LOG_ORDER),
+    ],
+)
+def test_somebody_passed_over_is_found(log: Log, told: dict[str, Any], check: Check) -> None:
+    _, second, third, _ = _raced(log)
+    User.objects.update(created_at=timezone.now() - timedelta(days=3))
+
+    _pass_over(second, third, **told)
+
+    assert check in log.found()
+
+
+def test_a_user_just_made_who_was_told_there_is_none_is_counted(log: Log) -> None:
+    """It may have been made after the decision: no finding, and not silence either."""
+    _, second, third, _ = _raced(log)
+
+    _pass_over(second, third, reason="USER_NOT_FOUND", stock_left=1)
+
+    findings, check = log.check()
+    assert findings == []
+    assert check.perhaps_known_users == 1
+
+
+@pytest.mark.parametrize("reason", ["USER_NOT_FOUND", "COUPON_CLOSED", "OUT_OF_STOCK"])
+def test_a_winner_told_anything_but_already_requested_later_is_found(log: Log, reason: str) -> None:
+    coupon, [user] = make_coupon(stock=1), make_users(1)
+    log.write(coupon, user)
+    log.decide()
+    [again] = log.write(coupon, user)
+    log.decide()
+    assert log.found() == set()
+
+    IssueOutcome.objects.filter(pk=again.event.event_id).update(reason=reason)
+
+    assert Check.WINNERS_IN_LOG_ORDER in log.found()
+
+
+@pytest.mark.parametrize(
+    ("change", "check"),
+    [
+        ({"kafka_offset": 999}, Check.OUTCOME_MATCHES_EVENT),
+        ({"kafka_partition": 77}, Check.OUTCOME_MATCHES_EVENT),
+        ({"kafka_partition": None, "kafka_offset": None}, Check.OUTCOME_IS_WHOLE),
+        ({"user_coupon_id": 12345}, Check.WINNER_HAS_COUPON),
+        ({"user_coupon_id": None}, Check.WINNER_HAS_COUPON),
+        ({"stock_left": None}, Check.OUTCOME_IS_WHOLE),
+        ({"stock_left": -1}, Check.OUTCOME_IS_WHOLE),
+        ({"coupon_epoch": None}, Check.OUTCOME_IS_WHOLE),
+        ({"coupon_epoch": 1}, Check.ISSUED_COUNT),
+    ],
+)
+def test_a_wrong_value_in_an_outcome_is_found(log: Log, change: dict[str, Any], check: Check) -> None:
+    first, *_ = _raced(log)
+
+    IssueOutcome.objects.filter(pk=first.event.event_id).update(**change)
+
+    assert check in log.found()
+
+
+def test_a_winner_whose_event_is_not_in_the_log_is_found(log: Log) -> None:
+    coupon, users = make_coupon(stock=3), make_users(3)
+    requests = log.write(coupon, *users)
+    log.decide()
+
+    log.written.remove(requests[1])
+
+    assert Check.WINNERS_IN_LOG_ORDER in log.found()
+
+
+# --- what is not wrong -----------------------------------------------------------------------------------
+
+
+def _sold_out_and_open_again(log: Log, coupon: Coupon, users: Sequence[int]) -> None:
+    Coupon.objects.filter(pk=coupon.pk).update(stock=0)
+    log.write(coupon, users[2], users[3])
+    log.decide()
+    Coupon.objects.filter(pk=coupon.pk).update(stock=1)
+
+
+def _closed_and_opened(log: Log, coupon: Coupon, users: Sequence[int]) -> None:
+    Coupon.objects.filter(pk=coupon.pk).update(coupon_status="CLOSED")
+    log.write(coupon, users[2], users[3])
+    log.decide()
+    Coupon.objects.filter(pk=coupon.pk).update(coupon_status="OPENED")
+
+
+def _outside_its_window(log: Log, coupon: Coupon, users: Sequence[int]) -> None:
+    now = timezone.now()
+    Coupon.objects.filter(pk=coupon.pk).update(opens_at=now, closes_at=now + timedelta(hours=1))
+    now_ms = int(now.timestamp() * 1000)
+    log.write(coupon, users[2], timestamp_ms=now_ms - 5)
+    log.write(coupon, users[3], timestamp_ms=now_ms + 7_200_000)
+
+
+def _a_user_made_later(log: Log, coupon: Coupon, users: Sequence[int]) -> None:
+    user = User.objects.order_by("-pk")[0].pk + 1000
+    log.write(coupon, user)
+    log.decide()
+    User.objects.create(user_id=user, name="late")
+
+
+def _asked_twice_and_delivered_thrice(log: Log, coupon: Coupon, users: Sequence[int]) -> None:
+    log.write(coupon, users[0], users[1])
+    log.append(*log.written)
+    log.append(*log.written)
+
+
+def _in_two_partitions(log: Log, coupon: Coupon, users: Sequence[int]) -> None:
+    log.write(coupon, users[2], partition=1)
+    log.write(coupon, users[0], users[3], partition=0)
+    log.write(coupon, users[0], users[1], partition=1)
+
+
+def _a_dead_letter_sent_again(log: Log, coupon: Coupon, users: Sequence[int]) -> None:
+    [letter] = log.write(coupon, users[2])
+    IssueOutcome.objects.create(
+        request_id=letter.event.event_id,
+        coupon_id=coupon.pk,
+        user_id=users[2],
+        status="FAILED",
+        reason="COUPON_NOT_FOUND",
+        requested_at=timezone.now(),
+        kafka_partition=letter.partition,
+        kafka_offset=letter.offset,
+    )
+    log.decide()
+    DeadLetter.objects.create(
+        state="REPLAYED",
+        reason="COUPON_NOT_FOUND",
+        request_id=letter.event.event_id,
+        original_partition=letter.partition,
+        original_offset=letter.offset,
+    )
+    log.write(coupon, users[3])
+    log.append(replace(letter, is_second_chance=True))
+
+
+def _a_coupon_from_another_application(log: Log, coupon: Coupon, users: Sequence[int]) -> None:
+    UserCoupon.objects.create(coupon_id=coupon.pk, user_id=users[2])
+    log.write(coupon, users[2])
+
+
+@pytest.mark.parametrize(
+    "meanwhile",
+    [
+        _sold_out_and_open_again,
+        _closed_and_opened,
+        _outside_its_window,
+        _a_user_made_later,
+        _asked_twice_and_delivered_thrice,
+        _in_two_partitions,
+        _a_dead_letter_sent_again,
+        _a_coupon_from_another_application,
+    ],
+)
+def test_what_may_happen_in_between_raises_nothing(
+    log: Log, meanwhile: Callable[[Log, Coupon, Sequence[int]], None]
+) -> None:
+    coupon, users = make_coupon(stock=3), make_users(6)
+    log.write(coupon, *users[:2])
+    log.decide()
+
+    meanwhile(log, coupon, users)
+    log.write(coupon, *users[4:])
+    log.decide()
+
+    findings, _ = log.check()
+    assert findings == []
+    assert log.found(first=3) == set(), "retention took the beginning"
+    assert log.found(committed=0) == set(), "the offsets were set back"
+
+
+def test_the_stocks_changes_from_outside_are_counted(log: Log) -> None:
+    coupon, users = make_coupon(stock=3), make_users(6)
+    log.write(coupon, *users[:2])
+    log.decide()
+    _sold_out_and_open_again(log, coupon, users)
+    log.write(coupon, *users[4:])
+    log.decide()
+
+    assert log.check()[1].stock_changes == 2
+
+
+@pytest.mark.parametrize("hours", [-9, -1 / 1800, 1 / 1800, 9])
+def test_clocks_and_time_zones_raise_nothing(log: Log, hours: float) -> None:
+    """The coupon's row is made by the database's clock, or typed in its time zone."""
+    coupon, users = make_coupon(stock=2, created_at=timezone.now() + timedelta(hours=hours)), make_users(3)
+    log.write(coupon, *users, timestamp_ms=1)  # and the API's clock stands still
+    log.decide()
+
+    findings, check = log.check()
+    assert findings == []
+    assert check.of_other_rows == 0
+
+    IssueOutcome.objects.all()[0].delete()
+    assert Check.EVERY_EVENT_DECIDED in log.found()
+
+
+def test_what_a_reset_deleted_raises_nothing_and_what_came_after_is_checked(log: Log) -> None:
+    coupon, users = make_coupon(stock=2), make_users(3)
+    log.write(coupon, *users, timestamp_ms=4_000_000_000_000)  # by a clock that is ahead
+    log.decide()
+    resetting.reset(coupon.pk, stock=2)
+    log.write(coupon, *users)
+    log.decide()
+
+    findings, check = log.check()
+    assert findings == []
+    assert check.before_reset == 3
+
+    IssueOutcome.objects.get(reason=Decision.OUT_OF_STOCK.value).delete()
+    assert Check.EVERY_EVENT_DECIDED in log.found()
+
+
+def test_a_row_made_anew_begins_at_nothing(log: Log) -> None:
+    coupon, users = make_coupon(stock=2), make_users(3)
+    log.write(coupon, *users)
+    log.decide()
+    UserCoupon.objects.all().delete()
+    Coupon.objects.all().delete()
+    Coupon.objects.create(coupon_id=coupon.pk, description="new", discount_amount=1, stock=1)
+    log.write(coupon, *users)
+    log.decide()
+
+    findings, check = log.check()
+    assert findings == []
+    assert check.of_other_rows == 3
