@@ -1,4 +1,4 @@
-"""The shipped gunicorn configuration for another site: its values, without the hooks that serve ours."""
+"""The shipped gunicorn configuration for another site: its values, without what serves our application."""
 
 from inspect import isfunction
 
@@ -8,3 +8,5 @@ for _name, _value in vars(shipped).items():
     if not _name.startswith("_") and not isfunction(_value):
         globals()[_name] = _value
 on_exit = shipped.on_exit  # removes the metrics folder that importing it has made
+if shipped.worker_class == "couponsite.gunicorn_worker.LoopWorker":
+    worker_class = "bench.sites.worker.PlainWorker"

@@ -100,6 +100,14 @@ class TestTargets:
         assert [name for name in TARGETS if f'"{name}"' not in written] == []
 
 
+def test_the_plain_view_runs_on_the_worker_that_ships() -> None:
+    """Otherwise the first baseline would be another one than issue 5 names: follow in bench/sites."""
+    from bench.sites.worker import PlainWorker
+
+    ships = f"{PlainWorker.__base__.__module__}.{PlainWorker.__base__.__qualname__}"
+    assert f'worker_class = "{ships}"' in (PROJECT / "couponsite/gunicorn_conf.py").read_text()
+
+
 class TestTable:
     def test_there_is_a_line_per_figure(self) -> None:
         head, line = table.as_text(judged(GOOD)).splitlines()
