@@ -54,8 +54,7 @@ def shipped_settings() -> dict[str, Any]:
 
 def line(told: dict[str, Any]) -> str:
     servers = ", ".join(f"{name} {number}" for name, number in told["versions"].items())
-    api = told["settings"]["api"]
-    workers = f"{api.get('workers')} API workers"
+    workers = f"{told['settings']['api']['workers']} API workers"
     return (
         f"{told['cpu']}, {told['cores']} cores, {told['memory']}, {told['kernel']}; {servers}; {workers}; "
         f"commit {told['commit']}, {told['date']}"

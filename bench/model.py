@@ -100,7 +100,7 @@ def scenario_row(name: str, measured: Measured, cores: int) -> tuple[str, ...]:
         f"{planned.redis_mb:,.1f}",
         str(planned.broker_cores),
         str(planned.partitions),
-        f"{planned.issued_s:,.1f} s",
+        f"{planned.issued_s:,.2f} s",
         planned.limited_by,
     )
 
@@ -123,7 +123,7 @@ def _cut_row(cut: int, planned: Plan, *, gain: float) -> tuple[str, ...]:
         f"{planned.gate_share:.0%}",
         "yes" if planned.fits else "no",
         str(planned.partitions),
-        f"{planned.issued_s:,.1f} s",
+        f"{planned.issued_s:,.2f} s",
         f"{gain:.1f}",
         planned.limited_by,
     )

@@ -91,8 +91,8 @@ def insert_outcomes(
     moment = _moment(now)
     statement = (
         f"INSERT INTO {IssueOutcome._meta.db_table} (request_id, coupon_id, coupon_epoch, user_id, status, "
-        "reason, user_coupon_id, claim_rank, stock_left, requested_at, processed_at, kafka_partition, kafka_offset) "
-        "VALUES "
+        "reason, user_coupon_id, claim_rank, stock_left, requested_at, processed_at, "
+        "kafka_partition, kafka_offset) VALUES "
     )
     _insert(statement, [_outcome(allocation, ids, epochs, moment) for allocation in decided])
 
