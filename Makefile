@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run services services-stop test faults lint format lock clean
+.PHONY: help run services services-stop test faults bench lint format lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -24,6 +24,9 @@ test: $(VENV)/.dev  ## the suite on the embedded stack and, wherever they can be
 faults: $(VENV)/.dev  ## a rush of claims and a fault in its middle, 50 times; 27 minutes (FAULTS=--short: 5)
 	@$(BIN)/python -m faults $(FAULTS)
 
+bench: $(VENV)/.dev  ## every figure beside a baseline of the same run; BENCH=--short: under 3 minutes
+	@$(BIN)/python -m bench $(BENCH)
+
 lint: $(VENV)/.dev  ## ruff, mypy, import-linter, missing migrations
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -42,7 +45,7 @@ lock: $(VENV)/.dev  ## pin requirements/*.txt anew from requirements/*.in
 	    --no-emit-trusted-host --no-header --no-annotate -o requirements/dev.txt requirements/dev.in
 
 clean: services-stop  ## remove what was installed and stored: .venv, .embedded, .services, logs
-	rm -rf $(VENV) .embedded .services .test-stacks logs staticfiles
+	rm -rf $(VENV) .bench .embedded .services .test-stacks logs staticfiles
 
 $(VENV)/.made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

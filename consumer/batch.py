@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 from confluent_kafka import Message
@@ -13,16 +13,16 @@ from redis.exceptions import RedisError
 
 from consumer import dead_letters
 from consumer.dead_letters import DeadLetter
-from consumer.kafka import next_offsets, place
+from consumer.kafka import headers_of, next_offsets, place
 from coupons import tracking
-from coupons.admission import Claim, GateUnavailable, gate
+from coupons.admission import Claim, GateUnavailable, Settlement, gate
 from coupons.allocation import Allocation, IssueRequest
 from coupons.events import SECOND_CHANCE_HEADER, UndecodableEvent, decode
 from coupons.issuing import Issued, issue_coupons
 from coupons.outcomes import DeadLetterReason, Decision
 from coupons.producer import EventProducer
 from coupons.tracking import Progress
-from couponsite import metrics
+from couponsite import logs, metrics
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +58,8 @@ class BatchProcessor:
 
 def _dead_in_a_row(messages: Sequence[Message], letters: Sequence[DeadLetter], *, before: int) -> int:
     """How many dead letters stand together at the end. Raises TooManyDeadLetters before any is moved."""
+    if not letters:
+        return 0
     limit = settings.CONFIG.consumer.dead_letters_in_a_row
     dead = {place(letter.message) for letter in letters}
     in_a_row = before
@@ -92,20 +94,19 @@ def _decode(messages: Sequence[Message]) -> tuple[list[IssueRequest], list[DeadL
                 )
             )
             continue
-        log.info(
-            "쿠폰 발급 이벤트 처리 시작 - EventId: %s, UserId: %s, CouponId: %s",
-            event.event_id,
-            event.user_id,
-            event.coupon_id,
-        )
         requests.append(
             IssueRequest(
                 event=event,
                 partition=partition,
                 offset=offset,
-                is_second_chance=SECOND_CHANCE_HEADER in dict(message.headers() or ()),
+                is_second_chance=SECOND_CHANCE_HEADER in headers_of(message),
             )
         )
+    logs.info_each(
+        log,
+        "쿠폰 발급 이벤트 처리 시작 - EventId: %s, UserId: %s, CouponId: %s",
+        [(r.event.event_id, r.event.user_id, r.event.coupon_id) for r in requests],
+    )
     return requests, letters
 
 
@@ -115,6 +116,8 @@ def _unknown_coupons(issued: Issued, messages: Sequence[Message]) -> list[DeadLe
         for a in issued.allocations
         if a.decision is Decision.COUPON_NOT_FOUND
     }
+    if not unknown:
+        return []
     return [
         DeadLetter(
             message=message,
@@ -133,17 +136,12 @@ def _unknown_coupons(issued: Issued, messages: Sequence[Message]) -> list[DeadLe
 def _report(issued: Issued | None) -> None:
     if issued is None:
         return
-    for allocation in issued.allocations:
-        event = allocation.request.event
-        metrics.EVENTS_DECIDED.labels(decision=allocation.decision.value).inc()
-        if allocation.decision is Decision.ISSUED:
-            log.info(
-                "쿠폰 발급 성공 - EventId: %s, UserCouponId: %s",
-                event.event_id,
-                issued.user_coupon_ids[event.event_id],
-            )
-        elif allocation.decision.is_rejection:
-            log.info("쿠폰 발급 거절 - EventId: %s, Reason: %s", event.event_id, allocation.decision)
+    for decision, count in Counter(a.decision for a in issued.allocations).items():
+        metrics.EVENTS_DECIDED.labels(decision=decision.value).inc(count)
+    won = issued.user_coupon_ids
+    logs.info_each(log, "쿠폰 발급 성공 - EventId: %s, UserCouponId: %s", list(won.items()))
+    rejected = [(a.request.event.event_id, a.decision) for a in issued.allocations if a.decision.is_rejection]
+    logs.info_each(log, "쿠폰 발급 거절 - EventId: %s, Reason: %s", rejected)
 
 
 def _tell_redis(
@@ -164,13 +162,17 @@ def _tell_redis(
         for partition, offset in next_offsets(messages).items()
     }
     try:
-        for coupon_id, snapshot in issued.coupons.items() if issued else ():
-            gate.settle(
-                coupon_id,
-                epoch=snapshot.epoch,
-                issued_count=snapshot.issued_count,
-                decided=decided[coupon_id],
-            )
+        gate.settle(
+            [
+                Settlement(
+                    coupon_id=coupon_id,
+                    epoch=snapshot.epoch,
+                    issued_count=snapshot.issued_count,
+                    decided=decided[coupon_id],
+                )
+                for coupon_id, snapshot in (issued.coupons.items() if issued else ())
+            ]
+        )
         gate.release(failed)
         tracking.settle([*request_ids, *(claim.request_id for claim in failed)], progress)
     except (GateUnavailable, RedisError) as error:

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Final
 from uuid import UUID
 
 from confluent_kafka import Message
@@ -13,14 +14,19 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
-from consumer.kafka import place, timestamp_ms
+from consumer.kafka import headers_of, place, timestamp_ms
 from coupons import models
+from coupons.events import LAST_TIMESTAMP_MS
 from coupons.models import IssueOutcome
 from coupons.outcomes import DeadLetterReason, RequestStatus
 from coupons.producer import Acknowledged, EventProducer, Record
 from couponsite import metrics
 
 log = logging.getLogger(__name__)
+
+_MOST_BYTES: Final = 900_000  #: of key, value and headers; a topic takes 1,048,588 unless told otherwise
+_MOST_KEY_BYTES: Final = 10_000
+_MOST_VALUE_BYTES: Final = 800_000
 
 
 class DeadLettersNotAcknowledged(RuntimeError):
@@ -85,17 +91,40 @@ def _record(letter: DeadLetter) -> Record:
         "original-timestamp": "" if written_ms is None else str(written_ms),
         "failed-at": timezone.now().isoformat(),
     }
-    original = [
-        (name, value if isinstance(value, bytes) else str(value or "").encode())
-        for name, value in dict(letter.message.headers() or []).items()
-        if name not in added
-    ]
+    kept = _kept(letter.message)
+    if kept.value_bytes is not None:
+        added["truncated-from-bytes"] = str(kept.value_bytes)
+    original = [(name, value) for name, value in kept.headers.items() if name not in added]
     return Record(
         topic=settings.CONFIG.kafka.dead_letter_topic,
-        key=_bytes(letter.message.key()),
-        value=_bytes(letter.message.value()),
+        key=kept.key,
+        value=kept.value,
         headers=[*original, *((name, value.encode()) for name, value in added.items())],
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Kept:
+    """What the dead letter keeps of a message. ``value_bytes``: the value's size where it was cut."""
+
+    key: bytes | None
+    value: bytes | None
+    headers: dict[str, bytes]
+    value_bytes: int | None = None
+
+
+def _kept(message: Message) -> _Kept:
+    """All of it, unless a broker at its defaults would refuse the letter: such a value can be no event.
+
+    A letter that is refused for its size would be tried again for ever.
+    """
+    key, value, headers = _bytes(message.key()), _bytes(message.value()), headers_of(message)
+    others = len(key or b"") + sum(len(name) + len(each) for name, each in headers.items())
+    size = len(value or b"")
+    if others + size <= _MOST_BYTES:
+        return _Kept(key=key, value=value, headers=headers)
+    cut = key[:_MOST_KEY_BYTES] if key is not None else None
+    return _Kept(key=cut, value=value[:_MOST_VALUE_BYTES] if value else value, headers={}, value_bytes=size)
 
 
 def _bytes(value: str | bytes | None) -> bytes | None:
@@ -154,12 +183,15 @@ def _outcome(event_id: UUID, letter: DeadLetter) -> IssueOutcome:
         status=RequestStatus.FAILED,
         reason=letter.reason.value,
         detail=letter.error[:255],
-        requested_at=(
-            timezone.now()
-            if requested_at_ms is None
-            else datetime.fromtimestamp(requested_at_ms / 1000, tz=UTC)
-        ),
+        requested_at=_moment(requested_at_ms),
         processed_at=timezone.now(),
         kafka_partition=partition,
         kafka_offset=offset,
     )
+
+
+def _moment(epoch_ms: int | None) -> datetime:
+    """A message may claim any time at all; one that no column holds counts as now."""
+    if epoch_ms is None or not 0 <= epoch_ms <= LAST_TIMESTAMP_MS:
+        return timezone.now()
+    return datetime.fromtimestamp(epoch_ms / 1000, tz=UTC)

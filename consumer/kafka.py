@@ -26,6 +26,9 @@ def make_consumer(*, group_id: str, on_error: Callable[[KafkaError], None]) -> C
             "fetch.min.bytes": consumer.fetch_min_bytes,
             "fetch.wait.max.ms": consumer.fetch_wait_max_ms,
             "fetch.message.max.bytes": consumer.fetch_message_max_bytes,
+            # What is read ahead: some batches, not the 100,000 events and 64 MB of librdkafka's defaults.
+            "queued.min.messages": 10_000,
+            "queued.max.messages.kbytes": 16_384,
             # A stalled commit must not outlast the poll interval.
             "socket.timeout.ms": 10_000,
             "error_cb": on_error,
@@ -48,6 +51,27 @@ def next_offsets(messages: Iterable[Message]) -> dict[int, int]:
         partition, offset = place(message)
         offsets[partition] = max(offsets.get(partition, 0), offset + 1)
     return offsets
+
+
+def first_offsets(messages: Iterable[Message]) -> dict[int, int]:
+    """The first of these in each partition."""
+    offsets: dict[int, int] = {}
+    for message in messages:
+        partition, offset = place(message)
+        offsets[partition] = min(offsets.get(partition, offset), offset)
+    return offsets
+
+
+def headers_of(message: Message) -> dict[str, bytes]:
+    """Its headers; none if their names are not UTF-8: then none of them is ours."""
+    try:
+        headers = message.headers() or []
+    except (SystemError, UnicodeDecodeError):  # the first is how the client's C code tells the second
+        return {}
+    return {
+        name: value if isinstance(value, bytes) else str(value or "").encode()
+        for name, value in dict(headers).items()
+    }
 
 
 def positions(topic: str, offsets: dict[int, int]) -> list[TopicPartition]:

@@ -56,8 +56,8 @@ class Entry:
     event: CouponIssueEvent | None
 
 
-def read(*, timeout_s: float) -> Backlog:
-    """Every decodable event that the group has not decided. Raises LogUnavailable.
+def read(*, timeout_s: float, coupon_id: int | None = None) -> Backlog:
+    """Every decodable event that the group has not decided, or those of one coupon. Raises LogUnavailable.
 
     At once, if another reading failed a moment ago: many may ask, and none should wait in a row.
     """
@@ -65,13 +65,13 @@ def read(*, timeout_s: float) -> Backlog:
     if time.monotonic() - _failed_at < _FAILURE_LASTS_S:
         raise LogUnavailable("the log could not be read a moment ago")
     try:
-        return _read(timeout_s)
+        return _read(timeout_s, coupon_id)
     except LogUnavailable:
         _failed_at = time.monotonic()
         raise
 
 
-def _read(timeout_s: float) -> Backlog:
+def _read(timeout_s: float, coupon_id: int | None) -> Backlog:
     left = _deadline(timeout_s)
     with _reader() as reader:
         positions = _positions(reader, left)
@@ -80,6 +80,7 @@ def _read(timeout_s: float) -> Backlog:
             IssueRequest(event=entry.event, partition=entry.partition, offset=entry.offset)
             for entry in _entries(reader, ranges, left)
             if entry.event is not None  # it will be a dead letter: nobody holds a slot for it
+            and coupon_id in (None, entry.event.coupon_id)
         ]
     return Backlog(requests=requests, committed={p: start for p, (start, _) in ranges.items()})
 

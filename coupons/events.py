@@ -17,8 +17,16 @@ VERSION = 1
 MAX_ID = 2**63 - 1
 #: header of an event that an operator took out of the dead letters and sent again
 SECOND_CHANCE_HEADER = "dead-letter-replay"
+#: the end of the year 9999: the last that a DATETIME column holds
+LAST_TIMESTAMP_MS = 253_402_300_799_999
 MAX_VALUE_BYTES = 16_384  #: a genuine event has about 130; unknown fields may add some
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+
+#: An event as both producers write it, with nothing wrong: read without a JSON parser, in half the time.
+_USUAL = re.compile(
+    rb'\{"eventId":"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})","userId":([1-9][0-9]{0,17}),'
+    rb'"couponId":([1-9][0-9]{0,17}),"timestamp":([1-9][0-9]{0,13}),"version":1\}'
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +74,18 @@ def encode(event: CouponIssueEvent) -> bytes:
 
 def decode(value: bytes | None) -> CouponIssueEvent:
     """Read an event. Unknown fields are ignored. Raises UndecodableEvent."""
+    if value is not None and (usual := _USUAL.fullmatch(value)) is not None:
+        event_id, user_id, coupon_id, timestamp = usual.groups()
+        return CouponIssueEvent(
+            event_id=UUID(event_id.decode()),
+            user_id=int(user_id),
+            coupon_id=int(coupon_id),
+            timestamp_ms=int(timestamp),
+        )
+    return _decode_json(value)
+
+
+def _decode_json(value: bytes | None) -> CouponIssueEvent:
     fields = _json_object(value)
     version = fields.get("version")
     if type(version) is not int or version != VERSION:
@@ -82,12 +102,9 @@ def decode(value: bytes | None) -> CouponIssueEvent:
         raise _invalid("userId", f"a whole number from 1 to {MAX_ID}", fields)
     if coupon_id is None:
         raise _invalid("couponId", f"a whole number from 1 to {MAX_ID}", fields)
-    if type(timestamp) is not int or not 0 <= timestamp <= _LAST_TIMESTAMP_MS:
+    if type(timestamp) is not int or not 0 <= timestamp <= LAST_TIMESTAMP_MS:
         raise _invalid("timestamp", "epoch milliseconds", fields)
     return CouponIssueEvent(event_id=event_id, user_id=user_id, coupon_id=coupon_id, timestamp_ms=timestamp)
-
-
-_LAST_TIMESTAMP_MS = 253_402_300_799_999  # the end of the year 9999: the last a DATETIME column holds
 
 
 def _json_object(value: bytes | None) -> dict[str, Any]:

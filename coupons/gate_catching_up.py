@@ -11,7 +11,7 @@ import logging
 
 from django.db import transaction
 
-from coupons.admission import gate
+from coupons.admission import Settlement, gate
 from coupons.models import Coupon, IssueOutcome
 
 log = logging.getLogger(__name__)
@@ -56,5 +56,7 @@ def _tell(coupon_id: int) -> None:
     if coupon is None:
         return
     over = [(claim, False) for claim in reserved if claim.request_id in decided]
-    gate.settle(coupon_id, epoch=coupon.epoch, issued_count=coupon.issued_count, decided=over)
+    gate.settle(
+        [Settlement(coupon_id=coupon_id, epoch=coupon.epoch, issued_count=coupon.issued_count, decided=over)]
+    )
     log.warning("the gate of coupon %s had missed decisions, %d of them now freed", coupon_id, len(over))

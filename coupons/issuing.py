@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from uuid import UUID
 
 from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
 
+from coupons import claim_rows
 from coupons.allocation import Allocation, CouponState, IssueRequest, allocate
 from coupons.locks import coupon_locks
-from coupons.models import Coupon, CouponStatus, IssueOutcome, User, UserCoupon
+from coupons.models import Coupon, CouponStatus, IssueOutcome
 from coupons.outcomes import Decision, RequestStatus
 
 
@@ -64,17 +65,16 @@ def issue_coupons(requests: Sequence[IssueRequest]) -> Issued:
 
 def _decide(requests: Sequence[IssueRequest], coupons: Mapping[int, Coupon]) -> list[Allocation]:
     """Allocations in the order of ``requests``; each coupon is decided by itself."""
-    user_ids = {request.event.user_id for request in requests}
-    known_users = set(User.objects.filter(pk__in=user_ids).values_list("pk", flat=True))
-    decided = _decided(requests)
-    holders: defaultdict[int, set[int]] = defaultdict(set)
-    held = UserCoupon.objects.filter(coupon_id__in=coupons, user_id__in=user_ids)
-    for coupon_id, user_id in held.values_list("coupon_id", "user_id"):
-        holders[coupon_id].add(user_id)
-
     by_coupon: defaultdict[int, list[IssueRequest]] = defaultdict(list)
     for request in requests:
         by_coupon[request.event.coupon_id].append(request)
+    known_users = claim_rows.existing_users({request.event.user_id for request in requests})
+    decided = _decided(requests)
+    holders: defaultdict[int, set[int]] = defaultdict(set)
+    for coupon_id, user_id in claim_rows.user_coupon_ids(
+        {coupon_id: {each.event.user_id for each in group} for coupon_id, group in by_coupon.items()}
+    ):
+        holders[coupon_id].add(user_id)
     decisions: dict[tuple[int, int], Allocation] = {}
     for coupon_id, group in by_coupon.items():
         for allocation in (
@@ -95,10 +95,10 @@ def _decide(requests: Sequence[IssueRequest], coupons: Mapping[int, Coupon]) -> 
 def _decided(requests: Sequence[IssueRequest]) -> set[UUID]:
     """Which of these requests have their last word. A second chance is not bound by its FAILED."""
     second_chances = _second_chances(requests)
-    outcomes = IssueOutcome.objects.filter(pk__in={request.event.event_id for request in requests})
+    statuses = claim_rows.statuses({request.event.event_id for request in requests})
     return {
         request_id
-        for request_id, status in outcomes.values_list("pk", "status")
+        for request_id, status in statuses.items()
         if status != RequestStatus.FAILED or request_id not in second_chances
     }
 
@@ -136,73 +136,37 @@ def _record(allocations: Sequence[Allocation], coupons: Mapping[int, Coupon]) ->
     now = timezone.now()
     winners = [a for a in allocations if a.decision is Decision.ISSUED]
     _take_stock(winners, now)
-    # Sorted, so that concurrent inserts take the index in one order.
-    UserCoupon.objects.bulk_create(
-        UserCoupon(
-            coupon_id=winner.request.event.coupon_id,
-            user_id=winner.request.event.user_id,
-            issued_at=now,
-            request_id=winner.request.event.event_id,
-        )
-        for winner in sorted(winners, key=lambda a: (a.request.event.coupon_id, a.request.event.user_id))
-    )
-    # MySQL does not return the keys of a bulk insert, MariaDB and SQLite do: ask, the same way for all.
-    user_coupon_ids: dict[UUID, int] = {
-        request_id: pk
-        for request_id, pk in UserCoupon.objects.filter(
-            coupon_id__in={a.request.event.coupon_id for a in winners},
-            user_id__in={a.request.event.user_id for a in winners},
-        ).values_list("request_id", "pk")
-        if request_id is not None
-    }
+    ids = claim_rows.insert_user_coupons(winners, now)
     decided = [a for a in allocations if a.decision is Decision.ISSUED or a.decision.is_rejection]
-    if second_chances := _second_chances([a.request for a in decided]):
-        IssueOutcome.objects.filter(pk__in=second_chances, status=RequestStatus.FAILED).delete()
+    # The original of a dead letter may stand in the batch before its second chance, and be the one decided.
+    overruled = _second_chances([a.request for a in allocations]) & {
+        a.request.event.event_id for a in decided
+    }
+    if overruled:
+        IssueOutcome.objects.filter(pk__in=overruled, status=RequestStatus.FAILED).delete()
     epochs = {pk: int(coupon.epoch) for pk, coupon in coupons.items()}
-    IssueOutcome.objects.bulk_create(_outcome(a, epochs, user_coupon_ids, now) for a in decided)
-    return {a.request.event.event_id: user_coupon_ids[a.request.event.event_id] for a in winners}
+    claim_rows.insert_outcomes(decided, ids, epochs, now)
+    events = (winner.request.event for winner in winners)
+    return {event.event_id: ids[event.coupon_id, event.user_id] for event in events}
 
 
 def _take_stock(winners: Sequence[Allocation], now: datetime) -> None:
-    taken: defaultdict[int, int] = defaultdict(int)
-    for winner in winners:
-        taken[winner.request.event.coupon_id] += 1
-    for coupon_id, count in taken.items():
+    """One UPDATE for all coupons that lose equally many: of one coupon, or of hundreds that lose a few."""
+    losing: defaultdict[int, list[int]] = defaultdict(list)
+    for coupon_id, count in Counter(winner.request.event.coupon_id for winner in winners).items():
+        losing[count].append(coupon_id)
+    for count, coupon_ids in losing.items():
         # The condition is never false while the row is locked. On SQLite, whose lock is the
         # transaction's own, it is the guard.
-        changed = Coupon.objects.filter(pk=coupon_id, stock__gte=count).update(
+        changed = Coupon.objects.filter(pk__in=coupon_ids, stock__gte=count).update(
             stock=F("stock") - count, issued_count=F("issued_count") + count, updated_at=now
         )
-        if changed != 1:
-            raise StockChangedUnderLock(f"coupon {coupon_id}: could not take {count}")
-
-
-def _outcome(
-    allocation: Allocation, epochs: Mapping[int, int], user_coupon_ids: Mapping[UUID, int], now: datetime
-) -> IssueOutcome:
-    event = allocation.request.event
-    is_issued = allocation.decision is Decision.ISSUED
-    return IssueOutcome(
-        request_id=event.event_id,
-        coupon_id=event.coupon_id,
-        user_id=event.user_id,
-        status=RequestStatus.ISSUED if is_issued else RequestStatus.REJECTED,
-        reason=None if is_issued else allocation.decision.value,
-        coupon_epoch=epochs[event.coupon_id],
-        user_coupon_id=user_coupon_ids.get(event.event_id),
-        claim_rank=allocation.rank,
-        stock_left=allocation.stock_left,
-        requested_at=datetime.fromtimestamp(event.timestamp_ms / 1000, tz=UTC),
-        processed_at=now,
-        kafka_partition=allocation.request.partition,
-        kafka_offset=allocation.request.offset,
-    )
+        if changed != len(coupon_ids):
+            raise StockChangedUnderLock(f"coupons {coupon_ids}: could not take {count} of each")
 
 
 def _snapshots(coupons: Mapping[int, Coupon], allocations: Sequence[Allocation]) -> dict[int, CouponSnapshot]:
-    issued: defaultdict[int, int] = defaultdict(int)
-    for allocation in allocations:
-        issued[allocation.request.event.coupon_id] += allocation.decision is Decision.ISSUED
+    issued = Counter(a.request.event.coupon_id for a in allocations if a.decision is Decision.ISSUED)
     return {
         pk: CouponSnapshot(epoch=coupon.epoch, issued_count=coupon.issued_count + issued[pk])
         for pk, coupon in coupons.items()

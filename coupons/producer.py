@@ -17,10 +17,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import gevent
+import gevent.event
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from django.conf import settings
 
-from coupons import kafka_client
+from coupons import kafka_client, loop
 from couponsite import metrics
 
 log = logging.getLogger(__name__)
@@ -29,6 +31,8 @@ _PROBE_TIMEOUT_S: Final = 2.0
 _PROBE_EVERY_S: Final = 1.0
 _LOOK_EVERY_S: Final = 10.0
 _SLOW_S: Final = 1.0
+_POLL_S: Final = 0.001
+_IDLE_POLL_S: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +75,7 @@ class _Delivery:
         self.receipts: list[Receipt | None] = [None] * count
         self._missing = count
         self._lock = threading.Lock()
-        self._complete = threading.Event()
+        self._complete = loop.event()
 
     def settle(self, index: int, receipt: Receipt) -> None:
         with self._lock:
@@ -102,10 +106,14 @@ class EventProducer:
         self._timed_out = False  # a message was not delivered since the producer was made
         self._is_down = False
         self._producer = self._make()
-        self._threads = [
-            threading.Thread(target=self._serve_reports, name="producer-poll", daemon=True),
-            threading.Thread(target=self._watch, name="producer-watchdog", daemon=True),
-        ]
+        self._threads = [threading.Thread(target=self._watch, name="producer-watchdog", daemon=True)]
+        self._under_way = 0  # records that wait for their report, in the loop
+        if loop.is_here():
+            self._wanted = gevent.event.Event()
+            gevent.spawn(self._serve_reports_in_loop)
+        else:
+            serving = threading.Thread(target=self._serve_reports, name="producer-poll", daemon=True)
+            self._threads.append(serving)
         for thread in self._threads:
             thread.start()
         self._suspicion.set()
@@ -126,9 +134,13 @@ class EventProducer:
         delivery = _Delivery(len(records))
         for index, record in enumerate(records):
             self._enqueue(record, index, delivery)
+        self._under_way += 1
+        if loop.is_here():
+            self._wanted.set()
         if not delivery.is_complete(_SLOW_S):  # a broker that hangs is noticed before the first timeout
             self._suspicion.set()
         receipts = delivery.wait(self._timeout_s + 1 - _SLOW_S)
+        self._under_way -= 1
         metrics.PUBLISH_SECONDS.observe(time.monotonic() - started)
         return receipts
 
@@ -166,9 +178,8 @@ class EventProducer:
         if error is None:
             return Acknowledged(partition=_number(message.partition()), offset=_number(message.offset()))
         log.warning("event not acknowledged: %s", error)
-        if error.code() == KafkaError._PURGE_QUEUE:  # taken out before it was sent
-            return NotPublished(error=str(error))
-        if error.code() != KafkaError._PURGE_INFLIGHT:
+        # Purged: taken out of an old producer. It may have been sent before, and its answer lost.
+        if error.code() not in (KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT):
             self._timed_out = True
             self._suspicion.set()
         return Uncertain(error=str(error))
@@ -180,6 +191,16 @@ class EventProducer:
     def _serve_reports(self) -> None:
         while not self._stop.is_set():
             self._producer.poll(0.1)
+
+    def _serve_reports_in_loop(self) -> None:
+        """A thread that waits inside librdkafka would fight the loop for the interpreter at each report."""
+        while not self._stop.is_set():
+            self._producer.poll(0)
+            if not self._under_way:
+                self._wanted.clear()
+                self._wanted.wait(_IDLE_POLL_S)
+            else:
+                gevent.sleep(_POLL_S)
 
     def _watch(self) -> None:
         while not self._stop.is_set():

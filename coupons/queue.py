@@ -24,5 +24,4 @@ def size(coupon_id: int) -> int | None:
         reserved = None
     if reserved is not None:
         return reserved
-    requests = backlog.read(timeout_s=_LOG_TIMEOUT_S).requests
-    return sum(request.event.coupon_id == coupon_id for request in requests)
+    return len(backlog.read(timeout_s=_LOG_TIMEOUT_S, coupon_id=coupon_id).requests)

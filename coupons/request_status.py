@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 
 _LOG_TIMEOUT_S: Final = 3.0
 _LOG_KEPT_S: Final = 1.0
+_BETWEEN_READINGS_S: Final = 0.25
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,21 +119,29 @@ def _pending(tracked: Tracked, *, position: int | None, eta_s: float | None) -> 
 
 
 class _UndecidedLog:
-    """The backlog by request id, read at most once a second however many ask."""
+    """The backlog by request id, read a few times a second at most however many ask.
+
+    What a reading found may be told for a second. What it did not find is believed only if it began
+    after the question: a request may have been accepted in between.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._read_at = float("-inf")
+        self._began_at = float("-inf")
         self._entries: dict[UUID, tuple[Tracked, int]] = {}
 
     def find(self, request_id: UUID) -> tuple[Tracked, int] | None:
         """The request and how many events are ahead of it. Raises LogUnavailable."""
+        asked_at = time.monotonic()
         if event_producer().is_down or not self._lock.acquire(timeout=_LOG_TIMEOUT_S):
             raise LogUnavailable("the broker does not answer")
         try:
-            if time.monotonic() - self._read_at > _LOG_KEPT_S:
+            is_known = request_id in self._entries and asked_at - self._began_at < _LOG_KEPT_S
+            if not is_known and self._began_at < asked_at:
+                time.sleep(max(0.0, self._began_at + _BETWEEN_READINGS_S - time.monotonic()))
+                began_at = time.monotonic()
                 self._entries = self._read()
-                self._read_at = time.monotonic()
+                self._began_at = began_at
             return self._entries.get(request_id)
         finally:
             self._lock.release()

@@ -9,16 +9,18 @@ from __future__ import annotations
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
 from uuid import UUID
 
 from django.conf import settings
+from django.db import InterfaceError, OperationalError
 from django.utils import timezone
 
-from coupons import catalog, gate_loading, selectors, tracking
+from coupons import catalog, gate_loading, loop, selectors, tracking
 from coupons.admission import (
-    Admitted,
+    Admission,
     AlreadyRequested,
     Claim,
     GateUnavailable,
@@ -30,9 +32,13 @@ from coupons.catalog import CouponView
 from coupons.events import CouponIssueEvent, encode, partition_key
 from coupons.outcomes import Code
 from coupons.producer import Acknowledged, NotPublished, Receipt, Record, Uncertain, event_producer
+from couponsite import logs
 from couponsite.config import SHORTEST_PUBLISH_MS
 
 log = logging.getLogger(__name__)
+
+#: The database is away: nothing can be said. The log and Redis being away are answers.
+AWAY: Final = (OperationalError, InterfaceError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,8 +59,36 @@ class Refused:
 Answer = Accepted | Refused
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Screened:
+    """Claims after check and admission: ``refusals`` by request id, ``admitted`` in the order given.
+
+    ``reserving_since``: when reserving the first of their slots began, by the monotonic clock.
+    """
+
+    refusals: dict[UUID, Answer]
+    admitted: list[Claim]
+    reserving_since: float
+
+
 def submit(claims: Sequence[Claim]) -> list[Answer]:
-    """Answer each claim, in the order given. Request ids must be new and distinct."""
+    """Answer each claim, in the order given. Request ids must be new and distinct. Raises AWAY."""
+    answers = publish(screen(claims))
+    return [answers[claim.request_id] for claim in claims]
+
+
+def screen(claims: Sequence[Claim]) -> Screened:
+    """Check the claims and reserve slots. Whoever screens must publish. Raises AWAY."""
+    return loop.in_thread(_screen, claims)
+
+
+def publish(screened: Screened) -> dict[UUID, Answer]:
+    """Publish what was admitted, give back what could not be; every claim's answer by request id."""
+    answers = _publish(screened.admitted, reserving_since=screened.reserving_since)
+    return screened.refusals | answers
+
+
+def _screen(claims: Sequence[Claim]) -> Screened:
     answers: dict[UUID, Answer] = {}
     by_coupon: defaultdict[int, list[Claim]] = defaultdict(list)
     for claim in claims:
@@ -69,8 +103,7 @@ def submit(claims: Sequence[Claim]) -> list[Answer]:
             refusals |= _admit(coupon, open_claims)
         answers |= refusals
         admitted += [claim for claim in open_claims if claim.request_id not in refusals]
-    answers |= _publish(admitted, reserving_since=reserving_since)
-    return [answers[claim.request_id] for claim in claims]
+    return Screened(refusals=answers, admitted=admitted, reserving_since=reserving_since)
 
 
 def _check(coupon_id: int, claims: Sequence[Claim]) -> tuple[CouponView | None, dict[UUID, Answer]]:
@@ -109,26 +142,45 @@ def _ask_gate(coupon: CouponView, claims: Sequence[Claim]) -> dict[UUID, Answer]
     except GateUnknown:
         coupon = gate_loading.load(coupon)
         admissions = gate.admit(coupon, claims)
+    refusals = _refusals(claims, admissions)
+    outdated = _outdated(coupon.coupon_id, claims, refusals)
+    if outdated:
+        # What refused these is over: they ask once more, and that answer stands.
+        gate.release([replace(claim, request_id=first) for claim, first in outdated])
+        again = [claim for claim, _ in outdated]
+        for claim in again:
+            del refusals[claim.request_id]
+        refusals |= _refusals(again, gate.admit(coupon, again))
+    return refusals
+
+
+def _refusals(claims: Sequence[Claim], admissions: Sequence[Admission]) -> dict[UUID, Answer]:
+    """What the gate's answers say to those that were not admitted, by request id."""
     refusals: dict[UUID, Answer] = {}
-    outdated: list[Claim] = []
     for claim, admission in zip(claims, admissions, strict=True):
         match admission:
-            case Admitted():
-                pass
             case OutOfStock():
                 refusals[claim.request_id] = Refused(code=Code.OUT_OF_STOCK)
             case AlreadyRequested(first_request_id=first):
                 refusals[claim.request_id] = Refused(code=Code.ALREADY_REQUESTED, request_id=first)
-                if selectors.is_over_without_coupon(coupon.coupon_id, claim.user_id, first):
-                    gate.release([Claim(coupon_id=coupon.coupon_id, user_id=claim.user_id, request_id=first)])
-                    outdated.append(claim)
-    # What refused these is over: they ask once more, and that answer stands.
-    for claim, admission in zip(outdated, gate.admit(coupon, outdated) if outdated else (), strict=True):
-        if isinstance(admission, Admitted):
-            del refusals[claim.request_id]
-        elif isinstance(admission, OutOfStock):
-            refusals[claim.request_id] = Refused(code=Code.OUT_OF_STOCK)
     return refusals
+
+
+def _outdated(
+    coupon_id: int, claims: Sequence[Claim], refusals: Mapping[UUID, Answer]
+) -> list[tuple[Claim, UUID]]:
+    """Claims refused for an earlier request that was decided and gave its user nothing; and that request."""
+    earlier = {
+        claim: refusal.request_id
+        for claim in claims
+        if isinstance(refusal := refusals.get(claim.request_id), Refused) and refusal.request_id
+    }
+    if not earlier:
+        return []
+    over = selectors.over_without_coupon(
+        coupon_id, {first: claim.user_id for claim, first in earlier.items()}
+    )
+    return [(claim, first) for claim, first in earlier.items() if first in over]
 
 
 def _admit_without_gate(coupon: CouponView, claims: Sequence[Claim]) -> dict[UUID, Answer]:
@@ -162,6 +214,15 @@ def _publish(claims: Sequence[Claim], *, reserving_since: float) -> dict[UUID, A
         for claim in claims
     ]
     receipts = _publish_in_time(records, reserving_since)
+    logs.info_each(
+        log,
+        "쿠폰 발급 이벤트 발행 - EventId: %s, UserId: %s, CouponId: %s",
+        [
+            (claim.request_id, claim.user_id, claim.coupon_id)
+            for claim, receipt in zip(claims, receipts, strict=True)
+            if isinstance(receipt, Acknowledged)
+        ],
+    )
     given_up = _given_up_meanwhile(claims, reserving_since)
     answers: dict[UUID, Answer] = {}
     for claim, receipt in zip(claims, receipts, strict=True):
@@ -169,16 +230,19 @@ def _publish(claims: Sequence[Claim], *, reserving_since: float) -> dict[UUID, A
         answers[claim.request_id] = _answer(
             claim, Uncertain(error="held up until it was given up") if is_given_up else receipt
         )
-    published = list(zip(claims, receipts, strict=True))
+    loop.in_thread(_tell_redis, list(zip(claims, receipts, strict=True)), requested_at_ms=now_ms)
+    return answers
+
+
+def _tell_redis(published: Sequence[tuple[Claim, Receipt]], *, requested_at_ms: int) -> None:
     _give_back(claim for claim, receipt in published if isinstance(receipt, NotPublished))
     tracking.note(
         [
-            tracking.Tracked.of(claim, receipt, requested_at_ms=now_ms)
+            tracking.Tracked.of(claim, receipt, requested_at_ms=requested_at_ms)
             for claim, receipt in published
             if not isinstance(receipt, NotPublished)
         ]
     )
-    return answers
 
 
 def _publish_in_time(records: Sequence[Record], reserving_since: float) -> list[Receipt]:
@@ -198,18 +262,12 @@ def _given_up_meanwhile(claims: Sequence[Claim], reserving_since: float) -> set[
     """
     if time.monotonic() - reserving_since < 2 * SHORTEST_PUBLISH_MS / 1000:
         return set()
-    return selectors.given_up([claim.request_id for claim in claims])
+    return loop.in_thread(selectors.given_up, [claim.request_id for claim in claims])
 
 
 def _answer(claim: Claim, receipt: Receipt) -> Answer:
     match receipt:
         case Acknowledged():
-            log.info(
-                "쿠폰 발급 이벤트 발행 - EventId: %s, UserId: %s, CouponId: %s",
-                claim.request_id,
-                claim.user_id,
-                claim.coupon_id,
-            )
             return Accepted(request_id=claim.request_id)
         case NotPublished():
             return Refused(code=Code.BROKER_UNAVAILABLE)

@@ -45,8 +45,7 @@ class ApiSettings:
     host: str
     port: int
     workers: int
-    threads: int
-    worker_class: str
+    threads: int  #: per worker, for everything but claims
     identity_secret: str  #: empty: any client may name any user, as the contract says
     coupon_view_ttl_s: float  #: how old the API's view of a coupon row may be; the contract allows 2 s
 
@@ -147,7 +146,6 @@ def _api(env: Env) -> ApiSettings:
         port=_port(env, "COUPON_API_PORT", 8080),
         workers=env.int("COUPON_API_WORKERS", 2, validate=Range(min=1, max=256)),
         threads=env.int("COUPON_API_THREADS", 4, validate=Range(min=1, max=256)),
-        worker_class=env.str("COUPON_API_WORKER_CLASS", "gthread", validate=OneOf(["gthread", "sync"])),
         identity_secret=env.str("COUPON_IDENTITY_SECRET", ""),
         coupon_view_ttl_s=env.int("COUPON_VIEW_TTL_MS", 200, validate=Range(min=0, max=1500)) / 1000,
     )
@@ -189,7 +187,7 @@ def _producer(env: Env) -> ProducerSettings:
 
 def _consumer(env: Env) -> ConsumerSettings:
     return ConsumerSettings(
-        batch_size=env.int("COUPON_CONSUMER_BATCH_SIZE", 500, validate=Range(min=1, max=10_000)),
+        batch_size=env.int("COUPON_CONSUMER_BATCH_SIZE", 1000, validate=Range(min=1, max=10_000)),
         poll_timeout_ms=env.int("COUPON_CONSUMER_POLL_TIMEOUT_MS", 100, validate=Range(min=1, max=5000)),
         session_timeout_ms=env.int(
             "COUPON_CONSUMER_SESSION_TIMEOUT_MS", 10_000, validate=Range(min=1000, max=1_800_000)
@@ -257,5 +255,3 @@ def _refuse_impossible_combinations(config: Config) -> None:
         raise ConfigError(
             "COUPON_DEAD_LETTER_TOPIC must not be COUPON_TOPIC: dead letters would be read again"
         )
-    if config.api.worker_class == "sync" and config.api.threads != 1:
-        raise ConfigError("COUPON_API_THREADS must be 1 with COUPON_API_WORKER_CLASS=sync")

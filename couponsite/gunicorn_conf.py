@@ -20,13 +20,11 @@ except ConfigError as error:
 
 bind = f"{_config.api.host}:{_config.api.port}"
 workers = _config.api.workers
-threads = _config.api.threads
-worker_class = _config.api.worker_class
+worker_class = "couponsite.gunicorn_worker.LoopWorker"
 backlog = 2048
 keepalive = 15
 timeout = 60
 graceful_timeout = 20  # longer than a publish may take
-max_requests = 0  # a recycled gthread worker resets connections
 control_socket_disable = True
 accesslog = None
 errorlog = "-"

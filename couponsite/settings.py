@@ -3,6 +3,7 @@
 import sys
 import warnings
 from typing import Any
+from urllib.parse import urlsplit
 
 import dj_database_url
 from redis.backoff import NoBackoff
@@ -111,11 +112,16 @@ DATABASES = {"default": _database()}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 
-def _redis(*, timeout_s: float) -> dict[str, Any]:
-    """One Redis pool. A call is tried once: a lost reply must not run a script twice unseen."""
+def _redis(name: str, *, timeout_s: float) -> dict[str, Any]:
+    """One Redis pool. A call is tried once: a lost reply must not run a script twice unseen.
+
+    The name is seen in Redis's CLIENT LIST. It also keeps the pools apart: django-redis has one pool
+    for each URL, whatever else is asked of it.
+    """
+    url = CONFIG.site.redis_url
     return {
         "BACKEND": "django_redis.cache.RedisCache",
-        "LOCATION": CONFIG.site.redis_url,
+        "LOCATION": f"{url}{'&' if urlsplit(url).query else '?'}client_name={name}",
         "OPTIONS": {
             "CONNECTION_POOL_KWARGS": {
                 "socket_timeout": timeout_s,
@@ -127,9 +133,9 @@ def _redis(*, timeout_s: float) -> dict[str, Any]:
 
 
 CACHES = {
-    "default": _redis(timeout_s=CONFIG.site.redis_timeout_s),
+    "default": _redis("coupons", timeout_s=CONFIG.site.redis_timeout_s),
     # A lock waits inside Redis (BLPOP): its socket must be more patient than the wait.
-    "locks": _redis(timeout_s=CONFIG.consumer.lock_wait_s + 1),
+    "locks": _redis("coupon-locks", timeout_s=CONFIG.consumer.lock_wait_s + 1),
 }
 
 REST_FRAMEWORK: dict[str, Any] = {

@@ -6,4 +6,8 @@ from django.core.wsgi import get_wsgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "couponsite.settings")
 
-application = get_wsgi_application()
+django = get_wsgi_application()
+
+from coupons.api.claims_first import ClaimsFirst  # noqa: E402 - needs Django set up
+
+application = ClaimsFirst(django)

@@ -15,8 +15,8 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
+from deploy.services.own import PROJECT, Services, ServicesFailed
 from faults.case import LONG, SHORT
-from faults.services import Services, ServicesFailed
 
 if TYPE_CHECKING:
     from faults.table import Row
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     signal.signal(signal.SIGTERM, _interrupt)
-    services = Services()
+    services = Services(folder=PROJECT / ".test-stacks" / "faults")
     with tempfile.TemporaryDirectory(prefix="coupon-faults-") as folder:
         try:
             _prepare(services, Path(folder), starts=not options.list)
@@ -67,9 +67,7 @@ def _prepare(services: Services, folder: Path, *, starts: bool) -> None:
     if starts:
         print("starting MariaDB, Redis and Apache Kafka ...", flush=True)
         services.start()
-        database = f"coupon_faults_{os.getpid()}"
-        services.sql(f"CREATE DATABASE {database}")
-        services.urls["db"] = services.urls["db"].rpartition("/")[0] + f"/{database}"
+        services.make_database(f"coupon_faults_{os.getpid()}")
         os.environ.update(services.environment())
     import django
 
@@ -113,7 +111,7 @@ def _run(options: argparse.Namespace, services: Services) -> list[Row]:
 def _report(rows: Sequence[Row], options: argparse.Namespace, services: Services) -> None:
     from faults import table
 
-    stack, day = services.versions(), time.strftime("%Y-%m-%d", time.gmtime())
+    stack, day = ", ".join(services.versions().values()), time.strftime("%Y-%m-%d", time.gmtime())
     print(f"\n{table.as_text(rows)}\n\n{stack}, {os.cpu_count()} cores, {day}")
     passed = sum(row.passed for row in rows)
     print(f"{passed} of {len(rows)} rows as they must be")

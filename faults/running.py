@@ -11,10 +11,10 @@ from confluent_kafka import KafkaException
 from django.db import Error as DatabaseLayerError
 from redis.exceptions import RedisError
 
+from deploy.services.own import Services
 from faults.case import Case, Scale
 from faults.judging import judge, settle
 from faults.scene import staged, wait_until_decided
-from faults.services import Services
 from faults.table import Row
 
 #: What may go wrong with a system under faults, beyond what is judged: the row is red, the others run.

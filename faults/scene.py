@@ -12,11 +12,11 @@ from django.db import connection
 from django_redis import get_redis_connection
 
 from coupons.models import Coupon, IssueOutcome, User
+from deploy.services.own import Services
 from faults import log
 from faults.case import Case, Scale
 from faults.proxy import Link
 from faults.rush import Rush
-from faults.services import Services
 from tests.system import Server, System
 
 #: Waits of the suite: a dead consumer is missed after 3 s, a publish given up after 3 s.

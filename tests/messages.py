@@ -22,12 +22,14 @@ class ReceivedMessage:
         value: bytes | None = None,
         timestamp_ms: int = 1_700_000_000_000,
         error: KafkaError | None = None,
+        headers: list[tuple[str, bytes]] | Exception | None = None,
     ) -> None:
         self._place = partition, offset
         self._key = key
         self._value = value
         self._timestamp_ms = timestamp_ms
         self._error = error
+        self._headers = headers
 
     def topic(self) -> str:
         return "events"
@@ -44,8 +46,10 @@ class ReceivedMessage:
     def value(self) -> bytes | None:
         return self._value
 
-    def headers(self) -> None:
-        return None
+    def headers(self) -> list[tuple[str, bytes]] | None:
+        if isinstance(self._headers, Exception):
+            raise self._headers
+        return self._headers
 
     def timestamp(self) -> tuple[int, int]:
         return 1, self._timestamp_ms

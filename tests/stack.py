@@ -9,11 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-import random
-import socket
 import sqlite3
-import subprocess
-import sys
 import tempfile
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -22,44 +18,17 @@ from urllib.parse import quote
 
 import pytest
 
-PROJECT = Path(__file__).resolve().parent.parent
+from deploy.services.own import PROJECT, Services, ServicesFailed
+
 KIND = os.environ.get("COUPON_TEST_STACK", "embedded")
-_SERVICES = PROJECT / ".test-stacks" / "services"
+_services = Services(folder=PROJECT / ".test-stacks" / "services")
 _running = ExitStack()
 _embedded_versions = {"database": f"SQLite {sqlite3.sqlite_version}"}
 
 
-def free_port(*, in_a_row: int = 1) -> int:
-    """The first of so many free ports, none of which an outgoing connection may take.
-
-    A server that is killed and started again must find its port free.
-    """
-    for _ in range(1000):
-        first = random.randint(15_000, 32_000)
-        if all(_is_free(port) for port in range(first, first + in_a_row)):
-            return first
-    raise RuntimeError("no free port from 15000 to 32000 was found in 1000 tries: see `ss -ltn`")
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
-
-
 def services(*words: str) -> str:
     """Run a command of deploy.services on the tests' servers and return what it printed."""
-    return subprocess.run(
-        [sys.executable, "-m", "deploy.services", *words, "--dir", str(_SERVICES)],
-        cwd=PROJECT,
-        check=True,
-        capture_output=True,
-        text=True,
-        timeout=400,
-    ).stdout
+    return _services.run(*words)
 
 
 @contextmanager
@@ -80,37 +49,28 @@ def _embedded(folder: Path) -> Iterator[Mapping[str, str]]:
 
 
 @contextmanager
-def _services() -> Iterator[Mapping[str, str]]:
-    # Kafka takes the next port too.
-    ports = {f"--{name}-port": str(free_port(in_a_row=2)) for name in ("mariadb", "redis", "kafka")}
-    services("stop")
-    services("start", *(word for pair in ports.items() for word in pair))
+def _real() -> Iterator[Mapping[str, str]]:
     try:
+        _services.start()
         database = f"test_{os.getpid()}"
-        services("sql", f"CREATE DATABASE {database}")
-        yield {
-            "DATABASE_URL": (
-                f"mysql://application:application@127.0.0.1:{ports['--mariadb-port']}/{database}"
-            ),
-            "REDIS_URL": f"redis://127.0.0.1:{ports['--redis-port']}/0",
-            "KAFKA_BOOTSTRAP_SERVERS": f"127.0.0.1:{ports['--kafka-port']}",
-        }
-        services("sql", f"DROP DATABASE {database}")
+        _services.make_database(database)
+        yield _services.environment()
+        _services.sql(f"DROP DATABASE {database}")
     finally:
-        services("stop")
+        _services.stop()
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None, None, None]:
     folder = Path(_running.enter_context(tempfile.TemporaryDirectory(prefix="coupon-tests-")))
-    kinds = {"embedded": lambda: _embedded(folder), "services": _services}
+    kinds = {"embedded": lambda: _embedded(folder), "services": _real}
     if KIND not in kinds:
         raise pytest.UsageError(f"COUPON_TEST_STACK={KIND}: it must be embedded or services")
     try:
         environment = _running.enter_context(kinds[KIND]())
-    except subprocess.CalledProcessError as error:
+    except ServicesFailed as error:
         _running.close()
-        reason = (error.stderr or error.stdout).strip()
+        reason = str(error)
         if report := os.environ.get("COUPON_TEST_REPORT"):
             Path(report).write_text(f"{reason.splitlines()[-1]}\n")
         raise pytest.UsageError(f"the servers did not start: {reason}") from error
@@ -134,8 +94,7 @@ def pytest_report_header() -> str:
 def versions() -> dict[str, str]:
     """What the tests run on, for the report."""
     if KIND == "services":
-        report = json.loads(services("status", "--json"))
-        return {row["name"]: row["version"] for row in report["services"]}
+        return _services.versions()
     return _embedded_versions
 
 

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import logging
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import Any, Final
 
 from django.core.exceptions import SuspiciousOperation
 from django.db import InterfaceError, OperationalError
-from django.http import Http404, HttpRequest, JsonResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from rest_framework import exceptions
 from rest_framework.response import Response
 
 from coupons.api import messages
+from coupons.api.messages import Language
 from coupons.backlog import LogUnavailable
 from coupons.errors import RefusedError
 from coupons.outcomes import Code
 
 log = logging.getLogger(__name__)
 
-RETRY_AFTER_S: Final = "2"
+_LATER: Final = {"Retry-After": "2"}
 HTTP_STATUS: Final[dict[Code, HTTPStatus]] = {
     Code.INVALID_REQUEST: HTTPStatus.BAD_REQUEST,
     Code.IDENTITY_NOT_PROVEN: HTTPStatus.FORBIDDEN,
@@ -36,23 +39,47 @@ HTTP_STATUS: Final[dict[Code, HTTPStatus]] = {
 }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """A refusal as it is sent."""
+
+    status: HTTPStatus
+    body: dict[str, object]
+    headers: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def json(self) -> bytes:
+        return json.dumps(self.body, ensure_ascii=False, separators=(",", ":")).encode()
+
+    def as_response(self) -> HttpResponse:
+        return HttpResponse(
+            self.json, status=self.status, headers=self.headers, content_type="application/json"
+        )
+
+
 def exception_handler(error: Exception, context: dict[str, Any]) -> Response:
     """DRF's hook: every exception of a view becomes a refusal; nothing leaks a trace."""
+    refusal = refusal_to(error, allowed=context["view"].headers["Allow"] if "view" in context else "")
+    return Response(refusal.body, status=refusal.status, headers=refusal.headers)
+
+
+def refusal_to(error: Exception, *, allowed: str = "", language: Language | None = None) -> Refusal:
+    """What the client is told of this error. ``allowed``: the methods that the address supports.
+
+    ``language`` None: as LocaleMiddleware chose.
+    """
     if isinstance(error, exceptions.MethodNotAllowed):
-        allowed = context["view"].headers["Allow"] if "view" in context else ""
-        response = _refusal(Code.METHOD_NOT_ALLOWED, detail=f"Allow: {allowed}")
-        response["Allow"] = allowed
-        return response
+        refusal = _refusal(Code.METHOD_NOT_ALLOWED, detail=f"Allow: {allowed}")
+        return replace(refusal, headers={"Allow": allowed})
     refused = _as_refusal(error)
     if refused is not None:
-        return _refusal(refused.code, request_id=refused.request_id, **refused.names)
-    log.exception("unexpected error", exc_info=error)
-    response = _refusal(Code.INTERNAL_ERROR)
+        return _refusal(refused.code, language=language, request_id=refused.request_id, **refused.names)
+    log.error("unexpected error", exc_info=error)
     if isinstance(error, OperationalError | InterfaceError):
         # The database is away: the client may come back, as after a broker's absence.
-        response.status_code = HTTPStatus.SERVICE_UNAVAILABLE
-        response["Retry-After"] = RETRY_AFTER_S
-    return response
+        refusal = _refusal(Code.INTERNAL_ERROR, language=language)
+        return replace(refusal, status=HTTPStatus.SERVICE_UNAVAILABLE, headers=_LATER)
+    return _refusal(Code.INTERNAL_ERROR, language=language)
 
 
 def _as_refusal(error: Exception) -> RefusedError | None:
@@ -64,38 +91,33 @@ def _as_refusal(error: Exception) -> RefusedError | None:
         case Http404():
             return RefusedError(Code.NOT_FOUND)
         case exceptions.ParseError() | SuspiciousOperation():
-            return RefusedError(Code.INVALID_REQUEST, detail=messages.BODY_EXPECTED[messages.language()])
+            return RefusedError(Code.INVALID_REQUEST, detail=messages.BODY_EXPECTED)
         case _:
             return None
 
 
-def _refusal(code: Code, *, request_id: object = None, **names: object) -> Response:
-    response = Response(
-        {
+def _refusal(
+    code: Code, *, language: Language | None = None, request_id: object = None, **names: object
+) -> Refusal:
+    return Refusal(
+        status=HTTP_STATUS[code],
+        body={
             "success": False,
             "code": code.value,
-            "message": messages.refusal(code, **names),
+            "message": messages.refusal(code, language or messages.language(), **names),
             "requestId": str(request_id) if request_id else "",
         },
-        status=HTTP_STATUS[code],
+        headers=_LATER if code is Code.BROKER_UNAVAILABLE else {},
     )
-    if code is Code.BROKER_UNAVAILABLE:
-        response["Retry-After"] = RETRY_AFTER_S
-    return response
 
 
-def page_not_found(request: HttpRequest, exception: Exception | None = None) -> JsonResponse:
-    return _json_page(Code.NOT_FOUND)
+def page_not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    return _refusal(Code.NOT_FOUND).as_response()
 
 
-def bad_request(request: HttpRequest, exception: Exception | None = None) -> JsonResponse:
-    return _json_page(Code.INVALID_REQUEST, detail="")
+def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    return _refusal(Code.INVALID_REQUEST, detail="").as_response()
 
 
-def server_error(request: HttpRequest) -> JsonResponse:
-    return _json_page(Code.INTERNAL_ERROR)
-
-
-def _json_page(code: Code, **names: object) -> JsonResponse:
-    refusal = _refusal(code, **names)
-    return JsonResponse(refusal.data, status=refusal.status_code, json_dumps_params={"ensure_ascii": False})
+def server_error(request: HttpRequest) -> HttpResponse:
+    return _refusal(Code.INTERNAL_ERROR).as_response()

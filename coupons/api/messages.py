@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Literal
 
 from django.utils.translation import get_language
 
 from coupons.outcomes import Code
+
+Language = Literal["ko", "en"]
 
 _ACCEPTED: Final = {
     "ko": "쿠폰 발급 요청이 정상적으로 접수되었습니다. 잠시 후 쿠폰이 발급됩니다.",
@@ -70,19 +72,28 @@ BODY_EXPECTED: Final = {
 }
 
 
-def language() -> str:
-    """'en' if the client prefers English, else 'ko'."""
-    return "en" if (get_language() or "ko").startswith("en") else "ko"
+def language() -> Language:
+    """What LocaleMiddleware chose for this request."""
+    return language_of(get_language())
 
 
-def accepted() -> str:
-    return _ACCEPTED[language()]
+def language_of(code: str | None) -> Language:
+    """English if the client prefers it, else Korean."""
+    return "en" if (code or "ko").startswith("en") else "ko"
+
+
+def accepted(language: Language) -> str:
+    return _ACCEPTED[language]
 
 
 def queue_size(coupon_id: int, size: int) -> str:
     return _QUEUE_SIZE[language()].format(coupon_id=coupon_id, size=size)
 
 
-def refusal(code: Code, **names: object) -> str:
-    """The message of a refusal; ``names`` fill its gaps (coupon_id, user_id, asked_for, detail)."""
-    return _REFUSALS[code][language()].format(**names).strip()
+def refusal(code: Code, language: Language, **names: object) -> str:
+    """The message of a refusal; ``names`` fill its gaps (coupon_id, user_id, asked_for, detail).
+
+    A name that is told in both languages is given in both.
+    """
+    told = {name: text[language] if isinstance(text, dict) else text for name, text in names.items()}
+    return _REFUSALS[code][language].format(**told).strip()

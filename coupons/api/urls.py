@@ -3,7 +3,7 @@
 from django.urls import path, register_converter
 from drf_spectacular.views import SpectacularJSONAPIView, SpectacularSwaggerView
 
-from coupons.api import views
+from coupons.api import claims, views
 from coupons.api.converters import IdConverter, RequestIdConverter
 
 register_converter(IdConverter, "id")
@@ -11,7 +11,7 @@ register_converter(RequestIdConverter, "request_id")
 
 urlpatterns = [
     path("coupons/<id:coupon_id>", views.CouponView.as_view()),
-    path("coupons/<id:coupon_id>/issue", views.IssueView.as_view()),
+    path("coupons/<id:coupon_id>/issue", claims.ClaimView.as_view()),
     path("coupons/<id:coupon_id>/queue-size", views.QueueSizeView.as_view()),
     path("coupons/requests/<request_id:request_id>", views.RequestStatusView.as_view()),
     path("coupons/users/<id:user_id>", views.UserCouponsView.as_view()),

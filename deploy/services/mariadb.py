@@ -31,7 +31,7 @@ OPTIONS = (
     "--transaction-isolation=READ-COMMITTED",
     "--character-set-server=utf8mb4",
     "--innodb-flush-log-at-trx-commit=1",
-    "--innodb-buffer-pool-size=256M",
+    "--innodb-buffer-pool-size=512M",
     "--max-connections=300",
     "--skip-log-bin",
     "--performance-schema=OFF",

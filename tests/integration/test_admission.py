@@ -18,6 +18,7 @@ from coupons.admission import (
     GateUnavailable,
     GateUnknown,
     OutOfStock,
+    Settlement,
     gate,
 )
 from coupons.catalog import CouponView
@@ -36,7 +37,7 @@ def ask(coupon: CouponView, *claims: Claim) -> list[Admission]:
 
 
 def settle(*decided: tuple[Claim, bool], issued_count: int, epoch: str = "1") -> None:
-    gate.settle(7, epoch=epoch, issued_count=issued_count, decided=decided)
+    gate.settle([Settlement(coupon_id=7, epoch=epoch, issued_count=issued_count, decided=decided)])
 
 
 @pytest.fixture
@@ -323,3 +324,35 @@ def test_a_view_knows_its_window() -> None:
 
     assert [window.is_open(moment(hour)) for hour in (9, 10, 11, 12)] == [False, True, True, False]
     assert not replace(COUPON, is_opened=False).is_open(moment(11))
+
+
+@loaded
+def test_thousands_of_claims_are_settled_at_once() -> None:
+    coupon = replace(COUPON, stock=10_000)
+    claims = [claim(user_id) for user_id in range(1, 10_001)]
+    assert ask(coupon, *claims) == [Admitted()] * 10_000
+
+    settle(*((each, n % 2 == 0) for n, each in enumerate(claims)), issued_count=5000)
+
+    assert gate.reserved(7) == 0
+    again = ask(replace(coupon, stock=5000, issued_count=5000), *(claim(n) for n in range(1, 10_001)))
+    assert again[::2] == [AlreadyRequested(first_request_id=each.request_id) for each in claims[::2]]
+    assert again[1::2] == [Admitted()] * 5000
+
+
+def test_several_coupons_are_settled_in_one_call() -> None:
+    coupons = [replace(COUPON, coupon_id=coupon_id) for coupon_id in (7, 8)]
+    claims = [claim(1, coupon_id=coupon.coupon_id) for coupon in coupons]
+    for coupon, each in zip(coupons, claims, strict=True):
+        gate.load(coupon, [])
+        gate.admit(coupon, [each])
+
+    gate.settle(
+        [
+            Settlement(coupon_id=each.coupon_id, epoch="1", issued_count=1, decided=[(each, True)])
+            for each in claims
+        ]
+    )
+
+    assert [gate.reserved(coupon_id) for coupon_id in (7, 8)] == [0, 0]
+    assert gate.issued_counts() == {7: 1, 8: 1}

@@ -13,9 +13,9 @@ from django.conf import settings
 from coupons import backlog
 from coupons.backlog import LogUnavailable, Positions
 from coupons.events import encode
+from deploy.services.own import free_port
 from tests import broker
 from tests.factories import make_event
-from tests.stack import free_port
 
 
 def commit(topic: str, offsets: Mapping[int, int]) -> None:

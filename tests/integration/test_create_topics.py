@@ -13,7 +13,7 @@ from django.conf import settings
 from django.core.management import CommandError, call_command
 
 from coupons.management.commands import create_topics
-from tests.stack import free_port
+from deploy.services.own import free_port
 
 
 @pytest.fixture

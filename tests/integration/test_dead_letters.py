@@ -16,8 +16,8 @@ from consumer.batch import BatchProcessor
 from consumer.dead_letters import DeadLettersNotAcknowledged
 from coupons import catalog, gate_loading, tracking
 from coupons.admission import Claim, gate
-from coupons.events import encode, partition_key
-from coupons.models import DeadLetter, IssueOutcome, UserCoupon
+from coupons.events import SECOND_CHANCE_HEADER, encode, partition_key
+from coupons.models import Coupon, DeadLetter, IssueOutcome, UserCoupon
 from coupons.producer import Acknowledged, EventProducer, NotPublished, Receipt, Uncertain, event_producer
 from coupons.request_status import status_of
 from coupons.tracking import Tracked
@@ -111,6 +111,60 @@ def test_what_could_be_read_of_a_bad_event_is_in_its_outcome(topic: str) -> None
     assert outcome.detail is not None
     assert outcome.detail.startswith("userId must be")
     assert int(outcome.requested_at.timestamp() * 1000) == 1_700_000_000_000
+
+
+@pytest.mark.parametrize("timestamp_ms", [-(2**62), -62_135_596_800_001, 2**62])
+def test_a_message_of_an_impossible_time_is_a_dead_letter_like_any_other(
+    topic: str, timestamp_ms: int
+) -> None:
+    request_id = uuid7()
+    value = json.dumps({"eventId": str(request_id), "version": 1}).encode()
+
+    process(ReceivedMessage(0, 0, value=value, timestamp_ms=timestamp_ms))
+
+    assert IssueOutcome.objects.get(pk=request_id).status == "FAILED"
+
+
+def test_a_value_larger_than_a_topic_takes_is_cut_and_says_so(topic: str) -> None:
+    process(ReceivedMessage(0, 0, key=b"k" * 20_000, value=b"x" * 3_000_000, headers=[("h", b"y" * 500_000)]))
+
+    [letter] = broker.read(f"{topic}.DLT", count=1)
+    headers = dict(letter.headers() or [])
+    assert headers["reason"] == b"TOO_LARGE"
+    assert headers["truncated-from-bytes"] == b"3000000"
+    assert letter.value() == b"x" * 800_000
+    assert bytes(DeadLetter.objects.get().original_value or b"") == b"x" * 3_000_000
+
+
+@pytest.mark.parametrize(
+    "error", [SystemError("decoding"), UnicodeDecodeError("utf-8", b"\xff", 0, 1, "bad")]
+)
+def test_a_good_event_with_headers_that_cannot_be_read_is_issued(topic: str, error: Exception) -> None:
+    coupon, [user] = make_coupon(), make_users(1)
+    value = encode(make_event(coupon_id=coupon.pk, user_id=user))
+
+    process(
+        ReceivedMessage(0, 0, value=value, headers=error), ReceivedMessage(0, 1, value=b"?", headers=error)
+    )
+
+    assert UserCoupon.objects.get().user_id == user
+    assert len(broker.read(f"{topic}.DLT", count=1)) == 1
+
+
+def test_a_dead_letter_and_its_second_chance_may_stand_in_one_batch(topic: str) -> None:
+    coupon, [user] = make_coupon(stock=0), make_users(1)
+    missing = coupon.pk + 1
+    value = encode(make_event(coupon_id=missing, user_id=user))
+    process(ReceivedMessage(0, 0, value=value))
+    Coupon.objects.create(pk=missing, description="made since", discount_amount=1, stock=1)
+
+    process(
+        ReceivedMessage(0, 0, value=value),
+        ReceivedMessage(0, 1, value=value, headers=[(SECOND_CHANCE_HEADER, b"1")]),
+    )
+
+    assert IssueOutcome.objects.get().status == "ISSUED"
+    assert UserCoupon.objects.get().coupon_id == missing
 
 
 def test_broken_neighbours_do_not_stop_good_ones(topic: str) -> None:

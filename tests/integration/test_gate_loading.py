@@ -15,7 +15,16 @@ from prometheus_client import REGISTRY
 from uuid_utils.compat import uuid7
 
 from coupons import backlog, catalog, gate_loading
-from coupons.admission import Admission, Admitted, AlreadyRequested, Claim, GateUnknown, OutOfStock, gate
+from coupons.admission import (
+    Admission,
+    Admitted,
+    AlreadyRequested,
+    Claim,
+    GateUnknown,
+    OutOfStock,
+    Settlement,
+    gate,
+)
 from coupons.allocation import IssueRequest
 from coupons.backlog import Backlog, LogUnavailable
 from coupons.catalog import CouponView
@@ -62,19 +71,25 @@ def settle(coupon_id: int, requests: Sequence[IssueRequest]) -> None:
     issued = issue_coupons(requests)
     won = [allocation.decision is Decision.ISSUED for allocation in issued.allocations]
     snapshot = issued.coupons[coupon_id]
-    gate.settle(
-        coupon_id,
+    settlement = Settlement(
+        coupon_id=coupon_id,
         epoch=snapshot.epoch,
         issued_count=snapshot.issued_count,
         decided=list(zip(claims_of(requests), won, strict=True)),
     )
+    gate.settle([settlement])
 
 
 @pytest.fixture
 def log(monkeypatch: pytest.MonkeyPatch) -> list[IssueRequest]:
     """A log whose undecided events are this list."""
     undecided: list[IssueRequest] = []
-    monkeypatch.setattr(backlog, "read", lambda **_: Backlog(requests=list(undecided), committed={0: 0}))
+
+    def read(*, timeout_s: float, coupon_id: int | None = None) -> Backlog:
+        asked_for = [each for each in undecided if coupon_id in (None, each.event.coupon_id)]
+        return Backlog(requests=asked_for, committed={0: 0})
+
+    monkeypatch.setattr(backlog, "read", read)
     return undecided
 
 
@@ -150,7 +165,7 @@ def test_what_was_decided_after_the_log_was_read_holds_no_slot(log: list[IssueRe
 
 
 def test_without_the_log_nothing_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
-    def away(*, timeout_s: float) -> Backlog:
+    def away(*, timeout_s: float, coupon_id: int | None = None) -> Backlog:
         raise LogUnavailable("away, for the test")
 
     monkeypatch.setattr(backlog, "read", away)
@@ -167,7 +182,7 @@ def test_the_row_is_read_anew_after_the_log(monkeypatch: pytest.MonkeyPatch) -> 
     old = view_of(coupon)
     requests = make_requests(coupon.pk, users)
 
-    def read(*, timeout_s: float) -> Backlog:
+    def read(*, timeout_s: float, coupon_id: int | None = None) -> Backlog:
         issue_coupons(requests)  # between our first look at the row and the loading
         return Backlog(requests=[], committed={0: 3})
 
@@ -187,7 +202,7 @@ def test_many_who_find_it_empty_load_it_once(monkeypatch: pytest.MonkeyPatch) ->
     readings: list[int] = []
     all_there = threading.Barrier(8)
 
-    def read(*, timeout_s: float) -> Backlog:
+    def read(*, timeout_s: float, coupon_id: int | None = None) -> Backlog:
         readings.append(1)
         return Backlog(requests=[], committed={0: 0})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from dataclasses import replace
 from datetime import timedelta
@@ -121,6 +122,52 @@ def test_several_coupons_in_one_batch_are_decided_each_by_itself() -> None:
     assert {pk: coupon.issued_count for pk, coupon in issued.coupons.items()} == {plenty.pk: 3, scarce.pk: 1}
 
 
+def test_hundreds_of_coupons_in_one_batch_take_few_statements() -> None:
+    coupons, users = [make_coupon(stock=n % 3) for n in range(450)], make_users(2)
+    requests = [
+        IssueRequest(event=make_event(coupon_id=coupon.pk, user_id=user), partition=0, offset=offset)
+        for offset, (user, coupon) in enumerate(itertools.product(users, coupons))
+    ]
+
+    with CaptureQueriesContext(connection) as queries:
+        issued = issue_coupons(requests)
+
+    assert len(queries) < 15
+    assert decisions(issued).count(Decision.ISSUED) == UserCoupon.objects.count() == 450
+    assert {left(coupon) for coupon in coupons} == {(0, 0), (0, 1), (0, 2)}
+    assert decisions(issue_coupons(requests)) == [Decision.REPLAYED] * 900
+
+
+@pytest.mark.parametrize("returns", ["as it does", "never"])
+def test_the_ids_of_user_coupons_are_right_whether_the_insert_returns_them_or_not(
+    returns: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MySQL returns nothing; MariaDB and SQLite do, and can be asked as MySQL is."""
+    if returns == "never":
+        monkeypatch.setattr(type(connection.features), "can_return_rows_from_bulk_insert", False)
+    coupons, users = [make_coupon(stock=2), make_coupon(stock=900)], make_users(1200)
+    requests = [each for coupon in coupons for each in make_requests(coupon.pk, users, partition=coupon.pk)]
+
+    issued = issue_coupons(requests)
+
+    rows = UserCoupon.objects.values_list("request_id", "pk")
+    assert issued.user_coupon_ids == dict(rows)
+    outcomes = IssueOutcome.objects.filter(status="ISSUED").values_list("request_id", "user_coupon_id")
+    assert dict(outcomes) == dict(rows)
+    assert len(rows) == 902
+
+
+@pytest.mark.parametrize("timestamp_ms", [0, 1_700_000_000_007, 253_402_300_799_999])
+def test_the_time_of_a_request_is_kept_to_the_millisecond(timestamp_ms: int) -> None:
+    coupon, [user] = make_coupon(), make_users(1)
+    event = make_event(coupon_id=coupon.pk, user_id=user, timestamp_ms=timestamp_ms)
+
+    issue_coupons([IssueRequest(event=event, partition=0, offset=0)])
+
+    requested_at = IssueOutcome.objects.get().requested_at
+    assert round(requested_at.timestamp() * 1000) == timestamp_ms
+
+
 def test_an_unknown_coupon_is_told_and_leaves_no_row_and_its_neighbours_are_issued() -> None:
     coupon, users = make_coupon(), make_users(2)
     [good] = make_requests(coupon.pk, users[:1])
@@ -229,7 +276,7 @@ def _table(sql: str) -> str | None:
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize("step", ["_take_stock", "_outcome", "after everything"])
+@pytest.mark.parametrize("step", ["issuing._take_stock", "claim_rows.insert_outcomes", "after everything"])
 def test_a_failure_before_the_commit_leaves_nothing(step: str, monkeypatch: pytest.MonkeyPatch) -> None:
     coupon, users = make_coupon(stock=5), make_users(2)
     requests = make_requests(coupon.pk, users)
@@ -243,9 +290,10 @@ def test_a_failure_before_the_commit_leaves_nothing(step: str, monkeypatch: pyte
         fail()
 
     with monkeypatch.context() as broken:
-        broken.setattr(
-            issuing, *(("_record", record_then_fail) if step == "after everything" else (step, fail))
-        )
+        if step == "after everything":
+            broken.setattr(issuing, "_record", record_then_fail)
+        else:
+            broken.setattr(f"coupons.{step}", fail)
         with pytest.raises(OperationalError):
             issue_coupons(requests)
 
@@ -266,11 +314,11 @@ def test_the_lock_is_given_back_only_when_others_can_see_the_rows(monkeypatch: p
         seen_by_others.append(UserCoupon.objects.filter(coupon_id=coupon.pk).count())
         connection.close()
 
-    def look_then_release(lock: object) -> None:
+    def look_then_release(*held: object) -> None:
         other = threading.Thread(target=look)
         other.start()
         other.join(10)
-        release(lock)
+        release(*held)
 
     monkeypatch.setattr(locks, "_release", look_then_release)
 

@@ -6,14 +6,18 @@ import io
 import threading
 import time
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import replace
+from typing import cast
 
+import gevent
 import pytest
+from confluent_kafka import KafkaError, Message
 from django.conf import settings
 from django.core.management import call_command
 from prometheus_client import REGISTRY
 
-from coupons import producer
+from coupons import loop, producer
 from coupons.events import partition_key
 from coupons.producer import (
     Acknowledged,
@@ -24,8 +28,8 @@ from coupons.producer import (
     close_event_producer,
     event_producer,
 )
+from deploy.services.own import free_port
 from tests import broker
-from tests.stack import free_port
 from tests.system import eventually
 
 
@@ -173,6 +177,63 @@ def test_after_a_failure_on_a_live_broker_the_producer_is_made_anew(
     eventually(lambda: own._producer is not before, within_s=5)
     assert REGISTRY.get_sample_value("coupon_producer_rebuilds_total") == rebuilds + 1
     assert isinstance(own.publish([Record(key=b"k", value=b"x")])[0], Acknowledged)
+
+
+def test_what_an_old_producer_still_held_is_uncertain(topic: str) -> None:
+    """It may have been sent before, and its acknowledgement lost on the way: its slot must be kept."""
+    own = EventProducer()
+    receipt = own._receipt(KafkaError(KafkaError._PURGE_QUEUE), cast(Message, None))
+
+    assert isinstance(receipt, Uncertain)
+    own.close()
+
+
+@pytest.fixture
+def _in_a_loop(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The test's own thread answers, as a gunicorn worker's does."""
+    monkeypatch.setattr(loop, "_thread", None)
+    monkeypatch.setattr(loop, "_pool", None)
+    loop.start()
+    yield
+    close_event_producer()  # made in the loop, so closed in it
+
+
+@pytest.mark.usefixtures("_in_a_loop")
+def test_in_a_loop_greenlets_wait_side_by_side(topic: str) -> None:
+    turns: list[int] = []
+
+    def go_on() -> None:
+        while len(turns) < 1000:
+            turns.append(1)
+            gevent.sleep(0.001)
+
+    def publish(number: int) -> object:
+        [receipt] = event_producer().publish([Record(key=b"k", value=b"%d" % number)])
+        return receipt
+
+    others = gevent.spawn(go_on)
+    publishing = [gevent.spawn(publish, number) for number in range(20)]
+    gevent.joinall(publishing, timeout=20, raise_error=True)
+    others.kill()
+
+    receipts = [each.value for each in publishing]
+    assert all(isinstance(receipt, Acknowledged) for receipt in receipts)
+    assert turns  # the loop was never held up
+
+
+@pytest.mark.usefixtures("_in_a_loop", "topic")
+def test_in_a_loop_a_broker_that_is_away_is_waited_for_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    kafka = replace(settings.CONFIG.kafka, bootstrap_servers=f"127.0.0.1:{free_port()}")
+    timing = replace(settings.CONFIG.producer, publish_timeout_ms=500)
+    monkeypatch.setattr(settings, "CONFIG", replace(settings.CONFIG, kafka=kafka, producer=timing))
+    own = EventProducer()
+
+    publishing = gevent.spawn(own.publish, [Record(key=b"k", value=b"x")])
+    publishing.join(timeout=5)
+
+    [receipt] = publishing.value
+    assert isinstance(receipt, Uncertain | NotPublished)
+    own.close()
 
 
 @pytest.fixture

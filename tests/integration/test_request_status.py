@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from uuid import UUID
 
@@ -201,7 +202,7 @@ def test_without_redis_the_log_is_asked(log: list[IssueRequest], redis_away: pyt
 def test_what_is_decided_while_the_log_is_read_is_final(monkeypatch: pytest.MonkeyPatch) -> None:
     [request] = make_requests(make_coupon().pk, make_users(1))
 
-    def read(*, timeout_s: float) -> Backlog:
+    def read(*, timeout_s: float, coupon_id: int | None = None) -> Backlog:
         issue_coupons([request])
         return Backlog(requests=[], committed={0: 1})
 
@@ -211,7 +212,7 @@ def test_what_is_decided_while_the_log_is_read_is_final(monkeypatch: pytest.Monk
 
 
 def test_when_only_the_log_could_tell_and_it_is_away_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    def away(*, timeout_s: float) -> Backlog:
+    def away(*, timeout_s: float, coupon_id: int | None = None) -> Backlog:
         raise LogUnavailable("away, for the test")
 
     monkeypatch.setattr(backlog, "read", away)
@@ -220,19 +221,30 @@ def test_when_only_the_log_could_tell_and_it_is_away_that_is_said(monkeypatch: p
         status_of(uuid7())
 
 
-def test_many_who_ask_for_nothing_read_the_log_once_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_who_ask_for_nothing_share_a_reading_of_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
     readings: list[int] = []
+    undecided = request_status._UndecidedLog()
 
-    def read(*, timeout_s: float) -> Backlog:
+    def read(*, timeout_s: float, coupon_id: int | None = None) -> Backlog:
         readings.append(1)
         return Backlog(requests=[], committed={})
 
     monkeypatch.setattr(backlog, "read", read)
 
-    for _ in range(50):
-        assert status_of(uuid7()) is None
+    with ThreadPoolExecutor(40) as crowd:
+        assert set(crowd.map(undecided.find, [uuid7() for _ in range(40)])) == {None}
 
-    assert len(readings) == 1
+    assert len(readings) < 10
+
+
+def test_a_request_accepted_since_the_log_was_read_is_found(log: list[IssueRequest]) -> None:
+    [earlier, later] = make_requests(7, [8, 9])
+    log.append(earlier)
+    assert status(earlier.event.event_id).status is RequestStatus.PENDING
+
+    log.append(later)
+
+    assert status(later.event.event_id).status is RequestStatus.PENDING
 
 
 def test_from_a_real_log(topic: str) -> None:

@@ -15,7 +15,15 @@ from django.utils import timezone
 from django_redis import get_redis_connection
 
 from coupons import backlog, catalog, seeding
-from coupons.admission import Admitted, AlreadyRequested, Claim, GateUnavailable, GateUnknown, gate
+from coupons.admission import (
+    Admitted,
+    AlreadyRequested,
+    Claim,
+    GateUnavailable,
+    GateUnknown,
+    Settlement,
+    gate,
+)
 from coupons.backlog import Backlog, LogUnavailable
 from coupons.models import Coupon, IssueOutcome, Point, User, UserCoupon
 from tests.factories import make_requests
@@ -28,7 +36,7 @@ def log(monkeypatch: pytest.MonkeyPatch) -> Callable[[Backlog | LogUnavailable],
     """No broker is needed here: the undecided part of the log is empty, or what a test says."""
 
     def say(undecided: Backlog | LogUnavailable) -> None:
-        def read(*, timeout_s: float) -> Backlog:
+        def read(*, timeout_s: float, coupon_id: int | None = None) -> Backlog:
             if isinstance(undecided, LogUnavailable):
                 raise undecided
             return undecided
@@ -70,7 +78,13 @@ def claimed(coupon_id: int, user_ids: Iterable[int]) -> list[Claim]:
     assert view is not None
     gate.load(view, [])
     decided = [(claim, True) for claim in claims]
-    gate.settle(coupon_id, epoch=coupon.epoch, issued_count=coupon.issued_count, decided=decided)
+    gate.settle(
+        [
+            Settlement(
+                coupon_id=coupon_id, epoch=coupon.epoch, issued_count=coupon.issued_count, decided=decided
+            )
+        ]
+    )
     return claims
 
 

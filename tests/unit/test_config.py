@@ -14,7 +14,7 @@ import pytest
 
 from couponsite import config
 from couponsite.config import BASE_DIR, ConfigError
-from tests.stack import PROJECT
+from deploy.services.own import PROJECT
 
 #: variable -> (its place in Config, default, another value as text, as read, values that are refused)
 VARIABLES: dict[str, tuple[str, Any, str, Any, list[str]]] = {
@@ -38,7 +38,6 @@ VARIABLES: dict[str, tuple[str, Any, str, Any, list[str]]] = {
     "COUPON_API_PORT": ("api.port", 8080, "80", 80, ["0", "65536", "-1", "http", ""]),
     "COUPON_API_WORKERS": ("api.workers", 2, "1", 1, ["0", "257", "two"]),
     "COUPON_API_THREADS": ("api.threads", 4, "1", 1, ["0", "257", "x"]),
-    "COUPON_API_WORKER_CLASS": ("api.worker_class", "gthread", "gthread", "gthread", ["threads", ""]),
     "COUPON_VIEW_TTL_MS": ("api.coupon_view_ttl_s", 0.2, "0", 0.0, ["-1", "1501", "1s"]),
     "COUPON_LOG_DIR": ("logs.directory", BASE_DIR / "logs", "/var/log/x", Path("/var/log/x"), []),
     "COUPON_LOG_LEVEL": ("logs.level", "INFO", "DEBUG", "DEBUG", ["info", "TRACE", ""]),
@@ -56,7 +55,7 @@ VARIABLES: dict[str, tuple[str, Any, str, Any, list[str]]] = {
     "COUPON_PRODUCER_BATCH_BYTES": ("producer.batch_bytes", 131072, "1024", 1024, ["1023", "10000001"]),
     "COUPON_PRODUCER_BUFFER_KBYTES": ("producer.buffer_kbytes", 32768, "64", 64, ["63", "2000001"]),
     "COUPON_PUBLISH_TIMEOUT_MS": ("producer.publish_timeout_ms", 5000, "9000", 9000, ["499", "9001"]),
-    "COUPON_CONSUMER_BATCH_SIZE": ("consumer.batch_size", 500, "1", 1, ["0", "10001", "1e3"]),
+    "COUPON_CONSUMER_BATCH_SIZE": ("consumer.batch_size", 1000, "1", 1, ["0", "10001", "1e3"]),
     "COUPON_CONSUMER_POLL_TIMEOUT_MS": ("consumer.poll_timeout_ms", 100, "1", 1, ["0", "5001"]),
     "COUPON_CONSUMER_SESSION_TIMEOUT_MS": (
         "consumer.session_timeout_ms", 10000, "6000", 6000, ["999", "1800001", "300001"],
@@ -173,14 +172,6 @@ def test_a_development_machine_needs_no_secret(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setenv("DEBUG", "true")
     assert config.load().site.secret_key
-
-
-def test_the_sync_worker_has_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COUPON_API_WORKER_CLASS", "sync")
-    assert "COUPON_API_THREADS" in refusal()
-
-    monkeypatch.setenv("COUPON_API_THREADS", "1")
-    assert config.load().api.worker_class == "sync"
 
 
 @pytest.mark.parametrize("name", ["DATABASE_URL", "REDIS_URL"])

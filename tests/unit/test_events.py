@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
@@ -13,6 +14,7 @@ from coupons.events import (
     MAX_VALUE_BYTES,
     CouponIssueEvent,
     UndecodableEvent,
+    _decode_json,
     decode,
     encode,
     partition_key,
@@ -59,6 +61,32 @@ def test_we_write_what_the_kotlin_producer_writes() -> None:
 def test_what_is_written_is_read_back(event: CouponIssueEvent) -> None:
     assert decode(encode(event)) == event
     assert len(encode(event)) < MAX_VALUE_BYTES
+
+
+WRITTEN = [
+    *("1", "0", "01", "-1", "1.0", "1e3", " 1", "1 ", "1_0", "true", "null", "", '"1"', "\u0661", "1\n"),
+    *("9" * 14, "253402300799999", "253402300800000", "9" * 17, "9" * 18, "9" * 19, str(MAX_ID), "9" * 40),
+    *(f'"{text}"' for text in (ID, ID.upper(), f"{ID}\n", f"{ID[:-1]}g", ID.replace("-", ""), "\\u0033")),
+]
+
+
+@pytest.mark.parametrize("name", ["eventId", "userId", "couponId", "timestamp", "version", "another"])
+@pytest.mark.parametrize("written", WRITTEN)
+def test_the_short_way_and_the_long_way_read_the_same(name: str, written: str) -> None:
+    """The usual event is read without a JSON parser; what anything else means is JSON's word."""
+    texts = {"eventId": f'"{ID}"', "userId": "1", "couponId": "7", "timestamp": "17", "version": "1"}
+    for fields in (texts | {name: written}, {name: written} | texts):
+        raw = b"{" + ",".join(f'"{key}":{text}' for key, text in fields.items()).encode() + b"}"
+        assert outcome(decode, raw) == outcome(_decode_json, raw)
+    doubled = KOTLIN[:-1] + f',"{name}":{written}}}'.encode()
+    assert outcome(decode, doubled) == outcome(_decode_json, doubled)
+
+
+def outcome(read: Callable[[bytes], CouponIssueEvent], raw: bytes) -> object:
+    try:
+        return read(raw)
+    except UndecodableEvent as refused:
+        return refused.reason, refused.detail, refused.event_id, refused.user_id, refused.coupon_id
 
 
 def test_unknown_fields_order_and_spaces_do_not_matter() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import pytest
@@ -14,12 +14,15 @@ from django_redis import get_redis_connection
 from prometheus_client import REGISTRY
 from redis import Redis
 from redis.backoff import NoBackoff
+from redis.client import Pipeline
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.retry import Retry
 
 from coupons import locks
 from coupons.locks import coupon_locks
-from tests.stack import free_port
+from deploy.services.own import free_port
+
+CONFIGURED_WAIT_S = settings.CONFIG.consumer.lock_wait_s
 
 
 @pytest.fixture(autouse=True)
@@ -54,6 +57,16 @@ def held_by_another(coupon_id: int) -> redis_lock.Lock:
     return lock
 
 
+def test_a_lock_is_waited_for_longer_than_any_other_call() -> None:
+    """django-redis gives the same pool to two caches of one URL, with the timeouts of the first."""
+    timeouts = [
+        get_redis_connection(alias).connection_pool.connection_kwargs["socket_timeout"]
+        for alias in ("default", "locks")
+    ]
+
+    assert timeouts == [settings.CONFIG.site.redis_timeout_s, CONFIGURED_WAIT_S + 1]
+
+
 def test_the_locks_are_held_inside_and_gone_after() -> None:
     with coupon_locks([1, 2]):
         assert is_locked(1)
@@ -76,19 +89,86 @@ def test_a_lock_of_a_dead_consumer_expires() -> None:
 
 
 def test_locks_are_taken_in_one_order_whatever_order_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    taken: list[str] = []
-    acquire = redis_lock.Lock.acquire
+    asked: list[list[str]] = []
+    try_all = locks._try
 
-    def noted(lock: redis_lock.Lock, **how: object) -> bool:
-        taken.append(lock._name)
-        return bool(acquire(lock, **how))
+    def noted(client: Redis, wanted: Sequence[redis_lock.Lock]) -> list[bool]:
+        asked.append([lock._name for lock in wanted])
+        return try_all(client, wanted)
 
-    monkeypatch.setattr(redis_lock.Lock, "acquire", noted)
+    monkeypatch.setattr(locks, "_try", noted)
 
     with coupon_locks([30, 4, 100, 4]):
         pass
 
-    assert taken == [key(4), key(30), key(100)]
+    assert asked == [[key(4), key(30), key(100)]]
+
+
+def test_a_lock_of_the_library_itself_is_excluded_and_gets_its_turn() -> None:
+    other = redis_lock.Lock(get_redis_connection("locks"), "{coupon:1}", expire=30)
+    with coupon_locks([1]):
+        assert not other.acquire(blocking=False)
+        threading.Timer(0.3, other.acquire, kwargs={"timeout": 5}).start()
+        time.sleep(0.6)
+        assert get_redis_connection("locks").get(key(1)) != other.id.encode()
+
+    # Its wait ends with our release, long before its five seconds.
+    time.sleep(0.3)
+    assert get_redis_connection("locks").get(key(1)) == other.id.encode()
+    other.release()
+
+
+def test_who_waits_for_a_busy_lock_holds_none_above_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    other = held_by_another(2)
+    seen: list[list[bool]] = []
+
+    def look_then_release() -> None:
+        seen.append([is_locked(coupon_id) for coupon_id in (1, 2, 3)])
+        other.release()
+
+    threading.Timer(0.5, look_then_release).start()
+    before = misses("busy")
+    with coupon_locks([1, 2, 3]):
+        held = [is_locked(coupon_id) for coupon_id in (1, 2, 3)]
+
+    assert seen == [[True, True, False]]
+    assert held == [True] * 3
+    assert misses("busy") == before
+    assert not any(map(is_locked, (1, 2, 3)))
+
+
+def test_two_that_want_each_others_locks_do_not_wait_in_a_ring() -> None:
+    before, started = misses("busy"), time.monotonic()
+
+    def take_turns(coupon_ids: list[int]) -> None:
+        for _ in range(30):
+            with coupon_locks(coupon_ids):
+                pass
+
+    threads = [threading.Thread(target=take_turns, args=(ids,)) for ids in ([1, 2, 3, 4], [4, 2, 1], [3, 2])]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+
+    assert misses("busy") == before
+    assert time.monotonic() - started < 10
+
+
+def test_the_wait_is_bounded_however_many_locks_are_busy() -> None:
+    others = [held_by_another(coupon_id) for coupon_id in (1, 3, 5, 7)]
+    before, started = misses("busy"), time.monotonic()
+
+    with coupon_locks(list(range(1, 9))):
+        waited_s = time.monotonic() - started
+        assert all(map(is_locked, (2, 4, 6, 8)))
+
+    assert 1 <= waited_s < 3
+    assert misses("busy") == before + 4
+    assert not any(map(is_locked, (2, 4, 6, 8)))
+    assert all(map(is_locked, (1, 3, 5, 7)))
+    for other in others:
+        other.release()
 
 
 def test_two_holders_of_one_coupon_take_turns() -> None:
@@ -150,13 +230,12 @@ def test_a_lock_that_expired_and_was_taken_by_another_stays_the_others() -> None
 
 
 def test_redis_lost_while_the_lock_is_held_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    def away(lock: redis_lock.Lock) -> None:
+    def away(pipeline: Pipeline) -> None:
         raise RedisConnectionError
 
     before = misses("redis_away")
-    monkeypatch.setattr(redis_lock.Lock, "release", away)
 
     with coupon_locks([1]):
-        pass
+        monkeypatch.setattr(Pipeline, "execute", away)
 
     assert misses("redis_away") == before + 1

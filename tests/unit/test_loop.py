@@ -28,6 +28,16 @@ def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
+def _each_batch_is_committed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("consumer.loop._COMMIT_EVERY_S", 0)
+
+
+@pytest.fixture
+def _seldom_committed(_each_batch_is_committed: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("consumer.loop._COMMIT_EVERY_S", 3600)
+
+
+@pytest.fixture(autouse=True)
 def _no_database(monkeypatch: pytest.MonkeyPatch) -> None:
     """Here ``process`` is a list; a connection that another test left open is none of the loop's."""
     monkeypatch.setattr("consumer.loop.close_old_connections", lambda: None)
@@ -176,6 +186,51 @@ def test_a_message_of_a_partition_that_is_not_ours_is_not_decided() -> None:
     assert run.told("commit") == ["commit 0:6"]
 
 
+@pytest.mark.usefixtures("_seldom_committed")
+def test_while_there_is_more_to_decide_not_every_batch_is_committed() -> None:
+    run = Run(*messages(0, *range(6)), None, *messages(0, 6), batch_size=2).to_end()
+
+    assert run.told("process", "commit", "close") == [
+        "process [0:0, 0:1]",
+        "commit 0:2",
+        "process [0:2, 0:3]",
+        "process [0:4, 0:5]",
+        "commit 0:6",  # nothing more is there
+        "process [0:6]",
+        "commit 0:7",
+        "close",
+    ]
+
+
+@pytest.mark.usefixtures("_seldom_committed")
+def test_what_was_decided_is_committed_before_a_partition_goes_and_before_a_wait() -> None:
+    def partition_0_goes(consumer: FakeConsumer) -> None:
+        consumer.rebalance("on_revoke", 0)
+
+    run = Run(*messages(0, 5, 6), partition_0_goes, *messages(1, 3, 4), batch_size=1)
+
+    def fail_at_the_last(run: Run) -> None:
+        if run.told("process")[-1:] == ["process [1:3]"] and not run.told("failed"):
+            run.failures.append(DEADLOCK)
+
+    run.before_process = fail_at_the_last
+    run.to_end()
+
+    assert run.told("process", "failed", "commit", "on_revoke", "pause") == [
+        "process [0:5]",
+        "commit 0:6",
+        "process [0:6]",
+        "on_revoke [0]",
+        "commit 0:7",
+        "process [1:3]",
+        "failed [1:4]",
+        "commit 1:4",
+        "pause [1]",
+        "process [1:4]",
+        "commit 1:5",
+    ]
+
+
 def test_a_revoked_partition_is_committed_before_it_goes() -> None:
     def fails_once(consumer: FakeConsumer) -> None:
         consumer.commit_errors.append(KafkaException(kafka_error()))
@@ -281,6 +336,17 @@ def test_the_lag_is_what_comes_after_the_batch() -> None:
     Run(*messages(1, 3)).to_end()
 
     assert REGISTRY.get_sample_value("coupon_consumer_lag", {"partition": "1"}) == 5
+
+
+def test_while_it_retries_the_lag_is_what_the_broker_says() -> None:
+    lags: list[float | None] = []
+
+    def look(run: Run) -> None:
+        lags.append(REGISTRY.get_sample_value("coupon_consumer_lag", {"partition": "1"}))
+
+    Run(*messages(1, 3, 4), failures=[DEADLOCK], before_process=look).to_end()
+
+    assert lags[1] == 7
 
 
 def test_the_oldest_undecided_event_has_an_age_while_it_is_undecided() -> None:

@@ -14,10 +14,8 @@ NAMES = {"coupon_id": 41, "user_id": 42, "asked_for": 43, "detail": "44"}
 
 @pytest.mark.parametrize("code", Code)
 def test_every_code_has_a_message_in_both_languages(code: Code) -> None:
-    with override("ko"):
-        korean = messages.refusal(code, **NAMES)
-    with override("en"):
-        english = messages.refusal(code, **NAMES)
+    korean = messages.refusal(code, "ko", **NAMES)
+    english = messages.refusal(code, "en", **NAMES)
 
     assert not korean.isascii()
     assert english.isascii()
@@ -34,11 +32,8 @@ def test_every_code_has_its_http_status(code: Code) -> None:
 
 
 def test_the_contracts_messages_stand_word_for_word() -> None:
-    with override("ko"):
-        assert messages.accepted() == (
-            "쿠폰 발급 요청이 정상적으로 접수되었습니다. 잠시 후 쿠폰이 발급됩니다."
-        )
-        assert messages.refusal(Code.OUT_OF_STOCK, coupon_id=7) == "쿠폰 재고가 부족합니다. 쿠폰 ID: 7"
+    assert messages.accepted("ko") == "쿠폰 발급 요청이 정상적으로 접수되었습니다. 잠시 후 쿠폰이 발급됩니다."
+    assert messages.refusal(Code.OUT_OF_STOCK, "ko", coupon_id=7) == "쿠폰 재고가 부족합니다. 쿠폰 ID: 7"
 
 
 @pytest.mark.parametrize(
@@ -49,13 +44,21 @@ def test_korean_unless_english_is_preferred(preferred: str, spoken: str) -> None
         assert messages.language() == spoken
 
 
+def test_a_detail_is_told_in_the_language_of_its_message() -> None:
+    told = [
+        messages.refusal(Code.INVALID_REQUEST, each, detail={"ko": "숫자", "en": "digits"})
+        for each in ("ko", "en")
+    ]
+
+    assert told == ["잘못된 요청입니다. 숫자", "Invalid request. digits"]
+
+
 def test_other_sentences_exist_in_both_languages() -> None:
-    for sentence in (messages.accepted, lambda: messages.queue_size(7, 3)):
-        with override("ko"):
-            korean = sentence()
-        with override("en"):
-            english = sentence()
-        assert not korean.isascii()
-        assert english.isascii()
+    with override("ko"):
+        korean = [messages.accepted("ko"), messages.queue_size(7, 3)]
+    with override("en"):
+        english = [messages.accepted("en"), messages.queue_size(7, 3)]
+    assert not any(sentence.isascii() for sentence in korean)
+    assert all(sentence.isascii() for sentence in english)
     for each in (messages.USER_ID_EXPECTED, messages.BODY_EXPECTED):
         assert set(each) == {"ko", "en"}

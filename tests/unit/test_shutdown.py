@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from consumer.shutdown import stop_on_signals
-from tests.stack import PROJECT
+from deploy.services.own import PROJECT
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

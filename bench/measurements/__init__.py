@@ -1,0 +1,1 @@
+"""How each measurement is taken. ``bench.catalogue`` lists them."""

@@ -1,0 +1,41 @@
+"""What processes take: CPU seconds and resident memory, with their children."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import psutil
+
+
+def cpu_seconds(pids: Mapping[str, int]) -> dict[str, float]:
+    """User and system time so far, by name, children included; 0 for one that has gone."""
+    return {name: sum(_cpu_s(process) for process in _family(pid)) for name, pid in pids.items()}
+
+
+def cpu_used(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, float]:
+    return {name: round(after[name] - before[name], 3) for name in before}
+
+
+def resident_mb(pid: int) -> float:
+    return float(psutil.Process(pid).memory_info().rss) / 1e6
+
+
+def workers(pid: int) -> list[int]:
+    """gunicorn's workers, by its main process."""
+    return [child.pid for child in psutil.Process(pid).children()]
+
+
+def _family(pid: int) -> list[psutil.Process]:
+    try:
+        process = psutil.Process(pid)
+        return [process, *process.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def _cpu_s(process: psutil.Process) -> float:
+    try:
+        times = process.cpu_times()
+    except psutil.NoSuchProcess:
+        return 0.0
+    return float(times.user + times.system)

@@ -1,0 +1,164 @@
+"""The claim: the route that a million people ask in the same second.
+
+``answer`` is all of it, from plain values to plain values. claims_first.py asks it ahead of Django's
+handler; ``ClaimView`` documents it, and is what is asked where there is no such front (a test's client).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Final
+from urllib.parse import parse_qs
+
+import uuid_utils.compat
+from django.http import HttpResponse
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
+from rest_framework.request import Request
+from rest_framework.views import APIView
+
+from coupons import gathering, identity
+from coupons.admission import Claim
+from coupons.api import errors, messages
+from coupons.api.messages import Language
+from coupons.api.serializers import AcceptedSerializer, RefusalSerializer
+from coupons.errors import RefusedError
+from coupons.events import MAX_ID
+from coupons.outcomes import Code
+from coupons.requesting import Accepted
+from couponsite import metrics
+
+_ONE_USER_ID: Final = re.compile(r"userId=([0-9]{1,30})", re.ASCII)
+_DIGITS: Final = re.compile(r"[0-9]{1,30}", re.ASCII)
+_REFUSED: Final = OpenApiResponse(RefusalSerializer, description="A refusal; `code` says why.")
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An HTTP answer, without its Content-Length."""
+
+    status: HTTPStatus
+    body: bytes
+    headers: list[tuple[str, str]]
+
+
+def answer(coupon_id: int, *, query: str, body: bytes, token: str, language: Language) -> Reply:
+    """Answer one claim. Raises RefusedError and what is away; ``refusal_reply`` tells either."""
+    outcome = Code.INTERNAL_ERROR.value
+    try:
+        with metrics.CLAIM_SECONDS.time():
+            accepted = _claim(coupon_id, query=query, body=body, token=token)
+        outcome = "ACCEPTED"
+    except RefusedError as refused:
+        outcome = refused.code.value
+        raise
+    finally:
+        metrics.CLAIMS.labels(outcome=outcome).inc()
+    return _reply(
+        HTTPStatus.ACCEPTED,
+        _ACCEPTED[language] % str(accepted.request_id).encode(),
+        language,
+        [("Location", f"/api/coupons/requests/{accepted.request_id}")],
+    )
+
+
+def refusal_reply(error: Exception, language: Language) -> Reply:
+    refusal = errors.refusal_to(error, language=language)
+    return _reply(refusal.status, refusal.json, language, refusal.headers.items())
+
+
+def _reply(status: HTTPStatus, body: bytes, language: Language, headers: Iterable[tuple[str, str]]) -> Reply:
+    return Reply(
+        status,
+        body,
+        [
+            ("Content-Type", "application/json"),
+            ("Content-Length", str(len(body))),
+            ("Content-Language", language),
+            ("Vary", "Accept-Language"),
+            ("X-Content-Type-Options", "nosniff"),
+            *headers,
+        ],
+    )
+
+
+def _accepted_json(language: Language) -> bytes:
+    body = {"success": True, "message": messages.accepted(language), "requestId": "%s"}
+    return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+_ACCEPTED: Final[dict[Language, bytes]] = {"ko": _accepted_json("ko"), "en": _accepted_json("en")}
+
+
+def _claim(coupon_id: int, *, query: str, body: bytes, token: str) -> Accepted:
+    user_id = _user_id(query)
+    _refuse_malformed(body)
+    if not identity.is_proven(user_id, token=token):
+        raise RefusedError(Code.IDENTITY_NOT_PROVEN, detail=identity.HEADER)
+    # Version 7: ids that sort by time keep the outcome table's index small and warm.
+    claim = Claim(coupon_id=coupon_id, user_id=user_id, request_id=uuid_utils.compat.uuid7())
+    told = gathering.submit(claim)
+    if isinstance(told, Accepted):
+        return told
+    raise RefusedError(told.code, request_id=told.request_id, coupon_id=coupon_id, user_id=user_id)
+
+
+def _user_id(query: str) -> int:
+    """The one userId of the query string. Raises RefusedError."""
+    if match := _ONE_USER_ID.fullmatch(query):
+        values = [match[1]]
+    else:
+        values = parse_qs(query, keep_blank_values=True).get("userId", [])
+    if len(values) == 1 and _DIGITS.fullmatch(values[0]) and 1 <= int(values[0]) <= MAX_ID:
+        return int(values[0])
+    raise RefusedError(Code.INVALID_REQUEST, detail=messages.USER_ID_EXPECTED)
+
+
+def _refuse_malformed(body: bytes) -> None:
+    """No body is needed. One that is there says something the client believes in: it must be readable."""
+    if body:
+        try:
+            json.loads(body)
+        except (ValueError, RecursionError) as error:
+            raise RefusedError(Code.INVALID_REQUEST, detail=messages.BODY_EXPECTED) from error
+
+
+class ClaimView(APIView):
+    @extend_schema(
+        summary="Claim a coupon",
+        description="202 means that the broker holds the request: it will be decided, in its order. "
+        "Ask `Location` for the result. On 503 with a `requestId` it is not certain whether the request "
+        "was accepted: ask for that request's status.",
+        request=None,
+        parameters=[
+            OpenApiParameter("userId", OpenApiTypes.INT64, OpenApiParameter.QUERY, required=True),
+            OpenApiParameter(
+                "Location",
+                OpenApiTypes.URI_REF,
+                OpenApiParameter.HEADER,
+                response=[202],
+                description="The request's status.",
+            ),
+        ],
+        responses={
+            202: AcceptedSerializer,
+            400: _REFUSED,
+            403: _REFUSED,
+            404: _REFUSED,
+            409: _REFUSED,
+            503: _REFUSED,
+        },
+    )
+    def post(self, request: Request, coupon_id: int) -> HttpResponse:
+        reply = answer(
+            coupon_id,
+            query=request.META.get("QUERY_STRING", ""),
+            body=request.body,
+            token=request.headers.get(identity.HEADER, ""),
+            language=messages.language(),
+        )
+        return HttpResponse(reply.body, status=reply.status, headers=dict(reply.headers))

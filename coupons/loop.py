@@ -1,0 +1,62 @@
+"""The loop of greenlets in which a gunicorn worker answers, for code that has to wait.
+
+Nothing in the loop may wait for a server as a thread does: all connections of the worker would
+wait with it. Such a wait goes to ``in_thread``. Where there is no loop (the consumer, commands,
+tests) the same code waits where it is.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Final, ParamSpec, TypeVar
+
+import gevent.event
+from django.db import close_old_connections
+from gevent.threadpool import ThreadPool
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_THREADS: Final = 2  #: for what claims wait for; the pages' threads are others (couponsite/in_threads.py)
+_LOOK_EVERY_S: Final = 1.0
+_looked = threading.local()
+_pool: ThreadPool | None = None
+_thread: int | None = None
+
+
+def start() -> None:
+    """The calling thread's loop is the one that answers, from now on."""
+    global _pool, _thread
+    _pool, _thread = ThreadPool(_THREADS), threading.get_ident()
+
+
+def is_here() -> bool:
+    """Whether the caller runs in the loop."""
+    return _thread is not None and threading.get_ident() == _thread
+
+
+def event() -> threading.Event | gevent.event.Event:
+    """What to wait for something with: a greenlet in the loop, else a thread."""
+    return gevent.event.Event() if is_here() else threading.Event()
+
+
+def in_thread(function: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:
+    """Call a function that may block; in the loop, the greenlet sleeps meanwhile."""
+    if not is_here() or _pool is None:
+        return function(*args, **named)
+
+    def call() -> T:
+        _drop_dead_connections()
+        return function(*args, **named)
+
+    result: T = _pool.apply(call)
+    return result
+
+
+def _drop_dead_connections() -> None:
+    """What Django does around each request, once a second: it asks the database whether it is still there."""
+    if time.monotonic() - getattr(_looked, "at", 0.0) > _LOOK_EVERY_S:
+        close_old_connections()
+        _looked.at = time.monotonic()

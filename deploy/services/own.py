@@ -1,0 +1,129 @@
+"""A stack of a suite's own: the three servers in its folder and on free ports, apart from everybody else's.
+
+The tests, the fault suite and the benchmark each have one, so that they can run side by side.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+PROJECT: Final = Path(__file__).resolve().parent.parent.parent
+_NAMES: Final = {"db": "mariadb", "redis": "redis", "kafka": "kafka"}
+_VARIABLES: Final = {
+    "db": "DATABASE_URL",
+    "redis": "REDIS_URL",
+    "kafka": "KAFKA_BOOTSTRAP_SERVERS",
+}
+
+
+class ServicesFailed(RuntimeError):
+    """A server did not do as it was told; the message is deploy.services' own."""
+
+
+class Services:
+    """The three servers. ``db``, ``redis`` and ``kafka`` name them."""
+
+    def __init__(self, *, folder: Path) -> None:
+        self.folder = folder
+        self.urls: dict[str, str] = {}
+
+    def start(self) -> None:
+        # Kafka takes the next port too.
+        ports = [(f"--{name}-port", str(free_port(in_a_row=2))) for name in _NAMES.values()]
+        self.run("stop")
+        self.run("start", *(word for pair in ports for word in pair))
+        report = json.loads(self.run("status", "--json"))
+        self.urls = {server: report["environment"][name] for server, name in _VARIABLES.items()}
+
+    def stop(self) -> None:
+        with suppress(ServicesFailed):  # a server that is paused or gone is no obstacle
+            self.run("resume")
+        self.run("stop")
+
+    def start_again(self) -> None:
+        """Those that do not run, where they ran."""
+        self.run("start")
+
+    def make_database(self, name: str) -> None:
+        """Make a database that the urls lead to from now on; its name begins with coupon_ or test_."""
+        self.sql(f"CREATE DATABASE {name}")
+        self.urls["db"] = self.urls["db"].rpartition("/")[0] + f"/{name}"
+
+    def versions(self) -> dict[str, str]:
+        """By the servers' own names."""
+        report = json.loads(self.run("status", "--json"))
+        return {row["name"]: row["version"] for row in report["services"]}
+
+    def pids(self) -> dict[str, int]:
+        report = json.loads(self.run("status", "--json"))
+        names = {name: server for server, name in _NAMES.items()}
+        return {names[row["name"]]: int(row["pid"]) for row in report["services"]}
+
+    def do(self, action: str, server: str) -> None:
+        """start, kill, pause or resume one server; returns when it is so."""
+        self.run(action, _NAMES[server])
+
+    def sql(self, statement: str) -> str:
+        """Run SQL with every right."""
+        return self.run("sql", statement)
+
+    def port(self, server: str) -> int:
+        url = self.urls[server]
+        port = urlsplit(url if "://" in url else f"kafka://{url}").port
+        if port is None:
+            raise RuntimeError(f"{url} names no port")
+        return port
+
+    def environment(self, through: Mapping[str, int] | None = None) -> dict[str, str]:
+        """The variables that lead to the servers; ``through`` other ports, by server."""
+        return {
+            _VARIABLES[server]: url.replace(
+                f":{self.port(server)}", f":{(through or {}).get(server, self.port(server))}"
+            )
+            for server, url in self.urls.items()
+        }
+
+    def run(self, *words: str) -> str:
+        """A command of deploy.services on this stack; returns what it printed. Raises ServicesFailed."""
+        done = subprocess.run(
+            [sys.executable, "-m", "deploy.services", *words, "--dir", str(self.folder)],
+            cwd=PROJECT,
+            capture_output=True,
+            text=True,
+            timeout=400,
+        )
+        if done.returncode != 0:
+            raise ServicesFailed(
+                f"`deploy.services {words[0]}`: {done.stderr.strip() or done.stdout.strip()}"
+            )
+        return done.stdout
+
+
+def free_port(*, in_a_row: int = 1) -> int:
+    """The first of so many free ports, none of which an outgoing connection may take.
+
+    A server that is killed and started again must find its port free.
+    """
+    for _ in range(1000):
+        first = random.randint(15_000, 32_000)
+        if all(_is_free(port) for port in range(first, first + in_a_row)):
+            return first
+    raise RuntimeError("no free port from 15000 to 32000 was found in 1000 tries: see `ss -ltn`")
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True

@@ -1,0 +1,171 @@
+"""The front of the claim route: what is a claim, whose it is, and what Django would have done for it."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Iterable
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from coupons import gathering
+from coupons.admission import Claim
+from coupons.api.claims_first import ClaimsFirst
+from coupons.requesting import Accepted
+
+Environ = dict[str, Any]
+
+
+class Heard:
+    """What the client hears."""
+
+    status = ""
+    headers: dict[str, str]
+
+    def start(self, status: str, headers: list[tuple[str, str]]) -> None:
+        self.status, self.headers = status, dict(headers)
+
+
+def others(environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
+    start_response("299 Others", [])
+    return [b"others"]
+
+
+def ask(
+    path: str = "/api/coupons/7/issue", query: str = "userId=8", *, method: str = "POST", **environ: Any
+) -> tuple[Heard, bytes]:
+    heard = Heard()
+    asked = {
+        "REQUEST_METHOD": method,
+        "PATH_INFO": path,
+        "QUERY_STRING": query,
+        "HTTP_HOST": "localhost:8080",
+        "wsgi.input": io.BytesIO(),
+    }
+    body = b"".join(ClaimsFirst(others)(asked | environ, heard.start))
+    return heard, body
+
+
+@pytest.fixture(autouse=True)
+def submitted(monkeypatch: pytest.MonkeyPatch) -> list[Claim]:
+    claims: list[Claim] = []
+
+    def accept(claim: Claim) -> Accepted:
+        claims.append(claim)
+        return Accepted(request_id=claim.request_id)
+
+    monkeypatch.setattr(gathering, "submit", accept)
+    return claims
+
+
+def test_a_claim_is_answered_here(submitted: list[Claim]) -> None:
+    heard, body = ask()
+
+    assert heard.status == "202 Accepted"
+    [claim] = submitted
+    assert (claim.coupon_id, claim.user_id) == (7, 8)
+    told = json.loads(body)
+    assert UUID(told["requestId"]) == claim.request_id
+    assert heard.headers == {
+        "Content-Type": "application/json",
+        "Content-Length": str(len(body)),
+        "Content-Language": "ko",
+        "Vary": "Accept-Language",
+        "X-Content-Type-Options": "nosniff",
+        "Location": f"/api/coupons/requests/{claim.request_id}",
+    }
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/api/coupons/7/issue"),
+        ("POST", "/api/coupons/7"),
+        ("POST", "/api/coupons/0/issue"),
+        ("POST", "/api/coupons/9223372036854775808/issue"),
+        ("POST", "/api/coupons/7/issue/"),
+        ("POST", "/api/coupons/７/issue"),
+        ("POST", "/api/coupons/7/issue\n"),
+    ],
+)
+def test_everything_else_is_for_the_others(method: str, path: str, submitted: list[Claim]) -> None:
+    heard, body = ask(path, method=method)
+
+    assert (heard.status, body, submitted) == ("299 Others", b"others", [])
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "",
+        "userId=",
+        "userId=abc",
+        "userId=0",
+        "userId=-1",
+        "userId=1&userId=2",
+        "userId=9223372036854775808",
+        "userId=" + "9" * 40,
+        "userId=%EF%BC%91",
+        "userId=1.0",
+        "userid=1",
+    ],
+)
+def test_a_user_id_that_is_none_is_refused(query: str, submitted: list[Claim]) -> None:
+    heard, body = ask(query=query)
+
+    assert heard.status == "400 Bad Request"
+    assert json.loads(body)["code"] == "INVALID_REQUEST"
+    assert submitted == []
+
+
+@pytest.mark.parametrize("query", ["userId=8", "a=b&userId=8", "userId=%38", "userId=8&utm=x"])
+def test_a_user_id_is_found_however_it_is_written(query: str, submitted: list[Claim]) -> None:
+    ask(query=query)
+
+    assert [claim.user_id for claim in submitted] == [8]
+
+
+@pytest.mark.parametrize(
+    ("header", "language"), [("en", "en"), ("en-US,en;q=0.9", "en"), ("ko", "ko"), ("fr", "ko"), ("", "ko")]
+)
+def test_the_language_is_the_clients(header: str, language: str) -> None:
+    heard, body = ask(HTTP_ACCEPT_LANGUAGE=header)
+
+    assert heard.headers["Content-Language"] == language
+    assert json.loads(body)["message"].isascii() == (language == "en")
+
+
+@pytest.mark.parametrize("host", ["elsewhere.example", "", "\x00", "localhost@elsewhere.example"])
+def test_a_foreign_host_is_refused(host: str, submitted: list[Claim]) -> None:
+    heard, _ = ask(HTTP_HOST=host)
+
+    assert heard.status == "400 Bad Request"
+    assert submitted == []
+
+
+def test_a_body_larger_than_django_reads_is_refused_when_it_is_read(submitted: list[Claim]) -> None:
+    stream = io.BytesIO(b'"' + b"x" * 4_999_998 + b'"')
+
+    heard, _ = ask(CONTENT_LENGTH="5000000", **{"wsgi.input": stream})
+
+    assert heard.status == "400 Bad Request"
+    assert stream.read() == b""  # the client can hear the answer: nobody stops listening to it
+    assert submitted == []
+
+
+def test_a_bug_is_told_without_its_trace(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(claim: Claim) -> Accepted:
+        raise ZeroDivisionError("secret")
+
+    monkeypatch.setattr(gathering, "submit", fail)
+
+    heard, body = ask()
+
+    assert heard.status == "500 Internal Server Error"
+    assert json.loads(body)["code"] == "INTERNAL_ERROR"
+    assert b"secret" not in body
+    assert "ZeroDivisionError" in caplog.text
