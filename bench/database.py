@@ -80,9 +80,9 @@ CLAIM: Final = (
     "updated_at) VALUES (%s, %s, %s, %s, %s, %s, %s, %s)"
 )
 OUTCOME: Final = (
-    "INSERT INTO coupon_issue_outcome (request_id, coupon_id, user_id, status, user_coupon_id, claim_rank, "
-    "requested_at, processed_at, stock_left, kafka_partition, kafka_offset) "
-    "VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
+    "INSERT INTO coupon_issue_outcome (request_id, coupon_id, coupon_epoch, user_id, status, user_coupon_id, "
+    "claim_rank, requested_at, processed_at, stock_left, kafka_partition, kafka_offset) "
+    "VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
 )
 
 
@@ -96,7 +96,7 @@ def rows_of(events: Sequence[CouponIssueEvent]) -> list[tuple[tuple[Any, ...], t
         user, coupon = event.user_id, event.coupon_id
         claim = (number, user, coupon, "ISSUED", now, request_id, now, now)
         left, offset = len(events) - number, number - 1
-        outcome = (request_id, coupon, user, "ISSUED", number, number, now, now, left, 0, offset)
+        outcome = (request_id, coupon, 0, user, "ISSUED", number, number, now, now, left, 0, offset)
         rows.append((claim, outcome))
     return rows
 

@@ -89,7 +89,7 @@ class Stage:
         except (subprocess.TimeoutExpired, ValueError) as error:
             return [f"verify did not answer: {str(error)[:300]}"]
         findings = [f"verify: {each['check']}: {each['message']}" for each in report["findings"]]
-        return findings[:20] + [f"verify: {note}" for note in report["notes"]]
+        return findings[:20] + [f"verify: {each}" for each in (*report["unchecked"], *report["notes"])]
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.db import connection
 
 from bench import database
+from coupons.models import Coupon
 
 #: A request id in the form of a UUIDv7 of long ago, rising with coupon and user, as with time.
 _REQUEST_ID = "CONCAT(LPAD(HEX(%s + u.user_id), 12, '0'), '70008', LPAD(HEX(u.user_id), 15, '0'))"
@@ -24,6 +25,7 @@ def fill(claims: int, *, users: int) -> None:
 
 def _fill_coupon(coupon_id: int, count: int) -> None:
     at_once = 100_000
+    epoch = int(Coupon.objects.get(pk=coupon_id).epoch)
     with connection.cursor() as cursor:
         for low in range(1, count + 1, at_once):
             high = min(low + at_once - 1, count)
@@ -34,11 +36,11 @@ def _fill_coupon(coupon_id: int, count: int) -> None:
                 [coupon_id, _LONG_AGO_MS + coupon_id * 100_000_000, low, high],
             )
             cursor.execute(
-                "INSERT INTO coupon_issue_outcome (request_id, coupon_id, user_id, status, user_coupon_id, "
-                "claim_rank, requested_at, processed_at, stock_left, kafka_partition, kafka_offset) "
-                "SELECT c.request_id, c.coupon_id, c.user_id, 'ISSUED', c.user_coupon_id, c.user_id, NOW(6), "
-                "NOW(6), %s - c.user_id, 0, c.user_id - 1 FROM user_coupon c "
+                "INSERT INTO coupon_issue_outcome (request_id, coupon_id, coupon_epoch, user_id, status, "
+                "user_coupon_id, claim_rank, requested_at, processed_at, stock_left, kafka_partition, "
+                "kafka_offset) SELECT c.request_id, c.coupon_id, %s, c.user_id, 'ISSUED', c.user_coupon_id, "
+                "c.user_id, NOW(6), NOW(6), %s - c.user_id, 0, c.user_id - 1 FROM user_coupon c "
                 "WHERE c.coupon_id = %s AND c.user_id BETWEEN %s AND %s",
-                [count, coupon_id, low, high],
+                [epoch, count, coupon_id, low, high],
             )
         cursor.execute("UPDATE coupon SET issued_count = %s WHERE coupon_id = %s", [count, coupon_id])
