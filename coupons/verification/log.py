@@ -53,7 +53,7 @@ class LogCheck:
         missing: defaultdict[int, list[Entry]] = defaultdict(list)
         for request_id, entry in self._first.items():
             event = _event(entry)
-            decided = outcomes.get(request_id)
+            decided = outcomes.pop(request_id, None)  # a million of them need not be there twice
             if decided is None:
                 missing[event.coupon_id].append(entry)
                 continue
