@@ -18,6 +18,7 @@ from django.conf import settings
 from django.db import Error as DatabaseLayerError
 from django.db import close_old_connections, connection
 
+from consumer.committing import Committing
 from consumer.dead_letters import DeadLettersNotAcknowledged, TooManyDeadLetters
 from consumer.kafka import first_offsets, next_offsets, place, positions, timestamp_ms
 from coupons import kafka_client
@@ -70,6 +71,7 @@ class ConsumerLoop:
         self._batch_size = batch_size
         self._stop = stop
         self._consumer = make_consumer(self._on_error)
+        self._committing = Committing(self._consumer)
         self._owned: set[int] = set()
         self._waiting = False
         self._held: list[Message] = []  # received while waiting
@@ -166,14 +168,14 @@ class ConsumerLoop:
         """Commit what is decided. A failure is harmless: it is repeated, or the events are replayed."""
         if not self._uncommitted:
             return
+        self._committed_at = time.monotonic()
         try:
-            self._consumer.commit(offsets=positions(self._topic, self._uncommitted), asynchronous=False)
+            self._committing.commit(positions(self._topic, self._uncommitted))
         except KafkaException as error:
             metrics.OFFSET_COMMIT_FAILURES.inc()
             log.warning("offsets not committed, the events may come again: %s", error)
             return
         self._uncommitted = {}
-        self._committed_at = time.monotonic()
 
     def _measure_lag(self, offsets: dict[int, int], *, is_fetching: bool = True) -> None:
         """``offsets``: the next to decide. What is fetched tells the ends with it; else ask the broker."""

@@ -195,7 +195,9 @@ def _consumer(env: Env) -> ConsumerSettings:
         max_poll_interval_ms=env.int(
             "COUPON_CONSUMER_MAX_POLL_INTERVAL_MS", 300_000, validate=Range(min=1000, max=86_400_000)
         ),
-        fetch_min_bytes=env.int("COUPON_CONSUMER_FETCH_MIN_BYTES", 1, validate=Range(min=1, max=100_000_000)),
+        fetch_min_bytes=env.int(
+            "COUPON_CONSUMER_FETCH_MIN_BYTES", 65_536, validate=Range(min=1, max=100_000_000)
+        ),
         fetch_wait_max_ms=env.int("COUPON_CONSUMER_FETCH_WAIT_MS", 100, validate=Range(min=0, max=300_000)),
         fetch_message_max_bytes=env.int(
             "COUPON_CONSUMER_FETCH_MAX_BYTES", 1_048_576, validate=Range(min=1024, max=1_000_000_000)

@@ -63,7 +63,7 @@ VARIABLES: dict[str, tuple[str, Any, str, Any, list[str]]] = {
     "COUPON_CONSUMER_MAX_POLL_INTERVAL_MS": (
         "consumer.max_poll_interval_ms", 300000, "60000", 60000, ["999", "86400001", "9999"],
     ),
-    "COUPON_CONSUMER_FETCH_MIN_BYTES": ("consumer.fetch_min_bytes", 1, "1000", 1000, ["0", "100000001"]),
+    "COUPON_CONSUMER_FETCH_MIN_BYTES": ("consumer.fetch_min_bytes", 65_536, "1000", 1000, ["0", "100000001"]),
     "COUPON_CONSUMER_FETCH_WAIT_MS": ("consumer.fetch_wait_max_ms", 100, "0", 0, ["-1", "300001"]),
     "COUPON_CONSUMER_FETCH_MAX_BYTES": (
         "consumer.fetch_message_max_bytes", 1048576, "1024", 1024, ["1023", "1000000001"],
