@@ -31,7 +31,7 @@ from coupons.admission import (
 from coupons.catalog import CouponView
 from coupons.events import CouponIssueEvent, encode, partition_key
 from coupons.outcomes import Code
-from coupons.producer import Acknowledged, NotPublished, Receipt, Record, Uncertain, event_producer
+from coupons.producer import Acknowledged, NotPublished, Receipt, Record, event_producer
 from couponsite import logs
 from couponsite.config import SHORTEST_PUBLISH_MS
 
@@ -84,8 +84,24 @@ def screen(claims: Sequence[Claim]) -> Screened:
 
 def publish(screened: Screened) -> dict[UUID, Answer]:
     """Publish what was admitted, give back what could not be; every claim's answer by request id."""
-    answers = _publish(screened.admitted, reserving_since=screened.reserving_since)
-    return screened.refusals | answers
+    if not screened.admitted:
+        return screened.refusals
+    requested_at_ms = time.time_ns() // 1_000_000
+    records = [_record(claim, requested_at_ms) for claim in screened.admitted]
+    receipts = _publish_in_time(records, screened.reserving_since)
+    published = list(zip(screened.admitted, receipts, strict=True))
+    acknowledged = [claim for claim, receipt in published if isinstance(receipt, Acknowledged)]
+    logs.info_each(
+        log,
+        "쿠폰 발급 이벤트 발행 - EventId: %s, UserId: %s, CouponId: %s",
+        [(claim.request_id, claim.user_id, claim.coupon_id) for claim in acknowledged],
+    )
+    given_up = _given_up_meanwhile(acknowledged, screened.reserving_since)
+    loop.in_thread(_tell_redis, published, requested_at_ms)
+    return screened.refusals | {
+        claim.request_id: _answer(claim, receipt, is_given_up=claim.request_id in given_up)
+        for claim, receipt in published
+    }
 
 
 def _screen(claims: Sequence[Claim]) -> Screened:
@@ -194,47 +210,17 @@ def _admit_without_gate(coupon: CouponView, claims: Sequence[Claim]) -> dict[UUI
     return {}
 
 
-def _publish(claims: Sequence[Claim], *, reserving_since: float) -> dict[UUID, Answer]:
-    """``reserving_since``: when reserving the first of their slots began, by the monotonic clock."""
-    if not claims:
-        return {}
-    now_ms = time.time_ns() // 1_000_000
-    records = [
-        Record(
-            key=partition_key(claim.coupon_id),
-            value=encode(
-                CouponIssueEvent(
-                    event_id=claim.request_id,
-                    user_id=claim.user_id,
-                    coupon_id=claim.coupon_id,
-                    timestamp_ms=now_ms,
-                )
-            ),
-        )
-        for claim in claims
-    ]
-    receipts = _publish_in_time(records, reserving_since)
-    logs.info_each(
-        log,
-        "쿠폰 발급 이벤트 발행 - EventId: %s, UserId: %s, CouponId: %s",
-        [
-            (claim.request_id, claim.user_id, claim.coupon_id)
-            for claim, receipt in zip(claims, receipts, strict=True)
-            if isinstance(receipt, Acknowledged)
-        ],
+def _record(claim: Claim, requested_at_ms: int) -> Record:
+    event = CouponIssueEvent(
+        event_id=claim.request_id,
+        user_id=claim.user_id,
+        coupon_id=claim.coupon_id,
+        timestamp_ms=requested_at_ms,
     )
-    given_up = _given_up_meanwhile(claims, reserving_since)
-    answers: dict[UUID, Answer] = {}
-    for claim, receipt in zip(claims, receipts, strict=True):
-        is_given_up = claim.request_id in given_up and isinstance(receipt, Acknowledged)
-        answers[claim.request_id] = _answer(
-            claim, Uncertain(error="held up until it was given up") if is_given_up else receipt
-        )
-    loop.in_thread(_tell_redis, list(zip(claims, receipts, strict=True)), requested_at_ms=now_ms)
-    return answers
+    return Record(key=partition_key(claim.coupon_id), value=encode(event))
 
 
-def _tell_redis(published: Sequence[tuple[Claim, Receipt]], *, requested_at_ms: int) -> None:
+def _tell_redis(published: Sequence[tuple[Claim, Receipt]], requested_at_ms: int) -> None:
     _give_back(claim for claim, receipt in published if isinstance(receipt, NotPublished))
     tracking.note(
         [
@@ -260,20 +246,18 @@ def _given_up_meanwhile(claims: Sequence[Claim], reserving_since: float) -> set[
 
     Looks as soon as whoever gives slots back may have waited long enough, by the shortest timeout.
     """
-    if time.monotonic() - reserving_since < 2 * SHORTEST_PUBLISH_MS / 1000:
+    if not claims or time.monotonic() - reserving_since < 2 * SHORTEST_PUBLISH_MS / 1000:
         return set()
     return loop.in_thread(selectors.given_up, [claim.request_id for claim in claims])
 
 
-def _answer(claim: Claim, receipt: Receipt) -> Answer:
-    match receipt:
-        case Acknowledged():
-            return Accepted(request_id=claim.request_id)
-        case NotPublished():
-            return Refused(code=Code.BROKER_UNAVAILABLE)
-        case Uncertain():
-            # The slot stays reserved: the event may be in the log.
-            return Refused(code=Code.BROKER_UNAVAILABLE, request_id=claim.request_id)
+def _answer(claim: Claim, receipt: Receipt, *, is_given_up: bool) -> Answer:
+    if isinstance(receipt, Acknowledged) and not is_given_up:
+        return Accepted(request_id=claim.request_id)
+    if isinstance(receipt, NotPublished):
+        return Refused(code=Code.BROKER_UNAVAILABLE)
+    # Uncertain. The slot stays reserved: the event may be in the log.
+    return Refused(code=Code.BROKER_UNAVAILABLE, request_id=claim.request_id)
 
 
 def _give_back(claims: Iterable[Claim]) -> None:

@@ -19,7 +19,7 @@ from typing import Any, Final
 STEPS: Final = ("after-decode", "before-commit", "after-commit", "after-unlock", "before-offset")
 _STRUCK_AT_BATCH: Final = 2
 #: An API worker is struck between reserving and publishing (step ``reserved``), in the middle of the rush.
-_STRUCK_AT_CLAIM: Final = 150
+_STRUCK_AT_GROUP: Final = 60
 
 
 def apply(words: str) -> None:
@@ -74,7 +74,7 @@ def _strike_at(step: str, number: signal.Signals) -> None:
 
             _replace(loop.ConsumerLoop, "_commit", committing_if_alive)
         case "reserved":
-            _before(requesting, "_publish", _struck(number, at=_STRUCK_AT_CLAIM))
+            _before(requesting, "_publish_in_time", _struck(number, at=_STRUCK_AT_GROUP))
         case _:
             raise ValueError(f"there is no step {step}: choose from {', '.join(STEPS)}")
 

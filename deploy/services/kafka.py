@@ -51,6 +51,8 @@ share.coordinator.state.topic.num.partitions=6
 
 JAVA_OPTIONS = (
     "-Xmx512m",
+    # The quick compiler alone: the thorough one works for minutes, on the cores that are being measured.
+    "-XX:TieredStopAtLevel=1",
     "-XX:+ExitOnOutOfMemoryError",
     "-Djava.awt.headless=true",
     "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",

@@ -41,10 +41,10 @@ def _both_decide_before_either_writes(monkeypatch: pytest.MonkeyPatch) -> None:
     meeting = threading.Barrier(2)
     record = issuing._record
 
-    def meet_then_record(allocations: Sequence[Allocation]) -> Any:
+    def meet_then_record(*decided: Any) -> Any:
         with suppress(threading.BrokenBarrierError):
             meeting.wait(1)
-        return record(allocations)
+        return record(*decided)
 
     monkeypatch.setattr(issuing, "_record", meet_then_record)
 
