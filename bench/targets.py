@@ -13,6 +13,7 @@ from bench.judging import Target
 TARGETS: Final[dict[str, Target]] = {
     "accept / plain view": Target(reach=0.60, floor=0.25),
     "accept / DRF view": Target(reach=1.0, floor=0.35),
+    "accept while issuing / plain view": Target(reach=None, floor=0.2),
     "refuse / plain view": Target(reach=0.70, floor=0.25),
     "latency p99 / p50": Target(reach=5.0, floor=40.0, smaller_is_better=True),
     "latency max / 1 s": Target(reach=1.0, floor=5.0, smaller_is_better=True),
