@@ -16,10 +16,11 @@ from django.utils import timezone
 
 from consumer.kafka import headers_of, place, timestamp_ms
 from coupons import models
+from coupons.delivery import Acknowledged, Record
 from coupons.events import LAST_TIMESTAMP_MS
 from coupons.models import IssueOutcome
 from coupons.outcomes import DeadLetterReason, RequestStatus
-from coupons.producer import Acknowledged, EventProducer, Record
+from coupons.producer import EventProducer
 from couponsite import metrics
 
 log = logging.getLogger(__name__)

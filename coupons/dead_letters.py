@@ -9,9 +9,10 @@ from typing import Final
 from django.db.models import QuerySet
 from django.utils import timezone
 
+from coupons.delivery import Acknowledged, Record
 from coupons.events import SECOND_CHANCE_HEADER
 from coupons.models import DeadLetter, DeadLetterState
-from coupons.producer import Acknowledged, Record, event_producer
+from coupons.producer import event_producer
 
 _AT_ONCE: Final = 200
 Progress = Callable[[int], object]

@@ -16,7 +16,7 @@ import gevent
 from gevent.event import Event
 from gevent.hub import Waiter
 
-from coupons import requesting
+from coupons import requesting, screening
 from coupons.admission import Claim
 from coupons.requesting import Answer
 from couponsite import metrics
@@ -59,12 +59,12 @@ class Gathering:
 
     def _submit(self, group: list[Waiting], is_screened: Event) -> None:
         try:
-            screened = requesting.screen([claim for claim, _ in group])
+            screened = screening.screen([claim for claim, _ in group])
             is_screened.set()
             answers = requesting.publish(screened)
         except BaseException as error:
             self._loop.run_callback(_throw, group, error)
-            if not isinstance(error, requesting.AWAY):
+            if not isinstance(error, screening.AWAY):
                 raise  # a bug: gevent prints it
         else:
             self._loop.run_callback(_wake, group, answers)

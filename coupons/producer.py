@@ -14,7 +14,6 @@ import logging
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import gevent
@@ -23,6 +22,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from django.conf import settings
 
 from coupons import kafka_client, loop
+from coupons.delivery import Acknowledged, Delivery, NotPublished, Receipt, Record, Uncertain
 from couponsite import metrics
 
 log = logging.getLogger(__name__)
@@ -33,66 +33,6 @@ _LOOK_EVERY_S: Final = 10.0
 _SLOW_S: Final = 1.0
 _POLL_S: Final = 0.001
 _IDLE_POLL_S: Final = 0.1
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
-    """What is to be published. ``topic`` None: the topic of the claims."""
-
-    key: bytes | None
-    value: bytes | None
-    topic: str | None = None
-    headers: Sequence[tuple[str, bytes]] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Acknowledged:
-    partition: int
-    offset: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NotPublished:
-    """Nothing was written to the log, and nothing will be."""
-
-    error: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Uncertain:
-    """No acknowledgement came: the event may be in the log or not."""
-
-    error: str
-
-
-Receipt = Acknowledged | NotPublished | Uncertain
-
-
-class _Delivery:
-    """Collects the delivery reports of one call to ``publish``."""
-
-    def __init__(self, count: int) -> None:
-        self.receipts: list[Receipt | None] = [None] * count
-        self._missing = count
-        self._lock = threading.Lock()
-        self._complete = loop.event()
-
-    def settle(self, index: int, receipt: Receipt) -> None:
-        with self._lock:
-            if self.receipts[index] is None:
-                self.receipts[index] = receipt
-                self._missing -= 1
-                if not self._missing:
-                    self._complete.set()
-
-    def is_complete(self, timeout_s: float) -> bool:
-        """Wait for all reports; False if some are missing after that time."""
-        return self._complete.wait(timeout_s)
-
-    def wait(self, timeout_s: float) -> list[Receipt]:
-        self._complete.wait(timeout_s)
-        with self._lock:
-            return [receipt or Uncertain(error="no delivery report in time") for receipt in self.receipts]
 
 
 class EventProducer:
@@ -131,7 +71,7 @@ class EventProducer:
         if self._is_down:
             return [NotPublished(error="the broker does not answer")] * len(records)
         started = time.monotonic()
-        delivery = _Delivery(len(records))
+        delivery = Delivery(len(records))
         for index, record in enumerate(records):
             self._enqueue(record, index, delivery)
         self._under_way += 1
@@ -155,7 +95,7 @@ class EventProducer:
     def _make(self) -> Producer:
         return Producer(kafka_client.producer_config() | {"error_cb": self._on_error})
 
-    def _enqueue(self, record: Record, index: int, delivery: _Delivery) -> None:
+    def _enqueue(self, record: Record, index: int, delivery: Delivery) -> None:
         def report(error: KafkaError | None, message: Message) -> None:
             delivery.settle(index, self._receipt(error, message))
 

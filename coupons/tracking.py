@@ -19,7 +19,7 @@ from django_redis import get_redis_connection
 from redis.exceptions import RedisError
 
 from coupons.admission import Claim, gate
-from coupons.producer import Acknowledged, Receipt
+from coupons.delivery import Acknowledged, Receipt
 
 log = logging.getLogger(__name__)
 

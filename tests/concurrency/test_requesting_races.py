@@ -18,12 +18,13 @@ from coupons import backlog, requesting
 from coupons.admission import Claim, gate
 from coupons.allocation import IssueRequest
 from coupons.backlog import Backlog
+from coupons.delivery import Acknowledged, Receipt, Record
 from coupons.events import decode
 from coupons.issuing import issue_coupons
 from coupons.models import UserCoupon
 from coupons.outcomes import Code
-from coupons.producer import Acknowledged, Receipt, Record
-from coupons.requesting import Answer, Refused, submit
+from coupons.requesting import Answer, submit
+from coupons.screening import Refused
 from tests.factories import make_coupon, make_users
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -14,8 +14,8 @@ from coupons.admission import Admitted, AlreadyRequested, Claim, OutOfStock, gat
 from coupons.allocation import IssueRequest
 from coupons.backlog import Backlog
 from coupons.catalog import CouponView
+from coupons.delivery import Acknowledged
 from coupons.models import Coupon, IssueOutcome
-from coupons.producer import Acknowledged
 from coupons.tracking import Tracked
 from tests.factories import make_coupon, make_requests, make_users
 from tests.messages import received

@@ -16,9 +16,10 @@ from consumer.batch import BatchProcessor
 from consumer.dead_letters import DeadLettersNotAcknowledged
 from coupons import catalog, gate_loading, tracking
 from coupons.admission import Claim, gate
+from coupons.delivery import Acknowledged, NotPublished, Receipt, Uncertain
 from coupons.events import SECOND_CHANCE_HEADER, encode, partition_key
 from coupons.models import Coupon, DeadLetter, IssueOutcome, UserCoupon
-from coupons.producer import Acknowledged, EventProducer, NotPublished, Receipt, Uncertain, event_producer
+from coupons.producer import EventProducer, event_producer
 from coupons.request_status import status_of
 from coupons.tracking import Tracked
 from tests import broker

@@ -16,9 +16,10 @@ from consumer.batch import BatchProcessor
 from consumer.dead_letters import TooManyDeadLetters
 from coupons import catalog, gate_loading, reclaiming
 from coupons.admission import Claim, gate
+from coupons.delivery import Record
 from coupons.events import encode, partition_key
 from coupons.models import Coupon, DeadLetter, IssueOutcome, UserCoupon
-from coupons.producer import Record, event_producer
+from coupons.producer import event_producer
 from tests.consuming import consume_all
 from tests.factories import make_coupon, make_event, make_users
 

@@ -18,16 +18,9 @@ from django.core.management import call_command
 from prometheus_client import REGISTRY
 
 from coupons import loop, producer
+from coupons.delivery import Acknowledged, NotPublished, Record, Uncertain
 from coupons.events import partition_key
-from coupons.producer import (
-    Acknowledged,
-    EventProducer,
-    NotPublished,
-    Record,
-    Uncertain,
-    close_event_producer,
-    event_producer,
-)
+from coupons.producer import EventProducer, close_event_producer, event_producer
 from deploy.services.own import free_port
 from tests import broker
 from tests.system import eventually

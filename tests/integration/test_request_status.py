@@ -15,10 +15,10 @@ from coupons import backlog, request_status, tracking
 from coupons.admission import Claim
 from coupons.allocation import IssueRequest
 from coupons.backlog import Backlog, LogUnavailable
+from coupons.delivery import Acknowledged, Uncertain
 from coupons.events import encode, partition_key
 from coupons.issuing import issue_coupons
 from coupons.outcomes import RequestStatus
-from coupons.producer import Acknowledged, Uncertain
 from coupons.request_status import StatusReport, status_of
 from coupons.tracking import Progress, Tracked
 from tests import broker

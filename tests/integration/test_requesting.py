@@ -16,12 +16,13 @@ from uuid_utils.compat import uuid7
 from coupons import backlog, catalog, reclaiming, requesting
 from coupons.admission import Claim, gate
 from coupons.backlog import Backlog, LogUnavailable
+from coupons.delivery import Acknowledged, NotPublished, Receipt, Record, Uncertain
 from coupons.events import decode
 from coupons.issuing import issue_coupons
 from coupons.models import Coupon, UserCoupon
 from coupons.outcomes import Code
-from coupons.producer import Acknowledged, NotPublished, Receipt, Record, Uncertain
-from coupons.requesting import Accepted, Answer, Refused, submit
+from coupons.requesting import Accepted, Answer, submit
+from coupons.screening import Refused
 from tests.factories import make_coupon, make_requests, make_users
 
 pytestmark = pytest.mark.django_db

@@ -16,10 +16,11 @@ from uuid_utils.compat import uuid7
 from consumer.batch import BatchProcessor
 from coupons import catalog, requesting
 from coupons.admission import Claim, gate
+from coupons.delivery import Record
 from coupons.events import encode, partition_key
 from coupons.models import Coupon, DeadLetter, IssueOutcome, UserCoupon
 from coupons.outcomes import RequestStatus
-from coupons.producer import Record, event_producer
+from coupons.producer import event_producer
 from coupons.reconciling import reconcile
 from coupons.verification import run
 from coupons.verification.findings import Check

@@ -5,11 +5,11 @@ from __future__ import annotations
 import threading
 import time
 
-from coupons.producer import Acknowledged, NotPublished, Uncertain, _Delivery
+from coupons.delivery import Acknowledged, Delivery, NotPublished, Uncertain
 
 
 def test_receipts_are_in_the_order_of_the_records_not_of_the_reports() -> None:
-    delivery = _Delivery(3)
+    delivery = Delivery(3)
     receipts = [Acknowledged(partition=0, offset=9), NotPublished(error="full"), Uncertain(error="timeout")]
 
     for index in (2, 0, 1):
@@ -19,7 +19,7 @@ def test_receipts_are_in_the_order_of_the_records_not_of_the_reports() -> None:
 
 
 def test_waiting_ends_with_the_last_report() -> None:
-    delivery = _Delivery(2)
+    delivery = Delivery(2)
     delivery.settle(0, Acknowledged(partition=0, offset=1))
     late = threading.Timer(0.1, delivery.settle, (1, Acknowledged(partition=0, offset=2)))
     late.start()
@@ -33,7 +33,7 @@ def test_waiting_ends_with_the_last_report() -> None:
 
 
 def test_a_record_without_a_report_in_time_is_uncertain() -> None:
-    delivery = _Delivery(2)
+    delivery = Delivery(2)
     delivery.settle(1, Acknowledged(partition=0, offset=1))
 
     first, second = delivery.wait(0.01)
@@ -43,7 +43,7 @@ def test_a_record_without_a_report_in_time_is_uncertain() -> None:
 
 
 def test_the_first_report_of_a_record_stands() -> None:
-    delivery = _Delivery(2)
+    delivery = Delivery(2)
 
     delivery.settle(0, Acknowledged(partition=0, offset=1))
     delivery.settle(0, Uncertain(error="purged"))
@@ -54,7 +54,7 @@ def test_the_first_report_of_a_record_stands() -> None:
 
 
 def test_a_report_after_the_wait_changes_nothing_that_was_told() -> None:
-    delivery = _Delivery(1)
+    delivery = Delivery(1)
     told = delivery.wait(0.01)
 
     delivery.settle(0, Acknowledged(partition=0, offset=1))

@@ -12,11 +12,12 @@ from django.db import OperationalError
 from gevent.event import Event
 from uuid_utils.compat import uuid7
 
-from coupons import gathering, loop, requesting
+from coupons import gathering, loop, requesting, screening
 from coupons.admission import Claim
 from coupons.gathering import Gathering
 from coupons.outcomes import Code
-from coupons.requesting import Accepted, Answer, Refused, Screened
+from coupons.requesting import Accepted, Answer
+from coupons.screening import Refused, Screened
 
 
 def claims(count: int) -> list[Claim]:
@@ -31,13 +32,13 @@ class Desk:
         self.may_screen, self.may_publish = Event(), Event()
         self.may_screen.set()
         self.may_publish.set()
-        monkeypatch.setattr(requesting, "screen", self.screen)
+        monkeypatch.setattr(screening, "screen", self.screen)
         monkeypatch.setattr(requesting, "publish", self.publish)
 
     def screen(self, group: Sequence[Claim]) -> Screened:
         self.groups.append(list(group))
         assert self.may_screen.wait(10)
-        refusals: dict[UUID, Answer] = {
+        refusals = {
             claim.request_id: Refused(code=Code.OUT_OF_STOCK) for claim in group if claim.user_id % 2 == 0
         }
         admitted = [claim for claim in group if claim.user_id % 2]
@@ -125,7 +126,7 @@ def test_what_goes_wrong_reaches_every_claim_of_the_group_and_no_other(
         raise error
 
     with monkeypatch.context() as broken:
-        broken.setattr(requesting, "screen", fail)
+        broken.setattr(screening, "screen", fail)
         asking = ask(own, claims(3))
         gevent.joinall(asking, timeout=10)
 
