@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import sys
 import tempfile
@@ -18,9 +19,15 @@ try:
 except ConfigError as error:
     sys.exit(f"settings: {error}")
 
+# As many files as connections, where the system allows it: the usual limit is 1,024.
+_soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+_wanted = 65_536 if _hard == resource.RLIM_INFINITY else min(_hard, 65_536)
+resource.setrlimit(resource.RLIMIT_NOFILE, (max(_soft, _wanted), _hard))
+
 bind = f"{_config.api.host}:{_config.api.port}"
 workers = _config.api.workers
 worker_class = "couponsite.gunicorn_worker.LoopWorker"
+worker_connections = 10_000  # a browser keeps its connection for a while after its claim
 backlog = 2048
 keepalive = 15
 timeout = 60

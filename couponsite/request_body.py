@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 from typing import Any, Final
 
+import gevent
 from django.conf import settings
 
+_PATIENCE_S: Final = 20.0
 _READ_AT_ONCE: Final = 65_536
 _MOST_DROPPED: Final = 32 * 1024 * 1024
 
@@ -14,11 +17,16 @@ def read(environ: dict[str, Any]) -> bytes:
     """The body; of one that is larger than Django reads, a byte more than that, so that it is noticed.
 
     The rest of a large one is taken and dropped: a client that is still sending would see its
-    connection reset, and not the answer.
+    connection reset, and not the answer. One that stops sending in the middle loses its connection:
+    ENOTCONN, which gunicorn takes for a client that has gone.
     """
     if environ.get("CONTENT_LENGTH") in (None, "", "0") and "HTTP_TRANSFER_ENCODING" not in environ:
         return b""
-    stream = environ["wsgi.input"]
+    with gevent.Timeout(_PATIENCE_S, OSError(errno.ENOTCONN, "the request's body did not come")):
+        return _read(environ["wsgi.input"])
+
+
+def _read(stream: Any) -> bytes:
     body: bytes = stream.read(settings.DATA_UPLOAD_MAX_MEMORY_SIZE + 1)
     dropped = 0
     while dropped < _MOST_DROPPED and len(body) > settings.DATA_UPLOAD_MAX_MEMORY_SIZE:

@@ -54,26 +54,21 @@ class ClaimsFirst:
 
 def _reply(environ: Environ, coupon_id: int) -> Reply:
     language = _language(environ.get("HTTP_ACCEPT_LANGUAGE"))
+    body = request_body.read(environ)
     try:
         if not _is_our_host(environ.get("HTTP_HOST", "")):
             raise RefusedError(Code.INVALID_REQUEST, detail="")
+        if len(body) > settings.DATA_UPLOAD_MAX_MEMORY_SIZE:
+            raise RefusedError(Code.INVALID_REQUEST, detail=messages.BODY_EXPECTED)
         return claims.answer(
             coupon_id,
             query=environ["QUERY_STRING"],
-            body=_body(environ),
+            body=body,
             token=environ.get(_TOKEN, ""),
             language=language,
         )
     except Exception as error:  # noqa: BLE001 - the edge: whatever it is, it is told as JSON, and logged
         return claims.refusal_reply(error, language)
-
-
-def _body(environ: Environ) -> bytes:
-    """Raises RefusedError if it is larger than Django would read."""
-    body = request_body.read(environ)
-    if len(body) > settings.DATA_UPLOAD_MAX_MEMORY_SIZE:
-        raise RefusedError(Code.INVALID_REQUEST, detail=messages.BODY_EXPECTED)
-    return body
 
 
 @lru_cache(maxsize=1024)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 from collections.abc import Callable, Iterable
 from typing import Any
 from uuid import UUID
 
+import gevent
 import pytest
 
 from coupons import gathering
@@ -152,6 +154,23 @@ def test_a_body_larger_than_django_reads_is_refused_when_it_is_read(submitted: l
 
     assert heard.status == "400 Bad Request"
     assert stream.read() == b""  # the client can hear the answer: nobody stops listening to it
+    assert submitted == []
+
+
+def test_a_client_that_stops_in_the_middle_of_its_body_loses_its_connection(
+    monkeypatch: pytest.MonkeyPatch, submitted: list[Claim]
+) -> None:
+    monkeypatch.setattr("couponsite.request_body._PATIENCE_S", 0.01)
+
+    class Silent(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            gevent.sleep(5)
+            return b""
+
+    with pytest.raises(OSError, match="did not come") as raised:
+        ask(CONTENT_LENGTH="10", **{"wsgi.input": Silent()})
+
+    assert raised.value.errno == errno.ENOTCONN
     assert submitted == []
 
 
