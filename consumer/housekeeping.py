@@ -66,10 +66,11 @@ class Housekeeper:
         if not turn.acquire(blocking=False):
             return
         try:
-            self._catching_up.look()
             round_ = Round()
+            self._catching_up.look()
             while round_.advance() is None and not self._stop.wait(_STEP_S):
                 turn.extend(_TURN_EXPIRES_S)
                 close_old_connections()
+                self._catching_up.look()  # a round lasts much longer than a gate may be behind
         finally:
             turn.release()

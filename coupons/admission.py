@@ -126,11 +126,25 @@ class AdmissionGate:
 
     def release(self, claims: Sequence[Claim]) -> int:
         """Give slots back, each only if it is still that request's. Returns how many were."""
-        released = 0
+        return sum(self._release(claims, keeps_told=False)[0])
+
+    def release_untold(self, claims: Sequence[Claim]) -> list[Claim]:
+        """Give slots back, but for requests that another claim of their user was answered with.
+
+        Those are returned, and stay reserved: somebody will ask for them, so they need an outcome first.
+        """
+        kept = self._release(claims, keeps_told=True)[1]
+        return [claim for claim in claims if claim.request_id.bytes in kept]
+
+    def _release(self, claims: Sequence[Claim], *, keeps_told: bool) -> tuple[list[int], set[bytes]]:
+        released: list[int] = []
+        kept: set[bytes] = set()
         for coupon_id in {claim.coupon_id for claim in claims}:
             group = [claim for claim in claims if claim.coupon_id == coupon_id]
-            released += self._run("release", coupon_id, *_pairs(group))
-        return released
+            count, *told = self._run("release", coupon_id, int(keeps_told), *_pairs(group))
+            released.append(count)
+            kept.update(told)
+        return released, kept
 
     def settle(self, settlements: Sequence[Settlement]) -> None:
         """Tell the gates what was committed, all in one call."""

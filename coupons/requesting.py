@@ -14,7 +14,7 @@ from uuid import UUID
 
 from django.conf import settings
 
-from coupons import loop, screening, selectors, tracking
+from coupons import loop, reclaiming, screening, selectors, tracking
 from coupons.admission import Claim, GateUnavailable, gate
 from coupons.delivery import Acknowledged, NotPublished, Receipt, Record
 from coupons.events import CouponIssueEvent, encode, partition_key
@@ -120,7 +120,10 @@ def _give_back(claims: Iterable[Claim]) -> None:
     if not unpublished:
         return
     try:
-        gate.release(unpublished)
+        # Who claimed again meanwhile was told of this request, and must find out that nothing came of it.
+        reclaiming.give_back(gate.release_untold(unpublished))
     except GateUnavailable:
         # The gate is loaded anew from the database and the log, neither of which knows these claims.
         log.warning("%d slots not given back: Redis does not answer", len(unpublished))
+    except screening.AWAY as error:
+        log.warning("slots that somebody was told of are given back later, as leaked ones: %s", error)

@@ -1,6 +1,7 @@
 -- Admit claims on one coupon, in the order given: reserve a slot for each, or say why not.
 -- KEYS[1] gate hash {ready, epoch, issued}; KEYS[2] reservations (user -> requestId);
--- KEYS[3] prefix of the settled sets (user -> requestId, the winners of the last one to two minutes)
+-- KEYS[3] prefix of the settled sets (user -> requestId, the winners of the last one to two minutes) and of the
+-- told sets (reserved requestIds that somebody else's claim was answered with, of the last one to two minutes)
 -- ARGV[1] epoch, ARGV[2] stock, ARGV[3] issued_count: the caller's view of the database row
 -- ARGV[4..] user, requestId, user, requestId, ...
 -- Returns {'UNKNOWN'} (load the gate first), else per claim 'ADMITTED', 'OUT_OF_STOCK', or the
@@ -23,13 +24,19 @@ local minute = math.floor(redis.call('TIME')[1] / 60)
 local answers = {}
 for i = 4, #ARGV, 2 do
   local user, request = ARGV[i], ARGV[i + 1]
-  local first = redis.call('HGET', KEYS[2], user)
+  local reserved_for = redis.call('HGET', KEYS[2], user)
+  local first = reserved_for
     or redis.call('HGET', KEYS[3] .. minute, user)
     or redis.call('HGET', KEYS[3] .. (minute - 1), user)
   if first == request then
     answers[#answers + 1] = 'ADMITTED'
   elseif first then
     answers[#answers + 1] = first
+    if reserved_for then
+      local told = KEYS[3] .. 'told:' .. minute
+      redis.call('SADD', told, first)
+      redis.call('EXPIRE', told, 130)
+    end
   elseif slots < 1 then
     answers[#answers + 1] = 'OUT_OF_STOCK'
   else

@@ -2,6 +2,6 @@
 -- KEYS as in admit.lua; no ARGV. Settled sets live for 130 seconds, so four minutes hold them all.
 local minute = math.floor(redis.call('TIME')[1] / 60)
 for back = 0, 3 do
-  redis.call('DEL', KEYS[3] .. (minute - back))
+  redis.call('DEL', KEYS[3] .. (minute - back), KEYS[3] .. 'told:' .. (minute - back))
 end
 return redis.call('DEL', KEYS[1], KEYS[2])

@@ -19,7 +19,7 @@ from coupons.backlog import Backlog, LogUnavailable
 from coupons.delivery import Acknowledged, NotPublished, Receipt, Record, Uncertain
 from coupons.events import decode
 from coupons.issuing import issue_coupons
-from coupons.models import Coupon, UserCoupon
+from coupons.models import Coupon, IssueOutcome, UserCoupon
 from coupons.outcomes import Code
 from coupons.requesting import Accepted, Answer, submit
 from coupons.screening import Refused
@@ -151,6 +151,27 @@ def test_a_slot_is_given_back_when_nothing_was_published(broker: Broker) -> None
     assert gate.reserved(coupon.pk) == 0
     broker.receipt = lambda offset: Acknowledged(partition=0, offset=offset)
     assert told(submit([claim(coupon.pk, users[0]), claim(coupon.pk, users[1])])) == [None, Code.OUT_OF_STOCK]
+
+
+def test_a_request_that_somebody_was_told_of_has_an_outcome_though_nothing_was_published(
+    broker: Broker,
+) -> None:
+    coupon, [user, other] = make_coupon(stock=2), make_users(2)
+    broker.receipt = lambda offset: NotPublished(error="away")
+    first, again, alone = claim(coupon.pk, user), claim(coupon.pk, user), claim(coupon.pk, other)
+
+    answers = submit([first, again, alone])
+
+    assert answers[1] == Refused(code=Code.ALREADY_REQUESTED, request_id=first.request_id)
+    outcome = IssueOutcome.objects.get()
+    assert (outcome.pk, outcome.status, outcome.reason) == (
+        first.request_id,
+        "REJECTED",
+        "BROKER_UNAVAILABLE",
+    )
+    assert gate.reserved(coupon.pk) == 0
+    broker.receipt = lambda offset: Acknowledged(partition=0, offset=offset)
+    assert told(submit([claim(coupon.pk, user)])) == [None]
 
 
 def test_a_slot_is_kept_while_it_is_uncertain_whether_the_event_is_in_the_log(broker: Broker) -> None:
