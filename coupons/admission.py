@@ -159,7 +159,7 @@ class AdmissionGate:
                 ],
                 client=pipeline,
             )
-        self._guarded(pipeline.execute)
+        self.guarded(pipeline.execute)
 
     def clear(self, coupon_id: int) -> None:
         """Forget the coupon: its counts, reservations and winners. The next claim loads it anew."""
@@ -168,12 +168,12 @@ class AdmissionGate:
     def unload(self, coupon_id: int) -> None:
         """Forget the count alone; the next claim loads it anew, and the reservations stand."""
         gate, _, _ = _keys(coupon_id)
-        self._guarded(lambda: self._redis.hdel(gate, "ready", "issued"))
+        self.guarded(lambda: self._redis.hdel(gate, "ready", "issued"))
 
     def is_loaded(self, coupon: CouponView) -> bool:
         """Whether the gate is of this very coupon row."""
         gate, _, _ = _keys(coupon.coupon_id)
-        loaded = self._guarded(lambda: self._redis.hmget(gate, ["ready", "epoch"]))
+        loaded = self.guarded(lambda: self._redis.hmget(gate, ["ready", "epoch"]))
         return loaded == [b"1", coupon.epoch.encode()]
 
     def reserved(self, coupon_id: int) -> int | None:
@@ -182,7 +182,7 @@ class AdmissionGate:
         pipeline = self._redis.pipeline(transaction=True)
         pipeline.hget(gate, "ready")
         pipeline.hlen(reservations)
-        ready, count = self._guarded(pipeline.execute)
+        ready, count = self.guarded(pipeline.execute)
         return int(count) if ready == b"1" else None
 
     def standing(self, coupon: CouponView) -> list[Claim]:
@@ -191,7 +191,7 @@ class AdmissionGate:
         pipeline = self._redis.pipeline(transaction=True)
         pipeline.hget(gate, "epoch")
         pipeline.hgetall(reservations)
-        epoch, reserved = self._guarded(pipeline.execute)
+        epoch, reserved = self.guarded(pipeline.execute)
         if epoch not in (None, coupon.epoch.encode()):
             return []
         return [_reservation(coupon.coupon_id, *pair) for pair in reserved.items()]
@@ -202,7 +202,7 @@ class AdmissionGate:
         pipeline = self._redis.pipeline(transaction=True)
         pipeline.hmget(gate, ["ready", "epoch", "issued"])
         pipeline.hgetall(reservations)
-        (ready, epoch, issued), reserved = self._guarded(pipeline.execute)
+        (ready, epoch, issued), reserved = self.guarded(pipeline.execute)
         if ready != b"1":
             return None
         return GateState(
@@ -221,11 +221,11 @@ class AdmissionGate:
                     counts[_coupon_id(key)] = int(issued)
             return counts
 
-        return self._guarded(read)
+        return self.guarded(read)
 
     def reservations(self, *, limit: int, coupon_id: int | None = None) -> list[Claim]:
         """Reservations of all coupons, or of one, ``limit`` at most."""
-        return self._guarded(lambda: list(islice(self._each_reservation(coupon_id), limit)))
+        return self.guarded(lambda: list(islice(self._each_reservation(coupon_id), limit)))
 
     def _each_reservation(self, only: int | None) -> Iterator[Claim]:
         keys = (
@@ -238,9 +238,10 @@ class AdmissionGate:
                 yield _reservation(_coupon_id(key), *pair)
 
     def _run(self, script: str, coupon_id: int, *args: int | str | bytes) -> Any:
-        return self._guarded(lambda: self._scripts[script](keys=_keys(coupon_id), args=args))
+        return self.guarded(lambda: self._scripts[script](keys=_keys(coupon_id), args=args))
 
-    def _guarded(self, call: Callable[[], T]) -> T:
+    def guarded(self, call: Callable[[], T]) -> T:
+        """What a call to Redis returns. Raises GateUnavailable, at once if it failed a moment ago."""
         if self.is_away:
             raise GateUnavailable("Redis did not answer a moment ago")
         try:

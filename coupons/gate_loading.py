@@ -57,6 +57,7 @@ def load(coupon: CouponView) -> CouponView:
             ]
         except LogUnavailable:
             metrics.GATE_LOADS.labels(result="log_unavailable").inc()
+            event_producer().suspect()
             raise
         fresh = catalog.coupon_view(coupon.coupon_id, fresh=True) or coupon
         # The log comes first: where a user has two requests, the reservation is of the first.

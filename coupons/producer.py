@@ -63,6 +63,10 @@ class EventProducer:
         """The broker did not answer when last asked."""
         return self._is_down
 
+    def suspect(self) -> None:
+        """Somebody else found the broker silent: look now."""
+        self._suspicion.set()
+
     def publish(self, records: Sequence[Record]) -> list[Receipt]:
         """Publish and wait for the acknowledgements, in the order given.
 

@@ -9,10 +9,8 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
-from redis.exceptions import RedisError
-
 from coupons import backlog, tracking
-from coupons.admission import Claim, gate
+from coupons.admission import Claim, GateUnavailable, gate
 from coupons.backlog import LogUnavailable
 from coupons.models import IssueOutcome
 from coupons.outcomes import RequestStatus
@@ -79,14 +77,14 @@ def _outcome(request_id: UUID) -> StatusReport | None:
 
 
 def _from_redis(request_id: UUID) -> StatusReport | None:
-    if gate.is_away:
-        return None
     try:
-        tracked = tracking.find(request_id)
+        # Through the gate: a Redis that hangs is left alone for a second by all who ask.
+        tracked = gate.guarded(lambda: tracking.find(request_id))
         if tracked is None:
             return None
-        progress = tracking.progress(tracked.partition) if tracked.partition is not None else None
-    except RedisError as error:
+        partition = tracked.partition
+        progress = None if partition is None else gate.guarded(lambda: tracking.progress(partition))
+    except GateUnavailable as error:
         log.warning("Redis does not answer, the log is asked: %s", error)
         return None
     if progress is None or tracked.offset is None:

@@ -228,10 +228,11 @@ def _url(env: Env, name: str, default: str, schemes: set[str]) -> str:
     except ValueError:
         usable = False
     if not usable:
+        begins = " or ".join(f"{scheme}://" for scheme in sorted(schemes))
         # The value may hold a password: it is not repeated.
         raise ConfigError(
-            f"{name} is no usable URL: it is {' or '.join(sorted(schemes))}://, a host, a port up to 65535, "
-            "and for mysql the database's name"
+            f"{name} is no usable URL: it begins with {begins}, a port is at most 65535"
+            + (", and mysql:// ends with the database" if "mysql" in schemes else "")
         )
     return value
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import shutil
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -39,6 +40,7 @@ loglevel = "warning"
 
 # Workers add their metrics up through files in a folder of this port's own; a new start begins at zero.
 _metrics = Path(tempfile.gettempdir()) / f"coupon-metrics-{os.getuid()}-{_config.api.port}"
+_metrics.mkdir(mode=0o700, exist_ok=True)
 os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(_metrics)
 
 
@@ -46,6 +48,8 @@ def when_ready(server: Any) -> None:
     """The port is ours, no worker has started: only now is nobody else writing in that folder."""
     shutil.rmtree(_metrics, ignore_errors=True)
     _metrics.mkdir(mode=0o700)
+    # Ctrl-C drains, as SIGTERM does; gunicorn's own meaning is to drop what is in hand.
+    signal.signal(signal.SIGINT, lambda number, frame: os.kill(os.getpid(), signal.SIGTERM))
 
 
 def post_worker_init(worker: Any) -> None:

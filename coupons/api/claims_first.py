@@ -41,7 +41,12 @@ class ClaimsFirst:
         """From now on called in this thread's loop (couponsite/gunicorn_worker.py): nothing may block it."""
         loop.start()
         gathering.start()
-        self._others = InThreads(self._others, threads=settings.CONFIG.api.threads)
+        self._others = InThreads(
+            self._others,
+            threads=settings.CONFIG.api.threads,
+            # All threads may wait for a database that hangs: that is no reason to restart the process.
+            never_waiting={"/actuator/health/liveness"},
+        )
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         match = _CLAIM.fullmatch(environ["PATH_INFO"]) if environ["REQUEST_METHOD"] == "POST" else None

@@ -74,11 +74,12 @@ def refusal_to(error: Exception, *, allowed: str = "", language: Language | None
     refused = _as_refusal(error)
     if refused is not None:
         return _refusal(refused.code, language=language, request_id=refused.request_id, **refused.names)
-    log.error("unexpected error", exc_info=error)
     if isinstance(error, OperationalError | InterfaceError):
         # The database is away: the client may come back, as after a broker's absence.
+        log.warning("the database does not answer: %s", error)
         refusal = _refusal(Code.INTERNAL_ERROR, language=language)
         return replace(refusal, status=HTTPStatus.SERVICE_UNAVAILABLE, headers=_LATER)
+    log.error("unexpected error", exc_info=error)
     return _refusal(Code.INTERNAL_ERROR, language=language)
 
 

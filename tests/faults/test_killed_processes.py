@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import re
 import signal
 import threading
@@ -10,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
+import pytest
 from django_redis import get_redis_connection
 
 from coupons.models import Coupon, IssueOutcome, UserCoupon
@@ -174,3 +176,29 @@ def test_redis_flushed_in_the_middle_costs_a_handful_of_rejections(system: Syste
     assert told[202] + told[409] == 300
     assert Counter(status["status"] for status in statuses)["ISSUED"] == 100
     check(system, coupon, statuses, stock=100)
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_answers_what_is_in_hand_and_waits_for_no_idle_connection(
+    system: System, how: signal.Signals
+) -> None:
+    """SIGINT to the whole group, as Ctrl-C in a terminal."""
+    coupon, users = make_coupon(stock=500), make_users(300)
+    browser = http.client.HTTPConnection("127.0.0.1", system.api.port, timeout=20)
+    browser.request("GET", "/actuator/health/liveness")
+    assert browser.getresponse().read()
+    crowd = Crowd(system, coupon, users, at_once=20)
+    eventually(lambda: issued(coupon) > 20)
+
+    system.api.signal(how)
+    system.api.process.wait(12)  # an idle connection is kept for 15 s
+
+    accepted = crowd.accepted()
+    assert accepted
+    assert issued_later(coupon, at_least=len(accepted))
+    browser.close()
+
+
+def issued_later(coupon: Coupon, *, at_least: int) -> bool:
+    eventually(lambda: issued(coupon) >= at_least)
+    return True

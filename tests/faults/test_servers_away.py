@@ -6,7 +6,9 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from uuid import uuid4
 
 import pytest
 from django.db import connection
@@ -182,3 +184,16 @@ def test_without_the_database_nothing_is_lost_and_nothing_becomes_a_dead_letter(
     assert not DeadLetter.objects.exists()
     eventually(lambda: is_ready(system.consumers[0].port), within_s=40)
     verified(system)
+
+
+def test_liveness_answers_while_every_thread_waits_for_a_database_that_hangs(system: System) -> None:
+    waiting = ThreadPoolExecutor(40)
+    with away("mariadb", how="pause"):
+        for _ in range(40):
+            waiting.submit(system.status, str(uuid4()))
+        time.sleep(1)
+
+        answer = ask(system.api.port, "GET", "/actuator/health/liveness", patience_s=3)
+
+        assert answer.status == 200
+    waiting.shutdown()
