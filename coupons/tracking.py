@@ -137,7 +137,7 @@ def _time_ms(request_id: UUID) -> int:
 
 def _key(request_id: UUID) -> str:
     # Requests of the same 8 ms share a hash: one of up to 128 fields is packed tightly, and takes a fifth of
-    # what keys of their own would. So it is up to 16,000 requests a second; beyond that it is larger, no more.
+    # what keys of their own would. So it is up to 16,000 requests a second; beyond that it is larger.
     return f"coupon-requests:{_time_ms(request_id) >> 3:x}"
 
 
