@@ -11,9 +11,13 @@ from uuid import UUID
 
 import gevent
 import pytest
+from django.test import RequestFactory
+from django.utils import translation
+from rest_framework.response import Response
 
 from coupons import gathering
 from coupons.admission import Claim
+from coupons.api.claims import ClaimView
 from coupons.api.claims_first import ClaimsFirst
 from coupons.requesting import Accepted
 
@@ -188,3 +192,16 @@ def test_a_bug_is_told_without_its_trace(
     assert json.loads(body)["code"] == "INTERNAL_ERROR"
     assert b"secret" not in body
     assert "ZeroDivisionError" in caplog.text
+
+
+@pytest.mark.parametrize(("query", "status"), [("userId=8", 202), ("userId=0", 400)])
+def test_the_documented_view_answers_the_same(query: str, status: int) -> None:
+    """Where nobody goes ahead of Django's handler, as in Django's own test client."""
+    with translation.override("en"):
+        answer = ClaimView.as_view()(RequestFactory().generic("POST", f"/?{query}"), coupon_id=7)
+        if isinstance(answer, Response):
+            answer.render()
+    heard, body = ask(query=query, HTTP_ACCEPT_LANGUAGE="en")
+
+    assert answer.status_code == status == int(heard.status[:3])
+    assert json.loads(answer.content) | {"requestId": ""} == json.loads(body) | {"requestId": ""}
