@@ -9,11 +9,12 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.utils import timezone
 from django_redis import get_redis_connection
 from uuid_utils.compat import uuid7
 
-from coupons import backlog, catalog, reclaiming, requesting
+from coupons import backlog, catalog, reclaiming, requesting, selectors
 from coupons.admission import Claim, gate
 from coupons.backlog import Backlog, LogUnavailable
 from coupons.delivery import Acknowledged, NotPublished, Receipt, Record, Uncertain
@@ -355,3 +356,24 @@ def test_a_claim_that_was_given_up_while_it_was_published_is_not_told_yes(
         Refused(code=Code.BROKER_UNAVAILABLE, request_id=given_up.request_id),
         Accepted(request_id=other.request_id),
     ]
+
+
+def test_a_request_decided_while_it_is_looked_up_is_not_taken_for_over() -> None:
+    """Issued between the two questions: asked the other way round, it would look decided without a coupon."""
+    coupon, [user] = make_coupon(), make_users(1)
+    [request] = make_requests(coupon.pk, [user])
+    asked: list[str] = []
+
+    def decide_after_the_first(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        result = execute(sql, params, many, context)
+        if "SELECT" in sql and not asked:
+            asked.append(sql)
+            issue_coupons([request])
+        return result
+
+    with connection.execute_wrapper(decide_after_the_first):
+        over = selectors.over_without_coupon(coupon.pk, {request.event.event_id: user})
+
+    assert asked
+    assert over == set()
+    assert UserCoupon.objects.get().user_id == user
