@@ -1,61 +1,104 @@
-"""Synchronous offset commits that end.
+"""Offsets on their way to the broker: committed after the rows are durable, never waited for.
 
-librdkafka's own has no timeout. It was seen never to return after the broker had lost the leadership
-of the offsets topic for a moment: the process then kept its partitions, decided nothing, and heard no
-signal. So it is waited for from outside, and a client that does not answer is given up with its process.
+librdkafka sends a commit before what follows it, and joins again or closes only when it is answered: an
+asynchronous one is as safe in on_revoke as a synchronous one, which has no timeout (200 s with a broker that
+stood still so long). Nor can another thread make it: consume(), which serves on_revoke, keeps the calls of
+other threads waiting.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import threading
-from collections.abc import Sequence
-from queue import SimpleQueue
+import time
+from collections.abc import Mapping, Sequence
 from typing import Final
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+
+from consumer.kafka import positions
+from couponsite import metrics
 
 log = logging.getLogger(__name__)
 
-_PATIENCE_S: Final = 30.0  #: three times what a request to the broker may take
+_PATIENCE_S: Final = 30.0
 
 
 class Committing:
-    """Commits in a thread of its own; the loop waits for it, and not for ever."""
+    """Decided offsets until the broker has them. For the thread that polls alone."""
 
-    def __init__(self, consumer: Consumer) -> None:
-        self._consumer = consumer
-        self._wanted: SimpleQueue[Sequence[TopicPartition]] = SimpleQueue()
-        self._done = threading.Event()
-        self._error: KafkaException | None = None
-        threading.Thread(target=self._run, name="committing", daemon=True).start()
+    def __init__(self, topic: str) -> None:
+        self._topic = topic
+        self._decided: dict[int, int] = {}  # by partition, the next to decide; not sent, or sent in vain
+        self._owned: set[int] = set()
+        self._unanswered = 0
+        self._asked_at = 0.0
+        self._is_ignored = False
 
-    def commit(self, offsets: Sequence[TopicPartition]) -> None:
-        """Returns when the broker has them. Raises KafkaException; ends the process after 30 s of silence."""
-        self._done.clear()
-        self._wanted.put(offsets)
-        if not self._done.wait(_PATIENCE_S):
+    def own(self, partitions: set[int]) -> None:
+        """Only these are ours to commit; what was decided in others is forgotten."""
+        self._owned = set(partitions)
+        self._decided = {each: offset for each, offset in self._decided.items() if each in partitions}
+
+    def decided(self, offsets: Mapping[int, int]) -> None:
+        """By partition, the offset after the last whose rows are durable."""
+        self._decided |= offsets
+
+    def send(self, consumer: Consumer, *, is_last: bool = False) -> None:
+        """Commit what is decided; nothing while an answer is due, unless there is no later (``is_last``)."""
+        if self._unanswered and not is_last:
+            self._ask_for_the_answer(consumer)
+            return
+        if not self._decided:
+            return
+        offsets, self._decided = self._decided, {}
+        self._asked_at, self._is_ignored = time.monotonic(), False
+        try:
+            consumer.commit(offsets=positions(self._topic, offsets), asynchronous=True)
+        except KafkaException as error:
+            self._failed(error.args[0], offsets)
+        else:
+            self._unanswered += 1
+
+    def answered(self, error: KafkaError | None, partitions: Sequence[TopicPartition]) -> None:
+        """librdkafka's on_commit, served by poll and consume."""
+        self._unanswered -= 1
+        self._asked_at, self._is_ignored = time.monotonic(), False
+        error = error or next((each.error for each in partitions if each.error), None)
+        if error is not None:
+            self._failed(error, {each.partition: each.offset for each in partitions})
+
+    def _ask_for_the_answer(self, consumer: Consumer) -> None:
+        """Tell a broker that is away, for which librdkafka repeats the commit, from a commit that got lost.
+
+        librdkafka keeps a commit that the coordinator could not take for a moment until it finds a new
+        coordinator, and never sends it where the old one is still right. It then fetches nothing after the
+        next rebalance, and does not close. Twice, since it may just have come back.
+        """
+        if time.monotonic() - self._asked_at < _PATIENCE_S:
+            return
+        self._asked_at = time.monotonic()
+        try:
+            consumer.list_topics(self._topic, timeout=1)
+        except KafkaException:
+            self._is_ignored = False
+            return
+        if self._is_ignored:
             give_up()
-        if self._error is not None:
-            raise self._error
+        self._is_ignored = True
 
-    def _run(self) -> None:
-        while True:
-            offsets = self._wanted.get()
-            try:
-                self._consumer.commit(offsets=list(offsets), asynchronous=False)
-                self._error = None
-            except KafkaException as error:
-                self._error = error
-            self._done.set()
+    def _failed(self, error: KafkaError, offsets: Mapping[int, int]) -> None:
+        """Harmless: it is sent again, or the events are replayed, which changes nothing."""
+        metrics.OFFSET_COMMIT_FAILURES.inc()
+        log.warning("offsets not committed, the events may come again: %s", error)
+        self._decided = {each: offsets[each] for each in offsets if each in self._owned} | self._decided
 
 
 def give_up() -> None:
-    """End the process at once: closing a client that does not answer would wait for it again.
+    """End the process at once: closing would wait for the commit.
 
     Whoever started it starts another, which begins at the last offset that was committed.
     """
-    log.critical("the Kafka client has not answered a commit for %.0f s: the process ends", _PATIENCE_S)
+    log.critical("the broker answers, but an offset commit has not been answered: the process ends")
     logging.shutdown()
     os._exit(1)

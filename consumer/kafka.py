@@ -10,8 +10,16 @@ from django.conf import settings
 from coupons import kafka_client
 
 
-def make_consumer(*, group_id: str, on_error: Callable[[KafkaError], None]) -> Consumer:
-    """A consumer that begins at the beginning and commits only what it is told to."""
+def make_consumer(
+    *,
+    group_id: str,
+    on_error: Callable[[KafkaError], None],
+    on_commit: Callable[[KafkaError | None, list[TopicPartition]], None],
+) -> Consumer:
+    """A consumer that begins at the beginning and commits only what it is told to.
+
+    ``on_commit`` hears how an asynchronous commit ended, in poll and consume.
+    """
     consumer = settings.CONFIG.consumer
     return Consumer(
         kafka_client.common()
@@ -29,9 +37,10 @@ def make_consumer(*, group_id: str, on_error: Callable[[KafkaError], None]) -> C
             # What is read ahead: some batches, not the 100,000 events and 64 MB of librdkafka's defaults.
             "queued.min.messages": 10_000,
             "queued.max.messages.kbytes": 16_384,
-            # A stalled commit must not outlast the poll interval.
+            # A broker that stands still is noticed within the poll interval.
             "socket.timeout.ms": 10_000,
             "error_cb": on_error,
+            "on_commit": on_commit,
         }
     )
 

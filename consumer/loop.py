@@ -37,11 +37,6 @@ RECOVERABLE: Final = (
 )
 
 
-#: While there is more to decide. A commit waits for the broker: after each batch it would be a fifth of
-#: the time. What a crash leaves uncommitted is replayed, and changes nothing.
-_COMMIT_EVERY_S: Final = 0.2
-
-
 @dataclass(slots=True, kw_only=True)
 class LoopState:
     """What health shows. Written by the loop's thread, read by others."""
@@ -60,7 +55,7 @@ class ConsumerLoop:
     def __init__(
         self,
         *,
-        make_consumer: Callable[[Callable[[KafkaError], None]], Consumer],
+        make_consumer: Callable[..., Consumer],
         process: Callable[[Sequence[Message]], None],
         batch_size: int,
         stop: threading.Event,
@@ -70,13 +65,11 @@ class ConsumerLoop:
         self._process = process
         self._batch_size = batch_size
         self._stop = stop
-        self._consumer = make_consumer(self._on_error)
-        self._committing = Committing(self._consumer)
+        self._committing = Committing(self._topic)
+        self._consumer = make_consumer(on_error=self._on_error, on_commit=self._committing.answered)
         self._owned: set[int] = set()
         self._waiting = False
         self._held: list[Message] = []  # received while waiting
-        self._uncommitted: dict[int, int] = {}  # decided, and the commit has not succeeded yet
-        self._committed_at = float("-inf")
         self.state = LoopState()
         metrics.OLDEST_UNDECIDED_SECONDS.set_function(self._oldest_undecided_s)
 
@@ -88,7 +81,7 @@ class ConsumerLoop:
             while not self._stop.is_set():
                 self.run_once()
         finally:
-            self._commit()
+            self._committing.send(self._consumer, is_last=True)
             self._consumer.close()
 
     def run_once(self) -> None:
@@ -96,8 +89,7 @@ class ConsumerLoop:
         batch = self._receive()
         if batch:
             self._decide(batch)
-        elif self._uncommitted:
-            self._commit()
+        self._committing.send(self._consumer)
 
     def _receive(self) -> list[Message]:
         """Whatever is there, at most a batch; waits only for the first."""
@@ -137,9 +129,7 @@ class ConsumerLoop:
                     return  # nothing was committed: whoever comes next begins here
         self.state.retrying_since = self.state.retry_cause = None
         decided = next_offsets(batch)
-        self._uncommitted |= decided
-        if time.monotonic() - self._committed_at >= _COMMIT_EVERY_S:
-            self._commit()
+        self._committing.decided(decided)
         self._measure_lag(decided)
 
     def _wait(self, attempt: int, error: Exception) -> None:
@@ -152,7 +142,6 @@ class ConsumerLoop:
         self.state.retrying_since = self.state.retrying_since or time.monotonic()
         self.state.retry_cause = cause
         connection.close()
-        self._commit()
         self._waiting = True
         self._consumer.pause(self._assignment())
         until = time.monotonic() + pause_s
@@ -160,22 +149,10 @@ class ConsumerLoop:
             message = self._consumer.poll(min(0.2, pause_s))
             if message is not None:
                 self._held.append(message)
+            self._committing.send(self._consumer)
             self.state.turned_at = time.monotonic()
         self._waiting = False
         self._consumer.resume(self._assignment())
-
-    def _commit(self) -> None:
-        """Commit what is decided. A failure is harmless: it is repeated, or the events are replayed."""
-        if not self._uncommitted:
-            return
-        self._committed_at = time.monotonic()
-        try:
-            self._committing.commit(positions(self._topic, self._uncommitted))
-        except KafkaException as error:
-            metrics.OFFSET_COMMIT_FAILURES.inc()
-            log.warning("offsets not committed, the events may come again: %s", error)
-            return
-        self._uncommitted = {}
 
     def _measure_lag(self, offsets: dict[int, int], *, is_fetching: bool = True) -> None:
         """``offsets``: the next to decide. What is fetched tells the ends with it; else ask the broker."""
@@ -196,6 +173,7 @@ class ConsumerLoop:
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self._owned |= {each.partition for each in partitions}
+        self._committing.own(self._owned)
         self._owned_changed("assigned", partitions)
         self.state.has_joined = True
         if self._waiting:
@@ -203,7 +181,7 @@ class ConsumerLoop:
             consumer.pause(partitions)
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        self._commit()
+        self._committing.send(self._consumer, is_last=True)
         self._forget(partitions)
         self._owned_changed("revoked", partitions)
 
@@ -213,9 +191,8 @@ class ConsumerLoop:
         self._owned_changed("lost", partitions)
 
     def _forget(self, partitions: Sequence[TopicPartition]) -> None:
-        for each in partitions:
-            self._owned.discard(each.partition)
-            self._uncommitted.pop(each.partition, None)
+        self._owned -= {each.partition for each in partitions}
+        self._committing.own(self._owned)
 
     def _owned_changed(self, what: str, partitions: Sequence[TopicPartition]) -> None:
         self.state.partitions = tuple(sorted(self._owned))

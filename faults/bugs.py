@@ -11,14 +11,13 @@ from django.db import connection
 
 def commit_offset_first() -> None:
     """The offset moves before the rows are durable."""
-    from consumer.kafka import next_offsets
+    from consumer.kafka import next_offsets, positions
     from consumer.loop import ConsumerLoop
 
     decide = ConsumerLoop._decide
 
     def committing_first(self: ConsumerLoop, batch: list[Any]) -> None:
-        self._uncommitted |= next_offsets(batch)
-        self._commit()
+        self._consumer.commit(offsets=positions(self._topic, next_offsets(batch)), asynchronous=False)
         decide(self, batch)
 
     ConsumerLoop._decide = committing_first  # type: ignore[method-assign]

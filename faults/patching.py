@@ -42,7 +42,7 @@ def _struck(number: signal.Signals, *, at: int = _STRUCK_AT_BATCH) -> Callable[[
 
 
 def _strike_at(step: str, number: signal.Signals) -> None:
-    from consumer import batch, loop
+    from consumer import batch, committing
     from coupons import issuing, requesting
     from coupons.locks import coupon_locks
 
@@ -65,14 +65,7 @@ def _strike_at(step: str, number: signal.Signals) -> None:
         case "after-unlock":
             _before(batch, "_tell_redis", pass_by)
         case "before-offset":
-            commit = loop.ConsumerLoop._commit
-
-            def committing_if_alive(self: loop.ConsumerLoop) -> None:
-                if self._uncommitted:
-                    pass_by()
-                commit(self)
-
-            _replace(loop.ConsumerLoop, "_commit", committing_if_alive)
+            _before(committing.Committing, "decided", pass_by)
         case "reserved":
             _before(requesting, "_publish_in_time", _struck(number, at=_STRUCK_AT_GROUP))
         case _:

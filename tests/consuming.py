@@ -20,7 +20,9 @@ def consume_all(
     at = backlog.positions(timeout_s=10)
     missing = {partition for partition, each in at.items() if each.next_to_decide < each.end}
     deadline = time.monotonic() + within_s
-    consumer = make_consumer(group_id=kafka.group_id, on_error=lambda error: None)
+    consumer = make_consumer(
+        group_id=kafka.group_id, on_error=lambda error: None, on_commit=lambda error, partitions: None
+    )
     try:
         consumer.assign([TopicPartition(kafka.topic, p, each.next_to_decide) for p, each in at.items()])
         # Past the told ends a second of quiet is the end: the embedded broker tells them too low.

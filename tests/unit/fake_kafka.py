@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka import KafkaError, TopicPartition
 
 from tests.messages import ReceivedMessage
 
@@ -19,18 +19,21 @@ class FakeConsumer:
 
     It stops the loop when there is nothing left and nothing is paused. Like librdkafka, it gives no
     message of a paused partition, but for those fetched before the pause (``fetched_before``), and
-    serves rebalances from poll() alone.
+    serves rebalances and the answers to commits from poll() alone.
     """
 
     def __init__(self, incoming: Iterable[Step], *, stop: Callable[[], None]) -> None:
         self.incoming = deque(incoming)
         self.journal: list[str] = []
         self.paused: set[int] = set()
-        self.commit_errors: deque[KafkaException] = deque()
+        self.commit_errors: deque[KafkaError] = deque()
+        self.answers_commits = True
         self.fetched_before = 0
         self.closed = False
         self._stop = stop
         self._callbacks: dict[str, Callable[[Any, list[TopicPartition]], None]] = {}
+        self._on_commit: Callable[[KafkaError | None, list[TopicPartition]], None] = lambda *answer: None
+        self._answers: deque[tuple[KafkaError | None, list[TopicPartition]]] = deque()
 
     # What a test makes happen
 
@@ -43,10 +46,17 @@ class FakeConsumer:
 
     # What the loop calls
 
+    def made(self, *, on_error: Any, on_commit: Any) -> Any:
+        """As ``make_consumer``."""
+        self._on_commit = on_commit
+        return self
+
     def subscribe(self, topics: list[str], **callbacks: Any) -> None:
         self._callbacks = callbacks
 
     def poll(self, timeout: float) -> ReceivedMessage | None:
+        while self._answers and self.answers_commits:
+            self._on_commit(*self._answers.popleft())
         if not self.incoming:
             if not self.paused:
                 self._stop()
@@ -71,14 +81,12 @@ class FakeConsumer:
             messages.append(self.incoming.popleft())  # type: ignore[arg-type]
         return messages
 
-    def commit(self, *, offsets: list[TopicPartition], asynchronous: bool) -> list[TopicPartition]:
-        assert not asynchronous
+    def commit(self, *, offsets: list[TopicPartition], asynchronous: bool) -> None:
+        assert asynchronous
+        error = self.commit_errors.popleft() if self.commit_errors else None
         told = ", ".join(f"{each.partition}:{each.offset}" for each in offsets)
-        if self.commit_errors:
-            self.journal.append(f"commit failed {told}")
-            raise self.commit_errors.popleft()
-        self.journal.append(f"commit {told}")
-        return offsets
+        self.journal.append(f"commit {'failed ' if error else ''}{told}")
+        self._answers.append((error, offsets))
 
     def pause(self, partitions: list[TopicPartition]) -> None:
         self.journal.append(f"pause {[each.partition for each in partitions]}")

@@ -1,9 +1,9 @@
-"""An offset commit ends: with an answer, with an error, or with the process."""
+"""Offsets on their way to the broker: sent without waiting, and again where the broker did not take them."""
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import cast
 
 import pytest
@@ -12,56 +12,173 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from consumer import committing
 from consumer.committing import Committing
 
-OFFSETS = [TopicPartition("t", 0, 7)]
+REFUSED = KafkaError(KafkaError.REBALANCE_IN_PROGRESS)
 
 
 class Client:
-    """Answers commits one after the other: with success (None), an error, or never (an Event)."""
+    """Takes commits; the test answers."""
 
-    def __init__(self, *answers: KafkaException | threading.Event | None) -> None:
-        self._answers = list(answers)
-        self.committed: list[int] = []
+    def __init__(self) -> None:
+        self.sent: list[dict[int, int]] = []
+        self.is_closed = False
+        self.is_away = False
 
     def commit(self, *, offsets: Sequence[TopicPartition], asynchronous: bool) -> None:
-        assert not asynchronous
-        answer = self._answers.pop(0)
-        if isinstance(answer, threading.Event):
-            answer.wait(10)
-        elif answer is not None:
-            raise answer
-        self.committed += [each.offset for each in offsets]
+        assert asynchronous
+        if self.is_closed:
+            raise KafkaException(KafkaError(KafkaError._STATE))
+        self.sent.append({each.partition: each.offset for each in offsets})
+
+    def list_topics(self, topic: str, timeout: float) -> None:
+        if self.is_away:
+            raise KafkaException(KafkaError(KafkaError._TRANSPORT))
 
 
-def committing_of(client: Client) -> Committing:
-    return Committing(cast(Consumer, client))
+class Sent:
+    """Partitions 0 and 1 are ours."""
+
+    def __init__(self) -> None:
+        self.client = Client()
+        self.committing = Committing("t")
+        self.committing.own({0, 1})
+
+    def send(self, offsets: dict[int, int] | None = None, *, is_last: bool = False) -> None:
+        self.committing.decided(offsets or {})
+        self.committing.send(cast(Consumer, self.client), is_last=is_last)
+
+    def answer(self, offsets: dict[int, int], error: KafkaError | None = None) -> None:
+        self.committing.answered(error, [TopicPartition("t", *each) for each in offsets.items()])
+
+    @property
+    def offsets(self) -> list[dict[int, int]]:
+        return self.client.sent
 
 
-def test_a_commit_returns_when_the_broker_has_it() -> None:
-    client = Client(None)
+def test_what_is_decided_is_sent_once() -> None:
+    sent = Sent()
 
-    committing_of(client).commit(OFFSETS)
+    sent.send({0: 7})
+    sent.answer({0: 7})
+    sent.send()
 
-    assert client.committed == [7]
-
-
-def test_an_error_is_the_callers_and_the_next_commit_is_made_all_the_same() -> None:
-    client = Client(KafkaException(KafkaError(KafkaError.ILLEGAL_GENERATION)), None)
-    own = committing_of(client)
-
-    with pytest.raises(KafkaException):
-        own.commit(OFFSETS)
-    own.commit(OFFSETS)
-
-    assert client.committed == [7]
+    assert sent.offsets == [{0: 7}]
 
 
-def test_a_client_that_never_answers_ends_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    ended: list[int] = []
-    monkeypatch.setattr(committing, "_PATIENCE_S", 0.05)
-    monkeypatch.setattr("os._exit", ended.append)
-    never = threading.Event()
+def test_one_is_under_way_at_a_time_and_the_next_has_the_newest() -> None:
+    sent = Sent()
 
-    committing_of(Client(never)).commit(OFFSETS)
+    sent.send({0: 7})
+    sent.send({0: 8})
+    sent.send({0: 9, 1: 1})
+    sent.answer({0: 7})
+    sent.send()
+
+    assert sent.offsets == [{0: 7}, {0: 9, 1: 1}]
+
+
+def test_the_last_is_sent_though_one_is_under_way() -> None:
+    sent = Sent()
+
+    sent.send({0: 7})
+    sent.send({0: 8}, is_last=True)
+
+    assert sent.offsets == [{0: 7}, {0: 8}]
+
+
+def test_what_was_refused_is_sent_again_but_never_an_older_offset() -> None:
+    sent = Sent()
+
+    sent.send({0: 7, 1: 3})
+    sent.send({0: 8})
+    sent.answer({0: 7, 1: 3}, REFUSED)
+    sent.send()
+
+    assert sent.offsets[1:] == [{0: 8, 1: 3}]
+
+
+def test_a_refusal_of_one_partition_is_a_refusal() -> None:
+    sent = Sent()
+    refused = cast(TopicPartition, SimpleNamespace(partition=1, offset=3, error=REFUSED))
+
+    sent.send({0: 7, 1: 3})
+    sent.committing.answered(None, [TopicPartition("t", 0, 7), refused])
+    sent.send()
+
+    assert sent.offsets[1:] == [{0: 7, 1: 3}]
+
+
+def test_what_the_client_does_not_take_is_sent_again() -> None:
+    sent = Sent()
+
+    sent.client.is_closed = True
+    sent.send({0: 7})
+    sent.client.is_closed = False
+    sent.send()
+
+    assert sent.offsets == [{0: 7}]
+
+
+def test_a_partition_that_is_not_ours_any_more_is_not_sent() -> None:
+    sent = Sent()
+
+    sent.send({0: 7})
+    sent.committing.decided({0: 8, 1: 3})
+    sent.committing.own({1})
+    sent.answer({0: 7}, REFUSED)
+    sent.send()
+
+    assert sent.offsets[1:] == [{1: 3}]
+
+
+@pytest.fixture
+def ended(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The exit codes of what would have ended the process."""
+    codes: list[int] = []
+    monkeypatch.setattr("os._exit", codes.append)
+    monkeypatch.setattr(committing, "_PATIENCE_S", -1)
+    return codes
+
+
+def test_a_lost_commit_ends_the_process(ended: list[int]) -> None:
+    sent = Sent()
+
+    sent.send({0: 7})
+    sent.send()
+    assert ended == []
+    sent.send()
 
     assert ended == [1]
-    never.set()
+
+
+def test_a_broker_that_is_away_is_waited_for(ended: list[int]) -> None:
+    sent = Sent()
+
+    sent.send({0: 7})
+    sent.send()
+    sent.client.is_away = True
+    sent.send()
+    sent.client.is_away = False
+    sent.send()
+    sent.answer({0: 7}, REFUSED)
+    sent.send()
+
+    assert (ended, sent.offsets) == ([], [{0: 7}, {0: 7}])
+
+
+def test_before_its_time_nobody_is_asked(ended: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(committing, "_PATIENCE_S", 60)
+    sent = Sent()
+
+    for _ in range(4):
+        sent.send({0: 7})
+
+    assert ended == []
+
+
+def test_the_last_is_sent_and_asks_nothing(ended: list[int]) -> None:
+    sent = Sent()
+
+    for offset in range(4):
+        sent.send({0: offset}, is_last=True)
+
+    assert (ended, len(sent.offsets)) == ([], 4)

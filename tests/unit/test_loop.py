@@ -28,16 +28,6 @@ def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _each_batch_is_committed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("consumer.loop._COMMIT_EVERY_S", 0)
-
-
-@pytest.fixture
-def _seldom_committed(_each_batch_is_committed: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("consumer.loop._COMMIT_EVERY_S", 3600)
-
-
-@pytest.fixture(autouse=True)
 def _no_database(monkeypatch: pytest.MonkeyPatch) -> None:
     """Here ``process`` is a list; a connection that another test left open is none of the loop's."""
     monkeypatch.setattr("consumer.loop.close_old_connections", lambda: None)
@@ -62,7 +52,7 @@ class Run:
         assign: Step = lambda consumer: consumer.rebalance("on_assign", *assigned)  # noqa: E731
         self.consumer = FakeConsumer([assign, *incoming], stop=self.stop.set)
         self.loop = ConsumerLoop(
-            make_consumer=lambda on_error: self.consumer,  # type: ignore[arg-type,return-value]
+            make_consumer=self.consumer.made,
             process=self.process,
             batch_size=batch_size,
             stop=self.stop,
@@ -186,54 +176,72 @@ def test_a_message_of_a_partition_that_is_not_ours_is_not_decided() -> None:
     assert run.told("commit") == ["commit 0:6"]
 
 
-@pytest.mark.usefixtures("_seldom_committed")
-def test_while_there_is_more_to_decide_not_every_batch_is_committed() -> None:
-    run = Run(*messages(0, *range(6)), None, *messages(0, 6), batch_size=2).to_end()
+def test_while_a_commit_is_unanswered_it_goes_on_and_commits_all_of_it_afterwards() -> None:
+    def is_silent(consumer: FakeConsumer) -> None:
+        consumer.answers_commits = False
+
+    def answers(consumer: FakeConsumer) -> None:
+        consumer.answers_commits = True
+
+    run = Run(is_silent, *messages(0, *range(6)), answers, *messages(0, 6), batch_size=2).to_end()
 
     assert run.told("process", "commit", "close") == [
         "process [0:0, 0:1]",
         "commit 0:2",
         "process [0:2, 0:3]",
         "process [0:4, 0:5]",
-        "commit 0:6",  # nothing more is there
         "process [0:6]",
         "commit 0:7",
         "close",
     ]
 
 
-@pytest.mark.usefixtures("_seldom_committed")
-def test_what_was_decided_is_committed_before_a_partition_goes_and_before_a_wait() -> None:
+def test_what_was_decided_is_committed_before_a_partition_goes_though_a_commit_is_unanswered() -> None:
+    def is_silent(consumer: FakeConsumer) -> None:
+        consumer.answers_commits = False
+
     def partition_0_goes(consumer: FakeConsumer) -> None:
         consumer.rebalance("on_revoke", 0)
 
-    run = Run(*messages(0, 5, 6), partition_0_goes, *messages(1, 3, 4), batch_size=1)
+    run = Run(is_silent, *messages(0, 5, 6), partition_0_goes, batch_size=1).to_end()
 
-    def fail_at_the_last(run: Run) -> None:
-        if run.told("process")[-1:] == ["process [1:3]"] and not run.told("failed"):
-            run.failures.append(DEADLOCK)
-
-    run.before_process = fail_at_the_last
-    run.to_end()
-
-    assert run.told("process", "failed", "commit", "on_revoke", "pause") == [
+    assert run.told("process", "commit", "on_revoke") == [
         "process [0:5]",
         "commit 0:6",
         "process [0:6]",
         "on_revoke [0]",
         "commit 0:7",
-        "process [1:3]",
-        "failed [1:4]",
-        "commit 1:4",
-        "pause [1]",
-        "process [1:4]",
-        "commit 1:5",
+    ]
+
+
+def test_a_commit_that_failed_is_repeated_while_it_waits() -> None:
+    def fails_once(consumer: FakeConsumer) -> None:
+        consumer.commit_errors.append(kafka_error())
+
+    run = Run(fails_once, *messages(0, 5, 6), batch_size=1)
+
+    def fail_at_the_second(run: Run) -> None:
+        if run.told("process") and not run.told("failed"):
+            run.failures.append(DEADLOCK)
+
+    run.before_process = fail_at_the_second
+    run.to_end()
+
+    assert run.told("process", "failed", "commit", "pause", "resume") == [
+        "process [0:5]",
+        "commit failed 0:6",
+        "failed [0:6]",
+        "pause [0, 1]",
+        "commit 0:6",
+        "resume [0, 1]",
+        "process [0:6]",
+        "commit 0:7",
     ]
 
 
 def test_a_revoked_partition_is_committed_before_it_goes() -> None:
     def fails_once(consumer: FakeConsumer) -> None:
-        consumer.commit_errors.append(KafkaException(kafka_error()))
+        consumer.commit_errors.append(kafka_error())
 
     def partition_0_goes(consumer: FakeConsumer) -> None:
         consumer.rebalance("on_revoke", 0)
@@ -245,7 +253,7 @@ def test_a_revoked_partition_is_committed_before_it_goes() -> None:
 
 def test_a_lost_partition_is_not_committed() -> None:
     def fails_once(consumer: FakeConsumer) -> None:
-        consumer.commit_errors.append(KafkaException(kafka_error(KafkaError.ILLEGAL_GENERATION)))
+        consumer.commit_errors.append(kafka_error(KafkaError.ILLEGAL_GENERATION))
 
     def partition_0_is_lost(consumer: FakeConsumer) -> None:
         consumer.rebalance("on_lost", 0)
@@ -257,7 +265,7 @@ def test_a_lost_partition_is_not_committed() -> None:
 
 def test_a_commit_that_failed_is_repeated_when_nothing_else_comes() -> None:
     def fails_twice(consumer: FakeConsumer) -> None:
-        consumer.commit_errors.extend([KafkaException(kafka_error())] * 2)
+        consumer.commit_errors.extend([kafka_error()] * 2)
 
     run = Run(fails_twice, *messages(0, 5), None, None, None).to_end()
 
@@ -267,20 +275,11 @@ def test_a_commit_that_failed_is_repeated_when_nothing_else_comes() -> None:
 
 def test_a_commit_that_failed_is_in_the_next_batchs() -> None:
     def fails_once(consumer: FakeConsumer) -> None:
-        consumer.commit_errors.append(KafkaException(kafka_error()))
+        consumer.commit_errors.append(kafka_error())
 
     run = Run(fails_once, *messages(0, 5), *messages(1, 3), batch_size=1).to_end()
 
     assert run.told("commit") == ["commit failed 0:6", "commit 0:6, 1:4"]
-
-
-def test_a_commit_that_failed_is_repeated_before_it_leaves() -> None:
-    def fails_once(consumer: FakeConsumer) -> None:
-        consumer.commit_errors.append(KafkaException(kafka_error()))
-
-    run = Run(fails_once, *messages(0, 5), before_process=lambda run: run.stop.set()).to_end()
-
-    assert run.told("commit", "close") == ["commit failed 0:6", "commit 0:6", "close"]
 
 
 def test_messages_received_while_waiting_are_kept_and_decided_in_order() -> None:

@@ -56,7 +56,7 @@ class Command(BaseCommand):
         settings.CONFIG = replace(config, kafka=replace(config.kafka, group_id=group_id))
         with stop_on_signals() as stop:
             loop = ConsumerLoop(
-                make_consumer=lambda on_error: make_consumer(group_id=group_id, on_error=on_error),
+                make_consumer=partial(make_consumer, group_id=group_id),
                 process=BatchProcessor(producer=event_producer()).process,
                 batch_size=batch_size,
                 stop=stop,
