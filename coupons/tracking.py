@@ -25,6 +25,9 @@ log = logging.getLogger(__name__)
 
 _KEPT_S: Final = 3600
 _RATE_LASTS_S: Final = 10  #: a consumer that stopped promises nothing
+#: Whole numbers with spaces between them, as hexadecimal digits: two characters to a byte.
+_PACKED: Final = str.maketrans(" -", "fe")
+_UNPACKED: Final = str.maketrans("fe", " -")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,10 +62,10 @@ def note(requests: Sequence[Tracked]) -> None:
     """Remember undecided requests for an hour. Best effort."""
     if not requests or gate.is_away:
         return
-    noted: defaultdict[str, dict[bytes, str]] = defaultdict(dict)
+    noted: defaultdict[str, dict[bytes, bytes]] = defaultdict(dict)
     for request in requests:
         request_id = request.claim.request_id
-        noted[_key(request_id)][_field(request_id)] = _text(request)
+        noted[_key(request_id)][_field(request_id)] = _packed(request)
     pipeline = get_redis_connection("default").pipeline(transaction=False)
     for key, fields in noted.items():
         pipeline.hset(key, mapping=fields)
@@ -78,7 +81,7 @@ def find(request_id: UUID) -> Tracked | None:
     value = get_redis_connection("default").hget(_key(request_id), _field(request_id))
     if value is None:
         return None
-    coupon_id, user_id, after_ms, *place = (int(part) for part in value.split())
+    coupon_id, user_id, after_ms, *place = map(int, value.hex().translate(_UNPACKED).split())
     return Tracked(
         claim=Claim(coupon_id=coupon_id, user_id=user_id, request_id=request_id),
         requested_at_ms=_time_ms(request_id) + after_ms,
@@ -87,12 +90,13 @@ def find(request_id: UUID) -> Tracked | None:
     )
 
 
-def _text(request: Tracked) -> str:
+def _packed(request: Tracked) -> bytes:
     """Short, because Redis keeps one for every claimant: the time counts from the request id's own."""
     claim = request.claim
     after_ms = request.requested_at_ms - _time_ms(claim.request_id)
     place = "" if request.offset is None else f" {request.partition} {request.offset}"
-    return f"{claim.coupon_id} {claim.user_id} {after_ms}{place}"
+    text = f"{claim.coupon_id} {claim.user_id} {after_ms}{place}"
+    return bytes.fromhex((text if len(text) % 2 == 0 else text + " ").translate(_PACKED))
 
 
 def progress(partition: int) -> Progress | None:

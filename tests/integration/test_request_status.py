@@ -54,6 +54,22 @@ def note(request: IssueRequest) -> Tracked:
     return tracked
 
 
+@pytest.mark.parametrize("receipt", [Acknowledged(partition=2, offset=10), Uncertain(error="timeout")])
+@pytest.mark.parametrize("after_ms", [0, 12, -5, 86_400_000, -86_400_000])
+@pytest.mark.parametrize("user_id", [1, 23, 9_223_372_036_854_775_807])
+def test_what_was_noted_is_found_as_it_was(
+    receipt: Acknowledged | Uncertain, after_ms: int, user_id: int
+) -> None:
+    request_id = uuid7()
+    made_ms = request_id.int >> 80
+    claim = Claim(coupon_id=7, user_id=user_id, request_id=request_id)
+    tracked = Tracked.of(claim, receipt, requested_at_ms=made_ms + after_ms)
+
+    tracking.note([tracked])
+
+    assert tracking.find(request_id) == tracked
+
+
 def status(request_id: UUID) -> StatusReport:
     report = status_of(request_id)
     assert report is not None
