@@ -155,7 +155,7 @@ class AdmissionGate:
                 args=[
                     settlement.epoch,
                     settlement.issued_count,
-                    *_flat((c.user_id, c.request_id.bytes, int(won)) for c, won in settlement.decided),
+                    *_flat((*_pair(claim), int(won)) for claim, won in settlement.decided),
                 ],
                 client=pipeline,
             )
@@ -266,12 +266,19 @@ def _coupon_id(key: bytes) -> int:
 
 
 def _reservation(coupon_id: int, user_id: bytes, request_id: bytes) -> Claim:
-    return Claim(coupon_id=coupon_id, user_id=int(user_id), request_id=UUID(bytes=request_id))
+    return Claim(
+        coupon_id=coupon_id, user_id=int.from_bytes(user_id, "big"), request_id=UUID(bytes=request_id)
+    )
 
 
 def _pairs(claims: Iterable[Claim]) -> Iterable[int | bytes]:
-    # 16 bytes instead of 36: Redis keeps one for every claimant.
-    return _flat((claim.user_id, claim.request_id.bytes) for claim in claims)
+    return _flat(map(_pair, claims))
+
+
+def _pair(claim: Claim) -> tuple[bytes, bytes]:
+    # 3 bytes and 16 instead of 7 and 36: Redis keeps them for every claimant.
+    user_id = claim.user_id
+    return user_id.to_bytes((user_id.bit_length() + 7) // 8, "big"), claim.request_id.bytes
 
 
 def _flat(rows: Iterable[tuple[int | bytes, ...]]) -> Iterable[int | bytes]:

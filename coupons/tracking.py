@@ -146,5 +146,5 @@ def _key(request_id: UUID) -> str:
 
 
 def _field(request_id: UUID) -> bytes:
-    """What the key does not say of the id already."""
-    return request_id.bytes[5:]
+    """What tells it from the others of these 8 ms: the id's last 8 bytes, 62 bits of which nobody chooses."""
+    return request_id.bytes[8:]
