@@ -3,7 +3,7 @@
 -- KEYS[3] prefix of the settled sets (user -> requestId, the winners of the last one to two minutes) and of the
 -- told sets (reserved requestIds that somebody else's claim was answered with, of the last one to two minutes)
 -- ARGV[1] epoch, ARGV[2] stock, ARGV[3] issued_count: the caller's view of the database row
--- ARGV[4..] user, requestId, user, requestId, ...
+-- ARGV[4..] user, requestId, user, requestId, ... both as bytes, which nothing here looks into
 -- Returns {'UNKNOWN'} (load the gate first), else per claim 'ADMITTED', 'OUT_OF_STOCK', or the
 -- requestId that this user already has. A repeat with the same requestId is admitted again and
 -- takes no second slot, so a caller that lost the reply may ask once more.
