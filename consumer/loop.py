@@ -173,7 +173,6 @@ class ConsumerLoop:
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self._owned |= {each.partition for each in partitions}
-        self._committing.own(self._owned)
         self._owned_changed("assigned", partitions)
         self.state.has_joined = True
         if self._waiting:
@@ -182,19 +181,16 @@ class ConsumerLoop:
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self._committing.send(self._consumer, is_last=True)
-        self._forget(partitions)
+        self._owned -= {each.partition for each in partitions}
         self._owned_changed("revoked", partitions)
 
     def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         # Not ours any more: the new owner decides again what we did not commit, which changes nothing.
-        self._forget(partitions)
+        self._owned -= {each.partition for each in partitions}
         self._owned_changed("lost", partitions)
 
-    def _forget(self, partitions: Sequence[TopicPartition]) -> None:
-        self._owned -= {each.partition for each in partitions}
-        self._committing.own(self._owned)
-
     def _owned_changed(self, what: str, partitions: Sequence[TopicPartition]) -> None:
+        self._committing.own(self._owned)
         self.state.partitions = tuple(sorted(self._owned))
         log.info("partitions %s: %s", what, sorted(each.partition for each in partitions))
         for partition in (each.partition for each in partitions if what != "assigned"):
