@@ -77,6 +77,7 @@ def judge(scene: Scene, *, recovered_s: float | None) -> Row:
         recovered_s=recovered_s,
         bug_shows_in=scene.case.bug_shows_in,
         complaints=complaints,
+        unexpected=scene.notes,
     )
 
 

@@ -2,13 +2,15 @@
 
 Kafka tells its clients the broker's own address, so its answers are read frame by frame and that
 address is replaced by the proxy's (of the same length); else only the first connection would come
-this way.
+this way. A Metadata answer that names one broker can be made to name none, as that of a broker that
+has just come back.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
+import re
 import struct
 import threading
 from collections.abc import Awaitable, Callable
@@ -17,14 +19,21 @@ from typing import Final
 
 _CHUNK: Final = 65_536
 _HOST: Final = "127.0.0.1"
+#: Metadata's answer from version 9 on: correlation id, no tags, throttle time; one broker: its id, host
+#: (length and one), port, no rack, no tags. https://kafka.apache.org/protocol#The_Messages_Metadata
+_ONE_BROKER: Final = re.compile(
+    rb"(.{4}\x00.{4})\x02.{4}%c%b.{4}\x00\x00" % (len(_HOST) + 1, re.escape(_HOST.encode())), re.DOTALL
+)
+_NO_BROKER: Final = b"\x01"
 
 
 class Link:
-    """Listens on ``port`` once started. The three faults may be set from any thread."""
+    """Listens on ``port`` once started. The four faults may be set from any thread."""
 
     def __init__(self, *, to_port: int, is_kafka: bool) -> None:
         self.latency_s = 0.0  #: added to each way
         self.lost_replies = 0.0  #: share of replies that vanish, and their connection with them
+        self.names_no_brokers = False  #: in Kafka's answers
         self.hits = 0  #: how often a fault struck
         self.port = 0
         self._to_port = to_port
@@ -51,13 +60,18 @@ class Link:
     def cut(self) -> None:
         """Every connection breaks, and no new one lives."""
         self._is_cut = True
-        self._loop.call_soon_threadsafe(self._break_all)
+        self.break_all()
+
+    def break_all(self) -> None:
+        """Every connection breaks."""
+        self._loop.call_soon_threadsafe(self._abort_all)
 
     def mend(self) -> None:
         self._is_cut = False
         self.latency_s = self.lost_replies = 0.0
+        self.names_no_brokers = False
 
-    def _break_all(self) -> None:
+    def _abort_all(self) -> None:
         self.hits += len(self._open)
         for writer in self._open:
             writer.transport.abort()
@@ -112,9 +126,12 @@ class Link:
     async def _reply(self, reader: asyncio.StreamReader) -> bytes:
         if not self._is_kafka:
             return await reader.read(_CHUNK)
-        head = await reader.readexactly(4)
-        frame = head + await reader.readexactly(struct.unpack(">i", head)[0])
-        return frame.replace(_address(self._to_port), _address(self.port))
+        [length] = struct.unpack(">i", await reader.readexactly(4))
+        frame = (await reader.readexactly(length)).replace(_address(self._to_port), _address(self.port))
+        if self.names_no_brokers and (found := _ONE_BROKER.match(frame)):
+            self.hits += 1
+            frame = found[1] + _NO_BROKER + frame[found.end() :]
+        return struct.pack(">i", len(frame)) + frame
 
 
 def _address(port: int) -> bytes:

@@ -27,6 +27,7 @@ class Row:
     bug_shows_in: str = ""  #: a bug was put in on purpose: this column must not be 0
     seconds: float = 0.0
     complaints: list[str] = field(default_factory=list)
+    unexpected: list[str] = field(default_factory=list)  #: complaints that no bug put in on purpose explains
 
     @property
     def is_red(self) -> bool:
@@ -34,13 +35,15 @@ class Row:
 
     @property
     def passed(self) -> bool:
-        return bool(getattr(self, self.bug_shows_in)) if self.bug_shows_in else not self.is_red
+        return self.verdict in ("ok", "caught")
 
     @property
     def verdict(self) -> str:
-        if self.bug_shows_in:
-            return "caught" if self.passed else "NOT CAUGHT"
-        return "ok" if self.passed else "RED"
+        if self.bug_shows_in and not getattr(self, self.bug_shows_in):
+            return "NOT CAUGHT"
+        if self.unexpected or (self.is_red and not self.bug_shows_in):
+            return "RED"
+        return "caught" if self.bug_shows_in else "ok"
 
     def cells(self) -> tuple[str, ...]:
         recovered = "-" if self.recovered_s is None else f"{self.recovered_s:.1f}"

@@ -1,4 +1,4 @@
-"""The network between two parts: slow, cut, or losing replies after the request was carried out."""
+"""The network between two parts: slow, cut, losing replies after the request was carried out, or lying."""
 
 from __future__ import annotations
 
@@ -60,4 +60,38 @@ def _case(role: str, server: str, fault: str) -> Case:
     )
 
 
-CASES = [_case(role, server, fault) for role in _ROLES for server in _SERVERS for fault in _FAULTS]
+def _come_back_naming_none(name: str) -> Callable[[Scene], None]:
+    """Several times: in one of five or so, librdkafka loses every broker it knew (consumer/reach.py)."""
+
+    def act(scene: Scene) -> None:
+        link = scene.links[name]
+        scene.struck()
+        named_none = 0
+        for _ in range(5):
+            link.cut()
+            time.sleep(0.5)
+            hits = link.hits
+            link.mend()
+            link.names_no_brokers = True
+            time.sleep(1)
+            named_none += link.hits - hits
+            link.mend()
+            time.sleep(1)
+        scene.expect(named_none > 0, "the fault struck nothing")
+
+    return act
+
+
+CASES = [
+    *(_case(role, server, fault) for role in _ROLES for server in _SERVERS for fault in _FAULTS),
+    *(
+        Case(
+            name=f"{role}-kafka-none-named",
+            what=f"network {_ROLES[role]} to broker: cut, and when it is back the broker names no brokers",
+            act=_come_back_naming_none(f"{role}-kafka"),
+            links=(f"{role}-kafka",),
+            consumer_words=("--batch-size", "20"),
+        )
+        for role in _ROLES
+    ),
+]

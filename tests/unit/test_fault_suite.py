@@ -49,6 +49,14 @@ def test_a_bug_must_show_in_its_own_column() -> None:
     assert (replace(bug, doubled=1).verdict, replace(bug, doubled=1).passed) == ("caught", True)
 
 
+def test_what_a_bug_does_not_explain_is_red_though_the_bug_was_caught() -> None:
+    bug = replace(GREEN, bug_shows_in="leaked", leaked=1, complaints=["7 issued of a stock of 10"])
+    stalled = replace(bug, unexpected=["the log was not decided to its end"])
+
+    assert (bug.verdict, bug.passed) == ("caught", True)
+    assert (stalled.verdict, stalled.passed) == ("RED", False)
+
+
 def test_the_table_has_a_line_per_row() -> None:
     rows = [GREEN, replace(GREEN, name="broker-killed", recovered_s=None)]
 
@@ -135,6 +143,23 @@ def test_kafkas_address_becomes_the_links_in_whole_frames(server: socket.socket)
         assert said(link.port, struct.pack(">i", len(body)) + body) == struct.pack(
             ">i", len(body)
         ) + body.replace(struct.pack(">i", port), struct.pack(">i", link.port))
+    finally:
+        link.stop()
+
+
+def test_a_broker_can_be_made_to_name_none(server: socket.socket) -> None:
+    """Metadata's answer, version 12: one broker, the cluster's id, its controller, a topic's error."""
+    port = server.getsockname()[1]
+    link = Link(to_port=port, is_kafka=True)
+    link.start()
+    head, rest = b"\x00\x00\x00\x07" + b"\x00" + b"\x00\x00\x00\x00", b"\x04abc\x00\x00\x00\x01\x02\x00\x05"
+    broker = b"\x00\x00\x00\x01" + b"\x0a127.0.0.1" + struct.pack(">i", port) + b"\x00" + b"\x00"
+    answer = head + b"\x02" + broker + rest
+    try:
+        link.names_no_brokers = True
+        told = said(link.port, struct.pack(">i", len(answer)) + answer)
+        assert told == struct.pack(">i", len(head + b"\x01" + rest)) + head + b"\x01" + rest
+        assert link.hits == 1
     finally:
         link.stop()
 
