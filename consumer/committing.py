@@ -9,14 +9,13 @@ other threads waiting.
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Mapping, Sequence
 from typing import Final
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
-from consumer.kafka import positions
+from consumer.kafka import ClientLost, positions
 from couponsite import metrics
 
 log = logging.getLogger(__name__)
@@ -45,7 +44,10 @@ class Committing:
         self._decided |= offsets
 
     def send(self, consumer: Consumer, *, is_last: bool = False) -> None:
-        """Commit what is decided; nothing while an answer is due, unless there is no later (``is_last``)."""
+        """Commit what is decided; nothing while an answer is due, unless there is no later (``is_last``).
+
+        Raises ClientLost for an answer that will never come.
+        """
         if self._unanswered and not is_last:
             self._ask_for_the_answer(consumer)
             return
@@ -84,7 +86,7 @@ class Committing:
             self._is_ignored = False
             return
         if self._is_ignored:
-            give_up()
+            raise ClientLost("the broker answers, but an offset commit has not been answered")
         self._is_ignored = True
 
     def _failed(self, error: KafkaError, offsets: Mapping[int, int]) -> None:
@@ -92,13 +94,3 @@ class Committing:
         metrics.OFFSET_COMMIT_FAILURES.inc()
         log.warning("offsets not committed, the events may come again: %s", error)
         self._decided = {each: offsets[each] for each in offsets if each in self._owned} | self._decided
-
-
-def give_up() -> None:
-    """End the process at once: closing would wait for the commit.
-
-    Whoever started it starts another, which begins at the last offset that was committed.
-    """
-    log.critical("the broker answers, but an offset commit has not been answered: the process ends")
-    logging.shutdown()
-    os._exit(1)

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable
+from typing import Final
 
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 from django.conf import settings
 
 from coupons import kafka_client
+
+_LET_GO_AFTER_S: Final = 5.0
+
+
+class ClientLost(RuntimeError):
+    """librdkafka will not mend this client; a new one begins at the last offsets that were committed."""
 
 
 def make_consumer(
@@ -43,6 +51,18 @@ def make_consumer(
             "on_commit": on_commit,
         }
     )
+
+
+def abandon(consumer: Consumer) -> None:
+    """Let go of a lost client without closing it, which could wait for ever, as its destruction could.
+
+    So the last reference goes in a thread of its own, some time after the caller has dropped his. Its
+    partitions go to others after the session timeout.
+    """
+    held = [consumer]
+    letting_go = threading.Timer(_LET_GO_AFTER_S, held.clear)
+    letting_go.daemon = True
+    letting_go.start()
 
 
 def place(message: Message) -> tuple[int, int]:

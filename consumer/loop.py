@@ -20,7 +20,8 @@ from django.db import close_old_connections, connection
 
 from consumer.committing import Committing
 from consumer.dead_letters import DeadLettersNotAcknowledged, TooManyDeadLetters
-from consumer.kafka import first_offsets, next_offsets, place, positions, timestamp_ms
+from consumer.kafka import ClientLost, abandon, first_offsets, next_offsets, place, positions, timestamp_ms
+from consumer.reach import Reach
 from coupons import kafka_client
 from coupons.issuing import StockChangedUnderLock
 from couponsite import logs, metrics
@@ -65,26 +66,42 @@ class ConsumerLoop:
         self._process = process
         self._batch_size = batch_size
         self._stop = stop
-        self._committing = Committing(self._topic)
-        self._consumer = make_consumer(on_error=self._on_error, on_commit=self._committing.answered)
-        self._owned: set[int] = set()
-        self._waiting = False
-        self._held: list[Message] = []  # received while waiting
+        self._make_consumer = make_consumer
         self.state = LoopState()
         metrics.OLDEST_UNDECIDED_SECONDS.set_function(self._oldest_undecided_s)
 
     def run(self) -> None:
-        self._consumer.subscribe(
-            [self._topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
-        )
+        self._begin()
         try:
             while not self._stop.is_set():
-                self.run_once()
+                try:
+                    self._run_once()
+                except ClientLost as lost:
+                    self._begin_anew(lost)
         finally:
             self._committing.send(self._consumer, is_last=True)
             self._consumer.close()
 
-    def run_once(self) -> None:
+    def _begin(self) -> None:
+        """Join the group with a new client, which knows nothing of what another was given."""
+        self._committing = Committing(self._topic)
+        self._reach = Reach(self._topic)
+        self._consumer = self._make_consumer(on_error=self._on_error, on_commit=self._committing.answered)
+        self._owned: set[int] = set()
+        self._waiting = False
+        self._held: list[Message] = []  # received while waiting
+        self._consumer.subscribe(
+            [self._topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
+        )
+
+    def _begin_anew(self, lost: ClientLost) -> None:
+        log.error("the consumer's Kafka client is made anew: %s", lost)
+        metrics.CONSUMER_REBUILDS.inc()
+        self._on_lost(self._consumer, self._assignment())
+        abandon(self._consumer)
+        self._begin()
+
+    def _run_once(self) -> None:
         self.state.turned_at = time.monotonic()
         batch = self._receive()
         if batch:
@@ -98,6 +115,7 @@ class ConsumerLoop:
             first = self._consumer.poll(self._settings.poll_timeout_ms / 1000)
             if first is None:
                 self.state.oldest_undecided_ms = None
+                self._reach.ask(self._consumer)
                 return []
             messages = [first, *self._consumer.consume(self._batch_size - 1, timeout=0)]
         return self._received(messages)

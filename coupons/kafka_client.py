@@ -28,9 +28,6 @@ def common() -> dict[str, Any]:
         "reconnect.backoff.max.ms": 1000,
         "socket.connection.setup.timeout.ms": 5000,
         "topic.metadata.refresh.interval.ms": 30_000,
-        # A broker that has just come back may name no brokers at all: librdkafka then drops them all, and
-        # goes back to the bootstrap servers this long after it missed them; five minutes if it is not told.
-        "metadata.recovery.rebootstrap.trigger.ms": 5000,
     }
 
 

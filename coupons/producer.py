@@ -2,9 +2,10 @@
 
 ``publish`` returns only what the broker said. Three answers: acknowledged, certainly not
 published, uncertain. The watchdog asks the broker for metadata whenever something looks wrong:
-while it does not answer, claims are refused at once and nothing is queued; when it answers and
-messages still time out, the producer is made anew (a broker that lost its state leaves a live
-idempotent producer failing for ever, without a fatal error).
+while it does not answer, claims are refused at once and nothing is queued. The producer is made anew
+when the broker answers and messages still time out (a broker that lost its state leaves a live
+idempotent producer failing for ever, without a fatal error), and when none has answered for longer
+than a message may live (librdkafka may have lost all it knew, its issue 5301, and never ask again).
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ log = logging.getLogger(__name__)
 _PROBE_TIMEOUT_S: Final = 2.0
 _PROBE_EVERY_S: Final = 1.0
 _LOOK_EVERY_S: Final = 10.0
+_PATIENCE_S: Final = 10.0  #: beyond the life of a message
 _SLOW_S: Final = 1.0
 _POLL_S: Final = 0.001
 _IDLE_POLL_S: Final = 0.1
@@ -45,6 +47,7 @@ class EventProducer:
         self._suspicion = threading.Event()  # something failed: the watchdog should look
         self._timed_out = False  # a message was not delivered since the producer was made
         self._is_down = False
+        self._answered_at = time.monotonic()
         self._producer = self._make()
         self._threads = [threading.Thread(target=self._watch, name="producer-watchdog", daemon=True)]
         self._under_way = 0  # records that wait for their report, in the loop
@@ -154,10 +157,15 @@ class EventProducer:
                 return
             self._suspicion.clear()
             self._set_down(not self._broker_answers())
-            if self._is_down:
+            if not self._is_down:
+                self._answered_at = time.monotonic()
+                if self._timed_out:
+                    self._rebuild("messages timed out although the broker answers")
+            elif time.monotonic() - self._answered_at > self._timeout_s + _PATIENCE_S:
+                self._answered_at = time.monotonic()  # try this one for as long
+                self._rebuild("neither broker nor topic has answered for long")
+            else:
                 self._stop.wait(_PROBE_EVERY_S)
-            elif self._timed_out:
-                self._rebuild()
 
     def _broker_answers(self) -> bool:
         try:
@@ -172,9 +180,9 @@ class EventProducer:
         self._is_down = is_down
         metrics.PRODUCER_UP.set(not is_down)
 
-    def _rebuild(self) -> None:
+    def _rebuild(self, why: str) -> None:
         """A new producer for what comes; the old one's messages are told as uncertain."""
-        log.warning("messages timed out although the broker answers: the producer is made anew")
+        log.warning("%s: the producer is made anew", why)
         old, self._producer = self._producer, self._make()
         self._timed_out = False
         metrics.PRODUCER_REBUILDS.inc()

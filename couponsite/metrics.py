@@ -46,7 +46,7 @@ PRODUCER_UP = Gauge(
     "coupon_producer_up", "1 while the broker answers this process's producer.", multiprocess_mode="livemin"
 )
 PRODUCER_REBUILDS = Counter(
-    "coupon_producer_rebuilds_total", "Producers made anew because messages timed out on a live broker."
+    "coupon_producer_rebuilds_total", "Producers made anew: messages timed out, or no broker was found."
 )
 GATE_FAILURES = Counter(
     "coupon_gate_failures_total", "Calls that Redis did not answer; the database was asked instead."
@@ -92,6 +92,10 @@ OLDEST_UNDECIDED_SECONDS = Gauge(
 )
 OFFSET_COMMIT_FAILURES = Counter(
     "coupon_offset_commit_failures_total", "Offset commits that failed; the events may be delivered again."
+)
+CONSUMER_REBUILDS = Counter(
+    "coupon_consumer_rebuilds_total",
+    "Kafka clients of consumers made anew: no broker was found, or a commit not answered.",
 )
 
 

@@ -231,12 +231,15 @@ def test_in_a_loop_a_broker_that_is_away_is_waited_for_in_time(monkeypatch: pyte
 
 @pytest.fixture
 def nowhere(monkeypatch: pytest.MonkeyPatch) -> EventProducer:
-    """A producer whose broker is not there."""
-    kafka = replace(settings.CONFIG.kafka, bootstrap_servers=f"127.0.0.1:{free_port()}")
-    timing = replace(settings.CONFIG.producer, publish_timeout_ms=500)
-    monkeypatch.setattr(settings, "CONFIG", replace(settings.CONFIG, kafka=kafka, producer=timing))
+    """A producer whose broker is not there. The settings say where it is, for the next one."""
+    there = settings.CONFIG
+    kafka = replace(there.kafka, bootstrap_servers=f"127.0.0.1:{free_port()}")
+    timing = replace(there.producer, publish_timeout_ms=500)
+    monkeypatch.setattr(settings, "CONFIG", replace(there, kafka=kafka, producer=timing))
     monkeypatch.setattr(producer, "_PROBE_TIMEOUT_S", 0.3)
-    return EventProducer()
+    own = EventProducer()
+    monkeypatch.setattr(settings, "CONFIG", replace(there, producer=timing))
+    return own
 
 
 def test_without_a_broker_each_record_is_answered_in_time(nowhere: EventProducer) -> None:
@@ -277,6 +280,19 @@ def test_once_the_broker_is_known_to_be_away_nothing_waits_and_nothing_is_queued
     assert all(isinstance(receipt, NotPublished) for receipt in receipts)
     assert len(nowhere._producer) == 0
     assert REGISTRY.get_sample_value("coupon_producer_up") == 0
+    nowhere.close()
+
+
+def test_a_producer_that_finds_no_broker_is_made_anew(
+    topic: str, nowhere: EventProducer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As librdkafka stays when a broker that came back named no brokers; here it never knew one."""
+    monkeypatch.setattr(producer, "_PATIENCE_S", 0.5)
+    before = nowhere._producer
+
+    eventually(lambda: not nowhere.is_down and nowhere._producer is not before, within_s=15)
+
+    assert isinstance(nowhere.publish([Record(key=b"k", value=b"x")])[0], Acknowledged)
     nowhere.close()
 
 

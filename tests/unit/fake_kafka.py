@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from confluent_kafka import KafkaError, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from tests.messages import ReceivedMessage
 
@@ -28,12 +28,17 @@ class FakeConsumer:
         self.paused: set[int] = set()
         self.commit_errors: deque[KafkaError] = deque()
         self.answers_commits = True
+        self.finds_a_broker = True
         self.fetched_before = 0
         self.closed = False
         self._stop = stop
         self._callbacks: dict[str, Callable[[Any, list[TopicPartition]], None]] = {}
         self._on_commit: Callable[[KafkaError | None, list[TopicPartition]], None] = lambda *answer: None
         self._answers: deque[tuple[KafkaError | None, list[TopicPartition]]] = deque()
+
+    def told(self, *kinds: str) -> list[str]:
+        """The journal's entries of these kinds."""
+        return [entry for entry in self.journal if entry.startswith(kinds)]
 
     # What a test makes happen
 
@@ -87,6 +92,11 @@ class FakeConsumer:
         told = ", ".join(f"{each.partition}:{each.offset}" for each in offsets)
         self.journal.append(f"commit {'failed ' if error else ''}{told}")
         self._answers.append((error, offsets))
+
+    def list_topics(self, topic: str, timeout: float) -> None:
+        self.journal.append("ask")
+        if not self.finds_a_broker:
+            raise KafkaException(KafkaError(KafkaError._TRANSPORT))
 
     def pause(self, partitions: list[TopicPartition]) -> None:
         self.journal.append(f"pause {[each.partition for each in partitions]}")

@@ -11,6 +11,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from consumer import committing
 from consumer.committing import Committing
+from consumer.kafka import ClientLost
 
 REFUSED = KafkaError(KafkaError.REBALANCE_IN_PROGRESS)
 
@@ -22,6 +23,7 @@ class Client:
         self.sent: list[dict[int, int]] = []
         self.is_closed = False
         self.is_away = False
+        self.asked = 0
 
     def commit(self, *, offsets: Sequence[TopicPartition], asynchronous: bool) -> None:
         assert asynchronous
@@ -30,6 +32,7 @@ class Client:
         self.sent.append({each.partition: each.offset for each in offsets})
 
     def list_topics(self, topic: str, timeout: float) -> None:
+        self.asked += 1
         if self.is_away:
             raise KafkaException(KafkaError(KafkaError._TRANSPORT))
 
@@ -131,26 +134,22 @@ def test_a_partition_that_is_not_ours_any_more_is_not_sent() -> None:
 
 
 @pytest.fixture
-def ended(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The exit codes of what would have ended the process."""
-    codes: list[int] = []
-    monkeypatch.setattr("os._exit", codes.append)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(committing, "_PATIENCE_S", -1)
-    return codes
 
 
-def test_a_lost_commit_ends_the_process(ended: list[int]) -> None:
+@pytest.mark.usefixtures("_impatient")
+def test_a_lost_commit_is_a_lost_client() -> None:
     sent = Sent()
 
     sent.send({0: 7})
     sent.send()
-    assert ended == []
-    sent.send()
-
-    assert ended == [1]
+    with pytest.raises(ClientLost):
+        sent.send()
 
 
-def test_a_broker_that_is_away_is_waited_for(ended: list[int]) -> None:
+@pytest.mark.usefixtures("_impatient")
+def test_a_broker_that_is_away_is_waited_for() -> None:
     sent = Sent()
 
     sent.send({0: 7})
@@ -162,23 +161,23 @@ def test_a_broker_that_is_away_is_waited_for(ended: list[int]) -> None:
     sent.answer({0: 7}, REFUSED)
     sent.send()
 
-    assert (ended, sent.offsets) == ([], [{0: 7}, {0: 7}])
+    assert sent.offsets == [{0: 7}, {0: 7}]
 
 
-def test_before_its_time_nobody_is_asked(ended: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(committing, "_PATIENCE_S", 60)
+def test_before_its_time_nobody_is_asked() -> None:
     sent = Sent()
 
     for _ in range(4):
         sent.send({0: 7})
 
-    assert ended == []
+    assert sent.client.asked == 0
 
 
-def test_the_last_is_sent_and_asks_nothing(ended: list[int]) -> None:
+@pytest.mark.usefixtures("_impatient")
+def test_the_last_is_sent_and_asks_nothing() -> None:
     sent = Sent()
 
     for offset in range(4):
         sent.send({0: offset}, is_last=True)
 
-    assert (ended, len(sent.offsets)) == ([], 4)
+    assert (sent.client.asked, len(sent.offsets)) == (0, 4)

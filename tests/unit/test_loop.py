@@ -14,6 +14,7 @@ from django.conf import settings
 from django.db import OperationalError
 from prometheus_client import REGISTRY
 
+from consumer import reach
 from consumer.loop import ConsumerLoop
 from tests.messages import ReceivedMessage
 from tests.unit.fake_kafka import FakeConsumer, Step
@@ -72,7 +73,7 @@ class Run:
 
     def told(self, *kinds: str) -> list[str]:
         """The journal's entries of these kinds."""
-        return [entry for entry in self.journal if entry.startswith(kinds)]
+        return self.consumer.told(*kinds)
 
     def to_end(self) -> Run:
         self.loop.run()
@@ -300,6 +301,24 @@ def test_partitions_assigned_while_waiting_stand_still_too() -> None:
     assert run.journal[assigned + 1 : assigned + 3] == ["assign [2]", "pause [2]"]
     assert "resume [0, 1, 2]" in run.journal
     assert run.decided == ["0:5", "2:0"]
+
+
+def test_a_lost_client_is_left_as_it_is_and_a_new_one_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reach, "_EVERY_S", -1)
+    assign: Step = lambda consumer: consumer.rebalance("on_assign", 0)  # noqa: E731
+    run = Run(*messages(0, 5), None, None, None, *messages(0, 6), assigned=[0])  # it asks four times
+    lost = run.consumer
+    lost.finds_a_broker, lost.answers_commits = False, False
+    following = FakeConsumer([assign, *messages(0, 5, 6)], stop=run.stop.set)
+    clients = iter([lost, following])
+    run.loop._make_consumer = lambda **callbacks: next(clients).made(**callbacks)
+
+    run.to_end()
+
+    assert lost.told("commit", "close") == ["commit 0:6"]
+    assert [*map(repr, lost.incoming)] == ["0:6"]
+    assert following.told("commit", "close") == ["commit 0:7", "close"]
+    assert run.decided == ["0:5", "0:5", "0:6"]
 
 
 def test_an_error_that_librdkafka_mends_is_passed_over() -> None:

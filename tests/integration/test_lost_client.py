@@ -1,0 +1,48 @@
+"""The loop on a real broker that its first client never finds: a new client decides what is in the log."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from confluent_kafka import Consumer, Message
+from django.conf import settings
+
+from consumer import kafka, reach
+from consumer.loop import ConsumerLoop
+from coupons.delivery import Record
+from coupons.producer import event_producer
+from deploy.services.own import free_port
+from tests.system import eventually
+
+
+def test_a_client_that_finds_no_broker_is_replaced(topic: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reach, "_EVERY_S", 0.1)
+    monkeypatch.setattr(reach, "_ANSWER_S", 0.1)
+    monkeypatch.setattr(kafka, "_LET_GO_AFTER_S", 0.1)
+    there = settings.CONFIG
+    nowhere = replace(there, kafka=replace(there.kafka, bootstrap_servers=f"127.0.0.1:{free_port()}"))
+    ways = iter([nowhere, there])
+    decided: list[bytes] = []
+
+    def make_consumer(**callbacks: Any) -> Consumer:
+        monkeypatch.setattr(settings, "CONFIG", next(ways))
+        return kafka.make_consumer(group_id=there.kafka.group_id, **callbacks)
+
+    def process(batch: Sequence[Message]) -> None:
+        decided.extend(value for each in batch if isinstance(value := each.value(), bytes))
+
+    event_producer().publish([Record(key=b"k", value=b"x")])
+    stop = threading.Event()
+    loop = ConsumerLoop(make_consumer=make_consumer, process=process, batch_size=10, stop=stop)
+    running = threading.Thread(target=loop.run)
+    running.start()
+    try:
+        eventually(lambda: decided == [b"x"], within_s=30)
+    finally:
+        stop.set()
+        running.join(30)
+    assert not running.is_alive()
