@@ -85,11 +85,13 @@ class ConsumerLoop:
     def _begin(self) -> None:
         """Join the group with a new client, which knows nothing of what another was given."""
         self._committing = Committing(self._topic)
-        self._reach = Reach(self._topic)
+        self._reach = Reach(self._topic, session_timeout_s=self._settings.session_timeout_ms / 1000)
         self._consumer = self._make_consumer(on_error=self._on_error, on_commit=self._committing.answered)
         self._owned: set[int] = set()
         self._waiting = False
         self._held: list[Message] = []  # received while waiting
+        self.state.has_joined = False
+        self.state.retrying_since = self.state.retry_cause = self.state.oldest_undecided_ms = None
         self._consumer.subscribe(
             [self._topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
         )
@@ -117,6 +119,7 @@ class ConsumerLoop:
                 self.state.oldest_undecided_ms = None
                 self._reach.ask(self._consumer)
                 return []
+            self._reach.answered()
             messages = [first, *self._consumer.consume(self._batch_size - 1, timeout=0)]
         return self._received(messages)
 

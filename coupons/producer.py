@@ -47,7 +47,7 @@ class EventProducer:
         self._suspicion = threading.Event()  # something failed: the watchdog should look
         self._timed_out = False  # a message was not delivered since the producer was made
         self._is_down = False
-        self._answered_at = time.monotonic()
+        self._down_since = 0.0
         self._producer = self._make()
         self._threads = [threading.Thread(target=self._watch, name="producer-watchdog", daemon=True)]
         self._under_way = 0  # records that wait for their report, in the loop
@@ -157,15 +157,13 @@ class EventProducer:
                 return
             self._suspicion.clear()
             self._set_down(not self._broker_answers())
-            if not self._is_down:
-                self._answered_at = time.monotonic()
-                if self._timed_out:
-                    self._rebuild("messages timed out although the broker answers")
-            elif time.monotonic() - self._answered_at > self._timeout_s + _PATIENCE_S:
-                self._answered_at = time.monotonic()  # try this one for as long
-                self._rebuild("neither broker nor topic has answered for long")
-            else:
+            if self._is_down:
+                if time.monotonic() - self._down_since > self._timeout_s + _PATIENCE_S:
+                    self._down_since = time.monotonic()  # the new one has as long
+                    self._rebuild("neither broker nor topic has answered for long")
                 self._stop.wait(_PROBE_EVERY_S)
+            elif self._timed_out:
+                self._rebuild("messages timed out although the broker answers")
 
     def _broker_answers(self) -> bool:
         try:
@@ -176,6 +174,7 @@ class EventProducer:
 
     def _set_down(self, is_down: bool) -> None:
         if is_down != self._is_down:
+            self._down_since = time.monotonic()
             log.warning("the broker %s", "does not answer" if is_down else "answers again")
         self._is_down = is_down
         metrics.PRODUCER_UP.set(not is_down)

@@ -51,6 +51,7 @@ def judge(scene: Scene, *, recovered_s: float | None) -> Row:
     """Compare the clients' record, the database, the gate and ``manage.py verify``."""
     answers = list(scene.rush.answers)
     statuses = _statuses(scene, answers)
+    scene.expect(recovered_s is not None, "what was accepted before the fault's end was not decided in time")
     complaints = list(scene.notes)
     lost = _lost(answers, statuses, scene.written_ids)
     complaints += [f"lost: {each}" for each in lost[:5]]
@@ -61,8 +62,6 @@ def judge(scene: Scene, *, recovered_s: float | None) -> Row:
     reserved = _reserved(scene)
     if issued != scene.stock:
         complaints.append(f"{issued} issued of a stock of {scene.stock}")
-    if recovered_s is None:
-        complaints.append("what was accepted before the fault's end was not decided in time")
     complaints += _verified(scene)
     return Row(
         name=scene.case.name,

@@ -60,18 +60,14 @@ class Link:
     def cut(self) -> None:
         """Every connection breaks, and no new one lives."""
         self._is_cut = True
-        self.break_all()
-
-    def break_all(self) -> None:
-        """Every connection breaks."""
-        self._loop.call_soon_threadsafe(self._abort_all)
+        self._loop.call_soon_threadsafe(self._break_all)
 
     def mend(self) -> None:
         self._is_cut = False
         self.latency_s = self.lost_replies = 0.0
         self.names_no_brokers = False
 
-    def _abort_all(self) -> None:
+    def _break_all(self) -> None:
         self.hits += len(self._open)
         for writer in self._open:
             writer.transport.abort()

@@ -70,9 +70,9 @@ def _come_back_naming_none(name: str) -> Callable[[Scene], None]:
         for _ in range(5):
             link.cut()
             time.sleep(0.5)
-            hits = link.hits
             link.mend()
             link.names_no_brokers = True
+            hits = link.hits
             time.sleep(1)
             named_none += link.hits - hits
             link.mend()

@@ -14,7 +14,7 @@ from django.conf import settings
 from django.db import OperationalError
 from prometheus_client import REGISTRY
 
-from consumer import reach
+from consumer import committing, reach
 from consumer.loop import ConsumerLoop
 from tests.messages import ReceivedMessage
 from tests.unit.fake_kafka import FakeConsumer, Step
@@ -303,15 +303,33 @@ def test_partitions_assigned_while_waiting_stand_still_too() -> None:
     assert run.decided == ["0:5", "2:0"]
 
 
-def test_a_lost_client_is_left_as_it_is_and_a_new_one_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reach, "_EVERY_S", -1)
-    assign: Step = lambda consumer: consumer.rebalance("on_assign", 0)  # noqa: E731
-    run = Run(*messages(0, 5), None, None, None, *messages(0, 6), assigned=[0])  # it asks four times
-    lost = run.consumer
-    lost.finds_a_broker, lost.answers_commits = False, False
-    following = FakeConsumer([assign, *messages(0, 5, 6)], stop=run.stop.set)
-    clients = iter([lost, following])
+@pytest.fixture
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that is not answered once is lost."""
+    monkeypatch.setattr(reach, "_EVERY_S", 0)
+    monkeypatch.setattr(reach, "_PATIENCE_S", 0)
+    consumer = replace(settings.CONFIG.consumer, session_timeout_ms=0)
+    monkeypatch.setattr(settings, "CONFIG", replace(settings.CONFIG, consumer=consumer))
+
+
+def followed(run: Run, *incoming: Step) -> FakeConsumer:
+    """The client that the loop gets after its first."""
+    following = FakeConsumer(incoming, stop=run.stop.set)
+    clients = iter([run.consumer, following])
     run.loop._make_consumer = lambda **callbacks: next(clients).made(**callbacks)
+    return following
+
+
+def assigned_0(consumer: FakeConsumer) -> None:
+    consumer.rebalance("on_assign", 0)
+
+
+@pytest.mark.usefixtures("_impatient")
+def test_a_lost_client_is_left_as_it_is_and_a_new_one_goes_on() -> None:
+    run = Run(*messages(0, 5), loses_its_broker, *messages(0, 6), assigned=[0])
+    lost = run.consumer
+    lost.answers_commits = False
+    following = followed(run, assigned_0, *messages(0, 5, 6))
 
     run.to_end()
 
@@ -319,6 +337,28 @@ def test_a_lost_client_is_left_as_it_is_and_a_new_one_goes_on(monkeypatch: pytes
     assert [*map(repr, lost.incoming)] == ["0:6"]
     assert following.told("commit", "close") == ["commit 0:7", "close"]
     assert run.decided == ["0:5", "0:5", "0:6"]
+
+
+def loses_its_broker(consumer: FakeConsumer) -> None:
+    consumer.finds_a_broker = False
+
+
+@pytest.mark.usefixtures("_impatient")
+def test_a_new_client_has_joined_nothing_and_retries_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A commit that got lost is noticed while a batch is tried again; then the partitions go to others."""
+    monkeypatch.setattr(committing, "_PATIENCE_S", 0)
+    seen: list[tuple[bool, float | None]] = []
+    run = Run(*messages(0, 5, 6), None, None, failures=[], batch_size=1, assigned=[0])
+    run.before_process = lambda run: run.failures.append(DEADLOCK) if run.decided else None
+    run.consumer.answers_commits = False
+    following = followed(
+        run, lambda consumer: seen.append((run.loop.state.has_joined, run.loop.state.retrying_since))
+    )
+
+    run.to_end()
+
+    assert seen == [(False, None)]
+    assert following.told("close") == ["close"]
 
 
 def test_an_error_that_librdkafka_mends_is_passed_over() -> None:

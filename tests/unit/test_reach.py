@@ -14,33 +14,42 @@ from tests.unit.fake_kafka import FakeConsumer
 
 
 class Asked:
-    def __init__(self) -> None:
-        self.client = FakeConsumer([], stop=lambda: None)
-        self.reach = Reach("t")
+    """Stands in for the monotonic clock too; asks every four seconds."""
 
-    def ask(self, times: int = 1, *, answered: bool) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, session_timeout_s: float = 10) -> None:
+        self.now = 1000.0
+        monkeypatch.setattr(reach, "time", self)
+        self.client = FakeConsumer([], stop=lambda: None)
+        self.reach = Reach("t", session_timeout_s=session_timeout_s)
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def ask(self, times: int = 1, *, answered: bool, every_s: float = 4) -> None:
         self.client.finds_a_broker = answered
         for _ in range(times):
+            self.now += every_s
             self.reach.ask(cast(Consumer, self.client))
 
 
-@pytest.fixture
-def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reach, "_EVERY_S", -1)
-
-
-@pytest.mark.usefixtures("_at_once")
-def test_a_client_that_nobody_answers_is_lost() -> None:
-    asked = Asked()
+def test_a_client_that_nobody_answers_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = Asked(monkeypatch)
 
     asked.ask(3, answered=False)
     with pytest.raises(ClientLost):
         asked.ask(answered=False)
 
 
-@pytest.mark.usefixtures("_at_once")
-def test_an_answer_begins_the_count_again() -> None:
-    asked = Asked()
+def test_while_the_group_may_keep_our_partitions_the_client_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = Asked(monkeypatch, session_timeout_s=45)
+
+    asked.ask(12, answered=False)
+    with pytest.raises(ClientLost):
+        asked.ask(answered=False)
+
+
+def test_an_answer_begins_the_time_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = Asked(monkeypatch)
 
     for _ in range(3):
         asked.ask(3, answered=False)
@@ -49,9 +58,19 @@ def test_an_answer_begins_the_count_again() -> None:
     assert asked.client.journal == ["ask"] * 12
 
 
-def test_a_loop_that_turns_fast_asks_seldom() -> None:
-    asked = Asked()
+def test_a_message_is_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = Asked(monkeypatch)
 
-    asked.ask(1000, answered=False)
+    for _ in range(3):
+        asked.ask(3, answered=False)
+        asked.reach.answered()
 
-    assert asked.client.journal == []
+    assert asked.client.journal == ["ask"] * 9
+
+
+def test_a_loop_that_turns_fast_asks_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = Asked(monkeypatch)
+
+    asked.ask(1000, answered=True, every_s=0.01)
+
+    assert asked.client.journal == ["ask"] * 3
