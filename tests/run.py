@@ -1,4 +1,4 @@
-"""`make test`: the suite on each stack, and a line at the end that says which stacks it ran on.
+"""`make test`: the suite on each stack, side by side, and a line at the end for each stack it ran on.
 
 The real services are used wherever they can be had. With CI=true their absence is a failure.
 """
@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +26,7 @@ class Run:
     told: str  #: pytest's closing line, or why there was none
     servers: str
     seconds: float
+    output: str  #: where it did not go to the terminal
 
     @property
     def passed(self) -> bool:
@@ -36,14 +38,17 @@ class Run:
         return f"  {self.stack:9} {verdict:8} {self.seconds:4.0f} s  {self.told}  {self.servers}"
 
 
-def run(stack: str, arguments: list[str]) -> Run:
-    """Run pytest on one stack; its output goes to the terminal."""
+def run(stack: str, arguments: list[str], *, is_shown: bool) -> Run:
+    """Run pytest on one stack; its output goes to the terminal if it ``is_shown``, else it is kept."""
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report"
         done = subprocess.run(
             [sys.executable, "-m", "pytest", *(arguments or _STACKS[stack])],
             env={**os.environ, "COUPON_TEST_STACK": stack, "COUPON_TEST_REPORT": str(report)},
+            stdout=None if is_shown else subprocess.PIPE,
+            stderr=None if is_shown else subprocess.STDOUT,
+            text=True,
         )
         told, _, servers = (report.read_text() if report.exists() else "no report\n").partition("\n")
     return Run(
@@ -52,12 +57,19 @@ def run(stack: str, arguments: list[str]) -> Run:
         told=told,
         servers=servers.strip(),
         seconds=time.monotonic() - started,
+        output=done.stdout or "",
     )
 
 
 def main(arguments: list[str]) -> int:
     wanted = os.environ.get("COUPON_TEST_STACK")
-    runs = [run(stack, arguments) for stack in _STACKS if wanted in (None, stack)]
+    stacks = [stack for stack in _STACKS if wanted in (None, stack)]
+    # They share nothing, and wait more than they work.
+    with ThreadPoolExecutor() as pool:
+        running = [pool.submit(run, stack, arguments, is_shown=stack == stacks[0]) for stack in stacks]
+        runs = [each.result() for each in running]
+    for each in runs:
+        print(each.output)
     print("\nStacks:")
     for each in runs:
         print(each.line())
