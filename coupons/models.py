@@ -160,6 +160,32 @@ class IssueOutcome(models.Model):
         return f"{self.request_id}: {self.status}"
 
 
+class LogPosition(models.Model):
+    """How far a consumer group has decided one partition, written in the transaction that decides.
+
+    Behind ``next_offset`` every event has its outcome in this very database: what a restored or promoted
+    one forgot is decided again. ``topic_id`` is Kafka's own, and tells a topic from one that was made anew
+    under its name. docs/decisions/deciding.md.
+    """
+
+    group_id = models.CharField(max_length=255)
+    topic = models.CharField(max_length=249)
+    partition = models.IntegerField()
+    topic_id = models.CharField(max_length=36)
+    next_offset = models.BigIntegerField()
+    updated_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        db_table = "coupon_log_position"
+        constraints = (
+            models.UniqueConstraint(fields=("group_id", "topic", "partition"), name="log_position_once"),
+            models.CheckConstraint(condition=Q(next_offset__gte=0), name="log_position_not_negative"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.group_id}, {self.topic}/{self.partition}: {self.next_offset}"
+
+
 class DeadLetterState(models.TextChoices):
     WAITING = "WAITING"
     REPLAYED = "REPLAYED"
