@@ -5,26 +5,38 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Final
 
 from confluent_kafka import Message
 from django.conf import settings
+from django.db import DatabaseError
 from redis.exceptions import RedisError
 
 from consumer import dead_letters
 from consumer.dead_letters import DeadLetter
-from consumer.kafka import headers_of, next_offsets, place
+from consumer.kafka import headers_of, place
+from consumer.standing import Standing
 from coupons import tracking
 from coupons.admission import Claim, GateUnavailable, Settlement, gate
 from coupons.allocation import Allocation, IssueRequest
+from coupons.database_errors import Kind, kind_of
 from coupons.events import SECOND_CHANCE_HEADER, UndecodableEvent, decode
-from coupons.issuing import Issued, issue_coupons
+from coupons.issuing import CouponsNotFound, Issued, issue_coupons
 from coupons.outcomes import DeadLetterReason, Decision
+from coupons.positions import Advance
 from coupons.producer import EventProducer
 from coupons.tracking import Progress
 from couponsite import logs, metrics
 
 log = logging.getLogger(__name__)
+
+#: Events that cannot be stored come one by one. So many of them and no other between: it is not the events.
+_MOST_UNSTORABLE_IN_A_ROW: Final = 100
+#: What an event may bring about that is its own: a value that nothing of ours can work with.
+_OF_ONE_EVENT: Final = (DatabaseError, ArithmeticError, TypeError, ValueError)
+
+Place = tuple[int, int]  #: partition and offset
 
 
 class BatchProcessor:
@@ -32,124 +44,206 @@ class BatchProcessor:
 
     def __init__(self, *, producer: EventProducer) -> None:
         self._producer = producer
-        self._dead_in_a_row = 0
+        self._dead: dict[Place, DeadLetter] = {}  # found out while deciding; decided with the next try
+        self._published: set[Place] = set()  # of dead letters whose decision is not committed yet
+        self._failed_alone: set[Place] = set()
+        self._dead_in_a_row = self._unstorable_in_a_row = 0
 
-    def process(self, messages: Sequence[Message]) -> None:
+    def process(self, messages: Sequence[Message], standing: Standing) -> None:
         """Decide these messages, given in log order per partition. Feed it twice: the second changes nothing.
 
-        Raises DatabaseError, DeadLettersNotAcknowledged and the like; then nothing may be committed
-        to the log, and the same batch is given again.
+        An event that cannot be stored costs itself alone: the batch is decided in halves until it stands
+        alone, and is then a dead letter. Raises PositionMoved, DeadLettersNotAcknowledged, and errors of the
+        database that are worth waiting for; then the same messages are given again.
         """
         started = time.monotonic()
-        requests, letters = _decode(messages)
-        issued = issue_coupons(requests) if requests else None
-        if issued is not None:
-            letters += _unknown_coupons(issued, messages)
-        dead_in_a_row = _dead_in_a_row(messages, letters, before=self._dead_in_a_row)
-        if letters:
-            dead_letters.move(letters, producer=self._producer)
-        self._dead_in_a_row = dead_in_a_row
-        elapsed = time.monotonic() - started
-        _report(issued)
-        _tell_redis(issued, letters, messages, events_per_s=len(messages) / max(elapsed, 0.001))
-        metrics.BATCH_SIZE.observe(len(messages))
-        metrics.BATCH_SECONDS.observe(elapsed)
-
-
-def _dead_in_a_row(messages: Sequence[Message], letters: Sequence[DeadLetter], *, before: int) -> int:
-    """How many dead letters stand together at the end. Raises TooManyDeadLetters before any is moved."""
-    if not letters:
-        return 0
-    limit = settings.CONFIG.consumer.dead_letters_in_a_row
-    dead = {place(letter.message) for letter in letters}
-    in_a_row = before
-    for message in messages:
-        in_a_row = in_a_row + 1 if place(message) in dead else 0
-        if in_a_row > limit:
-            raise dead_letters.TooManyDeadLetters(
-                f"more than {limit} events in a row can never be issued, the last: {letters[-1].error}. "
-                "Halted: mend the producer or this consumer, or raise COUPON_DEAD_LETTERS_IN_A_ROW, "
-                "and restart"
-            )
-    return in_a_row
-
-
-def _decode(messages: Sequence[Message]) -> tuple[list[IssueRequest], list[DeadLetter]]:
-    requests: list[IssueRequest] = []
-    letters: list[DeadLetter] = []
-    for message in messages:
-        partition, offset = place(message)
-        value = message.value()
         try:
-            event = decode(value.encode() if isinstance(value, str) else value)
-        except UndecodableEvent as error:
-            letters.append(
-                DeadLetter(
-                    message=message,
-                    reason=error.reason,
-                    error=error.detail,
-                    event_id=error.event_id,
-                    user_id=error.user_id,
-                    coupon_id=error.coupon_id,
-                )
-            )
-            continue
-        requests.append(
-            IssueRequest(
-                event=event,
-                partition=partition,
-                offset=offset,
-                is_second_chance=SECOND_CHANCE_HEADER in headers_of(message),
-            )
+            issued, letters, advances = self._commit(messages, standing)
+        except _OF_ONE_EVENT as error:
+            if not messages or (isinstance(error, DatabaseError) and kind_of(error) is not Kind.OF_THE_EVENT):
+                raise
+            self._isolate(messages, error, standing)
+            return
+        elapsed_s = max(time.monotonic() - started, 0.001)
+        _report(issued, letters)
+        _tell_redis(
+            issued,
+            letters,
+            {
+                each.partition: Progress(next_offset=each.next_offset, events_per_s=len(messages) / elapsed_s)
+                for each in advances
+            },
         )
-    logs.info_each(
-        log,
-        "쿠폰 발급 이벤트 처리 시작 - EventId: %s, UserId: %s, CouponId: %s",
-        [(r.event.event_id, r.event.user_id, r.event.coupon_id) for r in requests],
-    )
-    return requests, letters
+        metrics.BATCH_SIZE.observe(len(messages))
+        metrics.BATCH_SECONDS.observe(elapsed_s)
+
+    def _isolate(self, messages: Sequence[Message], error: Exception, standing: Standing) -> None:
+        """In halves; what fails alone, twice, is a dead letter. If that fails too, nothing can be stored."""
+        if len(messages) > 1:
+            half = len(messages) // 2
+            self.process(messages[:half], standing)
+            self.process(messages[half:], standing)
+            return
+        at = place(messages[0])
+        if at in self._dead:
+            raise error
+        if at in self._failed_alone:  # the first time it may have met another writer of the same rows
+            log.error("the event cannot be stored: %s", error, exc_info=error)
+            self._dead[at] = _unstorable(messages[0], error)
+        self._failed_alone.add(at)
+        self.process(messages, standing)
+
+    def _commit(
+        self, messages: Sequence[Message], standing: Standing
+    ) -> tuple[Issued, list[DeadLetter], list[Advance]]:
+        advances = standing.advances(messages)
+        while True:
+            requests, letters = self._decode(messages)
+            in_a_row = self._dead_letters_in_a_row(messages, letters)
+            self._publish(letters)
+            try:
+                issued = issue_coupons(
+                    requests, failed=[letter.as_failed() for letter in letters], advances=advances
+                )
+                break
+            except CouponsNotFound as error:
+                self._dead |= _of_unknown_coupons(error, messages)
+        standing.advanced(advances)
+        self._dead_in_a_row, self._unstorable_in_a_row = in_a_row
+        self._forget(messages)
+        return issued, letters, advances
+
+    def _publish(self, letters: Sequence[DeadLetter]) -> None:
+        """Each once, however often the database has to be tried."""
+        new = [letter for letter in letters if place(letter.message) not in self._published]
+        if new:
+            dead_letters.publish(new, producer=self._producer)
+            self._published |= {place(letter.message) for letter in new}
+
+    def _forget(self, messages: Sequence[Message]) -> None:
+        if self._dead or self._published or self._failed_alone:
+            decided = set(map(place, messages))
+            self._published -= decided
+            self._failed_alone -= decided
+            self._dead = {each: letter for each, letter in self._dead.items() if each not in decided}
+
+    def _dead_letters_in_a_row(
+        self, messages: Sequence[Message], letters: Sequence[DeadLetter]
+    ) -> tuple[int, int]:
+        """How many dead letters stand together at the end: all, and of those the unstorable.
+
+        One whose coupon does not exist is none of them: somebody deleted it, which says nothing about the
+        rest. Raises TooManyDeadLetters before any is published.
+        """
+        if not messages:
+            return self._dead_in_a_row, self._unstorable_in_a_row
+        if not letters:
+            return 0, 0
+        limit = settings.CONFIG.consumer.dead_letters_in_a_row
+        dead = {place(letter.message): letter for letter in letters}
+        in_a_row, unstorable = self._dead_in_a_row, self._unstorable_in_a_row
+        for message in messages:
+            letter = dead.get(place(message))
+            if letter is not None and letter.reason is DeadLetterReason.COUPON_NOT_FOUND:
+                continue
+            in_a_row = in_a_row + 1 if letter else 0
+            unstorable = unstorable + 1 if letter and letter.reason is DeadLetterReason.UNSTORABLE else 0
+            if letter and (in_a_row > limit or unstorable > _MOST_UNSTORABLE_IN_A_ROW):
+                raise dead_letters.TooManyDeadLetters(
+                    f"{in_a_row} events in a row can never be issued, the last: {letter.error}. Halted: mend "
+                    "the producer, the database or this consumer, or raise COUPON_DEAD_LETTERS_IN_A_ROW, "
+                    "and restart"
+                )
+        return in_a_row, unstorable
+
+    def _decode(self, messages: Sequence[Message]) -> tuple[list[IssueRequest], list[DeadLetter]]:
+        requests: list[IssueRequest] = []
+        letters: list[DeadLetter] = []
+        for message in messages:
+            decoded = self._dead.get(place(message)) or _decoded(message)
+            if isinstance(decoded, DeadLetter):
+                letters.append(decoded)
+            else:
+                requests.append(decoded)
+        logs.info_each(
+            log,
+            "쿠폰 발급 이벤트 처리 시작 - EventId: %s, UserId: %s, CouponId: %s",
+            [(r.event.event_id, r.event.user_id, r.event.coupon_id) for r in requests],
+        )
+        return requests, letters
 
 
-def _unknown_coupons(issued: Issued, messages: Sequence[Message]) -> list[DeadLetter]:
-    unknown = {
-        (a.request.partition, a.request.offset): a.request.event
-        for a in issued.allocations
-        if a.decision is Decision.COUPON_NOT_FOUND
-    }
-    if not unknown:
-        return []
-    return [
-        DeadLetter(
+def _decoded(message: Message) -> IssueRequest | DeadLetter:
+    partition, offset = place(message)
+    value = message.value()
+    try:
+        event = decode(value.encode() if isinstance(value, str) else value)
+    except UndecodableEvent as error:
+        return DeadLetter(
             message=message,
-            reason=DeadLetterReason.COUPON_NOT_FOUND,
-            error=f"there is no coupon {event.coupon_id}",
-            event_id=event.event_id,
-            user_id=event.user_id,
-            coupon_id=event.coupon_id,
-            requested_at_ms=event.timestamp_ms,
+            reason=error.reason,
+            error=error.detail,
+            event_id=error.event_id,
+            user_id=error.user_id,
+            coupon_id=error.coupon_id,
+        )
+    return IssueRequest(
+        event=event,
+        partition=partition,
+        offset=offset,
+        is_second_chance=SECOND_CHANCE_HEADER in headers_of(message),
+    )
+
+
+def _letter_of(message: Message, request: IssueRequest, reason: DeadLetterReason, error: str) -> DeadLetter:
+    event = request.event
+    return DeadLetter(
+        message=message,
+        reason=reason,
+        error=error,
+        event_id=event.event_id,
+        user_id=event.user_id,
+        coupon_id=event.coupon_id,
+        requested_at_ms=event.timestamp_ms,
+    )
+
+
+def _unstorable(message: Message, error: Exception) -> DeadLetter:
+    told = f"{type(error).__name__}: {error}"
+    decoded = _decoded(message)
+    if isinstance(decoded, DeadLetter):
+        return decoded
+    return _letter_of(message, decoded, DeadLetterReason.UNSTORABLE, told)
+
+
+def _of_unknown_coupons(error: CouponsNotFound, messages: Sequence[Message]) -> dict[Place, DeadLetter]:
+    unknown = {(request.partition, request.offset): request for request in error.requests}
+    return {
+        at: _letter_of(
+            message,
+            unknown[at],
+            DeadLetterReason.COUPON_NOT_FOUND,
+            f"there is no coupon {unknown[at].event.coupon_id}",
         )
         for message in messages
-        if (event := unknown.get(place(message))) is not None
-    ]
+        if (at := place(message)) in unknown
+    }
 
 
-def _report(issued: Issued | None) -> None:
-    if issued is None:
-        return
+def _report(issued: Issued, letters: Sequence[DeadLetter]) -> None:
     for decision, count in Counter(a.decision for a in issued.allocations).items():
         metrics.EVENTS_DECIDED.labels(decision=decision.value).inc(count)
     won = issued.user_coupon_ids
     logs.info_each(log, "쿠폰 발급 성공 - EventId: %s, UserCouponId: %s", list(won.items()))
     rejected = [(a.request.event.event_id, a.decision) for a in issued.allocations if a.decision.is_rejection]
     logs.info_each(log, "쿠폰 발급 거절 - EventId: %s, Reason: %s", rejected)
+    dead_letters.report(letters)
 
 
-def _tell_redis(
-    issued: Issued | None, letters: Sequence[DeadLetter], messages: Sequence[Message], *, events_per_s: float
-) -> None:
+def _tell_redis(issued: Issued, letters: Sequence[DeadLetter], progress: Mapping[int, Progress]) -> None:
     """After the commit: free reservations, remember winners, note the progress. Redis may be away."""
     decided: defaultdict[int, list[tuple[Claim, bool]]] = defaultdict(list)
-    for allocation in issued.allocations if issued else ():
+    for allocation in issued.allocations:
         decided[allocation.request.event.coupon_id].append(_settled(allocation))
     failed = [
         Claim(coupon_id=letter.coupon_id, user_id=letter.user_id, request_id=letter.event_id)
@@ -157,10 +251,6 @@ def _tell_redis(
         if letter.coupon_id and letter.user_id and letter.event_id
     ]
     request_ids = [claim.request_id for group in decided.values() for claim, _ in group]
-    progress = {
-        partition: Progress(next_offset=offset, events_per_s=events_per_s)
-        for partition, offset in next_offsets(messages).items()
-    }
     try:
         gate.settle(
             [
@@ -170,7 +260,7 @@ def _tell_redis(
                     issued_count=snapshot.issued_count,
                     decided=decided[coupon_id],
                 )
-                for coupon_id, snapshot in (issued.coupons.items() if issued else ())
+                for coupon_id, snapshot in issued.coupons.items()
             ]
         )
         gate.release(failed)

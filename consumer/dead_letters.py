@@ -1,25 +1,21 @@
-"""Events that can never succeed: moved to the dead letters, acknowledged, and told as FAILED."""
+"""Events that can never succeed: to the dead letters, acknowledged, before they are decided as FAILED."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Final
 from uuid import UUID
 
 from confluent_kafka import Message
 from django.conf import settings
-from django.db import transaction
 from django.utils import timezone
 
 from consumer.kafka import headers_of, place, timestamp_ms
-from coupons import models
 from coupons.delivery import Acknowledged, Record
-from coupons.events import LAST_TIMESTAMP_MS
-from coupons.models import IssueOutcome
-from coupons.outcomes import DeadLetterReason, RequestStatus
+from coupons.failures import FailedEvent
+from coupons.outcomes import DeadLetterReason
 from coupons.producer import EventProducer
 from couponsite import metrics
 
@@ -50,12 +46,26 @@ class DeadLetter:
     coupon_id: int | None = None
     requested_at_ms: int | None = None
 
+    def as_failed(self) -> FailedEvent:
+        """What the database keeps of it."""
+        partition, offset = place(self.message)
+        return FailedEvent(
+            partition=partition,
+            offset=offset,
+            written_ms=timestamp_ms(self.message),
+            key=_bytes(self.message.key()),
+            value=_bytes(self.message.value()),
+            reason=self.reason,
+            error=self.error,
+            request_id=self.event_id,
+            user_id=self.user_id,
+            coupon_id=self.coupon_id,
+            requested_at_ms=self.requested_at_ms,
+        )
 
-def move(letters: Sequence[DeadLetter], *, producer: EventProducer) -> None:
-    """Publish to the dead letter topic, wait for the broker, then record the outcomes.
 
-    A redelivered batch may publish a letter twice; its outcome is recorded once.
-    """
+def publish(letters: Sequence[DeadLetter], *, producer: EventProducer) -> None:
+    """Publish to the dead letter topic and wait for the broker. Raises DeadLettersNotAcknowledged."""
     receipts = producer.publish([_record(letter) for letter in letters])
     failed = [receipt for receipt in receipts if not isinstance(receipt, Acknowledged)]
     if failed:
@@ -63,9 +73,10 @@ def move(letters: Sequence[DeadLetter], *, producer: EventProducer) -> None:
             f"{len(failed)} of {len(receipts)} dead letters not acknowledged: {failed[0].error} "
             f"(is there a topic {settings.CONFIG.kafka.dead_letter_topic}? manage.py create_topics makes it)"
         )
-    with transaction.atomic(durable=True):
-        _record_outcomes(letters)
-        _record_letters(letters)
+
+
+def report(letters: Sequence[DeadLetter]) -> None:
+    """They are decided: count them, and say so."""
     for letter in letters:
         metrics.DEAD_LETTERS.labels(reason=letter.reason.value).inc()
         partition, offset = place(letter.message)
@@ -74,7 +85,7 @@ def move(letters: Sequence[DeadLetter], *, producer: EventProducer) -> None:
             partition,
             offset,
             letter.event_id,
-            letter.reason,
+            letter.reason.value,
             letter.error,
         )
 
@@ -130,69 +141,3 @@ def _kept(message: Message) -> _Kept:
 
 def _bytes(value: str | bytes | None) -> bytes | None:
     return value.encode() if isinstance(value, str) else value
-
-
-def _record_outcomes(letters: Sequence[DeadLetter]) -> None:
-    outcomes: dict[UUID, IssueOutcome] = {}
-    for letter in letters:
-        if letter.event_id is not None:
-            outcomes.setdefault(letter.event_id, _outcome(letter.event_id, letter))
-    if not outcomes:
-        return
-    decided = set(IssueOutcome.objects.filter(pk__in=outcomes).values_list("pk", flat=True))
-    IssueOutcome.objects.bulk_create(
-        outcome for event_id, outcome in sorted(outcomes.items()) if event_id not in decided
-    )
-
-
-def _record_letters(letters: Sequence[DeadLetter]) -> None:
-    """For the operator: once per place in the log, however often the batch comes."""
-    topic = settings.CONFIG.kafka.topic
-    places = [place(letter.message) for letter in letters]
-    known = set(
-        models.DeadLetter.objects.filter(
-            original_topic=topic,
-            original_partition__in={partition for partition, _ in places},
-            original_offset__in={offset for _, offset in places},
-        ).values_list("original_partition", "original_offset", "original_timestamp_ms")
-    )
-    models.DeadLetter.objects.bulk_create(
-        models.DeadLetter(
-            reason=letter.reason.value,
-            error=letter.error[:255],
-            request_id=letter.event_id,
-            original_topic=topic,
-            original_partition=partition,
-            original_offset=offset,
-            original_timestamp_ms=timestamp_ms(letter.message),
-            original_key=_bytes(letter.message.key()),
-            original_value=_bytes(letter.message.value()),
-        )
-        for letter, (partition, offset) in zip(letters, places, strict=True)
-        # The time as well: a topic that was made anew counts its offsets from 0 again.
-        if (partition, offset, timestamp_ms(letter.message)) not in known
-    )
-
-
-def _outcome(event_id: UUID, letter: DeadLetter) -> IssueOutcome:
-    partition, offset = place(letter.message)
-    requested_at_ms = letter.requested_at_ms or timestamp_ms(letter.message)
-    return IssueOutcome(
-        request_id=event_id,
-        coupon_id=letter.coupon_id,
-        user_id=letter.user_id,
-        status=RequestStatus.FAILED,
-        reason=letter.reason.value,
-        detail=letter.error[:255],
-        requested_at=_moment(requested_at_ms),
-        processed_at=timezone.now(),
-        kafka_partition=partition,
-        kafka_offset=offset,
-    )
-
-
-def _moment(epoch_ms: int | None) -> datetime:
-    """A message may claim any time at all; one that no column holds counts as now."""
-    if epoch_ms is None or not 0 <= epoch_ms <= LAST_TIMESTAMP_MS:
-        return timezone.now()
-    return datetime.fromtimestamp(epoch_ms / 1000, tz=UTC)

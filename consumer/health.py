@@ -18,7 +18,7 @@ from coupons.health import broker
 from couponsite import actuator, metrics
 from couponsite.actuator import Actuator, Check, Component
 
-_STALLED_S: Final = 60.0
+_STILL_S: Final = 60.0  #: a loop that did not turn for so long hangs, whatever there is to decide
 Route = Callable[[], tuple[int, dict[str, Any]]]
 
 
@@ -27,18 +27,26 @@ def actuator_of(state: LoopState, housekeeping: Callable[[], Component]) -> Actu
 
     def progress() -> Component:
         now = time.monotonic()
-        retrying_s = None if state.retrying_since is None else round(now - state.retrying_since, 1)
+        limit_s = settings.CONFIG.consumer.stalled_after_s
+        waiting_s = 0.0 if state.waiting_since is None else now - state.waiting_since
         details: dict[str, Any] = {"partitions": list(state.partitions)}
-        if retrying_s is not None:
-            details |= {"retryingSeconds": retrying_s, "cause": state.retry_cause}
+        if waiting_s:
+            details["undecidedSeconds"] = round(waiting_s, 1)
+        if state.retrying_since is not None:
+            details |= {
+                "retryingSeconds": round(now - state.retrying_since, 1),
+                "cause": state.retry_cause,
+            }
+        if stuck := dict(state.stuck):
+            details["stuck"] = {str(partition): why for partition, why in stuck.items()}
         if not state.has_joined:
             details["waitingFor"] = "the group to assign partitions"
-        is_up = state.has_joined and now - state.turned_at < _STALLED_S and (retrying_s or 0) < _STALLED_S
+        is_up = state.has_joined and not stuck and now - state.turned_at < _STILL_S and waiting_s < limit_s
         return Component(is_up=is_up, details=details)
 
     def liveness() -> Component:
         # Past the poll interval the group has given our partitions away: only a restart mends that.
-        longest_s = settings.CONFIG.consumer.max_poll_interval_ms / 1000 + _STALLED_S
+        longest_s = settings.CONFIG.consumer.max_poll_interval_ms / 1000 + _STILL_S
         return Component(is_up=time.monotonic() - state.turned_at < longest_s)
 
     return Actuator(

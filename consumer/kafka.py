@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterable
 from typing import Final
@@ -11,11 +12,14 @@ from django.conf import settings
 
 from coupons import kafka_client
 
+log = logging.getLogger(__name__)
+
 _LET_GO_AFTER_S: Final = 5.0
+_CLOSED_AFTER_S: Final = 15.0  #: a broker that is busy needs some; who waits for our end is less patient
 
 
 class ClientLost(RuntimeError):
-    """librdkafka will not mend this client; a new one begins at the last offsets that were committed."""
+    """librdkafka will not mend this client; a new one begins where the database says."""
 
 
 def make_consumer(
@@ -24,7 +28,7 @@ def make_consumer(
     on_error: Callable[[KafkaError], None],
     on_commit: Callable[[KafkaError | None, list[TopicPartition]], None],
 ) -> Consumer:
-    """A consumer that begins at the beginning and commits only what it is told to.
+    """A consumer that begins where it is told to and commits only what it is told to.
 
     ``on_commit`` hears how an asynchronous commit ended, in poll and consume.
     """
@@ -33,7 +37,9 @@ def make_consumer(
         kafka_client.common()
         | {
             "group.id": group_id,
-            "auto.offset.reset": "earliest",
+            # Never a jump: an offset outside of the log is an error that is shown (consumer/standing.py).
+            "auto.offset.reset": "error",
+            "enable.partition.eof": True,
             "enable.auto.commit": False,
             "enable.auto.offset.store": False,
             "session.timeout.ms": consumer.session_timeout_ms,
@@ -63,6 +69,19 @@ def abandon(consumer: Consumer) -> None:
     letting_go = threading.Timer(_LET_GO_AFTER_S, held.clear)
     letting_go.daemon = True
     letting_go.start()
+
+
+def close(consumer: Consumer) -> None:
+    """Leave the group; a client that does not come to an end is let go of.
+
+    librdkafka closes when each commit was answered, and may lose one that the coordinator could not take
+    for a moment. The process ends all the same; its partitions go to others after the session timeout.
+    """
+    closing = threading.Thread(target=consumer.close, name="kafka-close", daemon=True)
+    closing.start()
+    closing.join(_CLOSED_AFTER_S)
+    if closing.is_alive():
+        log.warning("the Kafka client did not close within %.0f s", _CLOSED_AFTER_S)
 
 
 def place(message: Message) -> tuple[int, int]:

@@ -1,6 +1,7 @@
-"""Poll, hand over, commit; wait in place while something is away; follow rebalances.
+"""Poll, hand over; wait in place while something is away; follow rebalances and the database's positions.
 
-The only rule: an offset moves after its rows are durable. Everything else may happen twice.
+The only rule: a position moves in the transaction that decides what lies before it (coupons/positions.py).
+Everything else may happen twice.
 """
 
 from __future__ import annotations
@@ -18,12 +19,14 @@ from django.conf import settings
 from django.db import Error as DatabaseLayerError
 from django.db import close_old_connections, connection
 
-from consumer.committing import Committing
 from consumer.dead_letters import DeadLettersNotAcknowledged, TooManyDeadLetters
-from consumer.kafka import ClientLost, abandon, first_offsets, next_offsets, place, positions, timestamp_ms
+from consumer.kafka import ClientLost, abandon, close, first_offsets, place, positions, timestamp_ms
+from consumer.offset_copy import OffsetCopy
 from consumer.reach import Reach
+from consumer.standing import Standing
 from coupons import kafka_client
 from coupons.issuing import StockChangedUnderLock
+from coupons.positions import PositionMoved
 from couponsite import logs, metrics
 
 log = logging.getLogger(__name__)
@@ -38,26 +41,49 @@ RECOVERABLE: Final = (
 )
 
 
+#: How often the database is asked whether it still says what we believe, and the broker whether the topic is
+#: still the same. Somebody who restores a database or makes a topic anew waits no longer than this.
+_LOOK_EVERY_S: Final = 1.0
+_ANSWER_S: Final = 1.0
+
+Process = Callable[[Sequence[Message], Standing], None]
+
+
 @dataclass(slots=True, kw_only=True)
 class LoopState:
-    """What health shows. Written by the loop's thread, read by others."""
+    """What health shows. Written by the loop's thread, read by others.
+
+    ``waiting_since``: something is there to be decided, and nothing was decided since.
+    """
 
     turned_at: float = field(default_factory=time.monotonic)
     has_joined: bool = False
     partitions: tuple[int, ...] = ()
+    stuck: dict[int, str] = field(default_factory=dict)
+    waiting_since: float | None = None
     retrying_since: float | None = None
     retry_cause: str | None = None
     oldest_undecided_ms: int | None = None
 
+    def waits(self) -> None:
+        self.waiting_since = self.waiting_since or time.monotonic()
+
+    def retries(self, cause: str) -> None:
+        self.retrying_since = self.retrying_since or time.monotonic()
+        self.retry_cause = cause
+
+    def goes_on(self) -> None:
+        self.waiting_since = self.retrying_since = self.retry_cause = None
+
 
 class ConsumerLoop:
-    """Runs until ``stop`` is set. ``process`` decides a batch durably, or raises."""
+    """Runs until ``stop`` is set. ``process`` decides a batch durably and moves the position, or raises."""
 
     def __init__(
         self,
         *,
         make_consumer: Callable[..., Consumer],
-        process: Callable[[Sequence[Message]], None],
+        process: Process,
         batch_size: int,
         stop: threading.Event,
     ) -> None:
@@ -79,19 +105,22 @@ class ConsumerLoop:
                 except ClientLost as lost:
                     self._begin_anew(lost)
         finally:
-            self._committing.send(self._consumer, is_last=True)
-            self._consumer.close()
+            self._copy_offsets(is_last=True)
+            close(self._consumer)
 
     def _begin(self) -> None:
         """Join the group with a new client, which knows nothing of what another was given."""
-        self._committing = Committing(self._topic)
+        self._standing = Standing(self._topic)
+        self._copy = OffsetCopy(self._topic)
         self._reach = Reach(self._topic, session_timeout_s=self._settings.session_timeout_ms / 1000)
-        self._consumer = self._make_consumer(on_error=self._on_error, on_commit=self._committing.answered)
-        self._owned: set[int] = set()
-        self._waiting = False
+        self._consumer = self._make_consumer(on_error=self._on_error, on_commit=self._copy.answered)
         self._held: list[Message] = []  # received while waiting
+        self._outside: set[int] = set()  # partitions with nothing at their position
+        self._looked_at = self._looked_at_topic_at = float("-inf")
         self.state.has_joined = False
-        self.state.retrying_since = self.state.retry_cause = self.state.oldest_undecided_ms = None
+        self.state.oldest_undecided_ms = None
+        self.state.stuck = {}
+        self.state.goes_on()
         self._consumer.subscribe(
             [self._topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
         )
@@ -99,16 +128,38 @@ class ConsumerLoop:
     def _begin_anew(self, lost: ClientLost) -> None:
         log.error("the consumer's Kafka client is made anew: %s", lost)
         metrics.CONSUMER_REBUILDS.inc()
-        self._on_lost(self._consumer, self._assignment())
+        self._on_lost(self._consumer, self._partitions())
         abandon(self._consumer)
         self._begin()
 
     def _run_once(self) -> None:
         self.state.turned_at = time.monotonic()
+        if not self._standing.is_found:
+            self._find_positions()
         batch = self._receive()
-        if batch:
+        if batch or self._standing.has_read_past:
             self._decide(batch)
-        self._committing.send(self._consumer)
+        if self._outside:
+            self._look_outside()
+        self._copy_offsets()
+
+    def _find_positions(self) -> None:
+        """Begin where the database says, in the partitions that were given to us."""
+        close_old_connections()
+        try:
+            is_news = self._standing.find(self._consumer)
+        except (DatabaseLayerError, KafkaException) as error:
+            self.state.waits()
+            self.state.retries(type(error).__name__)
+            log.warning("the position in the log is not known: %s", error)
+            connection.close()
+            self._stop.wait(0.2)
+            return
+        if is_news:
+            self._held = []
+            self._consumer.assign(self._standing.assignment())
+        self.state.stuck = dict(self._standing.stuck)
+        self.state.retrying_since = self.state.retry_cause = None
 
     def _receive(self) -> list[Message]:
         """Whatever is there, at most a batch; waits only for the first."""
@@ -116,42 +167,104 @@ class ConsumerLoop:
         if not messages:
             first = self._consumer.poll(self._settings.poll_timeout_ms / 1000)
             if first is None:
-                self.state.oldest_undecided_ms = None
-                self._reach.ask(self._consumer)
+                self._rest()
                 return []
             self._reach.answered()
             messages = [first, *self._consumer.consume(self._batch_size - 1, timeout=0)]
+        self._look_at_topic()
         return self._received(messages)
+
+    def _rest(self) -> None:
+        """Nothing comes. Is there nothing, or is it that we do not hear of it?"""
+        self.state.oldest_undecided_ms = None
+        match self._reach.ask(self._consumer, self._standing.assignment()):
+            case True:
+                self.state.waits()
+            case False:
+                self.state.goes_on()
+        self._look_at_topic()
+        if time.monotonic() - self._looked_at < _LOOK_EVERY_S:
+            return
+        self._looked_at = time.monotonic()
+        close_old_connections()
+        try:
+            self._standing.look_again()
+        except DatabaseLayerError as error:  # health tells; what comes next waits for it
+            log.info("the positions were not looked at: %s", error)
+            connection.close()
+
+    def _look_at_topic(self) -> None:
+        """A topic that was made anew is read from its beginning.
+
+        A client that was frozen or busy meanwhile would go on at its old offset and skip what is before.
+        """
+        if time.monotonic() - self._looked_at_topic_at < _LOOK_EVERY_S:
+            return
+        try:
+            topic_id = kafka_client.topic_id(timeout_s=_ANSWER_S)
+        except KafkaException as error:
+            log.debug("the topic was not looked at: %s", error)
+            return
+        finally:
+            self._looked_at_topic_at = time.monotonic()
+        if not self._standing.is_of(topic_id):
+            self._standing.forget(self._standing.owned)
 
     def _received(self, messages: Sequence[Message]) -> list[Message]:
         batch = []
         for message in messages:
             if (error := message.error()) is not None:
-                self._on_error(error)
-                continue
-            batch.append(message)
+                self._on_message_error(message, error)
+            elif self._standing.is_next(message):
+                batch.append(message)
         logs.info_each(log, "쿠폰 발급 이벤트 수신 - Partition: %s, Offset: %s", list(map(place, batch)))
         metrics.EVENTS_CONSUMED.inc(len(batch))
         return batch
 
+    def _on_message_error(self, message: Message, error: KafkaError) -> None:
+        partition, offset = message.partition(), message.offset()
+        match error.code():
+            case KafkaError._PARTITION_EOF if partition is not None and offset is not None:
+                self._standing.note_end(partition, offset)
+            case KafkaError._AUTO_OFFSET_RESET if partition is not None:
+                self._outside.add(partition)
+            case _:
+                self._on_error(error)
+
+    def _look_outside(self) -> None:
+        """The broker has nothing at the position of these partitions; what came before is decided by now."""
+        for partition in self._outside:
+            try:
+                self._standing.is_outside_of_the_log(partition, self._consumer)
+            except KafkaException as error:
+                log.warning(
+                    "partition %s: nothing is at its position, and why is not known: %s", partition, error
+                )
+                self._standing.forget([partition])
+        self._outside.clear()
+        self.state.stuck = dict(self._standing.stuck)
+
     def _decide(self, batch: list[Message]) -> None:
         self.state.oldest_undecided_ms = min(filter(None, map(timestamp_ms, batch)), default=None)
         attempt = 0
-        while batch := [message for message in batch if message.partition() in self._owned]:
+        while (batch := list(filter(self._standing.is_next, batch))) or self._standing.has_read_past:
+            self.state.waits()
             close_old_connections()
             try:
-                self._process(batch)
-                break
+                self._process(batch, self._standing)
+            except PositionMoved as moved:
+                log.warning("%s: looking where to go on", moved)
+                self._standing.forget(moved.partitions)
+                self._held = []
+                return
             except RECOVERABLE as error:
                 attempt += 1
                 self._measure_lag(first_offsets(batch), is_fetching=False)
                 self._wait(attempt, error)
                 if self._stop.is_set():
                     return  # nothing was committed: whoever comes next begins here
-        self.state.retrying_since = self.state.retry_cause = None
-        decided = next_offsets(batch)
-        self._committing.decided(decided)
-        self._measure_lag(decided)
+        self.state.goes_on()
+        self._measure_lag(self._standing.next_offsets())
 
     def _wait(self, attempt: int, error: Exception) -> None:
         """Stand still without leaving the group: paused, polling, with growing pauses."""
@@ -160,20 +273,20 @@ class ConsumerLoop:
         longest_s = min(self._settings.retry_backoff_max_s, 0.1 * 2 ** min(attempt, 20))
         pause_s = longest_s * random.uniform(0.5, 1)
         log.warning("batch not decided, attempt %d, next in %.1f s: %s: %s", attempt, pause_s, cause, error)
-        self.state.retrying_since = self.state.retrying_since or time.monotonic()
-        self.state.retry_cause = cause
+        self.state.retries(cause)
         connection.close()
-        self._waiting = True
-        self._consumer.pause(self._assignment())
+        self._consumer.pause(self._standing.assignment())
         until = time.monotonic() + pause_s
         while time.monotonic() < until and not self._stop.is_set():
             message = self._consumer.poll(min(0.2, pause_s))
             if message is not None:
                 self._held.append(message)
-            self._committing.send(self._consumer)
+            self._copy_offsets()
             self.state.turned_at = time.monotonic()
-        self._waiting = False
-        self._consumer.resume(self._assignment())
+        self._consumer.resume(self._standing.assignment())
+
+    def _copy_offsets(self, *, is_last: bool = False) -> None:
+        self._copy.send(self._consumer, self._standing.next_offsets(), is_last=is_last)
 
     def _measure_lag(self, offsets: dict[int, int], *, is_fetching: bool = True) -> None:
         """``offsets``: the next to decide. What is fetched tells the ends with it; else ask the broker."""
@@ -189,30 +302,30 @@ class ConsumerLoop:
         oldest_ms = self.state.oldest_undecided_ms
         return 0.0 if oldest_ms is None else max(0.0, time.time() - oldest_ms / 1000)
 
-    def _assignment(self) -> list[TopicPartition]:
-        return [TopicPartition(self._topic, partition) for partition in sorted(self._owned)]
+    def _partitions(self) -> list[TopicPartition]:
+        return [TopicPartition(self._topic, partition) for partition in sorted(self._standing.owned)]
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        self._owned |= {each.partition for each in partitions}
-        self._owned_changed("assigned", partitions)
+        self._standing.own({each.partition for each in partitions})
+        # Read nothing yet: where to begin is the database's to say, and it may be away.
+        consumer.assign([])
         self.state.has_joined = True
-        if self._waiting:
-            consumer.assign(partitions)
-            consumer.pause(partitions)
+        self._owned_changed("assigned", partitions)
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        self._committing.send(self._consumer, is_last=True)
-        self._owned -= {each.partition for each in partitions}
+        self._copy_offsets(is_last=True)
+        self._standing.lose({each.partition for each in partitions})
         self._owned_changed("revoked", partitions)
 
     def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        # Not ours any more: the new owner decides again what we did not commit, which changes nothing.
-        self._owned -= {each.partition for each in partitions}
+        # Not ours any more: the new owner goes on where the database says.
+        self._standing.lose({each.partition for each in partitions})
         self._owned_changed("lost", partitions)
 
     def _owned_changed(self, what: str, partitions: Sequence[TopicPartition]) -> None:
-        self._committing.own(self._owned)
-        self.state.partitions = tuple(sorted(self._owned))
+        self._copy.forget()
+        self.state.partitions = tuple(sorted(self._standing.owned))
+        self.state.stuck = dict(self._standing.stuck)
         log.info("partitions %s: %s", what, sorted(each.partition for each in partitions))
         for partition in (each.partition for each in partitions if what != "assigned"):
             metrics.LAG.remove(str(partition))

@@ -1,4 +1,4 @@
-"""The only writer of issued coupons: lock -> transaction -> commit -> unlock."""
+"""The only writer of issued coupons: lock -> transaction (position, rows, outcomes) -> commit -> unlock."""
 
 from __future__ import annotations
 
@@ -12,15 +12,25 @@ from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
 
-from coupons import claim_rows
+from coupons import claim_rows, failures, positions
 from coupons.allocation import Allocation, CouponState, IssueRequest, allocate
+from coupons.failures import FailedEvent
 from coupons.locks import coupon_locks
 from coupons.models import Coupon, CouponStatus, IssueOutcome
 from coupons.outcomes import Decision, RequestStatus
+from coupons.positions import Advance
 
 
 class StockChangedUnderLock(RuntimeError):
     """The coupon row changed although it was locked; the transaction was rolled back."""
+
+
+class CouponsNotFound(LookupError):
+    """Events of coupons that do not exist; the transaction was rolled back. They go to the dead letters."""
+
+    def __init__(self, requests: Sequence[IssueRequest]) -> None:
+        super().__init__(f"there are no coupons {sorted({r.event.coupon_id for r in requests})}")
+        self.requests = requests
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,20 +52,28 @@ class CouponSnapshot:
     issued_count: int
 
 
-def issue_coupons(requests: Sequence[IssueRequest]) -> Issued:
+def issue_coupons(
+    requests: Sequence[IssueRequest],
+    *,
+    failed: Sequence[FailedEvent] = (),
+    advances: Sequence[Advance] = (),
+) -> Issued:
     """Decide these requests, given in log order, and write what follows, in one transaction.
 
-    Returning means committed. Every request gets its outcome row in the same transaction, but for
-    replays (nothing is written) and unknown coupons (the caller makes them dead letters).
+    ``failed``: events of the same stretch of the log that can never succeed; ``advances``: where the position
+    moves with it all. Returning means committed: every request has its outcome, but for replays, of which
+    nothing is written. Raises CouponsNotFound, PositionMoved; then nothing was.
     """
     coupon_ids = sorted({request.event.coupon_id for request in requests})
     with coupon_locks(coupon_ids), transaction.atomic(durable=True):
+        positions.advance(advances)
         rows = {
             coupon.pk: coupon
             for coupon in Coupon.objects.select_for_update().filter(pk__in=coupon_ids).order_by("pk")
         }
         allocations = _decide(requests, rows)
         user_coupon_ids = _record(allocations, rows)
+        failures.record(failed)
     return Issued(
         allocations=allocations,
         coupons=_snapshots(rows, allocations),
@@ -75,21 +93,33 @@ def _decide(requests: Sequence[IssueRequest], coupons: Mapping[int, Coupon]) -> 
         {coupon_id: {each.event.user_id for each in group} for coupon_id, group in by_coupon.items()}
     ):
         holders[coupon_id].add(user_id)
+    elsewhere = _first_elsewhere(requests)
     decisions: dict[tuple[int, int], Allocation] = {}
     for coupon_id, group in by_coupon.items():
+        decided_before = decided | elsewhere[coupon_id]
         for allocation in (
             allocate(
                 group,
                 coupon=_state(coupons[coupon_id]),
                 holders=holders[coupon_id],
                 known_users=known_users,
-                decided=decided,
+                decided=decided_before,
             )
             if coupon_id in coupons
-            else _coupon_not_found(group, decided)
+            else _replays(group, decided_before)
         ):
             decisions[allocation.request.partition, allocation.request.offset] = allocation
     return [decisions[request.partition, request.offset] for request in requests]
+
+
+def _first_elsewhere(requests: Sequence[IssueRequest]) -> defaultdict[int, set[UUID]]:
+    """By coupon, the request ids that stand in another coupon's event first. One id, one outcome."""
+    first: dict[UUID, int] = {}
+    elsewhere: defaultdict[int, set[UUID]] = defaultdict(set)
+    for event in (request.event for request in requests):
+        if first.setdefault(event.event_id, event.coupon_id) != event.coupon_id:
+            elsewhere[event.coupon_id].add(event.event_id)
+    return elsewhere
 
 
 def _decided(requests: Sequence[IssueRequest]) -> set[UUID]:
@@ -107,14 +137,12 @@ def _second_chances(requests: Sequence[IssueRequest]) -> set[UUID]:
     return {request.event.event_id for request in requests if request.is_second_chance}
 
 
-def _coupon_not_found(requests: Sequence[IssueRequest], decided: set[UUID]) -> list[Allocation]:
-    return [
-        Allocation(
-            request=request,
-            decision=Decision.REPLAYED if request.event.event_id in decided else Decision.COUPON_NOT_FOUND,
-        )
-        for request in requests
-    ]
+def _replays(requests: Sequence[IssueRequest], decided: set[UUID]) -> list[Allocation]:
+    """Of a coupon that does not exist: it may have existed when they were decided. Raises CouponsNotFound."""
+    undecided = [request for request in requests if request.event.event_id not in decided]
+    if undecided:
+        raise CouponsNotFound(undecided)
+    return [Allocation(request=request, decision=Decision.REPLAYED) for request in requests]
 
 
 def _state(coupon: Coupon) -> CouponState:

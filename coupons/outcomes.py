@@ -40,18 +40,19 @@ class Decision(StrEnum):
     COUPON_CLOSED = "COUPON_CLOSED"
     ALREADY_REQUESTED = "ALREADY_REQUESTED"
     OUT_OF_STOCK = "OUT_OF_STOCK"
-    COUPON_NOT_FOUND = "COUPON_NOT_FOUND"  # can never succeed: goes to the dead letters
 
     @property
     def is_rejection(self) -> bool:
-        return self not in (Decision.ISSUED, Decision.REPLAYED, Decision.COUPON_NOT_FOUND)
+        return self not in (Decision.ISSUED, Decision.REPLAYED)
 
 
 class DeadLetterReason(StrEnum):
-    """Why an event can never succeed."""
+    """Why a request is FAILED: its event can never be decided."""
 
     NOT_JSON = "NOT_JSON"
     INVALID_FIELDS = "INVALID_FIELDS"
     UNKNOWN_VERSION = "UNKNOWN_VERSION"
     TOO_LARGE = "TOO_LARGE"
     COUPON_NOT_FOUND = "COUPON_NOT_FOUND"
+    UNSTORABLE = "UNSTORABLE"
+    EVENT_LOST = "EVENT_LOST"  # accepted, and deleted from the log before it was decided: no dead letter

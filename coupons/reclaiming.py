@@ -1,4 +1,4 @@
-"""Find reservations whose event was never published, and give their slots back.
+"""Find reservations whose event never came to the log, and give their slots back.
 
 A process may die, or lose its broker, between reserving and publishing. One round:
 
@@ -6,8 +6,11 @@ A process may die, or lose its broker, between reserving and publishing. One rou
 2. Wait until no publish begun before the note can still be on its way: twice the longest publish
    timeout that any API may have. This process's own setting says nothing about theirs.
 3. Note the end of each partition.
-4. When the group has decided everything up to there, a noted reservation that still stands and
-   has no outcome has no event: it is decided REJECTED / BROKER_UNAVAILABLE, then released.
+4. When everything up to there is decided, look at the noted reservations that still stand and have no outcome.
+5. Look for their events in the log, decided or not, from before they were reserved. One that is found was
+   passed over: the position goes back to it, and it is decided.
+6. What is in no log is decided REJECTED / BROKER_UNAVAILABLE. What is in no log and was acknowledged by the
+   broker all the same was deleted since: FAILED / EVENT_LOST, and said loudly.
 
 The outcome is written before the slot is given back, and under the coupon's row lock. So an event
 that comes later all the same (a process frozen between reserving and publishing) finds its request
@@ -19,16 +22,18 @@ from __future__ import annotations
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from functools import partial
 from typing import Final
+from uuid import UUID
 
 from django.db import transaction
 from django.utils import timezone
 
-from coupons import backlog
+from coupons import backlog, log_search, positions, tracking
 from coupons.admission import Claim, gate
 from coupons.models import Coupon, IssueOutcome
-from coupons.outcomes import Code, RequestStatus
+from coupons.outcomes import Code, DeadLetterReason, RequestStatus
 from couponsite import metrics
 from couponsite.config import LONGEST_PUBLISH_MS
 
@@ -38,6 +43,8 @@ _MOST_AT_ONCE: Final = 10_000
 _LOG_TIMEOUT_S: Final = 5.0
 #: An API begins to publish within its timeout of reserving, and gives up within it again.
 _PUBLISHABLE_S: Final = 2 * LONGEST_PUBLISH_MS / 1000
+#: A request's id and its event's time are of one clock, the API's, which may be set right in between.
+_CLOCK_JUMPS_MS: Final = 3_600_000
 
 
 class Round:
@@ -58,17 +65,47 @@ class Round:
         if time.monotonic() < self._publishable_until:
             return None
         if self._ends is None:
-            positions = backlog.positions(timeout_s=_LOG_TIMEOUT_S)
-            self._ends = {partition: at.end for partition, at in positions.items()}
-        decided = backlog.positions(timeout_s=_LOG_TIMEOUT_S)
-        if any(decided[partition].next_to_decide < end for partition, end in self._ends.items()):
+            at = backlog.positions(timeout_s=_LOG_TIMEOUT_S)
+            self._ends = {partition: each.end for partition, each in at.items()}
+        if not backlog.is_decided_to(self._ends, timeout_s=_LOG_TIMEOUT_S):
             return None
         # Read on to the true end as well: not every broker tells it exactly.
         under_way = {r.event.event_id for r in backlog.read(timeout_s=_LOG_TIMEOUT_S).requests}
         standing = set(gate.reservations(limit=10 * _MOST_AT_ONCE))
         return give_back(
-            [claim for claim in self._suspects if claim in standing and claim.request_id not in under_way]
+            _without_event(
+                [each for each in self._suspects if each in standing and each.request_id not in under_way]
+            )
         )
+
+
+def _without_event(claims: Sequence[Claim]) -> list[Claim]:
+    """Those whose event is nowhere in the log. Events that were passed over are decided from now on."""
+    undecided = set(claims) - set(_decided(claims))
+    request_ids = {claim.request_id for claim in undecided}
+    if not request_ids:
+        return list(claims)
+    found = log_search.find(request_ids, since_ms=_since_ms(request_ids), patience_s=_LOG_TIMEOUT_S)
+    if found:
+        back: dict[int, int] = {}
+        for partition, offset in found.values():
+            back[partition] = min(offset, back.get(partition, offset))
+        log.error("%d events were passed over, deciding goes back to them: %s", len(found), back)
+        positions.move_back(back)
+    return [claim for claim in claims if claim.request_id not in found]
+
+
+def _decided(claims: Sequence[Claim]) -> list[Claim]:
+    over = IssueOutcome.objects.filter(pk__in=[claim.request_id for claim in claims])
+    decided = set(over.values_list("pk", flat=True))
+    return [claim for claim in claims if claim.request_id in decided]
+
+
+def _since_ms(request_ids: Collection[UUID]) -> int:
+    """Before the first of them was reserved; from the log's beginning if an id does not tell its time."""
+    if any(request_id.version != 7 for request_id in request_ids):
+        return 0
+    return max(0, min(request_id.int >> 80 for request_id in request_ids) - _CLOCK_JUMPS_MS)
 
 
 def give_back(claims: Sequence[Claim]) -> list[Claim]:
@@ -81,41 +118,46 @@ def give_back(claims: Sequence[Claim]) -> list[Claim]:
         by_coupon[claim.coupon_id].append(claim)
     given_back: list[Claim] = []
     for coupon_id, group in sorted(by_coupon.items()):
-        given_back += _reject(coupon_id, group)
+        given_back += _decide(coupon_id, group)
         gate.release(group)
     metrics.SLOTS_RECLAIMED.inc(len(given_back))
-    for claim in given_back:
-        log.warning(
-            "slot given back, its event was never published - EventId: %s, UserId: %s, CouponId: %s",
-            claim.request_id,
-            claim.user_id,
-            claim.coupon_id,
-        )
     return given_back
 
 
-def _reject(coupon_id: int, claims: Sequence[Claim]) -> list[Claim]:
+def _decide(coupon_id: int, claims: Sequence[Claim]) -> list[Claim]:
     now = timezone.now()
     with transaction.atomic(durable=True):
         # The lock the consumer decides under: what it decides meanwhile is seen here, and the reverse.
         coupon = Coupon.objects.select_for_update().filter(pk=coupon_id).first()
-        decided = set(
-            IssueOutcome.objects.filter(pk__in=[claim.request_id for claim in claims]).values_list(
-                "pk", flat=True
-            )
-        )
-        undecided = [claim for claim in claims if claim.request_id not in decided]
+        decided = set(_decided(claims))
+        undecided = [claim for claim in claims if claim not in decided]
+        lost = gate.guarded(partial(tracking.acknowledged, [claim.request_id for claim in undecided]))
         IssueOutcome.objects.bulk_create(
             IssueOutcome(
                 request_id=claim.request_id,
                 coupon_id=coupon_id,
                 user_id=claim.user_id,
-                status=RequestStatus.REJECTED,
-                reason=Code.BROKER_UNAVAILABLE.value,
+                status=RequestStatus.FAILED if claim.request_id in lost else RequestStatus.REJECTED,
+                reason=_reason(is_lost=claim.request_id in lost),
                 coupon_epoch=int(coupon.epoch) if coupon else None,
                 requested_at=now,
                 processed_at=now,
             )
             for claim in undecided
         )
+    for claim in undecided:
+        _tell(claim, is_lost=claim.request_id in lost)
     return undecided
+
+
+def _reason(*, is_lost: bool) -> str:
+    return DeadLetterReason.EVENT_LOST.value if is_lost else Code.BROKER_UNAVAILABLE.value
+
+
+def _tell(claim: Claim, *, is_lost: bool) -> None:
+    told = "EventId: %s, UserId: %s, CouponId: %s"
+    named = claim.request_id, claim.user_id, claim.coupon_id
+    if is_lost:
+        log.error(f"LOST: accepted, and its event is not in the log any more - {told}", *named)
+    else:
+        log.warning(f"slot given back, its event was never published - {told}", *named)

@@ -90,6 +90,12 @@ def find(request_id: UUID) -> Tracked | None:
     )
 
 
+def acknowledged(request_ids: Sequence[UUID]) -> set[UUID]:
+    """Those of them that the broker acknowledged, as far as Redis knows. Raises RedisError."""
+    tracked = [find(request_id) for request_id in request_ids]
+    return {each.claim.request_id for each in tracked if each is not None and each.offset is not None}
+
+
 def _packed(request: Tracked) -> bytes:
     """Short, because Redis keeps one for every claimant: the time counts from the request id's own."""
     claim = request.claim

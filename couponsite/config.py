@@ -91,6 +91,7 @@ class ConsumerSettings:
     lock_wait_s: int
     retry_backoff_max_s: float
     dead_letters_in_a_row: int  #: more than so many, with no good event between, halt the consumer
+    stalled_after_s: int  #: something waits and nothing was decided for so long: readiness is DOWN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,6 +213,7 @@ def _consumer(env: Env) -> ConsumerSettings:
         dead_letters_in_a_row=env.int(
             "COUPON_DEAD_LETTERS_IN_A_ROW", 1000, validate=Range(min=0, max=1_000_000_000)
         ),
+        stalled_after_s=env.int("COUPON_STALLED_AFTER_S", 60, validate=Range(min=1, max=3600)),
     )
 
 

@@ -9,18 +9,19 @@ from typing import Any, Final
 from django.db import connection
 
 
-def commit_offset_first() -> None:
-    """The offset moves before the rows are durable."""
-    from consumer.kafka import next_offsets, positions
-    from consumer.loop import ConsumerLoop
+def move_position_first() -> None:
+    """The position moves in a transaction of its own, before the rows are durable."""
+    from coupons import issuing, positions
 
-    decide = ConsumerLoop._decide
+    advance = positions.advance
 
-    def committing_first(self: ConsumerLoop, batch: list[Any]) -> None:
-        self._consumer.commit(offsets=positions(self._topic, next_offsets(batch)), asynchronous=False)
-        decide(self, batch)
+    def advancing_first(advances: Sequence[Any]) -> None:
+        with connection.cursor() as cursor:
+            advance(advances)
+            cursor.execute("COMMIT")  # what follows is another transaction
+            cursor.execute("BEGIN")
 
-    ConsumerLoop._decide = committing_first  # type: ignore[method-assign]
+    issuing.positions.advance = advancing_first  # type: ignore[attr-defined]
 
 
 def ignore_holders() -> None:
@@ -62,7 +63,7 @@ def without_unique_claims() -> Iterator[None]:
 
 
 ALL: Final[dict[str, Callable[[], None]]] = {
-    "commit-offset-first": commit_offset_first,
+    "move-position-first": move_position_first,
     "ignore-holders": ignore_holders,
     "keep-slots": keep_slots,
 }

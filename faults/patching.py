@@ -42,7 +42,7 @@ def _struck(number: signal.Signals, *, at: int = _STRUCK_AT_BATCH) -> Callable[[
 
 
 def _strike_at(step: str, number: signal.Signals) -> None:
-    from consumer import batch, committing
+    from consumer import batch
     from coupons import issuing, requesting
     from coupons.locks import coupon_locks
 
@@ -65,7 +65,7 @@ def _strike_at(step: str, number: signal.Signals) -> None:
         case "after-unlock":
             _before(batch, "_tell_redis", pass_by)
         case "before-offset":
-            _before(committing.Committing, "decided", pass_by)
+            _after(batch.BatchProcessor, "process", pass_by)
         case "reserved":
             _before(requesting, "_publish_in_time", _struck(number, at=_STRUCK_AT_GROUP))
         case _:

@@ -3,44 +3,66 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from confluent_kafka import Message, TopicPartition
+from confluent_kafka import Message
 from django.conf import settings
 
-from consumer.kafka import make_consumer, next_offsets, positions
+from consumer.kafka import first_offsets, make_consumer, positions
+from consumer.standing import Standing
 from coupons import backlog
+from coupons import positions as rows
+from coupons.positions import Position
 from tests import stack
 
 #: Past the told ends, quiet is the end: the embedded broker tells them too low.
 _QUIET_S: Final = {"embedded": 1.0, "services": 0.0}
 _GATHER_S: Final = 0.2  #: so that what was written together is mostly decided together
 
+Process = Callable[[Sequence[Message], Standing], None]
 
-def consume_all(
-    process: Callable[[Sequence[Message]], None], *, batch_size: int = 100, within_s: float = 30
-) -> None:
-    """Decide everything that is in the log and not committed, batch by batch, and commit."""
+
+def consume_all(process: Process, *, batch_size: int = 100, within_s: float = 30) -> None:
+    """Decide everything that is in the log and not decided, batch by batch, and copy the positions."""
     kafka = settings.CONFIG.kafka
-    at = backlog.positions(timeout_s=10)
-    missing = {partition for partition, each in at.items() if each.next_to_decide < each.end}
+    ends = {partition: at.end for partition, at in backlog.positions(timeout_s=10).items()}
     deadline = time.monotonic() + within_s
+    standing = Standing(kafka.topic)
     consumer = make_consumer(
         group_id=kafka.group_id, on_error=lambda error: None, on_commit=lambda error, partitions: None
     )
     try:
-        consumer.assign([TopicPartition(kafka.topic, p, each.next_to_decide) for p, each in at.items()])
+        standing.own(ends)
+        standing.find(consumer)
+        consumer.assign(standing.assignment())
+        missing = _before(ends, standing)
         while True:
             first = consumer.poll(1 if missing else _QUIET_S[stack.KIND])
             if first is None and not missing:
                 return
             assert time.monotonic() < deadline, f"not read to their ends: {missing}"
-            if first is not None:
-                batch = [first, *consumer.consume(batch_size - 1, timeout=_GATHER_S)]
-                process(batch)
-                done = next_offsets(batch)
-                consumer.commit(offsets=positions(kafka.topic, done), asynchronous=False)
-                missing -= {partition for partition, offset in done.items() if offset >= at[partition].end}
+            received = [first, *consumer.consume(batch_size - 1, timeout=_GATHER_S)] if first else []
+            batch = [each for each in received if each.error() is None]
+            if batch:
+                process(batch, standing)
+                at = standing.next_offsets()
+                consumer.commit(offsets=positions(kafka.topic, at), asynchronous=False)
+            missing = _before(ends, standing)
     finally:
         consumer.close()
+
+
+def _before(ends: Mapping[int, int], standing: Standing) -> set[int]:
+    return {partition for partition, at in standing.next_offsets().items() if at < ends[partition]}
+
+
+def standing_before(messages: Sequence[Message]) -> Standing:
+    """A consumer that stands before these messages, and so do the database's rows."""
+    standing = Standing(settings.CONFIG.kafka.topic)
+    first = first_offsets(messages)
+    standing.own(first)
+    for partition, offset in first.items():
+        standing._at[partition] = Position(topic_id="for-the-test", next_offset=offset)
+        rows.move(partition, to=standing._at[partition])
+    return standing

@@ -30,12 +30,12 @@ def _stop_broker(scene: Scene) -> None:
 
 CASES = [
     Case(
-        name="bug-offset-before-commit",
-        what="BUG: the offset is committed before the rows; consumer killed before COMMIT",
+        name="bug-position-before-commit",
+        what="BUG: the position moves before the rows are durable; consumer killed before COMMIT",
         act=_kill_once,
         bug_shows_in="lost",
         in_short=True,
-        consumer_patch="bug:commit-offset-first kill:before-commit",
+        consumer_patch="bug:move-position-first kill:before-commit",
         consumer_words=("--batch-size", "20"),
     ),
     Case(

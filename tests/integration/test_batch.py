@@ -17,6 +17,7 @@ from coupons.catalog import CouponView
 from coupons.delivery import Acknowledged
 from coupons.models import Coupon, IssueOutcome
 from coupons.tracking import Tracked
+from tests.consuming import standing_before
 from tests.factories import make_coupon, make_requests, make_users
 from tests.messages import received
 
@@ -29,8 +30,9 @@ def _nothing_in_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def process(requests: Sequence[IssueRequest]) -> None:
+    messages = received(requests)
     # No dead letter among them: nothing is published.
-    BatchProcessor(producer=None).process(received(requests))  # type: ignore[arg-type]
+    BatchProcessor(producer=None).process(messages, standing_before(messages))  # type: ignore[arg-type]
 
 
 def claim_of(request: IssueRequest) -> Claim:

@@ -18,7 +18,7 @@ class FakeConsumer:
     """Gives what is ``incoming``, one a poll: a message, None (nothing there), or something that happens.
 
     It stops the loop when there is nothing left and nothing is paused. Like librdkafka, it gives no
-    message of a paused partition, but for those fetched before the pause (``fetched_before``), and
+    message of a partition that is paused or not assigned, but for those fetched before the pause (``fetched_before``), and
     serves rebalances and the answers to commits from poll() alone.
     """
 
@@ -26,10 +26,14 @@ class FakeConsumer:
         self.incoming = deque(incoming)
         self.journal: list[str] = []
         self.paused: set[int] = set()
+        self.assigned: set[int] = set()
         self.commit_errors: deque[KafkaError] = deque()
         self.answers_commits = True
         self.finds_a_broker = True
         self.fetched_before = 0
+        self.first = 0  # the log's first offset
+        self.beyond = 0  # how much the broker has beyond a position, when asked
+        self.copied: dict[int, int] = {}  # Kafka's committed offsets
         self.closed = False
         self._stop = stop
         self._callbacks: dict[str, Callable[[Any, list[TopicPartition]], None]] = {}
@@ -66,7 +70,7 @@ class FakeConsumer:
             if not self.paused:
                 self._stop()
             return self._nothing()
-        if isinstance(self.incoming[0], ReceivedMessage) and self.incoming[0].partition() in self.paused:
+        if isinstance(self.incoming[0], ReceivedMessage) and not self._is_read(self.incoming[0].partition()):
             if not self.fetched_before:
                 return self._nothing()
             self.fetched_before -= 1
@@ -75,6 +79,9 @@ class FakeConsumer:
             return step
         step(self)
         return None
+
+    def _is_read(self, partition: int) -> bool:
+        return partition in self.assigned - self.paused
 
     def _nothing(self) -> None:
         self.journal.append("nothing")
@@ -107,13 +114,22 @@ class FakeConsumer:
         self.paused -= {each.partition for each in partitions}
 
     def assign(self, partitions: list[TopicPartition]) -> None:
-        self.journal.append(f"assign {[each.partition for each in partitions]}")
+        told = ", ".join(f"{each.partition}:{each.offset}" for each in partitions)
+        self.assigned = {each.partition for each in partitions}
+        self.journal.append(f"assign {told}" if told else "assign nothing")
+
+    def committed(self, partitions: list[TopicPartition], *, timeout: float) -> list[TopicPartition]:
+        return [
+            TopicPartition(each.topic, each.partition, self.copied.get(each.partition, -1001))
+            for each in partitions
+        ]
 
     def get_watermark_offsets(
-        self, partition: TopicPartition, *, timeout: float, cached: bool
+        self, partition: TopicPartition, *, timeout: float, cached: bool | None = None
     ) -> tuple[int, int]:
-        """Five more are fetched than decided, and seven more are there."""
-        return 0, partition.offset + (5 if cached else 7)
+        """As the loop asks for the lag, five more are fetched than decided, and seven more are there."""
+        beyond = {None: self.beyond, True: 5, False: 7}[cached]
+        return self.first, max(0, partition.offset) + beyond
 
     def close(self) -> None:
         self.closed = True

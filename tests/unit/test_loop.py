@@ -1,4 +1,4 @@
-"""The consumer's loop on a Kafka consumer that is a list: an offset moves after its rows are durable."""
+"""The consumer's loop on a Kafka consumer that is a list and positions that are a dict."""
 
 from __future__ import annotations
 
@@ -14,8 +14,11 @@ from django.conf import settings
 from django.db import OperationalError
 from prometheus_client import REGISTRY
 
-from consumer import committing, reach
+from consumer import loop, reach
 from consumer.loop import ConsumerLoop
+from consumer.standing import Standing
+from coupons import kafka_client, positions
+from coupons.positions import Position, PositionMoved
 from tests.messages import ReceivedMessage
 from tests.unit.fake_kafka import FakeConsumer, Step
 
@@ -33,6 +36,32 @@ def _no_database(monkeypatch: pytest.MonkeyPatch) -> None:
     """Here ``process`` is a list; a connection that another test left open is none of the loop's."""
     monkeypatch.setattr("consumer.loop.close_old_connections", lambda: None)
     monkeypatch.setattr("consumer.loop.connection.close", lambda: None)
+
+
+class Rows:
+    """The table of positions."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.at: dict[int, Position] = {}
+        self.is_away = False
+        self.topic_id = "one"
+        monkeypatch.setattr(positions, "stored", self.stored)
+        monkeypatch.setattr(positions, "take_over", self.take_over)
+        monkeypatch.setattr(kafka_client, "topic_id", lambda timeout_s: self.topic_id)
+
+    def stored(self) -> dict[int, Position]:
+        if self.is_away:
+            raise DEADLOCK
+        return dict(self.at)
+
+    def take_over(self, found: Any, begin: dict[int, Position]) -> dict[int, Position]:
+        self.at |= begin
+        return {partition: self.at[partition] for partition in begin}
+
+
+@pytest.fixture(autouse=True)
+def rows(monkeypatch: pytest.MonkeyPatch) -> Rows:
+    return Rows(monkeypatch)
 
 
 class Run:
@@ -59,11 +88,18 @@ class Run:
             stop=self.stop,
         )
 
-    def process(self, messages: Sequence[Any]) -> None:
+    def process(self, messages: Sequence[Any], standing: Standing) -> None:
+        """As the real one: what is decided and the positions are of one transaction."""
         self.before_process(self)
         if self.failures:
             self.journal.append(f"failed {list(messages)}")
             raise self.failures.popleft()
+        advances = standing.advances(messages)
+        rows = positions.stored()
+        if moved := [each.partition for each in advances if rows.get(each.partition) != each.seen]:
+            raise PositionMoved(moved)
+        positions.take_over({}, {each.partition: each.reached for each in advances})
+        standing.advanced(advances)
         self.journal.append(f"process {list(messages)}")
         self.decided += map(repr, messages)
 
@@ -84,34 +120,210 @@ def messages(partition: int, *offsets: int) -> list[ReceivedMessage]:
     return [ReceivedMessage(partition, offset) for offset in offsets]
 
 
+def offsets(rows: Rows) -> dict[int, int]:
+    return {partition: at.next_offset for partition, at in rows.at.items()}
+
+
 def kafka_error(code: int = KafkaError.REBALANCE_IN_PROGRESS, *, fatal: bool = False) -> KafkaError:
     return KafkaError(code, "for the test", fatal)
 
 
-def test_a_batch_is_processed_then_committed() -> None:
+def test_a_batch_is_decided_with_the_position_and_copied_to_kafka(rows: Rows) -> None:
     run = Run(*messages(0, 7, 8), *messages(1, 3)).to_end()
 
-    assert run.told("process", "commit", "close") == ["process [0:7, 0:8, 1:3]", "commit 0:9, 1:4", "close"]
+    assert run.told("process", "close") == ["process [0:7, 0:8, 1:3]", "close"]
+    assert offsets(rows) == {0: 9, 1: 4}
+    assert run.told("commit")[-1] == "commit 0:9, 1:4"
+
+
+def test_it_begins_where_the_database_says_not_where_kafka_does(rows: Rows) -> None:
+    rows.at = {0: Position(topic_id="one", next_offset=5)}
+    run = Run(*messages(0, 5), assigned=[0])
+    run.consumer.copied = {0: 900}
+
+    run.to_end()
+
+    assert run.told("assign") == ["assign nothing", "assign 0:5"]
+    assert run.decided == ["0:5"]
+
+
+def test_a_group_that_the_database_does_not_know_begins_where_kafka_says_else_at_the_beginning() -> None:
+    run = Run(assigned=[0, 1])
+    run.consumer.copied = {1: 40}
+
+    assert run.to_end().told("assign")[-1] == "assign 0:0, 1:40"
+
+
+def test_while_the_database_is_away_nothing_is_read(rows: Rows) -> None:
+    rows.is_away = True
+    seen: list[tuple[str | None, bool]] = []
+
+    def comes_back(consumer: FakeConsumer) -> None:
+        seen.append((run.loop.state.retry_cause, run.loop.state.waiting_since is not None))
+        rows.is_away = False
+
+    run = Run(comes_back, *messages(0, 5), assigned=[0])
+    run.to_end()
+
+    assert seen == [("OperationalError", True)]
+    assert run.decided == ["0:5"]
+    assert run.loop.state.retrying_since is None
+
+
+def test_what_a_restored_database_forgot_is_decided_again(rows: Rows) -> None:
+    """Its position is behind where this consumer believes it is."""
+
+    def is_restored(consumer: FakeConsumer) -> None:
+        rows.at[0] = Position(topic_id="one", next_offset=2)
+
+    run = Run(
+        *messages(0, *range(5)), is_restored, *messages(0, 5), None, *messages(0, *range(2, 6)), assigned=[0]
+    )
+    run.to_end()
+
+    assert run.told("assign")[-1] == "assign 0:2"
+    assert run.decided == [f"0:{offset}" for offset in (*range(5), *range(2, 6))]
+    assert offsets(rows) == {0: 6}
+
+
+def test_a_database_that_is_restored_while_nothing_comes_is_noticed(
+    rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "_LOOK_EVERY_S", 0)
+
+    def is_restored(consumer: FakeConsumer) -> None:
+        rows.at[0] = Position(topic_id="one", next_offset=2)
+
+    run = Run(*messages(0, *range(5)), is_restored, None, None, assigned=[0]).to_end()
+
+    assert run.told("assign")[-1] == "assign 0:2"
+
+
+def test_what_another_consumer_decided_is_passed(rows: Rows) -> None:
+    def another_goes_on(consumer: FakeConsumer) -> None:
+        rows.at[0] = Position(topic_id="one", next_offset=8)
+
+    run = Run(
+        *messages(0, 5), another_goes_on, *messages(0, 6, 7), None, *messages(0, 8), assigned=[0]
+    ).to_end()
+
+    assert run.decided == ["0:5", "0:8"]
+
+
+def test_a_topic_that_was_made_anew_is_read_from_its_beginning(
+    rows: Rows, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(loop, "_LOOK_EVERY_S", 0)
+
+    def is_made_anew(run: Run) -> None:
+        rows.topic_id = "two"
+
+    run = Run(
+        *messages(0, 5), *messages(0, 6), None, *messages(0, 0),
+        batch_size=1, before_process=is_made_anew, assigned=[0],
+    ).to_end()  # fmt: skip
+
+    assert run.decided == ["0:5", "0:0"]
+    assert rows.at == {0: Position(topic_id="two", next_offset=1)}
+    assert "deleted and made anew. The old one (one) was decided up to offset 6" in caplog.text
+
+
+def test_events_that_were_deleted_before_they_were_decided_stop_their_partition_alone(
+    rows: Rows, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows.at = {0: Position(topic_id="one", next_offset=5), 1: Position(topic_id="one", next_offset=9)}
+    run = Run(*messages(1, 9), assigned=[0, 1])
+    run.consumer.first = 7
+
+    run.to_end()
+
+    assert run.told("assign")[-1] == "assign 1:9"
+    assert run.decided == ["1:9"]
+    assert list(run.loop.state.stuck) == [0]
+    assert "events from offset 5 to 6 were deleted before they were decided" in run.loop.state.stuck[0]
+    assert caplog.text.count("were deleted before they were decided") == 1
+
+
+def test_once_the_loss_is_accepted_the_partition_goes_on(rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "_LOOK_EVERY_S", 0)
+    rows.at = {0: Position(topic_id="one", next_offset=5)}
+
+    def is_accepted(consumer: FakeConsumer) -> None:
+        rows.at[0] = Position(topic_id="one", next_offset=7)
+
+    run = Run(None, is_accepted, None, *messages(0, 7), assigned=[0])
+    run.consumer.first = 7
+
+    run.to_end()
+
+    assert run.loop.state.stuck == {}
+    assert run.decided == ["0:7"]
+
+
+def test_a_position_outside_of_the_log_is_shown_and_never_jumped_over(rows: Rows) -> None:
+    outside = ReceivedMessage(0, 6, error=kafka_error(KafkaError._AUTO_OFFSET_RESET))
+
+    run = Run(*messages(0, 5), outside, None, assigned=[0]).to_end()
+
+    assert offsets(rows) == {0: 6}
+    assert "the broker has lost its end" in run.loop.state.stuck[0]
+
+
+def test_markers_of_transactions_at_the_end_are_passed(rows: Rows) -> None:
+    end = ReceivedMessage(0, 9, error=kafka_error(KafkaError._PARTITION_EOF))
+
+    run = Run(*messages(0, 5, 6), end, None, *messages(0, 9), assigned=[0], batch_size=2).to_end()
+
+    assert run.told("process") == ["process [0:5, 0:6]", "process []", "process [0:9]"]
+    assert offsets(rows) == {0: 10}
+
+
+def test_the_end_of_a_partition_is_not_passed_before_what_stands_in_front_of_it(rows: Rows) -> None:
+    end = ReceivedMessage(0, 7, error=kafka_error(KafkaError._PARTITION_EOF))
+    passed: list[dict[int, int]] = []
+
+    Run(
+        *messages(0, 5, 6),
+        end,
+        failures=[DEADLOCK],
+        before_process=lambda run: passed.append(offsets(rows)),
+        assigned=[0],
+    ).to_end()
+
+    assert passed == [{0: 0}, {0: 0}]
+    assert offsets(rows) == {0: 7}
 
 
 def test_a_batch_holds_no_more_than_its_size_and_keeps_the_order() -> None:
     run = Run(*messages(0, *range(7)), batch_size=3).to_end()
 
     assert run.told("process") == ["process [0:0, 0:1, 0:2]", "process [0:3, 0:4, 0:5]", "process [0:6]"]
-    assert run.told("commit") == ["commit 0:3", "commit 0:6", "commit 0:7"]
 
 
-def test_what_failed_is_tried_again_in_place_and_nothing_is_committed_before() -> None:
+def test_what_failed_is_tried_again_in_place() -> None:
     run = Run(*messages(0, 5, 6), None, None, *messages(0, 7), failures=[DEADLOCK, DEADLOCK]).to_end()
 
-    assert run.told("failed", "process", "commit") == [
+    assert run.told("failed", "process") == [
         "failed [0:5, 0:6]",
         "failed [0:5, 0:6]",
         "process [0:5, 0:6]",
-        "commit 0:7",
         "process [0:7]",
-        "commit 0:8",
     ]
+
+
+def test_what_was_decided_before_a_failure_is_not_decided_again(rows: Rows) -> None:
+    """A batch may be decided in parts."""
+
+    def decide_the_first(run: Run) -> None:
+        if not run.told("failed"):
+            standing = run.loop._standing
+            first = standing.advances(messages(0, 5))
+            positions.take_over({}, {each.partition: each.reached for each in first})
+            standing.advanced(first)
+
+    run = Run(*messages(0, 5, 6), failures=[DEADLOCK], before_process=decide_the_first, assigned=[0]).to_end()
+
+    assert run.told("failed", "process") == ["failed [0:5, 0:6]", "process [0:6]"]
 
 
 def test_while_waiting_it_pauses_and_goes_on_polling_so_that_it_stays_in_the_group() -> None:
@@ -137,27 +349,30 @@ def test_health_sees_that_it_retries_and_why_and_that_it_is_over() -> None:
     assert (run.loop.state.retrying_since, run.loop.state.retry_cause) == (None, None)
 
 
-def test_a_stop_during_the_wait_commits_nothing_of_the_batch() -> None:
+def test_a_stop_during_the_wait_decides_nothing_of_the_batch(rows: Rows) -> None:
     run = Run(*messages(0, 5), failures=[DEADLOCK] * 9, before_process=lambda run: run.stop.set()).to_end()
 
-    assert run.told("failed", "process", "commit", "close") == ["failed [0:5]", "close"]
+    assert run.told("failed", "process", "close") == ["failed [0:5]", "close"]
+    assert offsets(rows) == {0: 0, 1: 0}
 
 
-def test_a_stop_finishes_the_batch_in_hand_and_commits_it() -> None:
+def test_a_stop_finishes_the_batch_in_hand_and_copies_its_position() -> None:
     run = Run(
         *messages(0, 5), *messages(0, 6), batch_size=1, before_process=lambda run: run.stop.set()
     ).to_end()
 
-    assert run.told("process", "commit", "close") == ["process [0:5]", "commit 0:6", "close"]
+    assert run.told("process", "close") == ["process [0:5]", "close"]
+    assert run.told("commit")[-1] == "commit 0:6, 1:0"
 
 
-def test_a_bug_ends_the_process_with_nothing_committed() -> None:
+def test_a_bug_ends_the_process_with_nothing_decided(rows: Rows) -> None:
     run = Run(*messages(0, 5), failures=[ZeroDivisionError()])
 
     with pytest.raises(ZeroDivisionError):
         run.to_end()
 
-    assert run.told("commit", "close") == ["close"]
+    assert run.told("close") == ["close"]
+    assert offsets(rows) == {0: 0, 1: 0}
 
 
 def test_a_partition_taken_away_while_waiting_is_dropped_from_the_batch_in_hand() -> None:
@@ -167,139 +382,56 @@ def test_a_partition_taken_away_while_waiting_is_dropped_from_the_batch_in_hand(
     run = Run(*messages(0, 5), *messages(1, 3), partition_0_goes, failures=[DEADLOCK]).to_end()
 
     assert run.decided == ["1:3"]
-    assert run.told("commit") == ["commit 1:4"]
 
 
 def test_a_message_of_a_partition_that_is_not_ours_is_not_decided() -> None:
     run = Run(*messages(0, 5), *messages(2, 9), assigned=[0]).to_end()
 
     assert run.decided == ["0:5"]
-    assert run.told("commit") == ["commit 0:6"]
 
 
-def test_while_a_commit_is_unanswered_it_goes_on_and_commits_all_of_it_afterwards() -> None:
+def test_whether_kafka_takes_the_copy_of_a_position_is_of_no_account(rows: Rows) -> None:
     def is_silent(consumer: FakeConsumer) -> None:
         consumer.answers_commits = False
 
-    def answers(consumer: FakeConsumer) -> None:
-        consumer.answers_commits = True
+    run = Run(is_silent, *messages(0, 5, 6), *messages(1, 3), batch_size=1).to_end()
 
-    run = Run(is_silent, *messages(0, *range(6)), answers, *messages(0, 6), batch_size=2).to_end()
-
-    assert run.told("process", "commit", "close") == [
-        "process [0:0, 0:1]",
-        "commit 0:2",
-        "process [0:2, 0:3]",
-        "process [0:4, 0:5]",
-        "process [0:6]",
-        "commit 0:7",
-        "close",
-    ]
+    assert run.decided == ["0:5", "0:6", "1:3"]
+    assert offsets(rows) == {0: 7, 1: 4}
 
 
-def test_what_was_decided_is_committed_before_a_partition_goes_though_a_commit_is_unanswered() -> None:
+def test_a_partition_that_goes_is_copied_before() -> None:
     def is_silent(consumer: FakeConsumer) -> None:
         consumer.answers_commits = False
 
     def partition_0_goes(consumer: FakeConsumer) -> None:
         consumer.rebalance("on_revoke", 0)
 
-    run = Run(is_silent, *messages(0, 5, 6), partition_0_goes, batch_size=1).to_end()
+    run = Run(None, is_silent, *messages(0, 5), partition_0_goes, assigned=[0]).to_end()
 
-    assert run.told("process", "commit", "on_revoke") == [
-        "process [0:5]",
-        "commit 0:6",
-        "process [0:6]",
-        "on_revoke [0]",
-        "commit 0:7",
-    ]
+    assert run.told("commit", "on_revoke") == ["commit 0:0", "commit 0:6", "on_revoke [0]"]
 
 
-def test_a_commit_that_failed_is_repeated_while_it_waits() -> None:
-    def fails_once(consumer: FakeConsumer) -> None:
-        consumer.commit_errors.append(kafka_error())
-
-    run = Run(fails_once, *messages(0, 5, 6), batch_size=1)
-
-    def fail_at_the_second(run: Run) -> None:
-        if run.told("process") and not run.told("failed"):
-            run.failures.append(DEADLOCK)
-
-    run.before_process = fail_at_the_second
-    run.to_end()
-
-    assert run.told("process", "failed", "commit", "pause", "resume") == [
-        "process [0:5]",
-        "commit failed 0:6",
-        "failed [0:6]",
-        "pause [0, 1]",
-        "commit 0:6",
-        "resume [0, 1]",
-        "process [0:6]",
-        "commit 0:7",
-    ]
-
-
-def test_a_revoked_partition_is_committed_before_it_goes() -> None:
-    def fails_once(consumer: FakeConsumer) -> None:
-        consumer.commit_errors.append(kafka_error())
-
-    def partition_0_goes(consumer: FakeConsumer) -> None:
-        consumer.rebalance("on_revoke", 0)
-
-    run = Run(fails_once, *messages(0, 5), partition_0_goes).to_end()
-
-    assert run.told("commit", "on_revoke") == ["commit failed 0:6", "on_revoke [0]", "commit 0:6"]
-
-
-def test_a_lost_partition_is_not_committed() -> None:
-    def fails_once(consumer: FakeConsumer) -> None:
-        consumer.commit_errors.append(kafka_error(KafkaError.ILLEGAL_GENERATION))
-
-    def partition_0_is_lost(consumer: FakeConsumer) -> None:
-        consumer.rebalance("on_lost", 0)
-
-    run = Run(fails_once, *messages(0, 5), *messages(1, 3), partition_0_is_lost).to_end()
-
-    assert run.told("commit") == ["commit failed 0:6, 1:4", "commit 1:4"]
-
-
-def test_a_commit_that_failed_is_repeated_when_nothing_else_comes() -> None:
-    def fails_twice(consumer: FakeConsumer) -> None:
-        consumer.commit_errors.extend([kafka_error()] * 2)
-
-    run = Run(fails_twice, *messages(0, 5), None, None, None).to_end()
-
-    assert run.told("process") == ["process [0:5]"]
-    assert run.told("commit") == ["commit failed 0:6", "commit failed 0:6", "commit 0:6"]
-
-
-def test_a_commit_that_failed_is_in_the_next_batchs() -> None:
-    def fails_once(consumer: FakeConsumer) -> None:
-        consumer.commit_errors.append(kafka_error())
-
-    run = Run(fails_once, *messages(0, 5), *messages(1, 3), batch_size=1).to_end()
-
-    assert run.told("commit") == ["commit failed 0:6", "commit 0:6, 1:4"]
-
-
-def test_messages_received_while_waiting_are_kept_and_decided_in_order() -> None:
+def test_messages_received_while_waiting_are_kept_and_decided_in_order(rows: Rows) -> None:
     run = Run(*messages(0, 5, 6, 7, 8), failures=[DEADLOCK], batch_size=1)
     run.consumer.fetched_before = 2
 
     assert run.to_end().decided == ["0:5", "0:6", "0:7", "0:8"]
-    assert run.told("commit")[-1] == "commit 0:9"
+    assert offsets(rows)[0] == 9
 
 
-def test_partitions_assigned_while_waiting_stand_still_too() -> None:
+def test_partitions_assigned_while_waiting_are_read_afterwards() -> None:
     def partition_2_comes(consumer: FakeConsumer) -> None:
         consumer.rebalance("on_assign", 2)
 
     run = Run(*messages(0, 5), partition_2_comes, *messages(2, 0), failures=[DEADLOCK], batch_size=1).to_end()
 
-    assigned = run.journal.index("on_assign [2]")
-    assert run.journal[assigned + 1 : assigned + 3] == ["assign [2]", "pause [2]"]
-    assert "resume [0, 1, 2]" in run.journal
+    assert run.told("assign") == [
+        "assign nothing",
+        "assign 0:0, 1:0",
+        "assign nothing",
+        "assign 0:6, 1:0, 2:0",
+    ]
     assert run.decided == ["0:5", "2:0"]
 
 
@@ -328,15 +460,30 @@ def assigned_0(consumer: FakeConsumer) -> None:
 def test_a_lost_client_is_left_as_it_is_and_a_new_one_goes_on() -> None:
     run = Run(*messages(0, 5), loses_its_broker, *messages(0, 6), assigned=[0])
     lost = run.consumer
-    lost.answers_commits = False
     following = followed(run, assigned_0, *messages(0, 5, 6))
 
     run.to_end()
 
-    assert lost.told("commit", "close") == ["commit 0:6"]
+    assert lost.told("close") == []
     assert [*map(repr, lost.incoming)] == ["0:6"]
-    assert following.told("commit", "close") == ["commit 0:7", "close"]
-    assert run.decided == ["0:5", "0:5", "0:6"]
+    assert following.told("assign", "close") == ["assign nothing", "assign 0:6", "close"]
+    assert run.decided == ["0:5", "0:6"]
+
+
+@pytest.mark.usefixtures("_impatient")
+def test_a_client_that_gives_nothing_of_what_there_is_is_lost() -> None:
+    """As after a commit that librdkafka lost: it fetches nothing after the next rebalance."""
+
+    def has_more(consumer: FakeConsumer) -> None:
+        consumer.beyond = 3
+
+    run = Run(*messages(0, 5), has_more, None, *messages(0, 6), assigned=[0])
+    following = followed(run, assigned_0, *messages(0, 6))
+
+    run.to_end()
+
+    assert run.consumer.told("close") == []
+    assert following.told("assign", "close") == ["assign nothing", "assign 0:6", "close"]
 
 
 def loses_its_broker(consumer: FakeConsumer) -> None:
@@ -344,20 +491,24 @@ def loses_its_broker(consumer: FakeConsumer) -> None:
 
 
 @pytest.mark.usefixtures("_impatient")
-def test_a_new_client_has_joined_nothing_and_retries_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A commit that got lost is noticed while a batch is tried again; then the partitions go to others."""
-    monkeypatch.setattr(committing, "_PATIENCE_S", 0)
-    seen: list[tuple[bool, float | None]] = []
-    run = Run(*messages(0, 5, 6), None, None, failures=[], batch_size=1, assigned=[0])
-    run.before_process = lambda run: run.failures.append(DEADLOCK) if run.decided else None
-    run.consumer.answers_commits = False
-    following = followed(
-        run, lambda consumer: seen.append((run.loop.state.has_joined, run.loop.state.retrying_since))
-    )
+def test_a_new_client_has_joined_nothing_and_retries_nothing() -> None:
+    seen: list[tuple[bool, float | None, float | None]] = []
+
+    def is_retrying(consumer: FakeConsumer) -> None:
+        run.loop.state.waits()
+        run.loop.state.retries("OperationalError")
+
+    run = Run(*messages(0, 5), is_retrying, loses_its_broker, *messages(0, 6), assigned=[0])
+
+    def look(consumer: FakeConsumer) -> None:
+        state = run.loop.state
+        seen.append((state.has_joined, state.retrying_since, state.waiting_since))
+
+    following = followed(run, look)
 
     run.to_end()
 
-    assert seen == [(False, None)]
+    assert seen == [(False, None, None)]
     assert following.told("close") == ["close"]
 
 

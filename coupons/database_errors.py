@@ -1,0 +1,91 @@
+"""Sorts what the database refuses: wait for it, isolate the event, or call for somebody who mends us."""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+from typing import Final
+
+from django.db import InterfaceError, NotSupportedError, ProgrammingError
+from django.db.utils import Error
+
+
+class Kind(Enum):
+    """What to do about an error of the database."""
+
+    TRANSIENT = auto()  # away, busy, read-only, full: the same again, in place and in order
+    OURS = (
+        auto()
+    )  # schema or rights: the same again too, and loud, for nothing can be decided before that is mended
+    OF_THE_EVENT = auto()  # this event cannot be stored, however long we wait
+
+
+#: The numbers of MySQL and MariaDB; 2000 to 2999 are the client library's own, and of the connection.
+#: https://dev.mysql.com/doc/mysql-errors/8.4/en/server-error-reference.html
+#: https://mariadb.com/docs/server/reference/error-codes
+_TRANSIENT: Final = frozenset(
+    {
+        *(
+            1015,
+            1020,
+            1021,
+            1023,
+            1026,
+            1028,
+            1030,
+            1034,
+            1035,
+            1037,
+            1038,
+            1041,
+            1114,
+            1180,
+            1181,
+        ),  # storage
+        *(1040, 1042, 1043, 1129, 1130, 1135, 1203, 1226, 1461),  # too many connections, or refused for now
+        *(1053, 1077, 1152, 1158, 1159, 1160, 1161, 1184, 1317, 1927, 1928, 4031),  # ended, killed, cut
+        *(1036, 1205, 1213, 1223, 1613, 1614, 1637, 1689, 3058, 3132, 3572),  # locks
+        *(1290, 1792, 1836, 3100, 3101, 1047, 1156),  # read-only, a cluster that changes
+        *(1412, 1969, 3024, 4041),  # a table that changes, a statement that took too long
+    }
+)
+_OURS: Final = frozenset(
+    {
+        *(1044, 1045, 1142, 1143, 1227, 1370, 1698, 3118),  # rights
+        *(1046, 1049, 1051, 1054, 1060, 1064, 1109, 1136, 1146, 1176, 1305, 1364, 1932),  # schema
+    }
+)
+#: SQLite has no numbers here. https://www.sqlite.org/rescode.html
+_SQLITE_TRANSIENT: Final = (
+    "locked",
+    "busy",
+    "readonly",
+    "disk i/o",
+    "disk is full",
+    "unable to open",
+    "interrupted",
+)
+_SQLITE_OURS: Final = ("no such table", "no such column", "has no column named", "syntax error")
+
+
+def kind_of(error: Error) -> Kind:
+    """By the server's number, by SQLite's words, or by the error's class.
+
+    What nobody knows counts as of the event: a batch that was waited for would stand still for ever.
+    """
+    code = error.args[0] if error.args else None
+    if not isinstance(code, int):
+        return _sqlite_kind_of(error)
+    if code in _TRANSIENT or 2000 <= code < 3000 or isinstance(error, InterfaceError):
+        return Kind.TRANSIENT
+    if code in _OURS or isinstance(error, ProgrammingError | NotSupportedError):
+        return Kind.OURS
+    return Kind.OF_THE_EVENT
+
+
+def _sqlite_kind_of(error: Error) -> Kind:
+    told = str(error).lower()
+    if not told or isinstance(error, InterfaceError) or any(sign in told for sign in _SQLITE_TRANSIENT):
+        return Kind.TRANSIENT
+    if any(sign in told for sign in _SQLITE_OURS) or isinstance(error, ProgrammingError | NotSupportedError):
+        return Kind.OURS
+    return Kind.OF_THE_EVENT

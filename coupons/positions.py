@@ -1,0 +1,149 @@
+"""How far the log is decided: a row for each group and partition, moved by the transaction that decides.
+
+Behind the row everything has an outcome in this very database; at or beyond it nothing has been promised
+but by the log. A restored database or a promoted replica brings its own rows, and so is told exactly what it
+forgot. Kafka's committed offset is a copy for tools. See docs/decisions/deciding.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from coupons.models import LogPosition
+
+
+class PositionMoved(RuntimeError):
+    """A row is not as this consumer last saw it: the database went back, or another consumer went on."""
+
+    def __init__(self, partitions: Collection[int]) -> None:
+        super().__init__(f"the position in partitions {sorted(partitions)} is not where it was left")
+        self.partitions = frozenset(partitions)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Position:
+    """The next offset to decide, and the topic it counts in: Kafka's id, "" where the broker has none."""
+
+    topic_id: str
+    next_offset: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Advance:
+    """A partition's step in one transaction: from the row as it was seen to the next offset after it."""
+
+    partition: int
+    seen: Position
+    next_offset: int
+
+    @property
+    def reached(self) -> Position:
+        return Position(topic_id=self.seen.topic_id, next_offset=self.next_offset)
+
+
+def stored() -> dict[int, Position]:
+    """This group's rows, by partition."""
+    return {row.partition: _position(row) for row in _rows()}
+
+
+def start(row: Position | None, *, topic_id: str, committed: int | None, first: int) -> Position:
+    """Where a partition is to be decided from. Pure.
+
+    A topic that was made anew under the old one's name begins at 0. A group without a row takes over what
+    Kafka has (``committed``: its offset there), and else begins at the log's ``first``.
+    """
+    if row is None:
+        return Position(topic_id=topic_id, next_offset=first if committed is None else committed)
+    if topic_id and row.topic_id and row.topic_id != topic_id:
+        return Position(topic_id=topic_id, next_offset=0)
+    return Position(topic_id=topic_id or row.topic_id, next_offset=row.next_offset)
+
+
+def advance(advances: Sequence[Advance]) -> None:
+    """Lock these rows and move them. Inside the transaction that decides what lies between.
+
+    Raises PositionMoved if one of them is not as it was seen.
+    """
+    if not advances:
+        return
+    rows = {
+        row.partition: row
+        for row in _rows([each.partition for each in advances]).select_for_update().order_by("partition")
+    }
+    moved = [
+        each.partition
+        for each in advances
+        if each.partition not in rows or _position(rows[each.partition]) != each.seen
+    ]
+    if moved:
+        raise PositionMoved(moved)
+    now = timezone.now()
+    for each in advances:
+        _rows([each.partition]).update(next_offset=each.next_offset, updated_at=now)
+
+
+def take_over(found: Mapping[int, Position | None], begin: Mapping[int, Position]) -> dict[int, Position]:
+    """Write where partitions begin, where the row says another thing than ``begin``.
+
+    ``found``: the rows as ``begin`` was computed from them. One that changed since stays, and is returned as
+    it is now: somebody else was faster.
+    """
+    with transaction.atomic():
+        rows = {row.partition: row for row in _rows(begin).select_for_update().order_by("partition")}
+        for partition, position in begin.items():
+            row = rows.get(partition)
+            if row is None:
+                _make(partition, position)
+            elif _position(row) == found.get(partition) != position:
+                _write(partition, position)
+    return {partition: position for partition, position in stored().items() if partition in begin}
+
+
+def move(partition: int, *, to: Position) -> None:
+    """Set a row, whatever it said; consumers notice within a second and go on from there."""
+    with transaction.atomic():
+        if not _rows([partition]).select_for_update().exists():
+            _make(partition, to)
+        _write(partition, to)
+
+
+def move_back(offsets: Mapping[int, int]) -> None:
+    """Decide again from these offsets on, by partition, where the row is further. Replays change nothing."""
+    with transaction.atomic():
+        for partition, offset in sorted(offsets.items()):
+            _rows([partition]).filter(next_offset__gt=offset).update(
+                next_offset=offset, updated_at=timezone.now()
+            )
+
+
+def _make(partition: int, position: Position) -> None:
+    """Another consumer may make it at the same moment: what it wrote stands."""
+    kafka = settings.CONFIG.kafka
+    LogPosition.objects.get_or_create(
+        group_id=kafka.group_id,
+        topic=kafka.topic,
+        partition=partition,
+        defaults={"topic_id": position.topic_id, "next_offset": position.next_offset},
+    )
+
+
+def _write(partition: int, position: Position) -> None:
+    _rows([partition]).update(
+        topic_id=position.topic_id, next_offset=position.next_offset, updated_at=timezone.now()
+    )
+
+
+def _rows(partitions: Collection[int] | None = None) -> QuerySet[LogPosition]:
+    kafka = settings.CONFIG.kafka
+    rows = LogPosition.objects.filter(group_id=kafka.group_id, topic=kafka.topic)
+    return rows if partitions is None else rows.filter(partition__in=list(partitions))
+
+
+def _position(row: LogPosition) -> Position:
+    return Position(topic_id=row.topic_id, next_offset=row.next_offset)
