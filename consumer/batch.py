@@ -14,7 +14,7 @@ from django.db import DatabaseError
 from redis.exceptions import RedisError
 
 from consumer import dead_letters
-from consumer.dead_letters import DeadLetter
+from consumer.dead_letters import DeadLetter, TooManyDeadLetters
 from consumer.kafka import headers_of, place
 from consumer.standing import Standing
 from coupons import tracking
@@ -61,6 +61,11 @@ class BatchProcessor:
             issued, letters, advances = self._commit(messages, standing)
         except _OF_ONE_EVENT as error:
             if not messages or (isinstance(error, DatabaseError) and kind_of(error) is not Kind.OF_THE_EVENT):
+                raise
+            self._isolate(messages, error, standing)
+            return
+        except TooManyDeadLetters as error:  # those before are decided
+            if len(messages) == 1:
                 raise
             self._isolate(messages, error, standing)
             return
@@ -149,7 +154,7 @@ class BatchProcessor:
             in_a_row = in_a_row + 1 if letter else 0
             unstorable = unstorable + 1 if letter and letter.reason is DeadLetterReason.UNSTORABLE else 0
             if letter and (in_a_row > limit or unstorable > _MOST_UNSTORABLE_IN_A_ROW):
-                raise dead_letters.TooManyDeadLetters(
+                raise TooManyDeadLetters(
                     f"{in_a_row} events in a row can never be issued, the last: {letter.error}. Halted: mend "
                     "the producer, the database or this consumer, or raise COUPON_DEAD_LETTERS_IN_A_ROW, "
                     "and restart"

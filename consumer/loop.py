@@ -53,7 +53,8 @@ Process = Callable[[Sequence[Message], Standing], None]
 class LoopState:
     """What health shows. Written by the loop's thread, read by others.
 
-    ``waiting_since``: something is there to be decided, and nothing was decided since.
+    ``has_joined``: the group gave it partitions, and it is known where to go on in them. ``waiting_since``:
+    something is there to be decided, and nothing was decided since.
     """
 
     turned_at: float = field(default_factory=time.monotonic)
@@ -158,6 +159,7 @@ class ConsumerLoop:
         if is_news:
             self._held = []
             self._consumer.assign(self._standing.assignment())
+        self.state.has_joined = True
         self.state.stuck = dict(self._standing.stuck)
         self.state.retrying_since = self.state.retry_cause = None
 
@@ -309,7 +311,7 @@ class ConsumerLoop:
         self._standing.own({each.partition for each in partitions})
         # Read nothing yet: where to begin is the database's to say, and it may be away.
         consumer.assign([])
-        self.state.has_joined = True
+        self.state.has_joined |= not partitions  # more consumers than partitions: this one has none
         self._owned_changed("assigned", partitions)
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:

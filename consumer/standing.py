@@ -101,8 +101,8 @@ class Standing:
     def _say(self, partition: int, row: Position | None, position: Position, *, was_copied: bool) -> None:
         if row is None and was_copied:
             log.warning(
-                "partition %s: the database has no position, so deciding begins where Kafka's committed "
-                "offset is, at %s. If the database was restored from a dump without positions, have it decide "
+                "partition %s: the database has no position, so deciding begins at Kafka's committed "
+                "offset, %s. If the database was restored from a dump without positions, have it decide "
                 "again what it forgot: `manage.py log_position back`",
                 partition,
                 position.next_offset,

@@ -6,7 +6,7 @@ A process may die, or lose its broker, between reserving and publishing. One rou
 2. Wait until no publish begun before the note can still be on its way: twice the longest publish
    timeout that any API may have. This process's own setting says nothing about theirs.
 3. Note the end of each partition.
-4. When everything up to there is decided, look at the noted reservations that still stand and have no outcome.
+4. When everything up to there is decided, take the noted reservations that still stand without an outcome.
 5. Look for their events in the log, decided or not, from before they were reserved. One that is found was
    passed over: the position goes back to it, and it is decided.
 6. What is in no log is decided REJECTED / BROKER_UNAVAILABLE. What is in no log and was acknowledged by the

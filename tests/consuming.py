@@ -8,6 +8,7 @@ from typing import Final
 
 from confluent_kafka import Message
 from django.conf import settings
+from django.db import connections
 
 from consumer.kafka import first_offsets, make_consumer, positions
 from consumer.standing import Standing
@@ -66,3 +67,15 @@ def standing_before(messages: Sequence[Message]) -> Standing:
         standing._at[partition] = Position(topic_id="for-the-test", next_offset=offset)
         rows.move(partition, to=standing._at[partition])
     return standing
+
+
+def in_a_thread(run: Callable[[], object]) -> Callable[[], None]:
+    """What a thread of a test is to run: its database connection ends with it."""
+
+    def running() -> None:
+        try:
+            run()
+        finally:
+            connections.close_all()
+
+    return running

@@ -7,19 +7,23 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
 from django.conf import settings
 
-from coupons import backlog
+from coupons import backlog, kafka_client, positions
 from coupons.backlog import LogUnavailable, Positions
 from coupons.events import encode
+from coupons.positions import Position
 from deploy.services.own import free_port
 from tests import broker
 from tests.factories import make_event
 
+pytestmark = pytest.mark.django_db(transaction=True)
+
 
 def commit(topic: str, offsets: Mapping[int, int]) -> None:
-    """Move the group to these offsets, as its consumers do."""
+    """Move Kafka's offsets of the group, as tools and the application that came before do."""
     kafka = settings.CONFIG.kafka
     member = Consumer({"bootstrap.servers": kafka.bootstrap_servers, "group.id": kafka.group_id})
     member.commit(
@@ -33,6 +37,35 @@ def write(topic: str, *, partition: int, count: int) -> list[tuple[int, int, obj
     """``count`` events, each as (partition, offset, event)."""
     events = [make_event(coupon_id=1, user_id=n + 1) for n in range(count)]
     places = broker.write(topic, *map(encode, events), partition=partition)
+    return [(*place, event) for place, event in zip(places, events, strict=True)]
+
+
+def topic_id() -> str:
+    return kafka_client.topic_id(timeout_s=10)
+
+
+def delete_before(topic: str, *, partition: int, offset: int) -> None:
+    admin = AdminClient({"bootstrap.servers": settings.CONFIG.kafka.bootstrap_servers})
+    [deleted] = admin.delete_records([TopicPartition(topic, partition, offset)]).values()
+    deleted.result(10)
+
+
+def write_in_a_transaction(topic: str, *, partition: int, count: int) -> list[tuple[int, int, object]]:
+    events = [make_event(coupon_id=1, user_id=n + 1) for n in range(count)]
+    places: list[tuple[int, int]] = []
+    producer = Producer(
+        {"bootstrap.servers": settings.CONFIG.kafka.bootstrap_servers, "transactional.id": topic}
+    )
+    producer.init_transactions(20)
+    producer.begin_transaction()
+    for event in events:
+        producer.produce(
+            topic,
+            encode(event),
+            partition=partition,
+            on_delivery=lambda _, message: places.append((message.partition() or 0, message.offset() or 0)),
+        )
+    producer.commit_transaction(20)
     return [(*place, event) for place, event in zip(places, events, strict=True)]
 
 
@@ -57,10 +90,61 @@ def test_a_group_that_has_committed_nothing_has_all_before_it(topic: str) -> Non
 def test_what_the_group_has_decided_is_left_out(topic: str) -> None:
     written = write(topic, partition=0, count=4) + write(topic, partition=1, count=2)
 
-    commit(topic, {0: 3, 1: 2})
+    positions.move(0, to=Position(topic_id=topic_id(), next_offset=3))
+    positions.move(1, to=Position(topic_id=topic_id(), next_offset=2))
+    commit(topic, {0: 4, 1: 0})  # nobody asks for that where there is a row
 
     assert read() == written[3:4]
     assert backlog.read(timeout_s=10).committed == {0: 3, 1: 2, 2: 0}
+
+
+def test_a_group_without_a_row_is_where_kafka_says(topic: str) -> None:
+    written = write(topic, partition=0, count=4)
+
+    commit(topic, {0: 3})
+
+    assert read() == written[3:]
+
+
+def test_a_topic_that_was_made_anew_is_undecided_from_its_beginning(topic: str) -> None:
+    written = write(topic, partition=0, count=4)
+
+    positions.move(0, to=Position(topic_id="of-the-one-before", next_offset=3))
+
+    assert read() == written
+
+
+@pytest.mark.services_only
+def test_events_that_were_deleted_before_they_were_decided_show(topic: str) -> None:
+    positions.move(0, to=Position(topic_id=topic_id(), next_offset=2))
+    written = write(topic, partition=0, count=4)
+    delete_before(topic, partition=0, offset=3)
+
+    assert read() == written[3:]
+    at = backlog.positions(timeout_s=10)[0]
+    assert (at.first, at.next_to_decide, at.end) == (3, 2, 4)
+
+
+def test_a_position_beyond_the_end_reads_nothing_again(topic: str) -> None:
+    write(topic, partition=0, count=2)
+    positions.move(0, to=Position(topic_id=topic_id(), next_offset=9))
+
+    try:
+        found = read()
+    except LogUnavailable:
+        found = []  # a broker may say that there is no such offset
+    assert found == []
+
+
+def test_a_transactions_marker_at_the_end_is_nothing_to_decide(topic: str) -> None:
+    [(_, offset, _)] = write_in_a_transaction(topic, partition=0, count=1)
+    ends = {0: backlog.positions(timeout_s=10)[0].end}
+    assert not backlog.is_decided_to(ends, timeout_s=10)
+
+    positions.move(0, to=Position(topic_id=topic_id(), next_offset=offset + 1))
+
+    assert ends[0] > offset + 1
+    assert backlog.is_decided_to(ends, timeout_s=10)
 
 
 def test_events_of_a_partition_come_in_its_order(topic: str) -> None:
@@ -95,7 +179,7 @@ def test_reading_moves_no_offset_and_joins_no_group(topic: str) -> None:
 
 def test_each_partition_has_its_positions(topic: str) -> None:
     write(topic, partition=0, count=3)
-    commit(topic, {0: 1})
+    positions.move(0, to=Position(topic_id=topic_id(), next_offset=1))
 
     nothing = Positions(first=0, next_to_decide=0, end=0)
     assert backlog.positions(timeout_s=10) == {
@@ -108,7 +192,7 @@ def test_each_partition_has_its_positions(topic: str) -> None:
 def test_the_whole_log_is_read_to_where_it_ended(topic: str) -> None:
     written = write(topic, partition=0, count=3)
     broker.write(topic, b"broken", partition=0)
-    commit(topic, {0: 2})
+    positions.move(0, to=Position(topic_id=topic_id(), next_offset=2))
     at = backlog.positions(timeout_s=10)
     write(topic, partition=0, count=1)
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 import time
 from datetime import datetime
+from typing import Any
 
 import pytest
 from django.db import OperationalError
 from prometheus_client import REGISTRY
 from uuid_utils.compat import uuid7
 
-from consumer import dead_letters
 from consumer.batch import BatchProcessor
 from consumer.dead_letters import DeadLettersNotAcknowledged
-from coupons import catalog, gate_loading, tracking
+from coupons import catalog, failures, gate_loading, tracking
 from coupons.admission import Claim, gate
 from coupons.delivery import Acknowledged, NotPublished, Receipt, Uncertain
 from coupons.events import SECOND_CHANCE_HEADER, encode, partition_key
@@ -23,6 +23,7 @@ from coupons.producer import EventProducer, event_producer
 from coupons.request_status import status_of
 from coupons.tracking import Tracked
 from tests import broker
+from tests.consuming import standing_before
 from tests.factories import make_coupon, make_event, make_users
 from tests.messages import ReceivedMessage
 
@@ -30,7 +31,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def process(*messages: object) -> None:
-    BatchProcessor(producer=event_producer()).process(messages)  # type: ignore[arg-type]
+    given: Any = messages
+    BatchProcessor(producer=event_producer()).process(given, standing_before(given))
 
 
 def rows() -> list[list[dict[str, object]]]:
@@ -134,7 +136,7 @@ def test_a_value_larger_than_a_topic_takes_is_cut_and_says_so(topic: str) -> Non
     assert headers["reason"] == b"TOO_LARGE"
     assert headers["truncated-from-bytes"] == b"3000000"
     assert letter.value() == b"x" * 800_000
-    assert bytes(DeadLetter.objects.get().original_value or b"") == b"x" * 3_000_000
+    assert bytes(DeadLetter.objects.get().original_value or b"") == b"x" * 65_536
 
 
 @pytest.mark.parametrize(
@@ -226,8 +228,7 @@ def test_a_letter_that_the_broker_did_not_take_is_no_outcome_yet(
     batch = [ReceivedMessage(0, 0, value=encode(event)), ReceivedMessage(0, 1, value=b"broken")]
 
     with monkeypatch.context() as away:
-        some = [Acknowledged(partition=0, offset=0), receipt]
-        away.setattr(EventProducer, "publish", lambda self, records: some[: len(records)])
+        away.setattr(EventProducer, "publish", lambda self, records: [receipt] * len(records))
         with pytest.raises(DeadLettersNotAcknowledged, match="create_topics"):
             process(*batch)
     assert rows() == [[], [], []]
@@ -243,7 +244,7 @@ def test_outcome_and_letter_are_written_together(topic: str, monkeypatch: pytest
 
     batch = [ReceivedMessage(0, 0, value=encode(make_event(coupon_id=987_654, user_id=8)))]
     with monkeypatch.context() as broken:
-        broken.setattr(dead_letters, "_record_letters", fail)
+        broken.setattr(failures, "_record_letters", fail)
         with pytest.raises(OperationalError):
             process(*batch)
 

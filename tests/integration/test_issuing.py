@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from coupons import issuing, locks
 from coupons.allocation import IssueRequest
-from coupons.issuing import Issued, issue_coupons
+from coupons.issuing import CouponsNotFound, Issued, issue_coupons
 from coupons.models import Coupon, IssueOutcome, UserCoupon
 from coupons.outcomes import Decision
 from tests.factories import make_coupon, make_event, make_requests, make_users
@@ -168,15 +168,35 @@ def test_the_time_of_a_request_is_kept_to_the_millisecond(timestamp_ms: int) -> 
     assert round(requested_at.timestamp() * 1000) == timestamp_ms
 
 
-def test_an_unknown_coupon_is_told_and_leaves_no_row_and_its_neighbours_are_issued() -> None:
+def test_an_unknown_coupon_is_told_and_nothing_is_written() -> None:
     coupon, users = make_coupon(), make_users(2)
     [good] = make_requests(coupon.pk, users[:1])
     [bad] = make_requests(987_654, users[1:])
 
-    issued = issue_coupons([replace(bad, partition=1), good])
+    with pytest.raises(CouponsNotFound) as told:
+        issue_coupons([replace(bad, partition=1), good])
 
-    assert decisions(issued) == [Decision.COUPON_NOT_FOUND, Decision.ISSUED]
-    assert not IssueOutcome.objects.filter(pk=bad.event.event_id).exists()
+    assert told.value.requests == [replace(bad, partition=1)]
+    assert not IssueOutcome.objects.exists()
+
+
+def test_a_request_that_was_decided_before_its_coupon_was_deleted_is_a_replay() -> None:
+    coupon, users = make_coupon(stock=0), make_users(1)
+    requests = make_requests(coupon.pk, users)
+    issue_coupons(requests)
+    coupon.delete()
+
+    assert decisions(issue_coupons(requests)) == [Decision.REPLAYED]
+
+
+def test_one_id_for_two_coupons_is_decided_once_in_the_logs_order() -> None:
+    first, second, [user] = make_coupon(), make_coupon(), make_users(1)
+    [one] = make_requests(first.pk, [user])
+    [other] = make_requests(second.pk, [user])
+    other = replace(other, offset=1, event=replace(other.event, event_id=one.event.event_id))
+
+    assert decisions(issue_coupons([other, one])) == [Decision.ISSUED, Decision.REPLAYED]
+    assert IssueOutcome.objects.get().coupon_id == second.pk
 
 
 def test_an_unknown_user_is_rejected_and_takes_no_stock() -> None:
@@ -229,9 +249,9 @@ def test_ids_at_the_edge_of_the_column_are_decided() -> None:
     [known] = make_requests(coupon.pk, [largest])
     [unknown] = make_requests(largest, [largest])
 
-    issued = issue_coupons([known, replace(unknown, partition=1)])
-
-    assert decisions(issued) == [Decision.USER_NOT_FOUND, Decision.COUPON_NOT_FOUND]
+    assert decisions(issue_coupons([known])) == [Decision.USER_NOT_FOUND]
+    with pytest.raises(CouponsNotFound):
+        issue_coupons([replace(unknown, partition=1)])
 
 
 def test_the_largest_batch_that_can_be_set_is_decided() -> None:

@@ -11,15 +11,20 @@ from typing import Any
 import pytest
 from confluent_kafka import Consumer, Message
 from django.conf import settings
+from django.db import transaction
 
 from consumer import kafka, reach
 from consumer.loop import ConsumerLoop
+from consumer.standing import Standing
+from coupons import positions
 from coupons.delivery import Record
 from coupons.producer import event_producer
 from deploy.services.own import free_port
+from tests.consuming import in_a_thread
 from tests.system import eventually
 
 
+@pytest.mark.django_db(transaction=True)
 def test_a_client_that_finds_no_broker_is_replaced(topic: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reach, "_EVERY_S", 0.1)
     monkeypatch.setattr(reach, "_PATIENCE_S", 1)
@@ -33,7 +38,11 @@ def test_a_client_that_finds_no_broker_is_replaced(topic: str, monkeypatch: pyte
         monkeypatch.setattr(settings, "CONFIG", next(ways))
         return kafka.make_consumer(group_id=there.kafka.group_id, **callbacks)
 
-    def process(batch: Sequence[Message]) -> None:
+    def process(batch: Sequence[Message], standing: Standing) -> None:
+        advances = standing.advances(batch)
+        with transaction.atomic():
+            positions.advance(advances)
+        standing.advanced(advances)
         decided.extend(value for each in batch if isinstance(value := each.value(), bytes))
 
     event_producer().publish([Record(key=b"k", value=b"x")])
@@ -41,7 +50,7 @@ def test_a_client_that_finds_no_broker_is_replaced(topic: str, monkeypatch: pyte
     impatient = replace(there.consumer, session_timeout_ms=0)
     monkeypatch.setattr(settings, "CONFIG", replace(there, consumer=impatient))
     loop = ConsumerLoop(make_consumer=make_consumer, process=process, batch_size=10, stop=stop)
-    running = threading.Thread(target=loop.run)
+    running = threading.Thread(target=in_a_thread(loop.run))
     running.start()
     try:
         eventually(lambda: decided == [b"x"], within_s=30)

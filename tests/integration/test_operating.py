@@ -131,18 +131,33 @@ def test_a_limit_beyond_all_bounds_is_refused_in_one_line() -> None:
         _run("dead_letters", "list", "--limit", "99999999999999999999")
 
 
-def test_too_many_dead_letters_in_a_row_halt_before_any_is_moved(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_many_dead_letters_in_a_row_halt_and_what_came_before_is_decided(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     consumer = replace(settings.CONFIG.consumer, dead_letters_in_a_row=2)
     monkeypatch.setattr(settings, "CONFIG", replace(settings.CONFIG, consumer=consumer))
     coupon, [user] = make_coupon(), make_users(1)
     good = encode(make_event(coupon_id=coupon.pk, user_id=user))
-    _publish(good, b"{", b"{", b"{", key=b"coupon-1")
+    _publish(good, *[b"{"] * 9, key=b"coupon-1")
 
     with pytest.raises(TooManyDeadLetters, match="COUPON_DEAD_LETTERS_IN_A_ROW"):
         _consume()
 
-    assert not DeadLetter.objects.exists()
+    assert DeadLetter.objects.count() == 2
     assert UserCoupon.objects.filter(user_id=user).exists(), "the good neighbour is issued all the same"
+
+
+def test_a_deleted_coupon_with_many_requests_halts_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    consumer = replace(settings.CONFIG.consumer, dead_letters_in_a_row=2)
+    monkeypatch.setattr(settings, "CONFIG", replace(settings.CONFIG, consumer=consumer))
+    coupon, users = make_coupon(), make_users(5)
+    deleted = [encode(make_event(coupon_id=77_000_000, user_id=user)) for user in users]
+    _publish(*deleted, encode(make_event(coupon_id=coupon.pk, user_id=users[0])))
+
+    _consume()
+
+    assert DeadLetter.objects.filter(reason="COUPON_NOT_FOUND").count() == 5
+    assert UserCoupon.objects.filter(user_id=users[0]).exists()
 
 
 def test_good_events_between_keep_the_consumer_going(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from django.db import connection
 from uuid_utils.compat import uuid7
 
 from consumer.batch import BatchProcessor
-from coupons import catalog, requesting
+from coupons import catalog, positions, requesting
 from coupons.admission import Claim, gate
 from coupons.delivery import Record
 from coupons.events import encode, partition_key
@@ -26,7 +26,7 @@ from coupons.verification import run
 from coupons.verification.findings import Check
 from coupons.verification.run import verify
 from tests import broker
-from tests.consuming import consume_all
+from tests.consuming import consume_all, standing_before
 from tests.corruption import without_unique_claims
 from tests.factories import make_coupon, make_event, make_users
 
@@ -225,7 +225,10 @@ def test_an_accepted_request_without_a_reservation_is_found(event: Coupon) -> No
 def test_events_decided_behind_which_nothing_was_committed_raise_nothing(topic: str) -> None:
     coupon, users = make_coupon(stock=2), make_users(3)
     _claim(coupon, users[:2])
-    BatchProcessor(producer=event_producer()).process(broker.read(topic, count=2))  # and died then
+    batch = broker.read(topic, count=2)
+    standing = standing_before(batch)
+    BatchProcessor(producer=event_producer()).process(batch, standing)
+    positions.move_back(dict.fromkeys(standing.owned, 0))
 
     assert _found() == set()
     assert reconcile(dry_run=True, wait_s=0, on_wait=lambda: None).gates_loaded == []

@@ -18,8 +18,8 @@ class FakeConsumer:
     """Gives what is ``incoming``, one a poll: a message, None (nothing there), or something that happens.
 
     It stops the loop when there is nothing left and nothing is paused. Like librdkafka, it gives no
-    message of a partition that is paused or not assigned, but for those fetched before the pause (``fetched_before``), and
-    serves rebalances and the answers to commits from poll() alone.
+    message of a partition that is paused or not assigned, but for those fetched before the pause
+    (``fetched_before``), and serves rebalances and the answers to commits from poll() alone.
     """
 
     def __init__(self, incoming: Iterable[Step], *, stop: Callable[[], None]) -> None:

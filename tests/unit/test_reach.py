@@ -1,11 +1,11 @@
-"""A client without a broker is lost after a while; a broker that answers now and then is there."""
+"""A client without a broker, or that gives nothing of what there is, is lost after a while."""
 
 from __future__ import annotations
 
 from typing import cast
 
 import pytest
-from confluent_kafka import Consumer
+from confluent_kafka import Consumer, TopicPartition
 
 from consumer import reach
 from consumer.kafka import ClientLost
@@ -18,6 +18,7 @@ class Asked:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *, session_timeout_s: float = 10) -> None:
         self.now = 1000.0
+        self.said: bool | None = None
         monkeypatch.setattr(reach, "time", self)
         self.client = FakeConsumer([], stop=lambda: None)
         self.reach = Reach("t", session_timeout_s=session_timeout_s)
@@ -29,7 +30,7 @@ class Asked:
         self.client.finds_a_broker = answered
         for _ in range(times):
             self.now += every_s
-            self.reach.ask(cast(Consumer, self.client))
+            self.said = self.reach.ask(cast(Consumer, self.client), [TopicPartition("t", 0, 7)])
 
 
 def test_a_client_that_nobody_answers_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,3 +75,23 @@ def test_a_loop_that_turns_fast_asks_seldom(monkeypatch: pytest.MonkeyPatch) -> 
     asked.ask(1000, answered=True, every_s=0.01)
 
     assert asked.client.journal == ["ask"] * 3
+
+
+def test_a_client_that_gives_nothing_of_what_there_is_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = Asked(monkeypatch)
+    asked.client.beyond = 2
+
+    asked.ask(3, answered=True)
+    assert asked.said is True
+    with pytest.raises(ClientLost, match="undecided"):
+        asked.ask(answered=True)
+
+
+def test_a_client_at_the_logs_end_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = Asked(monkeypatch)
+
+    for beyond in (2, 2, 0) * 3:
+        asked.client.beyond = beyond
+        asked.ask(answered=True)
+
+    assert asked.said is False
