@@ -93,7 +93,9 @@ class BatchProcessor:
         if at in self._dead:
             raise error
         if at in self._failed_alone:  # the first time it may have met another writer of the same rows
-            log.error("the event cannot be stored: %s", error, exc_info=error)
+            # What the database said tells all; anything else is a bug of ours, and its trace is wanted.
+            trace = None if isinstance(error, DatabaseError) else error
+            log.error("the event at %s/%s cannot be stored: %s", *at, error, exc_info=trace)
             self._dead[at] = _unstorable(messages[0], error)
         self._failed_alone.add(at)
         self.process(messages, standing)

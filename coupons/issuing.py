@@ -71,7 +71,7 @@ def issue_coupons(
             coupon.pk: coupon
             for coupon in Coupon.objects.select_for_update().filter(pk__in=coupon_ids).order_by("pk")
         }
-        allocations = _decide(requests, rows)
+        allocations = _decide(requests, rows) if requests else []
         user_coupon_ids = _record(allocations, rows)
         failures.record(failed)
     return Issued(
