@@ -32,7 +32,7 @@ SHORT = Scale(users=400, stock=200, rush_s=8, kills=2, outage_s=8, storm_s=12, p
 class Case:
     """``act`` runs in the middle of the rush and returns when the fault is over.
 
-    ``bug_shows_in``: for a bug put in on purpose, the column of the table that must not be 0 then.
+    ``bug_shows_in``: for a bug put in on purpose, the field of its row that must not be empty or 0 then.
     ``settle_s``: how long the system may take to come to rest, each step of it.
 
     ``links`` go through a proxy, as "api-redis". ``*_patch`` name changes of ``patching.py`` for the

@@ -53,7 +53,7 @@ def judge(scene: Scene, *, recovered_s: float | None) -> Row:
     statuses = _statuses(scene, answers)
     scene.expect(recovered_s is not None, "what was accepted before the fault's end was not decided in time")
     complaints = list(scene.notes)
-    lost = _lost(answers, statuses, scene.written_ids)
+    lost = _lost(answers, statuses, scene.written_ids, gone=set(scene.gone_ids))
     complaints += [f"lost: {each}" for each in lost[:5]]
     connection.close()
     held = Counter(UserCoupon.objects.filter(coupon_id=scene.coupon_id).values_list("user_id", flat=True))
@@ -108,12 +108,19 @@ def _ask_statuses(port: int, ids: list[str]) -> dict[str, tuple[str, str]]:
     return found
 
 
-def _lost(answers: list[Answer], statuses: dict[str, tuple[str, str]], written: list[str]) -> list[str]:
-    """Requests without a final outcome, and accepted ones decided as if they had never been sent."""
+def _lost(
+    answers: list[Answer], statuses: dict[str, tuple[str, str]], written: list[str], *, gone: set[str]
+) -> list[str]:
+    """Requests without a final outcome, and accepted ones decided as if they had never been sent.
+
+    Whose event is ``gone`` for certain must be told just that.
+    """
     lost = [f"{each}: {status}" for each, (status, _) in statuses.items() if status not in _FINAL]
     promised = [a.request_id for a in answers if a.is_accepted and a.request_id is not None] + written
     for request_id in promised:
         status, reason = statuses[request_id]
+        if request_id in gone and (status, reason) == ("FAILED", "EVENT_LOST"):
+            continue
         if status == "FAILED" or reason == "BROKER_UNAVAILABLE":
             lost.append(f"{request_id}: accepted, then {status} {reason}")
     lost += [

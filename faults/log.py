@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final
 
 from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
+from django.db import connection
 
 from coupons import kafka_client
+from coupons.models import LogPosition
 
 _TIMEOUT_S: Final = 20.0
 
@@ -41,28 +43,40 @@ def write(topic: str, records: Iterable[tuple[bytes | None, bytes | None]]) -> N
 
 def read(topic: str) -> list[tuple[bytes | None, bytes | None]]:
     """Key and value of everything there is now."""
-    records: list[tuple[bytes | None, bytes | None]] = []
     with _client(group_id="faults-reader") as client:
-        ends = _ends(client, topic)
-        client.assign([TopicPartition(topic, partition, 0) for partition in ends])
-        deadline = time.monotonic() + 60
-        while len(records) < sum(ends.values()):
-            if time.monotonic() > deadline:
-                raise RuntimeError(f"{len(records)} of {sum(ends.values())} events read from {topic}")
-            for message in client.consume(2000, timeout=0.5):
-                if message.error() is None:
-                    records.append((_bytes(message.key()), _bytes(message.value())))
-    return records
+        return [(_bytes(each.key()), _bytes(each.value())) for each in _everything(client, topic)]
+
+
+def _everything(client: Consumer, topic: str) -> list[Message]:
+    bounds = _bounds(client, topic)
+    client.assign([TopicPartition(topic, partition, first) for partition, (first, _) in bounds.items()])
+    wanted = sum(end - first for first, end in bounds.values())
+    found: list[Message] = []
+    deadline = time.monotonic() + 60
+    while len(found) < wanted:
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"{len(found)} of {wanted} events read from {topic}")
+        found += [each for each in client.consume(2000, timeout=0.5) if each.error() is None]
+    return found
+
+
+def entries(topic: str) -> list[tuple[int, int, bytes | None]]:
+    """Partition, offset and value of everything there is now."""
+    with _client(group_id="faults-reader") as client:
+        return [
+            (message.partition() or 0, message.offset() or 0, _bytes(message.value()))
+            for message in _everything(client, topic)
+        ]
 
 
 def undecided(topic: str, group_id: str) -> int:
-    """How many events the group has not committed."""
+    """How many offsets lie between the group's positions in the database and the ends of the log."""
+    connection.close()
+    rows = LogPosition.objects.filter(group_id=group_id, topic=topic)
+    decided = dict(rows.values_list("partition", "next_offset"))
     with _client(group_id=group_id) as client:
         ends = _ends(client, topic)
-        committed = client.committed(
-            [TopicPartition(topic, partition) for partition in ends], timeout=_TIMEOUT_S
-        )
-        return sum(ends[each.partition] - max(0, each.offset) for each in committed)
+    return sum(max(0, end - decided.get(partition, 0)) for partition, end in ends.items())
 
 
 def wait_decided(topic: str, group_id: str, *, within_s: float) -> bool:
@@ -74,17 +88,59 @@ def wait_decided(topic: str, group_id: str, *, within_s: float) -> bool:
     return True
 
 
-def reset_offsets(topic: str, group_id: str) -> None:
-    """Everything is delivered again. The group must be empty."""
+def positions(topic: str, group_id: str) -> dict[int, int]:
+    """The group's rows, by partition."""
+    connection.close()
+    rows = LogPosition.objects.filter(group_id=group_id, topic=topic)
+    return dict(rows.values_list("partition", "next_offset"))
+
+
+def delete_before(topic: str, offsets: Mapping[int, int]) -> None:
+    """As kafka-delete-records.sh does, by partition."""
+    admin = AdminClient(kafka_client.common())
+    wanted = [TopicPartition(topic, partition, offset) for partition, offset in offsets.items()]
+    for deleted in admin.delete_records(wanted, operation_timeout=_TIMEOUT_S).values():
+        deleted.result(_TIMEOUT_S)
+
+
+def delete_offsets(group_id: str) -> None:
+    """The group with all that Kafka knows of it. It must be empty."""
+    admin = AdminClient(kafka_client.common())
+    admin.delete_consumer_groups([group_id], request_timeout=_TIMEOUT_S)[group_id].result(_TIMEOUT_S)
+
+
+def make_anew(topic: str) -> None:
+    """Delete the topic and make it again, empty."""
+    admin = AdminClient(kafka_client.common())
+    admin.delete_topics([topic], operation_timeout=_TIMEOUT_S)[topic].result(_TIMEOUT_S)
+    deadline = time.monotonic() + _TIMEOUT_S
+    while (error := _created(admin, topic)) is not None:  # the deletion goes on after it was answered
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"{topic} was not made anew: {error}")
+        time.sleep(0.2)
+
+
+def _created(admin: AdminClient, topic: str) -> BaseException | None:
+    made = admin.create_topics([NewTopic(topic, 3, 1)], operation_timeout=_TIMEOUT_S)[topic]
+    return made.exception(_TIMEOUT_S)
+
+
+def move_offsets(topic: str, group_id: str, *, to_end: bool) -> None:
+    """Kafka's own offsets, to the beginning or the end of each partition. The group must be empty."""
     with _client(group_id=group_id) as client:
-        offsets: Sequence[TopicPartition] = [TopicPartition(topic, p, 0) for p in _ends(client, topic)]
-        client.commit(offsets=list(offsets), asynchronous=False)
+        ends = _ends(client, topic)
+        offsets = [TopicPartition(topic, p, end if to_end else 0) for p, end in ends.items()]
+        client.commit(offsets=offsets, asynchronous=False)
 
 
 def _ends(client: Consumer, topic: str) -> dict[int, int]:
+    return {partition: end for partition, (_, end) in _bounds(client, topic).items()}
+
+
+def _bounds(client: Consumer, topic: str) -> dict[int, tuple[int, int]]:
     partitions = client.list_topics(topic, timeout=_TIMEOUT_S).topics[topic].partitions
     return {
-        partition: client.get_watermark_offsets(TopicPartition(topic, partition), timeout=_TIMEOUT_S)[1]
+        partition: client.get_watermark_offsets(TopicPartition(topic, partition), timeout=_TIMEOUT_S)
         for partition in partitions
     }
 

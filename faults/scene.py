@@ -42,6 +42,7 @@ class Scene:
     rush: Rush
     links: dict[str, Link] = field(default_factory=dict)
     written_ids: list[str] = field(default_factory=list)  #: events written past the API, to be decided too
+    gone_ids: list[str] = field(default_factory=list)  #: accepted, and deleted from the log: told as lost
     notes: list[str] = field(default_factory=list)  #: what the case itself found wrong
 
     @property

@@ -24,7 +24,7 @@ class Row:
     doubled: int
     leaked: int
     recovered_s: float | None  #: from the end of the fault until all that was accepted before is decided
-    bug_shows_in: str = ""  #: a bug was put in on purpose: this column must not be 0
+    bug_shows_in: str = ""  #: a bug was put in on purpose: this field must not be empty or 0
     seconds: float = 0.0
     complaints: list[str] = field(default_factory=list)
     unexpected: list[str] = field(default_factory=list)  #: complaints that no bug put in on purpose explains

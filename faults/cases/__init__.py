@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from faults.case import Case
-from faults.cases import bugs, links, log, processes, servers, settings
+from faults.cases import bugs, links, log, positions, processes, servers, settings
 
 ALL: list[Case] = [
     *processes.CASES,
     *servers.CASES,
     *links.CASES,
     *log.CASES,
+    *positions.CASES,
     *settings.CASES,
     *bugs.CASES,
 ]

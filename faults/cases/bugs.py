@@ -33,7 +33,8 @@ CASES = [
         name="bug-position-before-commit",
         what="BUG: the position moves before the rows are durable; consumer killed before COMMIT",
         act=_kill_once,
-        bug_shows_in="lost",
+        # Not in "lost": the search for leaked slots finds what was passed over, and it is decided too late.
+        bug_shows_in="complaints",
         in_short=True,
         consumer_patch="bug:move-position-first kill:before-commit",
         consumer_words=("--batch-size", "20"),

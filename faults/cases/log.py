@@ -37,14 +37,6 @@ def _new_group(scene: Scene) -> None:
     )
 
 
-def _reset_offsets(scene: Scene) -> None:
-    """The consumer is stopped, its group's offsets are set to 0, and it is started again."""
-    scene.rush.wait_accepted(scene.stock // 2)
-    scene.consumer.stop()
-    log.reset_offsets(scene.system.topic, scene.group_id)
-    scene.add_consumer()
-
-
 def _thrice(scene: Scene) -> None:
     """What is in the log is written to it twice more."""
     scene.rush.wait_accepted(scene.stock // 2)
@@ -120,9 +112,6 @@ def _poison_kinds(coupon_id: int) -> list[bytes | None]:
 
 CASES = [
     Case(name="log-new-group", what="a new group reads the whole topic from offset 0", act=_new_group),
-    Case(
-        name="log-offsets-reset", what="the group's offsets set back to 0", act=_reset_offsets, in_short=True
-    ),
     Case(name="log-thrice", what="every event three times in the log", act=_thrice),
     Case(
         name="log-asked-twice",

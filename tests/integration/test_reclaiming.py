@@ -9,12 +9,30 @@ import pytest
 from django.conf import settings
 from uuid_utils.compat import uuid7
 
-from coupons import catalog, gate_loading, reclaiming, requesting
+from consumer.batch import BatchProcessor
+from coupons import (
+    backlog,
+    catalog,
+    gate_loading,
+    kafka_client,
+    log_search,
+    positions,
+    reclaiming,
+    requesting,
+    tracking,
+)
 from coupons.admission import Claim, gate
 from coupons.allocation import IssueRequest
+from coupons.delivery import Acknowledged
 from coupons.issuing import issue_coupons
 from coupons.models import IssueOutcome, UserCoupon
+from coupons.positions import Position
+from coupons.producer import event_producer
 from coupons.reclaiming import Round
+from coupons.request_status import status_of
+from coupons.tracking import Tracked
+from tests import broker
+from tests.consuming import consume_all
 from tests.factories import make_coupon, make_event, make_users
 from tests.system import System, eventually
 
@@ -148,3 +166,70 @@ def test_the_consumer_gives_leaked_slots_back_by_itself(
         )
 
         assert system.claim(coupon.pk, users[2]).status == 202
+
+
+def _published(coupon_id: int, user_id: int) -> Claim:
+    claim = Claim(coupon_id=coupon_id, user_id=user_id, request_id=uuid7())
+    [answer] = requesting.submit([claim])
+    assert isinstance(answer, requesting.Accepted)
+    return claim
+
+
+def test_a_request_whose_event_was_passed_over_is_decided_and_not_rejected(topic: str) -> None:
+    """Somebody moved the position over it, or made the table's row by hand."""
+    coupon, users = make_coupon(stock=3), make_users(3)
+    claims = [_published(coupon.pk, user) for user in users]
+    for partition, at in backlog.positions(timeout_s=10).items():
+        end = Position(topic_id=kafka_client.topic_id(timeout_s=10), next_offset=at.first + at.end)
+        positions.move(partition, to=end)
+    assert log_search.find([claim.request_id for claim in claims], since_ms=0, patience_s=10).keys() == {
+        claim.request_id for claim in claims
+    }
+
+    round_ = Round()
+    eventually(lambda: bool(backlog.read(timeout_s=10).requests) or round_.advance() is not None, within_s=30)
+
+    assert not IssueOutcome.objects.exists()
+    consume_all(BatchProcessor(producer=event_producer()).process)
+    assert IssueOutcome.objects.filter(status="ISSUED").count() == 3
+
+
+def test_a_request_that_was_acknowledged_and_is_in_no_log_is_told_lost_and_not_never_published(
+    topic: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    coupon, [user] = make_coupon(stock=1), make_users(1)
+    claim = _reserve(coupon.pk, user)
+    acknowledged = Acknowledged(partition=0, offset=7)  # and deleted since
+    tracking.note([Tracked.of(claim, acknowledged, requested_at_ms=1)])
+
+    assert _finish(Round()) == [claim]
+
+    outcome = IssueOutcome.objects.get(pk=claim.request_id)
+    assert (outcome.status, outcome.reason) == ("FAILED", "EVENT_LOST")
+    assert "LOST" in caplog.text
+    report = status_of(claim.request_id)
+    assert report is not None
+    assert (report.status, report.reason) == ("FAILED", "EVENT_LOST")
+
+
+@pytest.mark.parametrize("since_ms", [0, 1_600_000_000_000])
+def test_what_stands_in_the_log_is_found_and_nothing_else(topic: str, since_ms: int) -> None:
+    coupon, users = make_coupon(stock=3), make_users(3)
+    claims = [_published(coupon.pk, user) for user in users]
+    broker.write(topic, b"rubbish", None, b'{"eventId":"none"}')
+
+    found = log_search.find([claims[1].request_id, uuid7()], since_ms=since_ms, patience_s=10)
+
+    assert list(found) == [claims[1].request_id]
+    [(partition, offset)] = found.values()
+    [request] = [each for each in backlog.read(timeout_s=10).requests if each.event.user_id == users[1]]
+    assert (partition, offset) == (request.partition, request.offset)
+
+
+@pytest.mark.services_only  # Tansu tells the first offset for any time
+def test_what_was_written_before_is_not_looked_for(topic: str) -> None:
+    coupon, [user] = make_coupon(stock=3), make_users(1)
+    claim = _published(coupon.pk, user)
+    tomorrow = time.time_ns() // 1_000_000 + 86_400_000
+
+    assert log_search.find([claim.request_id], since_ms=tomorrow, patience_s=10) == {}
