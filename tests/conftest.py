@@ -22,7 +22,8 @@ from tests.system import System
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
-        "markers", "services_only: kills servers, which the embedded stack's cannot survive; not chosen there"
+        "markers",
+        "services_only: kills servers, which only those started for it by deploy.services may suffer",
     )
     config.addinivalue_line("markers", "whole_wait: waits (on a clock that jumps) as long as in production")
 

@@ -140,7 +140,8 @@ def _show(options: argparse.Namespace, *, services: Sequence[Service], everythin
 
 
 def _run_in_database(options: argparse.Namespace, *, stack: Stack) -> int:
-    server = Replica(stack=stack) if options.action in REPLICA_ACTIONS else MariaDB(stack=stack)
+    at_the_replica = options.action in REPLICA_ACTIONS or getattr(options, "on", None) == REPLICA
+    server = Replica(stack=stack) if at_the_replica else MariaDB(stack=stack)
     if server.daemon.running() is None:
         line = stack.command_line(f"start {server.name}")
         raise ServiceError(f"{server.name} is not running: start it with `{line}`")

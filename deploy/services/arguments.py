@@ -12,6 +12,7 @@ from deploy.services.stack import (
     DATABASE_VARIABLE,
     DEFAULT_DIRECTORY,
     DEFAULT_PORTS,
+    REPLICA,
     Kind,
     flag,
     variable,
@@ -50,6 +51,7 @@ def parser() -> argparse.ArgumentParser:
     text = "run SQL as the database's root, through its socket"
     sql = actions.add_parser("sql", parents=[common], help=text, description=text)
     sql.add_argument("statement")
+    sql.add_argument("--on", choices=["mariadb", REPLICA], default="mariadb", help="default: %(default)s")
     for action, text in DATABASE_ACTIONS.items():
         one = actions.add_parser(action, parents=[common], help=text, description=text)
         one.add_argument("file", type=Path)

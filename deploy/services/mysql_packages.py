@@ -30,7 +30,8 @@ PACKAGES = (
 )
 PROGRAMS = {"mysqld": "usr/sbin", "mysql": "usr/bin", "mysqldump": "usr/bin"}
 KEYRINGS = ("debian-archive-keyring.pgp", "debian-archive-keyring.gpg")
-UNUSED = ("usr/share/doc", "usr/share/man", "usr/share/locale", "usr/share/perl")
+UNUSED_PACKAGES = ("perl", "libperl")  #: for scripts that are not run here
+UNUSED = ("usr/share/doc", "usr/share/man", "usr/share/locale")
 BY_HAND = "install MySQL 8 or newer so that `mysqld` is on the PATH, or choose mariadb"
 
 #: ``$0`` tells where the folder is, wherever it was moved to. What the server looks for by itself (error
@@ -75,7 +76,8 @@ def _download_and_unpack(packages: Sequence[str], *, folder: Path, apt: Path) ->
     _run(["apt-get", *_private(apt), *install], folder=folder)
     root = folder / "root"
     root.mkdir()
-    fetched = sorted((apt / "cache/archives").glob("*.deb"))
+    archives = (apt / "cache/archives").glob("*.deb")
+    fetched = sorted(package for package in archives if not package.name.startswith(UNUSED_PACKAGES))
     for package in fetched:
         _run(["dpkg-deb", "--extract", str(package), str(root)], folder=folder)
     _drop_what_is_not_used(root)
