@@ -29,8 +29,11 @@ def given(environ: Mapping[str, str]) -> Iterator[Mapping[str, str]]:
     if missing:
         raise GivenServersRefused(f"COUPON_TEST_STACK=given needs {', '.join(missing)}")
     urls = {name: environ[name] for name in VARIABLES}
-    _refuse_a_redis_in_use(urls["REDIS_URL"])
-    with _own_topics(urls["KAFKA_BOOTSTRAP_SERVERS"]), _own_database(urls["DATABASE_URL"]) as database_url:
+    with (
+        _empty_redis(urls["REDIS_URL"]),
+        _own_topics(urls["KAFKA_BOOTSTRAP_SERVERS"]),
+        _own_database(urls["DATABASE_URL"]) as database_url,
+    ):
         yield {**urls, "DATABASE_URL": database_url}
 
 
@@ -77,7 +80,7 @@ def _own_database(url: str) -> Iterator[str]:
     """A new database on that server, gone at the end. The named one is not looked into."""
     import MySQLdb
 
-    name = f"test_{os.getpid()}"
+    name = f"test_given_{os.getpid()}"
     with closing(_connect(url)) as connection, closing(connection.cursor()) as cursor:
         try:
             cursor.execute(f"CREATE DATABASE {name} CHARACTER SET utf8mb4")
@@ -97,8 +100,9 @@ def _own_database(url: str) -> Iterator[str]:
             cursor.execute(f"DROP DATABASE {name}")
 
 
-def _refuse_a_redis_in_use(url: str) -> None:
-    """Each test empties it, so it must be empty: all its databases, since some tests flush them all."""
+@contextmanager
+def _empty_redis(url: str) -> Iterator[None]:
+    """Each test empties its database, so nothing may be there; what the last one left goes at the end."""
     import redis
 
     with closing(redis.Redis.from_url(url, socket_timeout=PATIENCE_S)) as client:
@@ -106,11 +110,13 @@ def _refuse_a_redis_in_use(url: str) -> None:
             in_use = client.info("keyspace")
         except redis.RedisError as error:
             raise GivenServersRefused(f"the server of REDIS_URL is not reached: {error}") from error
-    if in_use:
-        raise GivenServersRefused(
-            f"the server of REDIS_URL holds keys ({', '.join(in_use)}), and the tests would delete them: "
-            "name an empty one"
-        )
+        if in_use:
+            raise GivenServersRefused(
+                f"the server of REDIS_URL holds keys ({', '.join(in_use)}), and the tests would delete them: "
+                "name an empty one"
+            )
+        yield
+        client.flushdb()
 
 
 @contextmanager
