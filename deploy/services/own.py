@@ -6,6 +6,7 @@ The tests, the fault suite and the benchmark each have one, so that they can run
 from __future__ import annotations
 
 import json
+import os
 import random
 import socket
 import subprocess
@@ -15,6 +16,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
+
+from deploy.services import database_programs
+from deploy.services.stack import DATABASE_VARIABLE
 
 PROJECT: Final = Path(__file__).resolve().parent.parent.parent
 _NAMES: Final = {"db": "mariadb", "redis": "redis", "kafka": "kafka"}
@@ -39,8 +43,10 @@ class Services:
     def start(self) -> None:
         # Kafka takes the next port too.
         ports = [(f"--{name}-port", str(free_port(in_a_row=2))) for name in _NAMES.values()]
+        # A suite runs on what was asked for today, not on what the last run took.
+        database = os.environ.get(DATABASE_VARIABLE) or database_programs.kind_at_hand()
         self.run("stop")
-        self.run("start", *(word for pair in ports for word in pair))
+        self.run("start", "--database", database, "--no-binlog", *(word for pair in ports for word in pair))
         report = json.loads(self.run("status", "--json"))
         self.urls = {server: report["environment"][name] for server, name in _VARIABLES.items()}
 
@@ -81,7 +87,7 @@ class Services:
         self.run("dump", str(file), "--name", self._database)
 
     def restore(self, file: Path) -> None:
-        """Replace that database by what the file holds."""
+        """Replace that database by what the file holds. Whoever is connected sees its tables go and come."""
         self.run("restore", str(file), "--name", self._database)
 
     def start_replica(self) -> int:

@@ -32,6 +32,7 @@ from deploy.services.database_choice import Choice
 from deploy.services.errors import ServiceError
 from deploy.services.files import last_lines
 from deploy.services.mariadb import MariaDB
+from deploy.services.own import Services
 from deploy.services.ports import LOOPBACK, require_distinct, require_free
 from deploy.services.redis import Redis
 from deploy.services.replica import Replica
@@ -349,6 +350,29 @@ class TestDatabase:
     def test_a_replica_needs_a_primary(self, tmp_path: Path) -> None:
         with pytest.raises(ServiceError, match=r"start it with `.*restart mariadb --binlog"):
             Replica(stack=stack_in(tmp_path)).prepare()
+
+
+class TestOwnStack:
+    @pytest.mark.parametrize(("asked", "taken"), [("mysql", "mysql"), ("", "mariadb"), (None, "mariadb")])
+    def test_a_suite_runs_on_what_was_asked_for_and_not_on_the_last_runs(
+        self, asked: str | None, taken: str, tmp_path: Path, machine: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        commands: list[tuple[str, ...]] = []
+
+        def run(_: Services, *words: str) -> str:
+            commands.append(words)
+            return '{"environment": {"DATABASE_URL": "", "REDIS_URL": "", "KAFKA_BOOTSTRAP_SERVERS": ""}}'
+
+        monkeypatch.setattr(Services, "run", run)
+        if asked is None:
+            monkeypatch.delenv("SERVICES_DATABASE", raising=False)
+        else:
+            monkeypatch.setenv("SERVICES_DATABASE", asked)
+
+        Services(folder=tmp_path).start()
+
+        [start] = [words for words in commands if words[0] == "start"]
+        assert start[1:4] == ("--database", taken, "--no-binlog")
 
 
 class TestReport:
