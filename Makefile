@@ -12,7 +12,7 @@ help:  ## this list
 run: $(VENV)/.embedded  ## the whole system on SQLite, an embedded Redis and an embedded Kafka; Ctrl-C ends it
 	@exec $(BIN)/python -m embedded
 
-services: $(VENV)/.production  ## start MariaDB (or MySQL), Redis and Apache Kafka on loopback, in .services/
+services: $(VENV)/.production  ## start MariaDB (SERVICES_DATABASE=mysql: MySQL), Redis, Kafka on loopback, in .services/
 	@$(BIN)/python -m deploy.services start
 
 services-stop: $(VENV)/.made  ## stop them

@@ -23,7 +23,7 @@ from tests.system import System
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers",
-        "services_only: needs what the embedded servers have not: to outlive a kill, to delete records",
+        "services_only: kills servers or deletes records, which only deploy.services' own may suffer",
     )
     config.addinivalue_line("markers", "whole_wait: waits (on a clock that jumps) as long as in production")
 

@@ -18,7 +18,7 @@ from coupons.positions import Position
 from tests import stack
 
 #: Past the told ends, quiet is the end: the embedded broker tells them too low.
-_QUIET_S: Final = {"embedded": 1.0, "services": 0.0}
+_QUIET_S: Final = {"embedded": 1.0, "services": 0.0, "given": 0.0}
 _GATHER_S: Final = 0.2  #: so that what was written together is mostly decided together
 
 Process = Callable[[Sequence[Message], Standing], None]

@@ -1,8 +1,9 @@
 """The servers the tests run on: a pytest plugin, loaded before Django reads its settings.
 
 COUPON_TEST_STACK=embedded (default): SQLite, Redis and the embedded broker.
-COUPON_TEST_STACK=services: MariaDB or MySQL, Redis, Apache Kafka, started by deploy.services in a
-folder and on ports of their own. Whatever was started is stopped at the end.
+COUPON_TEST_STACK=services: MariaDB or MySQL (SERVICES_DATABASE=mysql), Redis, Apache Kafka, started by
+deploy.services in a folder and on ports of their own. Whatever was started is stopped at the end.
+COUPON_TEST_STACK=given: the servers of DATABASE_URL, REDIS_URL and KAFKA_BOOTSTRAP_SERVERS (tests/given.py).
 """
 
 from __future__ import annotations
@@ -19,11 +20,18 @@ from urllib.parse import quote
 import pytest
 
 from deploy.services.own import PROJECT, Services, ServicesFailed
+from tests.given import GivenServersRefused, given
+from tests.given import versions as given_versions
 
 KIND = os.environ.get("COUPON_TEST_STACK", "embedded")
 _services = Services(folder=PROJECT / ".test-stacks" / "services")
 _running = ExitStack()
 _embedded_versions = {"database": f"SQLite {sqlite3.sqlite_version}"}
+
+
+def own_services() -> Services:
+    """The tests' servers, for tests that are marked services_only."""
+    return _services
 
 
 def services(*words: str) -> str:
@@ -63,17 +71,17 @@ def _real() -> Iterator[Mapping[str, str]]:
 @pytest.hookimpl(wrapper=True)
 def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None, None, None]:
     folder = Path(_running.enter_context(tempfile.TemporaryDirectory(prefix="coupon-tests-")))
-    kinds = {"embedded": lambda: _embedded(folder), "services": _real}
+    kinds = {"embedded": lambda: _embedded(folder), "services": _real, "given": lambda: given(os.environ)}
     if KIND not in kinds:
-        raise pytest.UsageError(f"COUPON_TEST_STACK={KIND}: it must be embedded or services")
+        raise pytest.UsageError(f"COUPON_TEST_STACK={KIND}: it must be embedded, services or given")
     try:
         environment = _running.enter_context(kinds[KIND]())
-    except ServicesFailed as error:
+    except (ServicesFailed, GivenServersRefused) as error:
         _running.close()
         reason = str(error)
         if report := os.environ.get("COUPON_TEST_REPORT"):
             Path(report).write_text(f"{reason.splitlines()[-1]}\n")
-        raise pytest.UsageError(f"the servers did not start: {reason}") from error
+        raise pytest.UsageError(f"the servers cannot be used: {reason}") from error
     os.environ.update(environment)
     os.environ.update(
         SECRET_KEY="only-for-tests",
@@ -95,6 +103,8 @@ def versions() -> dict[str, str]:
     """What the tests run on, for the report."""
     if KIND == "services":
         return _services.versions()
+    if KIND == "given":
+        return given_versions(os.environ)
     return _embedded_versions
 
 

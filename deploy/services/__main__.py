@@ -8,69 +8,24 @@ import os
 import shlex
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import asdict
 from functools import partial
-from pathlib import Path
 from types import FrameType
 from typing import TextIO
 
-from deploy.services import lifecycle, programs, report
+from deploy.services import backup, database_programs, lifecycle, report
+from deploy.services.arguments import DATABASE_ACTIONS, NOT_ALL_UP, REPLICA_ACTIONS, parser
 from deploy.services.errors import ServiceError
 from deploy.services.kafka import Kafka
 from deploy.services.mariadb import MariaDB
 from deploy.services.redis import Redis
+from deploy.services.replica import Replica
 from deploy.services.service import Service
-from deploy.services.stack import (
-    DATABASE,
-    DEFAULT_DIRECTORY,
-    DEFAULT_PORTS,
-    NAMES,
-    Stack,
-    flag,
-    parse_ports,
-    variable,
-)
+from deploy.services.stack import ALL_NAMES, DATABASE, REPLICA, Stack, parse_kind, parse_ports
 
-NOT_ALL_UP = 3  #: exit status of `status`, as init scripts have it
 INTERRUPTED = 130
-SUMMARY = "MariaDB, Redis and Apache Kafka on loopback, in one folder, without Docker."
-ACTIONS: Mapping[str, str] = {
-    "start": "start servers and wait until they answer; no-op for those that run",
-    "stop": "stop servers in good order",
-    "restart": "stop, then start",
-    "kill": "end servers with SIGKILL, as a crash would",
-    "pause": "halt servers with SIGSTOP: connections stay, nothing answers",
-    "resume": "let paused servers go on (SIGCONT)",
-    "status": f"show what runs; exit status {NOT_ALL_UP} unless all of it is up",
-}
-
-
-def parser() -> argparse.ArgumentParser:
-    common = argparse.ArgumentParser(add_help=False)
-    common.add_argument(
-        "--dir", type=Path, default=DEFAULT_DIRECTORY, help="folder of the stack (default: %(default)s)"
-    )
-    for name in NAMES:
-        ours = f"or {variable(name)}; default: as last time, else {DEFAULT_PORTS[name]}"
-        common.add_argument(flag(name), metavar="PORT", help=ours)
-    common.add_argument(
-        "--wait", type=float, default=120.0, metavar="SECONDS", help="how long one server may take to answer"
-    )
-    common.add_argument(
-        "--json", action="store_true", help="print the result as JSON, everything else to stderr"
-    )
-    main_parser = argparse.ArgumentParser(prog="python -m deploy.services", description=SUMMARY)
-    actions = main_parser.add_subparsers(dest="action", required=True)
-    for action, text in ACTIONS.items():
-        one = actions.add_parser(action, parents=[common], help=text, description=text)
-        one.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(NAMES)}; none means all")
-    sql = actions.add_parser(
-        "sql", parents=[common], help="run SQL as the database's root, through its socket"
-    )
-    sql.add_argument("statement")
-    return main_parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -81,20 +36,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
         stack = Stack(
             directory=options.dir.resolve(),
             asked_ports=parse_ports(
-                flags={name: getattr(options, f"{name}_port") for name in NAMES}, environ=os.environ
+                flags={name: getattr(options, f"{name}_port") for name in ALL_NAMES}, environ=os.environ
             ),
+            asked_kind=parse_kind(flag=options.database, environ=os.environ),
+            asked_binlog=options.binlog,
             wait_s=options.wait,
         )
-        everything: list[Service] = [MariaDB(stack=stack), Redis(stack=stack), Kafka(stack=stack)]
-        if options.action == "sql":
-            return _run_sql(MariaDB(stack=stack), options.statement)
-        return _run(options, stack=stack, everything=everything)
+        if options.action in {"sql", *DATABASE_ACTIONS, *REPLICA_ACTIONS}:
+            return _run_in_database(options, stack=stack)
+        return _run(options, stack=stack, everything=_everything(stack, named=options.names))
     except ServiceError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("\nInterrupted. `status` shows what runs, `stop` ends it, `start` goes on.", file=sys.stderr)
         return INTERRUPTED
+
+
+def _everything(stack: Stack, *, named: Sequence[str]) -> list[Service]:
+    """The replica is there for whoever names it, and while it runs."""
+    replica = Replica(stack=stack)
+    everything = [MariaDB(stack=stack), Redis(stack=stack), Kafka(stack=stack)]
+    return [*everything, replica] if REPLICA in named or replica.daemon.running() else everything
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
@@ -137,9 +100,9 @@ def _run(options: argparse.Namespace, *, stack: Stack, everything: Sequence[Serv
 
 def _chosen(names: Sequence[str], everything: Sequence[Service]) -> list[Service]:
     for name in names:
-        if name not in NAMES:
+        if name not in ALL_NAMES:
             raise ServiceError(
-                f"there is no service {name!r}: choose from {', '.join(NAMES)}, or name none for all"
+                f"there is no service {name!r}: choose from {', '.join(ALL_NAMES)}, or name none for all"
             )
     return [service for service in everything if not names or service.name in names]
 
@@ -150,12 +113,11 @@ def _ports(everything: Sequence[Service]) -> dict[str, int]:
 
 def _how_to_go_on(stack: Stack, everything: Sequence[Service]) -> str:
     ports = _ports(everything)
-    client = programs.find(["mariadb", "mysql"])
     relative = os.path.relpath(stack.env_file)
     shown = str(stack.env_file) if relative.startswith("..") else relative
     return report.how_to_go_on(
         env_file=shlex.quote(shown),
-        client=client.name if client else "mariadb",
+        client=database_programs.find_client(MariaDB(stack=stack).choice.kind),
         ports=ports,
         variables=report.environment(ports),
     )
@@ -177,11 +139,30 @@ def _show(options: argparse.Namespace, *, services: Sequence[Service], everythin
     return NOT_ALL_UP if options.action == "status" and not all_up else 0
 
 
-def _run_sql(database: MariaDB, statement: str) -> int:
-    if database.daemon.running() is None:
-        line = database.stack.command_line("start mariadb")
-        raise ServiceError(f"mariadb is not running: start it with `{line}`")
-    done = database.run_as_root(f"USE `{DATABASE}`;\n{statement}", table=sys.stdout.isatty())
+def _run_in_database(options: argparse.Namespace, *, stack: Stack) -> int:
+    at_the_replica = options.action in REPLICA_ACTIONS or getattr(options, "on", None) == REPLICA
+    server = Replica(stack=stack) if at_the_replica else MariaDB(stack=stack)
+    if server.daemon.running() is None:
+        line = stack.command_line(f"start {server.name}")
+        raise ServiceError(f"{server.name} is not running: start it with `{line}`")
+    match options.action, server:
+        case "sql", _:
+            return _run_sql(server, options.statement)
+        case "dump", _:
+            backup.dump(server, database=options.name, file=options.file)
+        case "restore", _:
+            backup.restore(server, database=options.name, file=options.file)
+        case "lag", Replica():
+            server.lag()
+        case "follow", Replica():
+            server.follow()
+        case "promote", Replica():
+            server.promote()
+    return 0
+
+
+def _run_sql(server: MariaDB, statement: str) -> int:
+    done = server.client.run_as_root(f"USE `{DATABASE}`;\n{statement}", table=sys.stdout.isatty())
     sys.stdout.write(done.stdout)
     sys.stderr.write(done.stderr)
     return done.returncode

@@ -50,6 +50,7 @@ def _must_be_spawned(service: Service) -> bool:
             f"{flag(service.name)} and {variable(service.name)}, or first run "
             f"`{service.stack.command_line(f'stop {service.name}')}`"
         )
+    service.require_as_asked()
     if service.daemon.paused():
         line = service.stack.command_line(f"resume {service.name}")
         raise ServiceError(f"{service.name} is paused: let it go on with `{line}`")

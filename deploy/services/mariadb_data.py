@@ -9,10 +9,12 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from deploy.services import programs
+from deploy.services.database_programs import DatabasePrograms
 from deploy.services.errors import ServiceError
 from deploy.services.files import last_lines
 from deploy.services.process import Launch, run_to_end
+from deploy.services.programs import inherited_environment, require
+from deploy.services.stack import Kind
 
 INSTALL_TIMEOUT_S = 180.0
 UNPRIVILEGED = "mysql"
@@ -44,7 +46,7 @@ def user_option(account: pwd.struct_passwd | None) -> list[str]:
 
 
 def provide(
-    *, folder: Path, program: Path, is_mysql: bool, account: pwd.struct_passwd | None, log: Path
+    *, folder: Path, programs: DatabasePrograms, kind: Kind, account: pwd.struct_passwd | None, log: Path
 ) -> None:
     """Have ``folder/data``; one whose making was interrupted is made anew."""
     folder.mkdir(exist_ok=True)
@@ -58,19 +60,19 @@ def provide(
     unfinished.mkdir(mode=0o700)
     if account is not None:
         _hand_over(folder, account)
-    command = _install_command(program, is_mysql=is_mysql, account=account)
-    launch = Launch(command=command, directory=unfinished, environment=programs.inherited_environment())
+    command = _install_command(programs.server, kind=kind, account=account)
+    launch = Launch(command=command, directory=unfinished, environment=inherited_environment())
     if run_to_end(launch, log=log, timeout_s=INSTALL_TIMEOUT_S) != 0:
         raise ServiceError(f"the database's data folder could not be made; {log} ends:\n{last_lines(log)}")
     unfinished.rename(data)
 
 
-def _install_command(program: Path, *, is_mysql: bool, account: pwd.struct_passwd | None) -> Sequence[str]:
+def _install_command(server: Path, *, kind: Kind, account: pwd.struct_passwd | None) -> Sequence[str]:
     """Relative to the new data folder: a space in the path above it cannot hurt."""
     common = ["--no-defaults", "--datadir=./", *user_option(account)]
-    if is_mysql:
-        return [str(program), *common, "--initialize-insecure"]
-    installer = programs.require(["mariadb-install-db", "mysql_install_db"], packages=["mariadb-server"])
+    if kind is Kind.MYSQL:
+        return [str(server), *common, "--initialize-insecure"]
+    installer = require(["mariadb-install-db", "mysql_install_db"], packages=["mariadb-server"])
     administrator = pwd.getpwuid(os.geteuid()).pw_name
     return [
         str(installer), *common, "--skip-test-db", "--skip-name-resolve",

@@ -6,6 +6,7 @@ The tests, the fault suite and the benchmark each have one, so that they can run
 from __future__ import annotations
 
 import json
+import os
 import random
 import socket
 import subprocess
@@ -15,6 +16,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
+
+from deploy.services import database_programs
+from deploy.services.stack import DATABASE_VARIABLE
 
 PROJECT: Final = Path(__file__).resolve().parent.parent.parent
 _NAMES: Final = {"db": "mariadb", "redis": "redis", "kafka": "kafka"}
@@ -39,8 +43,10 @@ class Services:
     def start(self) -> None:
         # Kafka takes the next port too.
         ports = [(f"--{name}-port", str(free_port(in_a_row=2))) for name in _NAMES.values()]
+        # A suite runs on what was asked for today, not on what the last run took.
+        database = os.environ.get(DATABASE_VARIABLE) or database_programs.kind_at_hand()
         self.run("stop")
-        self.run("start", *(word for pair in ports for word in pair))
+        self.run("start", "--database", database, "--no-binlog", *(word for pair in ports for word in pair))
         report = json.loads(self.run("status", "--json"))
         self.urls = {server: report["environment"][name] for server, name in _VARIABLES.items()}
 
@@ -66,15 +72,54 @@ class Services:
     def pids(self) -> dict[str, int]:
         report = json.loads(self.run("status", "--json"))
         names = {name: server for server, name in _NAMES.items()}
-        return {names[row["name"]]: int(row["pid"]) for row in report["services"]}
+        return {names.get(row["name"], row["name"]): int(row["pid"]) for row in report["services"]}
 
     def do(self, action: str, server: str) -> None:
         """start, kill, pause or resume one server; returns when it is so."""
         self.run(action, _NAMES[server])
 
-    def sql(self, statement: str) -> str:
-        """Run SQL with every right."""
-        return self.run("sql", statement)
+    def sql(self, statement: str, *, on: str = "mariadb") -> str:
+        """Run SQL with every right; ``on`` the replica, if that is named."""
+        return self.run("sql", "--on", on, statement)
+
+    def dump(self, file: Path) -> None:
+        """Write the database that the urls lead to into a file, as it is at one moment."""
+        self.run("dump", str(file), "--name", self._database)
+
+    def restore(self, file: Path) -> None:
+        """Replace that database by what the file holds. Whoever is connected sees its tables go and come."""
+        self.run("restore", str(file), "--name", self._database)
+
+    def start_replica(self) -> int:
+        """Start a second database that follows ``db``; returns its port. ``db`` is restarted for it.
+
+        It begins as a copy, has the same users and databases, and refuses writes until it is promoted.
+        """
+        self.run("restart", "mariadb", "--binlog")
+        port = free_port()
+        self.run("start", "replica", "--replica-port", str(port))
+        return port
+
+    def lag(self) -> None:
+        """Let the replica fetch nothing more: what ``db`` commits from now on, it does not have."""
+        self.run("lag")
+
+    def follow(self) -> None:
+        """Let it go on; returns when it has all that ``db`` has."""
+        self.run("follow")
+
+    def promote(self) -> None:
+        """Let it take writes as it stands, and follow nobody. The urls still lead to ``db``."""
+        self.run("promote")
+
+    def stop_replica(self) -> None:
+        """End it, and restart ``db`` without the binary log that it needed."""
+        self.run("stop", "replica")
+        self.run("restart", "mariadb", "--no-binlog")
+
+    @property
+    def _database(self) -> str:
+        return self.urls["db"].rpartition("/")[2]
 
     def port(self, server: str) -> int:
         url = self.urls[server]

@@ -82,7 +82,12 @@ def java_version(text: str) -> int:
 
 
 def version_text(program: Path, option: str = "--version") -> str:
-    shown = subprocess.run([str(program), option], capture_output=True, text=True, check=False, timeout=60)
+    return output_of([str(program), option])
+
+
+def output_of(command: Sequence[str]) -> str:
+    """All that a program says that ends by itself at once, whatever its exit status."""
+    shown = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     return shown.stdout + shown.stderr
 
 
@@ -105,10 +110,8 @@ def _install(packages: Sequence[str], *, missing: str) -> None:
 
 
 def _available(package: str) -> bool:
-    shown = subprocess.run(
-        ["apt-cache", "policy", package], capture_output=True, text=True, check=False, timeout=60
-    )
-    return "Candidate:" in shown.stdout and "Candidate: (none)" not in shown.stdout
+    shown = output_of(["apt-cache", "policy", package])
+    return "Candidate:" in shown and "Candidate: (none)" not in shown
 
 
 def _apt(command: Sequence[str]) -> None:

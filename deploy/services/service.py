@@ -43,6 +43,9 @@ class Service(ABC):
     def answers(self) -> bool:
         """Whether the server does its work, asked in its own protocol and answered within some seconds."""
 
+    def require_as_asked(self) -> None:  # noqa: B027 - most have nothing to choose
+        """Raise ServiceError where the server that runs is not the one that was asked for."""
+
     def finish(self) -> None:  # noqa: B027 - most have nothing to add
         """What has to be set up in the answering server. Run at every start, so it may be repeated."""
 

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from enum import StrEnum
 from fcntl import LOCK_EX, LOCK_NB, flock
 from pathlib import Path
 from types import MappingProxyType
@@ -15,15 +16,27 @@ from deploy.services.errors import ServiceError
 from deploy.services.waiting import wait_until
 
 DEFAULT_DIRECTORY = Path(".services")
-DEFAULT_PORTS: Mapping[str, int] = MappingProxyType({"mariadb": 23306, "redis": 26379, "kafka": 29092})
-NAMES = tuple(DEFAULT_PORTS)
+REPLICA = "replica"
+DEFAULT_PORTS: Mapping[str, int] = MappingProxyType(
+    {"mariadb": 23306, "redis": 26379, "kafka": 29092, REPLICA: 23307}
+)
+ALL_NAMES = tuple(DEFAULT_PORTS)
+NAMES = tuple(name for name in ALL_NAMES if name != REPLICA)  #: which are meant where none is named
 
 DATABASE = "e_commerce_db"
+DATABASE_VARIABLE = "SERVICES_DATABASE"
 APPLICATION_USER = "application"
 APPLICATION_PASSWORD = "application"  # a development server that listens on loopback alone
 
 LOCK_WAIT_S = 180.0
 GITIGNORE = "# The folder of a stack of servers: `python -m deploy.services`.\n*\n"
+
+
+class Kind(StrEnum):
+    """Whose database server it is: the two that the project works with."""
+
+    MARIADB = "mariadb"
+    MYSQL = "mysql"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +45,8 @@ class Stack:
 
     directory: Path
     asked_ports: Mapping[str, int]  #: by flag or environment variable; those not named are absent
+    asked_kind: Kind | None = None  #: of the database server; None: as last time, else what the machine has
+    asked_binlog: bool | None = None  #: whether the database keeps a binary log; None: as last time, else not
     wait_s: float = 120.0  #: how long one server may take to answer
 
     @property
@@ -104,13 +119,25 @@ def variable(name: str) -> str:
 def parse_ports(*, flags: Mapping[str, str | None], environ: Mapping[str, str]) -> dict[str, int]:
     """Ports that were asked for, a flag before an environment variable."""
     ports: dict[str, int] = {}
-    for name in NAMES:
+    for name in ALL_NAMES:
         text, source = flags.get(name), flag(name)
         if text is None:
             text, source = environ.get(variable(name)) or None, variable(name)
         if text is not None:
             ports[name] = _port(text, source=source, highest=65534 if name == "kafka" else 65535)
     return ports
+
+
+def parse_kind(*, flag: str | None, environ: Mapping[str, str]) -> Kind | None:
+    """The database server that was asked for, by the flag before the environment variable."""
+    text, source = flag, "--database"
+    if text is None:
+        text, source = environ.get(DATABASE_VARIABLE) or None, DATABASE_VARIABLE
+    if text is None:
+        return None
+    if text in set(Kind):
+        return Kind(text)
+    raise ServiceError(f"{source}={text} is no database server: choose {' or '.join(Kind)}")
 
 
 def _port(text: str, *, source: str, highest: int) -> int:

@@ -16,14 +16,27 @@ from pathlib import Path
 
 import pytest
 
-from deploy.services import kafka_libs, kafka_protocol, process, programs, report
+from deploy.services import (
+    database_choice,
+    database_programs,
+    kafka_libs,
+    kafka_protocol,
+    mysql_packages,
+    process,
+    programs,
+    report,
+)
 from deploy.services.__main__ import main
 from deploy.services.daemon import Daemon
+from deploy.services.database_choice import Choice
 from deploy.services.errors import ServiceError
 from deploy.services.files import last_lines
+from deploy.services.mariadb import MariaDB
+from deploy.services.own import Services
 from deploy.services.ports import LOOPBACK, require_distinct, require_free
 from deploy.services.redis import Redis
-from deploy.services.stack import GITIGNORE, Stack, parse_ports
+from deploy.services.replica import Replica
+from deploy.services.stack import GITIGNORE, Kind, Stack, parse_kind, parse_ports
 
 
 @pytest.fixture
@@ -222,6 +235,144 @@ class TestCommand:
     ) -> None:
         assert main(["sql", "SELECT 1", "--dir", str(tmp_path / "none")]) == 1
         assert "start it with `python -m deploy.services start mariadb --dir" in capsys.readouterr().err
+
+
+def stack_in(folder: Path, *, kind: Kind | None = None, binlog: bool | None = None) -> Stack:
+    (folder / "run").mkdir(exist_ok=True)
+    return Stack(directory=folder, asked_ports={}, asked_kind=kind, asked_binlog=binlog)
+
+
+def program_in(folder: Path, name: str, *, says: str) -> Path:
+    program = folder / name
+    program.write_text(f"#!/bin/sh\necho '{says}'\n")
+    program.chmod(0o755)
+    return program
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that is all of the machine's search path."""
+    folder = tmp_path / "machine"
+    folder.mkdir()
+    monkeypatch.setattr(programs, "SYSTEM_FOLDERS", ())
+    monkeypatch.setenv("PATH", str(folder))
+    return folder
+
+
+class TestDatabase:
+    def test_the_flag_goes_before_the_environment_variable(self) -> None:
+        assert parse_kind(flag="mysql", environ={"SERVICES_DATABASE": "mariadb"}) is Kind.MYSQL
+        assert parse_kind(flag=None, environ={"SERVICES_DATABASE": "mariadb"}) is Kind.MARIADB
+        assert parse_kind(flag=None, environ={"SERVICES_DATABASE": ""}) is None
+
+    @pytest.mark.parametrize("text", ["", "MySQL", "postgres", "sqlite"])
+    def test_another_server_is_refused_by_what_named_it(self, text: str) -> None:
+        with pytest.raises(ServiceError, match=f"--database={text} is no database server: choose mariadb or"):
+            parse_kind(flag=text, environ={})
+
+    def test_it_stays_what_it_was_until_another_is_asked_for(self, tmp_path: Path, machine: Path) -> None:
+        assert database_choice.for_a_start(stack_in(tmp_path)).kind is Kind.MARIADB
+        chosen = database_choice.for_a_start(stack_in(tmp_path, kind=Kind.MYSQL, binlog=True))
+        database_choice.remember(stack_in(tmp_path), chosen)
+        assert database_choice.for_a_start(stack_in(tmp_path)) == Choice(kind=Kind.MYSQL, binlog=True)
+        other = stack_in(tmp_path, kind=Kind.MARIADB, binlog=False)
+        assert database_choice.for_a_start(other) == Choice(kind=Kind.MARIADB, binlog=False)
+
+    @pytest.mark.parametrize("text", ["", "[]", "{}", '{"kind": "oracle", "binlog": false}'])
+    def test_a_broken_record_of_the_choice_is_none(self, text: str, tmp_path: Path) -> None:
+        (stack_in(tmp_path).run_dir / database_choice.FILE).write_text(text)
+        assert database_choice.last(stack_in(tmp_path)) is None
+
+    def test_neither_kind_is_shown_the_others_files(self, tmp_path: Path) -> None:
+        folders = {MariaDB(stack=stack_in(tmp_path, kind=kind)).folder.name for kind in Kind}
+        assert folders == {"mariadb", "mysql"}
+
+    def test_one_that_runs_is_not_taken_for_another(self, tmp_path: Path) -> None:
+        running = Choice(kind=Kind.MARIADB, binlog=False)
+        database_choice.require_as_asked(stack_in(tmp_path), running=running)
+        with pytest.raises(ServiceError, match=r"is mariadb, not mysql.*mariadb --database mysql"):
+            database_choice.require_as_asked(stack_in(tmp_path, kind=Kind.MYSQL), running=running)
+        with pytest.raises(ServiceError, match=r"has no binary log.*restart mariadb --binlog"):
+            database_choice.require_as_asked(stack_in(tmp_path, binlog=True), running=running)
+
+    def test_a_link_to_mariadb_is_no_mysql(self, machine: Path) -> None:
+        program_in(machine, "mysqld", says="mysqld  Ver 10.11.19-MariaDB for debian-linux-gnu")
+        assert database_programs.kind_at_hand() is Kind.MARIADB
+        program_in(machine, "mysqld", says="mysqld  Ver 8.4.9 for Linux on x86_64")
+        assert database_programs.kind_at_hand() is Kind.MYSQL
+
+    def test_the_machines_own_mysql_is_used(self, machine: Path, tmp_path: Path) -> None:
+        own = {
+            name: program_in(machine, name, says=f"{name}  Ver 8.4.9 for Linux")
+            for name in ("mysqld", "mysql", "mysqldump")
+        }
+        found = database_programs.provide(Kind.MYSQL, directory=tmp_path)
+        assert (found.server, found.client, found.dump) == tuple(own.values())
+
+    def test_without_apt_mysql_is_asked_for(self, machine: Path, tmp_path: Path) -> None:
+        with pytest.raises(ServiceError, match=r"MySQL is missing: install MySQL 8 or newer .* on the PATH"):
+            database_programs.provide(Kind.MYSQL, directory=tmp_path)
+
+    def test_where_apt_has_none_nothing_is_left_half_done(self, machine: Path, tmp_path: Path) -> None:
+        for name in ("apt-get", "apt-cache", "dpkg-deb"):
+            program_in(machine, name, says="")
+        with pytest.raises(ServiceError, match="MySQL is missing, and apt's sources"):
+            database_programs.provide(Kind.MYSQL, directory=tmp_path)
+        assert not (tmp_path / mysql_packages.FOLDER / mysql_packages.MARKER).exists()
+
+    def test_debian_comes_from_where_the_machine_gets_its_own(self, machine: Path) -> None:
+        sites = "\n".join(
+            [
+                "http://here/debian bookworm main",
+                "http://here/debian bookworm-updates main",
+                "http://here/security bookworm-security main",
+                "http://others/debian bookworm stable",
+            ]
+        )
+        program_in(machine, "apt-get", says=sites)
+        assert mysql_packages._sites(codename="bookworm") == ["http://here/debian"]
+
+    def test_a_wrapper_starts_through_the_loader_that_came_with_it(self, tmp_path: Path) -> None:
+        root = tmp_path / "root"
+        for name in ("usr/lib/ld-linux-any.so.2", "usr/lib/any/libc.so.6", "usr/sbin/mysqld"):
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            (root / name).touch()
+        (root / "usr/lib/ld-linux-any.so.2").write_text('#!/bin/sh\necho "$@"\n')
+        (root / "usr/lib/ld-linux-any.so.2").chmod(0o755)
+
+        mysql_packages._write_wrappers(tmp_path, root=root)
+
+        told = programs.output_of([str(tmp_path / "bin/mysqld"), "--datadir=a b"])
+        assert told.strip() == (
+            f"--library-path {root}/usr/lib/any {root}/usr/sbin/mysqld --datadir=a b --basedir={root}/usr"
+        )
+
+    def test_a_replica_needs_a_primary(self, tmp_path: Path) -> None:
+        with pytest.raises(ServiceError, match=r"start it with `.*restart mariadb --binlog"):
+            Replica(stack=stack_in(tmp_path)).prepare()
+
+
+class TestOwnStack:
+    @pytest.mark.parametrize(("asked", "taken"), [("mysql", "mysql"), ("", "mariadb"), (None, "mariadb")])
+    def test_a_suite_runs_on_what_was_asked_for_and_not_on_the_last_runs(
+        self, asked: str | None, taken: str, tmp_path: Path, machine: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        commands: list[tuple[str, ...]] = []
+
+        def run(_: Services, *words: str) -> str:
+            commands.append(words)
+            return '{"environment": {"DATABASE_URL": "", "REDIS_URL": "", "KAFKA_BOOTSTRAP_SERVERS": ""}}'
+
+        monkeypatch.setattr(Services, "run", run)
+        if asked is None:
+            monkeypatch.delenv("SERVICES_DATABASE", raising=False)
+        else:
+            monkeypatch.setenv("SERVICES_DATABASE", asked)
+
+        Services(folder=tmp_path).start()
+
+        [start] = [words for words in commands if words[0] == "start"]
+        assert start[1:4] == ("--database", taken, "--no-binlog")
 
 
 class TestReport:
