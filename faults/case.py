@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from deploy.services.own import Services
     from faults.scene import Scene
 
 
@@ -53,4 +54,4 @@ class Case:
     consumer_patch: str = ""
     env: Mapping[str, str] = field(default_factory=dict)
     lasts_s: Callable[[Scale], float] | None = None
-    around: Callable[[], AbstractContextManager[None]] = nullcontext
+    around: Callable[[Services], AbstractContextManager[None]] = lambda services: nullcontext()

@@ -40,7 +40,7 @@ def run(case: Case, *, scale: Scale, services: Services) -> Row:
 
 
 def _run(case: Case, *, scale: Scale, services: Services) -> Row:
-    with case.around(), staged(case, scale=scale, services=services) as scene:
+    with case.around(services), staged(case, scale=scale, services=services) as scene:
         scene.rush.start()
         scene.middle()
         case.act(scene)

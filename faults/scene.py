@@ -83,9 +83,20 @@ class Scene:
         connection.close()
         return int(Coupon.objects.values_list("stock", flat=True).get(pk=self.coupon_id))
 
+    def decided(self) -> int:
+        """How many requests for this coupon have an outcome, as the database says now."""
+        connection.close()
+        return IssueOutcome.objects.filter(coupon_id=self.coupon_id).count()
+
     def undecided(self, request_ids: list[str]) -> int:
         connection.close()
         return len(request_ids) - IssueOutcome.objects.filter(pk__in=map(UUID, request_ids)).count()
+
+    def database_is_at(self, port: int) -> None:
+        """For the suite's own questions and for commands; the system's ways there are links."""
+        connection.close()
+        connection.settings_dict["PORT"] = port
+        self.system.lead_to(self.services.environment({"db": port}))
 
     def expect(self, condition: bool, complaint: str) -> None:
         if not condition:

@@ -141,6 +141,10 @@ class System:
             log=self.folder / f"consumer-{port}.out",
         )
 
+    def lead_to(self, servers: Mapping[str, str]) -> None:
+        """Other servers, by variable, for what is started from now on."""
+        self._env |= servers
+
     def __enter__(self) -> Self:
         servers = [self.api, *self.consumers]
         try:

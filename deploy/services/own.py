@@ -39,6 +39,7 @@ class Services:
     def __init__(self, *, folder: Path) -> None:
         self.folder = folder
         self.urls: dict[str, str] = {}
+        self.replica_port = 0
 
     def start(self) -> None:
         # Kafka takes the next port too.
@@ -96,9 +97,9 @@ class Services:
         It begins as a copy, has the same users and databases, and refuses writes until it is promoted.
         """
         self.run("restart", "mariadb", "--binlog")
-        port = free_port()
-        self.run("start", "replica", "--replica-port", str(port))
-        return port
+        self.replica_port = free_port()
+        self.run("start", "replica", "--replica-port", str(self.replica_port))
+        return self.replica_port
 
     def lag(self) -> None:
         """Let the replica fetch nothing more: what ``db`` commits from now on, it does not have."""

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
+from django.db import connection
+
+from deploy.services.own import Services
 from faults import log
 from faults.case import Case
 from faults.scene import Scene
@@ -93,6 +97,48 @@ def _records_deleted(scene: Scene) -> None:
     scene.expect(done.returncode == 0, f"the loss was not accepted: {done.stderr}")
 
 
+def _restored(scene: Scene) -> None:
+    """From a dump of the middle, as an operator does it (docs/operations.md, 'Backup and restore')."""
+    dump = scene.system.folder / "middle.sql"
+    scene.services.dump(dump)
+    scene.rush.wait_accepted(scene.stock * 3 // 4)
+    scene.struck()
+    forgotten = scene.decided()
+    scene.consumer.stop()
+    scene.services.restore(dump)
+    forgotten -= scene.decided()
+    scene.expect(forgotten > 0, "nothing was decided after the dump")
+    scene.add_consumer()
+
+
+@contextmanager
+def _with_a_replica(services: Services) -> Iterator[None]:
+    port = connection.settings_dict["PORT"]
+    connection.close()
+    services.start_replica()
+    try:
+        yield
+    finally:
+        connection.close()
+        connection.settings_dict["PORT"] = port
+        services.stop_replica()
+
+
+def _promoted(scene: Scene) -> None:
+    """The replica is behind when it is promoted: what it does not have, nobody has any more."""
+    scene.services.lag()
+    scene.rush.wait_accepted(scene.stock * 3 // 4)
+    scene.struck()
+    forgotten = scene.decided()
+    scene.services.promote()
+    port = scene.services.replica_port
+    for link in scene.links.values():
+        link.lead_to(port)
+    scene.database_is_at(port)
+    forgotten -= scene.decided()
+    scene.expect(forgotten > 0, "the replica was not behind")
+
+
 def _eventually(condition: Callable[[], bool]) -> bool:
     try:
         eventually(condition, within_s=_WITHIN_S)
@@ -102,6 +148,19 @@ def _eventually(condition: Callable[[], bool]) -> bool:
 
 
 CASES = [
+    Case(
+        name="database-restored",
+        what="database restored from a dump taken in the middle",
+        act=_restored,
+        in_short=True,
+    ),
+    Case(
+        name="database-replica-promoted",
+        what="a lagging replica promoted",
+        act=_promoted,
+        links=("api-db", "consumer-db"),
+        around=_with_a_replica,
+    ),
     Case(
         name="log-offsets-reset",
         what="the group's offsets in Kafka set back to 0",
