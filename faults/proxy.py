@@ -62,10 +62,11 @@ class Link:
         self._is_cut = True
         self._loop.call_soon_threadsafe(self._break_all)
 
-    def lead_to(self, port: int) -> None:
-        """To another server from now on, as a name does after a failover; old connections break."""
+    def lead_to(self, port: int, *, breaks: bool = True) -> None:
+        """To another server from now on, as after a failover; old connections break, or live on."""
         self._to_port = port
-        self._loop.call_soon_threadsafe(self._break_all)
+        if breaks:
+            self._loop.call_soon_threadsafe(self._break_all)
 
     def mend(self) -> None:
         self._is_cut = False

@@ -7,10 +7,11 @@ import json
 import time
 from collections.abc import Iterator
 
+from django.db import connection
 from uuid_utils.compat import uuid7
 
 from coupons.events import CouponIssueEvent, encode, partition_key
-from coupons.models import Coupon, DeadLetter
+from coupons.models import Coupon, DeadLetter, IssueOutcome
 from faults import log
 from faults.case import Case
 from faults.scene import Scene
@@ -77,6 +78,29 @@ def _poison(scene: Scene) -> None:
     scene.expect(kept == count, f"{kept} dead letters of {count} poisonous events")
 
 
+def _refused_by_the_database(scene: Scene) -> None:
+    """A trigger refuses the coupons of some users, for a reason that nobody here knows of."""
+    refused = scene.users_beside(5)
+    written = [event_value(scene.coupon_id, user) for user in refused]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "CREATE TRIGGER for_the_suite BEFORE INSERT ON user_coupon FOR EACH ROW "
+            f"IF NEW.user_id BETWEEN {refused[0]} AND {refused[-1]} THEN "
+            "SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'for the suite'; END IF"
+        )
+    try:
+        scene.struck()
+        log.write(scene.system.topic, ((partition_key(scene.coupon_id), value) for _, value in written))
+        decided = log.wait_decided(scene.system.topic, scene.group_id, within_s=_DECIDED_S)
+        scene.expect(decided, "the consumer did not get through")
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("DROP TRIGGER for_the_suite")
+    told = IssueOutcome.objects.filter(pk__in=[request_id for request_id, _ in written])
+    reasons = set(told.values_list("status", "reason"))
+    scene.expect(reasons == {("FAILED", "UNSTORABLE")}, f"the refused were told {reasons}")
+
+
 def _poison_kinds(coupon_id: int) -> list[bytes | None]:
     whole = {"eventId": str(uuid7()), "userId": 1, "couponId": coupon_id, "timestamp": 1, "version": 1}
     no_coupon = Coupon.objects.order_by("-pk").values_list("pk", flat=True)[0] + 1_000_000
@@ -111,6 +135,12 @@ def _poison_kinds(coupon_id: int) -> list[bytes | None]:
 
 
 CASES = [
+    Case(
+        name="log-unstorable",
+        what="the database refuses some events for a reason of its own",
+        act=_refused_by_the_database,
+        in_short=True,
+    ),
     Case(name="log-new-group", what="a new group reads the whole topic from offset 0", act=_new_group),
     Case(name="log-thrice", what="every event three times in the log", act=_thrice),
     Case(

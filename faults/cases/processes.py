@@ -68,6 +68,27 @@ def _kill_api(scene: Scene) -> None:
         scene.api.wait_ready()
 
 
+def _reload_api(scene: Scene) -> None:
+    """SIGHUP, as for new settings: each worker finishes what it has and another takes its place."""
+    for _ in range(scene.scale.kills):
+        scene.api.process.send_signal(signal.SIGHUP)
+        scene.struck()
+        time.sleep(1)
+    scene.expect(_unanswered_with_a_slot(scene) == [], "claims that had a slot were not answered")
+
+
+def _unanswered_with_a_slot(scene: Scene) -> list[int]:
+    """Who had no answer and was then told ALREADY_REQUESTED: the first claim had been taken in hand."""
+    unanswered: set[int] = set()
+    found = []
+    for answer in list(scene.rush.answers):
+        if answer.status == 0:
+            unanswered.add(answer.user_id)
+        elif answer.code == "ALREADY_REQUESTED" and answer.user_id in unanswered:
+            found.append(answer.user_id)
+    return found
+
+
 def _come_and_go(scene: Scene) -> None:
     """Three consumers; every two seconds one leaves, asked or killed, and another comes."""
     until = time.monotonic() + scene.scale.storm_s
@@ -138,6 +159,11 @@ CASES = [
         act=_kill_api_workers,
     ),
     Case(name="api-killed", what="the whole API killed (SIGKILL), twice", act=_kill_api, in_short=True),
+    Case(
+        name="api-reloaded",
+        what="the API told to reload (SIGHUP), again and again: nobody who holds a slot goes unanswered",
+        act=_reload_api,
+    ),
     Case(
         name="consumers-come-and-go",
         what="three consumers, every 2 s one leaves and one joins",
