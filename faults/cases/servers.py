@@ -72,6 +72,7 @@ def _full(scene: Scene) -> None:
 def _failed_over(scene: Scene) -> None:
     """To a replica, and back: the old master lives on as a replica, with the connections that it had."""
     here = scene.services.port("redis")
+    _redis(here).config_set("repl-diskless-sync-delay", 0)
     with _replica(here) as there:
         _swap(scene, old=here, new=there)
         scene.struck()
@@ -145,6 +146,7 @@ CASES = [
         name="redis-failed-over",
         what="Redis failed over and back, each old master living on as a replica",
         act=_failed_over,
+        lasts_s=lambda scale: 3 * scale.outage_s,
         links=("api-redis", "consumer-redis"),
     ),
     Case(name="redis-stopped", what="Redis stopped (SIGSTOP)", act=_paused("redis")),
