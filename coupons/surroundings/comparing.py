@@ -22,7 +22,6 @@ _TEXTS: Final = ("text", "mediumtext", "longtext")
 class Kind(StrEnum):
     """What can differ. The order is the order in which it is mended."""
 
-    TABLE_MISSING = "the table is missing"
     ENGINE = "engine"
     TABLE_CHARSET = "character set of the table"
     COLUMN_MISSING = "the column is missing"
@@ -33,6 +32,7 @@ class Kind(StrEnum):
     COLUMN_NULLS = "NULL"
     COLUMN_UNKNOWN = "an unknown column that every INSERT must name"
     PRIMARY_KEY = "primary key"
+    TABLE_MISSING = "the table is missing"
     UNIQUE = "unique constraint"
     UNIQUE_NAME = "name of the unique constraint"
     CHECK = "check constraint"

@@ -158,12 +158,12 @@ def _of_schema() -> Iterator[Problem]:
     for difference in differences(wanted.tables(), reading.tables(wanted.models().keys())):
         yield Problem(
             what=str(difference),
-            mend=_mend(difference),
+            mend=mend_of(difference),
             stops=difference.kind not in HARMLESS,
         )
 
 
-def _mend(difference: Difference) -> str:
+def mend_of(difference: Difference) -> str:
     if not reading.is_mysql():
         return "a database file that `python manage.py migrate` made"
     if statements := mending.statements(difference):
