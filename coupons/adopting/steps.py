@@ -40,7 +40,8 @@ def moved(those: Movable, table: Table, number: int) -> list[Step]:
         f"DELETE moved FROM `{those.table}` moved JOIN `{side}` side ON side.`{key}` = moved.`{key}`",
     )
     title = f"{number} rows of {those.table} MOVED to {side}: {those.what}"
-    return [made, Step(title=title, statements=statements, in_one=True)]
+    move = Step(title=title, statements=statements, in_one=True)
+    return [made, move] if kept is None else [move]
 
 
 def keys_dropped(found: Mapping[str, Table], rewritten: Columns) -> Iterator[Step]:

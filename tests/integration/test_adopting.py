@@ -170,7 +170,8 @@ def test_duplicates_are_moved_whole_when_it_is_asked_for() -> None:
         "FROM user_coupon_set_aside ORDER BY 1"
     )
     assert kept == set(range(1, 11)), "the earliest of each stays"
-    assert aside == [before[pk] for pk in (11, 12, 13)]
+    assert aside == [row for pk, row in before.items() if pk > 10]
+    assert len(aside) == 3
     assert sql("SELECT user_id, balance, set_aside_why FROM point_set_aside") == [(3, 7, "duplicate")]
 
 
@@ -181,7 +182,7 @@ def test_rows_without_their_user_or_coupon_are_listed_and_moved_when_it_is_asked
 
     told = _told("--yes", refused=True)
     assert {each["option"] for each in told["obstacles"]} == {"--move-orphans"}
-    assert [each["count"] for each in told["obstacles"]] == [1, 1, 5]
+    assert sorted(each["count"] for each in told["obstacles"]) == [1, 1, 5]
 
     _adopt("--yes", "--move-orphans")
 
