@@ -87,6 +87,7 @@ def test_they_are_taken_over_with_every_row_and_the_application_issues_on_them(
         (1, 100, 5, 5),
         (2, 100, 5, 5),
     ]
+    assert not Coupon.objects.filter(reset_at__isnull=True).exists(), "their events have no outcomes"
     issued = issue_coupons(make_requests(1, [2, 12, 14]))
     assert [each.decision for each in issued.allocations] == [
         Decision.ALREADY_REQUESTED,
@@ -364,6 +365,17 @@ def test_a_hundred_thousand_rows_with_duplicates() -> None:
     assert sql("SELECT SUM(issued_count), MIN(adopted_count), MAX(adopted_count) FROM coupon") == [
         (100_000, 2000, 2000)
     ]
+
+
+def test_verify_names_a_count_that_is_not_theirs_and_ours_together() -> None:
+    kotlin_tables.make(kotlin_tables.USUAL)
+    _adopt("--yes")
+    issue_coupons(make_requests(1, [12, 14]))
+    Coupon.objects.filter(pk=1).update(adopted_count=4)
+
+    report = verification.verify(coupon_id=1, from_topic=False, on_progress=lambda done, whole: None)
+
+    assert {finding.check for finding in report.findings} == {"ISSUED_COUNT", "RANKS_WITHOUT_GAPS"}
 
 
 def test_an_empty_database_has_nothing_to_take_over() -> None:

@@ -255,6 +255,16 @@ def test_a_check_that_is_gone_is_named_on_sqlite_too() -> None:
     sql("ALTER TABLE elsewhere RENAME TO coupon_log_position")
 
 
+def test_adopt_has_nothing_to_do_where_migrate_made_the_tables() -> None:
+    out = io.StringIO()
+    if connection.vendor == "mysql":
+        call_command("adopt", stdout=out)
+        assert "nothing to do" in out.getvalue()
+    else:
+        with pytest.raises(CommandError, match="on SQLite run `migrate`"):
+            call_command("adopt", stdout=out)
+
+
 def test_health_looks_again_while_something_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1000.0
     monkeypatch.setattr("coupons.surroundings.watching.time.monotonic", lambda: now)

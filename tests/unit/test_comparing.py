@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from django.db.migrations.loader import MigrationLoader
 
 from coupons.surroundings import judging
 from coupons.surroundings.comparing import Kind, differences, fits
@@ -147,3 +148,15 @@ def test_a_server_that_cannot_do_is_named_with_the_mend(changed: dict[str, Any],
 
     assert told in str(problem)
     assert problem.stops
+
+
+def test_every_migration_is_one_that_adopt_brings_about_by_comparison() -> None:
+    """`adopt` records all migrations as applied: one that moves data must be part of its steps as well."""
+    schema_only = {"CreateModel", "AddField", "AlterField", "AddConstraint", "AddIndex"}
+    migrations = [
+        migration for (app, _), migration in MigrationLoader(None).disk_migrations.items() if app == "coupons"
+    ]
+
+    used = {type(operation).__name__ for migration in migrations for operation in migration.operations}
+
+    assert used <= schema_only
