@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
-from django.db import connection
-from django.db.migrations.executor import MigrationExecutor
-
 from coupons.adopting import rows, steps
 from coupons.adopting.findings import Obstacle, Option, Step, Survey
 from coupons.surroundings import judging, mending, reading, wanted
@@ -21,12 +18,11 @@ _FOR_A_PERSON: Final = (Kind.COLUMN_UNKNOWN, Kind.PRIMARY_KEY)
 
 def survey(*, options: Iterable[Option] = ()) -> Survey:
     """``options``: what the operator allows. Raises DatabaseError."""
-    executor = MigrationExecutor(connection)
-    plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
     theirs = judging.others_tables()
     if not theirs:
-        is_begun = any(app == judging.APP for app, _ in executor.loader.applied_migrations)
-        return Survey(unapplied=[str(migration) for migration, _ in plan] if is_begun else [])
+        missing = judging.unapplied()
+        is_begun = not any(each.startswith(f"{judging.APP}.") for each in missing)
+        return Survey(unapplied=missing if is_begun else [])
     wants, found = wanted.tables(), reading.tables(wanted.models().keys())
     differ = sorted(differences(wants, found), key=lambda each: _ORDER.index(each.kind))
     allowed = set(options)

@@ -7,7 +7,7 @@ from typing import Final
 
 from django.core.management.base import CommandError
 from django.db import DatabaseError, NotSupportedError, OperationalError, connection
-from django.db.migrations.executor import MigrationExecutor
+from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 
 from coupons.surroundings import mending, reading, wanted
@@ -148,12 +148,17 @@ def others_tables() -> list[str]:
     return sorted(reading.tables(wanted.models().keys()))
 
 
+def unapplied() -> list[str]:
+    """Migrations of this code that the database has not seen, in order. A gap before later ones is one too."""
+    loader = MigrationLoader(connection)
+    plan = [key for leaf in loader.graph.leaf_nodes() for key in loader.graph.forwards_plan(leaf)]
+    return [".".join(key) for key in dict.fromkeys(plan) if key not in loader.applied_migrations]
+
+
 def _of_schema() -> Iterator[Problem]:
     """The differences of tables that are not ours, or not ours yet, say nothing."""
-    executor = MigrationExecutor(connection)
-    missing = [migration for migration, _ in executor.migration_plan(executor.loader.graph.leaf_nodes())]
-    if missing:
-        yield from list(_of_others_tables()) or [_not_migrated([str(each) for each in missing])]
+    if missing := unapplied():
+        yield from list(_of_others_tables()) or [_not_migrated(missing)]
         return
     for difference in differences(wanted.tables(), reading.tables(wanted.models().keys())):
         yield Problem(
