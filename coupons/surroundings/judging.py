@@ -149,7 +149,7 @@ def others_tables() -> list[str]:
 
 
 def unapplied() -> list[str]:
-    """Migrations of this code that the database has not seen, in order. A gap before later ones is one too."""
+    """Migrations of this code that the database has not seen, in order; gaps before later ones too."""
     loader = MigrationLoader(connection)
     plan = [key for leaf in loader.graph.leaf_nodes() for key in loader.graph.forwards_plan(leaf)]
     return [".".join(key) for key in dict.fromkeys(plan) if key not in loader.applied_migrations]
