@@ -39,7 +39,7 @@ ODD: Final = (
     "issued_at DATETIME NULL, used_at DATETIME NULL, created_at DATETIME NULL, updated_at DATETIME NULL, "
     "UNIQUE KEY UK_uc (user_id, coupon_id), KEY IDX_c (coupon_id), "
     "CONSTRAINT FKuser FOREIGN KEY (user_id) REFERENCES user (user_id), "
-    "CONSTRAINT FKcoupon FOREIGN KEY (coupon_id) REFERENCES coupon (coupon_id))",
+    "CONSTRAINT FKcoupon FOREIGN KEY (coupon_id) REFERENCES coupon (coupon_id) ON DELETE CASCADE)",
 )
 #: Tables without transactions, as one finds them on servers that were set up long ago.
 OLD: Final = tuple(f"{each} ENGINE=MyISAM DEFAULT CHARSET=latin1" for each in USUAL)

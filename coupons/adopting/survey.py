@@ -96,12 +96,16 @@ def _engines(differ: Iterable[Difference]) -> Iterator[Step]:
 
 def _structure(differ: list[Difference], found: Mapping[str, Table]) -> Iterator[Step]:
     rewritten = {(each.table, each.name) for each in differ if each.kind is Kind.COLUMN_TYPE}
-    yield from steps.keys_dropped(found, rewritten)
-    done: set[tuple[str, ...]] = set()
+    dropped = list(steps.keys_dropped(found, rewritten))
+    yield from dropped
+    # A column is rewritten once, whatever of it differs, and a key dropped once.
+    done = {statement for step in dropped for statement in step.statements}
     for each in [*differ, *steps.keys_to_make_again(found, rewritten)]:
-        statements = tuple(mending.statements(each)) if each.kind is not Kind.ENGINE else ()
-        if statements and statements not in done:
-            done.add(statements)  # a column is rewritten once, whatever of it differs
+        if each.kind is Kind.ENGINE:
+            continue
+        statements = tuple(statement for statement in mending.statements(each) if statement not in done)
+        done.update(statements)
+        if statements:
             yield Step(title=_title(each, differ), statements=statements)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
@@ -143,7 +143,9 @@ def _of_keys(wanted: Table, found: Table) -> Iterator[Difference]:
     present = set(found.foreign_keys.values())
     for key in wanted.foreign_keys.values():
         if key not in present:
-            yield _difference(wanted, Kind.FOREIGN_KEY, key.column, "", f"to {key.table}.{key.target}")
+            told = "one that deletes along" if replace(key, is_firm=False) in present else "missing"
+            firm = f"to {key.table}.{key.target}, ON DELETE RESTRICT"
+            yield _difference(wanted, Kind.FOREIGN_KEY, key.column, told, firm)
     for name, columns in wanted.indexes.items():
         if columns not in {*found.indexes.values(), *found.uniques.values()}:
             yield _difference(wanted, Kind.INDEX, name, "", f"on {', '.join(columns)}")

@@ -24,9 +24,12 @@ class Column:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForeignKey:
+    """``is_firm``: what is referred to cannot be deleted. CASCADE and SET NULL would take coupons away."""
+
     column: str
     table: str
     target: str
+    is_firm: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -52,11 +52,20 @@ def _from_django(model: type[Model], difference: Difference) -> list[str]:
                 editor.add_index(model, indexes[difference.name])
             case Kind.FOREIGN_KEY:
                 field = _field(model, difference.name)
+                for name in _yielding_keys(difference):
+                    editor.execute(editor._delete_fk_sql(model, name))  # type: ignore[attr-defined]
                 suffix = "_fk_%(to_table)s_%(to_column)s"
                 editor.execute(editor._create_fk_sql(model, field, suffix))  # type: ignore[attr-defined]
             case kind if kind in OF_A_COLUMN:
                 _rewrite(editor, model, difference.name)
     return [statement.rstrip(";") for statement in editor.collected_sql]
+
+
+def _yielding_keys(difference: Difference) -> list[str]:
+    """Foreign keys of the column that delete along: two rules for one reference would contradict."""
+    found = reading.tables([difference.table]).get(difference.table)
+    keys = found.foreign_keys.items() if found else ()
+    return [name for name, key in keys if key.column == difference.name and not key.is_firm]
 
 
 def _rewrite(editor: Any, model: type[Model], column: str) -> None:

@@ -26,9 +26,12 @@ _INDEXES: Final = """
     WHERE table_schema = DATABASE() AND table_name IN ({names})
     ORDER BY table_name, index_name, seq_in_index"""
 _FOREIGN_KEYS: Final = """
-    SELECT table_name, constraint_name, column_name, referenced_table_name, referenced_column_name
-    FROM information_schema.key_column_usage
-    WHERE table_schema = DATABASE() AND referenced_table_name IS NOT NULL AND table_name IN ({names})"""
+    SELECT k.table_name, k.constraint_name, k.column_name, k.referenced_table_name,
+        k.referenced_column_name, r.delete_rule
+    FROM information_schema.key_column_usage k
+    JOIN information_schema.referential_constraints r ON r.constraint_schema = k.constraint_schema
+        AND r.table_name = k.table_name AND r.constraint_name = k.constraint_name
+    WHERE k.table_schema = DATABASE() AND k.table_name IN ({names})"""
 #: MySQL can keep a check and not enforce it; MariaDB cannot, and has no such column.
 _CHECKS: Final = """
     SELECT table_name, constraint_name, {enforced} FROM information_schema.table_constraints
@@ -118,8 +121,8 @@ def _table_of_mysql(
         indexes={index: tuple(on) for (index, is_unique), on in by_index.items() if not is_unique},
         checks={check: enforced == "YES" for check, enforced in checks},
         foreign_keys={
-            key: ForeignKey(column=column, table=to, target=target)
-            for key, column, to, target in foreign_keys
+            key: ForeignKey(column=column, table=to, target=target, is_firm=rule in ("RESTRICT", "NO ACTION"))
+            for key, column, to, target, rule in foreign_keys
         },
         engine=engine,
         is_transactional=transactions == "YES",

@@ -132,6 +132,18 @@ def test_migrate_and_everything_else_refuse_such_tables_and_name_adopt() -> None
         call_command("seed", stdout=io.StringIO())
 
 
+def test_a_migrate_that_failed_halfway_on_such_tables_is_no_obstacle() -> None:
+    kotlin_tables.make(kotlin_tables.USUAL)
+    with pytest.raises(DatabaseError, match="1050"):
+        call_command("migrate", verbosity=0)  # without its checks, as before there were any
+    assert sql("SELECT COUNT(*) FROM django_migrations WHERE app = 'coupons'") == [(0,)]
+    assert sql("SELECT COUNT(*) FROM django_migrations") > [(0,)]
+
+    _adopt("--yes")
+
+    _is_ours()
+
+
 def _with_duplicates() -> None:
     """User 1 has coupon 2 three times, user 2 coupon 1 twice; user 3's points are there twice."""
     kotlin_tables.make(kotlin_tables.USUAL)

@@ -72,6 +72,11 @@ BROKEN = [
         "ALTER TABLE user_coupon ADD INDEX for_the_key (coupon_id), DROP INDEX user_coupon_once_per_user",
         "user_coupon_once_per_user: unique constraint is missing, it must be on coupon_id, user_id",
     ),
+    (
+        "ALTER TABLE point DROP FOREIGN KEY {point_key}, ADD CONSTRAINT FKof_hibernate "
+        "FOREIGN KEY (user_id) REFERENCES user (user_id) ON DELETE CASCADE",
+        "table point, user_id: foreign key is one that deletes along, it must be to user.user_id, ON DELETE",
+    ),
     ("ALTER TABLE point DROP FOREIGN KEY {point_key}", "table point, user_id: foreign key is missing"),
 ]
 

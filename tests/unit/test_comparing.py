@@ -100,6 +100,10 @@ def test_equal_tables_do_not_differ() -> None:
         ({"checks": {"positive": False}}, Kind.CHECK),
         ({"foreign_keys": {}}, Kind.FOREIGN_KEY),
         ({"foreign_keys": {"x": ForeignKey(column="other", table="o2", target="id")}}, Kind.FOREIGN_KEY),
+        (
+            {"foreign_keys": {"x": replace(TABLE.foreign_keys["other"], is_firm=False)}},
+            Kind.FOREIGN_KEY,
+        ),
         ({"indexes": {}}, Kind.INDEX),
     ],
 )
