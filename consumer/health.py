@@ -15,6 +15,7 @@ from django.conf import settings
 
 from consumer.loop import LoopState
 from coupons.health import broker
+from coupons.surroundings import watching
 from couponsite import actuator, metrics
 from couponsite.actuator import Actuator, Check, Component
 
@@ -51,7 +52,7 @@ def actuator_of(state: LoopState, housekeeping: Callable[[], Component]) -> Actu
 
     return Actuator(
         checks={
-            "db": Check(actuator.database),
+            "db": Check(watching.database),
             "redis": Check(actuator.redis),
             "kafka": Check(broker),
             "consumer": Check(progress),

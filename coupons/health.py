@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from coupons.producer import event_producer
+from coupons.surroundings import watching
 from couponsite import actuator
 from couponsite.actuator import Actuator, Check, Component
 
@@ -16,7 +17,7 @@ def broker() -> Component:
 
 api = Actuator(
     checks={
-        "db": Check(actuator.database),
+        "db": Check(watching.database),
         "redis": Check(actuator.redis),
         "kafka": Check(broker),
     },

@@ -65,12 +65,15 @@ class Coupon(Timestamped):
     discount_amount = models.BigIntegerField()
     stock = models.BigIntegerField()
     issued_count = models.BigIntegerField(db_default=0, editable=False)
+    #: those of ``issued_count`` that the application issued whose tables were taken over (`manage.py adopt`)
+    adopted_count = models.BigIntegerField(db_default=0, editable=False)
     coupon_status = models.CharField(
         max_length=20, choices=CouponStatus, db_default=CouponStatus.OPENED, default=CouponStatus.OPENED
     )
     opens_at = models.DateTimeField(null=True, blank=True)
     closes_at = models.DateTimeField(null=True, blank=True)
-    reset_at = models.DateTimeField(null=True, editable=False)  # `seed --reset` deleted its outcomes then
+    #: outcomes before then are not here: `seed --reset` deleted them, or they were another application's
+    reset_at = models.DateTimeField(null=True, editable=False)
 
     class Meta:
         db_table = "coupon"
@@ -78,6 +81,10 @@ class Coupon(Timestamped):
             models.CheckConstraint(condition=Q(stock__gte=0), name="coupon_stock_not_negative"),
             models.CheckConstraint(condition=Q(discount_amount__gt=0), name="coupon_discount_positive"),
             models.CheckConstraint(condition=Q(issued_count__gte=0), name="coupon_issued_not_negative"),
+            models.CheckConstraint(
+                condition=Q(adopted_count__gte=0, adopted_count__lte=F("issued_count")),
+                name="coupon_adopted_were_issued",
+            ),
             models.CheckConstraint(
                 condition=Q(opens_at__isnull=True)
                 | Q(closes_at__isnull=True)

@@ -98,7 +98,7 @@ def reset(coupon_id: int, *, stock: int) -> History:
             outcomes=_delete(IssueOutcome.objects.filter(coupon_id=coupon_id)),
         )
         coupon.stock = stock
-        coupon.issued_count = 0
+        coupon.issued_count = coupon.adopted_count = 0
         coupon.coupon_status = CouponStatus.OPENED
         coupon.opens_at = coupon.closes_at = None
         coupon.created_at = coupon.updated_at = coupon.reset_at = timezone.now()

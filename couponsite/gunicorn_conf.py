@@ -13,6 +13,7 @@ from typing import Any
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
+from couponsite import starting
 from couponsite.config import ConfigError, load
 
 try:
@@ -42,6 +43,11 @@ loglevel = "warning"
 _metrics = Path(tempfile.gettempdir()) / f"coupon-metrics-{os.getuid()}-{_config.api.port}"
 _metrics.mkdir(mode=0o700, exist_ok=True)
 os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(_metrics)
+
+
+def on_starting(server: Any) -> None:
+    """Before the port is ours: what cannot work does not start, and is not started again for ever."""
+    starting.refuse_a_database_that_cannot_work()
 
 
 def when_ready(server: Any) -> None:

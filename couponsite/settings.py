@@ -94,9 +94,10 @@ def _database() -> dict[str, Any]:
             "isolation_level": "read committed",
             "connect_timeout": 3,
             **_PATIENCE[ROLE],
-            # STRICT refuses what MySQL would otherwise cut or round; a row lock is waited for, not for ever.
-            "init_command": "SET sql_mode='STRICT_TRANS_TABLES', innodb_lock_wait_timeout=10, "
-            "time_zone='+00:00'",
+            # STRICT refuses what MySQL would otherwise cut or round, NO_ENGINE_SUBSTITUTION a table without
+            # transactions; a row lock is waited for, not for ever.
+            "init_command": "SET sql_mode='STRICT_TRANS_TABLES,NO_ENGINE_SUBSTITUTION', "
+            "default_storage_engine=InnoDB, innodb_lock_wait_timeout=10, time_zone='+00:00'",
         }
     else:
         # IMMEDIATE takes SQLite's write lock at BEGIN: it stands in for SELECT ... FOR UPDATE.

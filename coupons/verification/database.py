@@ -69,15 +69,17 @@ def _winners(coupon: Coupon) -> Iterator[Finding]:
         low=Min("claim_rank"),
         high=Max("claim_rank"),
     )
-    if ranks["count"] != coupon.issued_count:
+    issued_here = coupon.issued_count - coupon.adopted_count
+    if ranks["count"] != issued_here:
         yield _finding(
             Check.ISSUED_COUNT,
             coupon,
-            f"issued_count is {coupon.issued_count}, outcomes say {ranks['count']} were issued",
+            f"issued_count is {coupon.issued_count}, outcomes say {ranks['count']} were issued"
+            + (f", and {coupon.adopted_count} by another application" if coupon.adopted_count else ""),
         )
     if ranks["count"] and (ranks["low"], ranks["high"], ranks["distinct"]) != (
-        1,
-        ranks["count"],
+        coupon.adopted_count + 1,
+        coupon.adopted_count + ranks["count"],
         ranks["count"],
     ):
         yield _finding(

@@ -16,6 +16,7 @@ from consumer.housekeeping import Housekeeper
 from consumer.kafka import make_consumer
 from consumer.loop import ConsumerLoop
 from consumer.shutdown import stop_on_signals
+from coupons import surroundings
 from coupons.producer import close_event_producer, event_producer
 
 
@@ -51,6 +52,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, health_port: int, batch_size: int, group_id: str, **options: Any) -> None:
         if not group_id:
             raise CommandError("--group-id must not be empty")
+        surroundings.refuse()
         # Before anything is wired: housekeeping asks the same group as the loop how far it is.
         config = settings.CONFIG
         settings.CONFIG = replace(config, kafka=replace(config.kafka, group_id=group_id))

@@ -12,7 +12,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db.models import Count, QuerySet
 from tqdm import tqdm
 
-from coupons import dead_letters
+from coupons import dead_letters, surroundings
 from coupons.dead_letters import NotReplayed, Selection
 from coupons.events import MAX_ID
 from coupons.models import DeadLetter, DeadLetterState
@@ -52,6 +52,7 @@ class Command(BaseCommand):
             action.add_argument("--json", action="store_true", help="print JSON")
 
     def handle(self, *args: Any, action: str, **options: Any) -> None:
+        surroundings.refuse()
         if action == "list":
             self._list(**options)
         elif action == "show":

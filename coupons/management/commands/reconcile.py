@@ -11,6 +11,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from tqdm import tqdm
 
+from coupons import surroundings
 from coupons.admission import GateUnavailable
 from coupons.backlog import LogUnavailable
 from coupons.reconciling import Mended, reconcile
@@ -35,6 +36,7 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, dry_run: bool, wait: float, **options: Any) -> None:
+        surroundings.refuse()
         quiet = options["json"] or not sys.stderr.isatty()
         try:
             with tqdm(desc="waiting for the consumer to catch up", disable=quiet, leave=False) as bar:

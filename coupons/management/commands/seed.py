@@ -14,7 +14,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import IntegrityError, OperationalError, ProgrammingError
 from tqdm import tqdm
 
-from coupons import resetting, seeding
+from coupons import resetting, seeding, surroundings
 from coupons.admission import GateUnavailable
 from coupons.backlog import LogUnavailable
 from coupons.models import Coupon
@@ -58,6 +58,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         if (options["yes"] or options["force"]) and not options["reset"]:
             raise CommandError("--yes and --force go with --reset")
+        surroundings.refuse()
         try:
             self._run(**options)
         except IntegrityError as error:

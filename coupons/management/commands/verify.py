@@ -12,6 +12,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import OperationalError
 from tqdm import tqdm
 
+from coupons import surroundings
 from coupons.backlog import LogUnavailable
 from coupons.models import Coupon
 from coupons.verification.findings import Check, Report
@@ -38,6 +39,7 @@ class Command(BaseCommand):
         parser.add_argument("--json", action="store_true", help="print the report as JSON")
 
     def handle(self, *args: Any, coupon: int | None, from_topic: bool, **options: Any) -> None:
+        surroundings.refuse()
         if coupon is not None and not Coupon.objects.filter(pk=coupon).exists():
             raise CommandError(f"there is no coupon {coupon}")
         quiet = options["json"] or not sys.stderr.isatty()

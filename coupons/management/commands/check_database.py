@@ -1,0 +1,35 @@
+"""Can the system work on this database? Asked by gunicorn before it starts, and by people."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, Final
+
+from django.core.management.base import BaseCommand
+from django.db import DatabaseError
+
+from coupons import surroundings
+
+AWAY: Final = 3
+
+
+class Command(BaseCommand):
+    help = (
+        "Say in one line whether the system can work on the database of DATABASE_URL: its server, character "
+        "set, tables, columns, constraints and migrations. Reads only. Exit code 1 if it cannot, with the "
+        "command or statement that mends it; 3 if the database does not answer."
+    )
+    requires_system_checks = []  # this is one
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            found = surroundings.problems()
+        except DatabaseError as error:
+            self.stderr.write(f"the database of DATABASE_URL does not answer: {error}")
+            sys.exit(AWAY)
+        if line := surroundings.in_one_line(found):
+            self.stderr.write(line)
+            sys.exit(1)
+        self.stdout.write("the database is as it must be")
+        for problem in found:
+            self.stdout.write(f"note: {problem}")

@@ -1,0 +1,75 @@
+"""A database as it is or as it must be: the same shapes for both, so that they can be compared. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """``type`` and ``charset`` are None where they say nothing: SQLite has neither."""
+
+    type: str | None
+    charset: str | None = None
+    is_nullable: bool = False
+    has_default: bool = False
+    is_counted: bool = False  #: AUTO_INCREMENT
+
+    @property
+    def must_be_given(self) -> bool:
+        """An INSERT that does not name this column is refused."""
+        return not (self.is_nullable or self.has_default or self.is_counted)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForeignKey:
+    """``is_firm``: what is referred to cannot be deleted. CASCADE and SET NULL would take coupons away."""
+
+    column: str
+    table: str
+    target: str
+    is_firm: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """``checks``: whether each is enforced, by name. ``uniques`` and ``indexes``: their columns, by name."""
+
+    name: str
+    columns: Mapping[str, Column]
+    primary_key: tuple[str, ...]
+    uniques: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    indexes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    checks: Mapping[str, bool] = field(default_factory=dict)
+    foreign_keys: Mapping[str, ForeignKey] = field(default_factory=dict)
+    engine: str | None = None
+    is_transactional: bool = True
+    charset: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """What a connection of ours has met, after its own SET statements."""
+
+    product: str  #: MariaDB, MySQL or SQLite
+    version: tuple[int, ...]
+    sql_mode: frozenset[str] = frozenset()
+    time_zone: str = "+00:00"
+    isolation: str = "READ-COMMITTED"
+    charset: str = "utf8mb4"  #: of tables that are made from now on
+    max_packet: int = 1 << 30  #: bytes
+    binlog_format: str = ""  #: empty where there is no binary log
+    switched_off: tuple[str, ...] = ()  #: variables that stand for a protection
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """One thing that is wrong, and the command or statement that mends it. ``stops``: nothing works so."""
+
+    what: str
+    mend: str
+    stops: bool = True
+
+    def __str__(self) -> str:
+        return f"{self.what}. Mend it with: {self.mend}"
