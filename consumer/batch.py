@@ -17,7 +17,7 @@ from consumer import dead_letters
 from consumer.dead_letters import DeadLetter, TooManyDeadLetters
 from consumer.kafka import headers_of, place
 from consumer.standing import Standing
-from coupons import tracking
+from coupons import surroundings, tracking
 from coupons.admission import Claim, GateUnavailable, Settlement, gate
 from coupons.allocation import Allocation, IssueRequest
 from coupons.database_errors import Kind, kind_of
@@ -90,7 +90,7 @@ class BatchProcessor:
             self.process(messages[half:], standing)
             return
         at = place(messages[0])
-        if at in self._dead:
+        if at in self._dead or _cannot_work():
             raise error
         if at in self._failed_alone:  # the first time it may have met another writer of the same rows
             # What the database said tells all; anything else is a bug of ours, and its trace is wanted.
@@ -178,6 +178,14 @@ class BatchProcessor:
             [(r.event.event_id, r.event.user_id, r.event.coupon_id) for r in requests],
         )
         return requests, letters
+
+
+def _cannot_work() -> bool:
+    """Somebody changed the schema under us: then it is not the event, and the next one would fail too."""
+    why = surroundings.in_one_line(surroundings.problems())
+    if why:
+        log.error("nothing can be stored: %s", why)
+    return bool(why)
 
 
 def _decoded(message: Message) -> IssueRequest | DeadLetter:

@@ -111,6 +111,26 @@ def test_when_nothing_can_be_stored_it_is_not_the_events(topic: str, monkeypatch
     assert LogPosition.objects.get(topic=topic).next_offset == 3
 
 
+@pytest.mark.services_only  # SQLite stores anything in any column
+def test_where_the_schema_was_changed_it_is_not_the_event(topic: str) -> None:
+    """As after a deploy that went wrong: the error looks like the event's, and every event would fail."""
+    coupon, users = make_coupon(), make_users(4)
+    given = messages(coupon.pk, users)
+    whole = UserCoupon._meta.get_field("request_id").db_type(connection)
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE user_coupon MODIFY request_id CHAR(8) NULL")
+    try:
+        with pytest.raises(DataError):
+            process(given)
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute(f"ALTER TABLE user_coupon MODIFY request_id {whole} NULL")
+
+    assert not DeadLetter.objects.exists()
+    process(given)
+    assert issued() == users
+
+
 def test_where_not_even_the_dead_letter_can_be_stored_nothing_is_passed_over(topic: str) -> None:
     coupon, users = make_coupon(), make_users(4)
 
