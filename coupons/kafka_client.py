@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from concurrent.futures import TimeoutError as FutureTimeout
+from functools import lru_cache
+from typing import Any, Final
 
-from confluent_kafka import KafkaError
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
+from confluent_kafka.admin import AdminClient
 from django.conf import settings
 
 log = logging.getLogger("coupons.librdkafka")
+
+_NO_ID: Final = "AAAAAAAAAAAAAAAAAAAAAA"  #: 16 zero bytes: a broker older than topic ids
+_WITHOUT_IDS: Final = (KafkaError._UNSUPPORTED_FEATURE, KafkaError.UNSUPPORTED_VERSION)
 
 
 def level_of(error: KafkaError) -> int:
@@ -29,6 +35,31 @@ def common() -> dict[str, Any]:
         "socket.connection.setup.timeout.ms": 5000,
         "topic.metadata.refresh.interval.ms": 30_000,
     }
+
+
+def topic_id(*, timeout_s: float) -> str:
+    """Kafka's own id of the event topic; "" where the broker has none. Raises KafkaException.
+
+    It tells a topic from one that was deleted and made anew under its name.
+    """
+    topic = settings.CONFIG.kafka.topic
+    client = _admin(settings.CONFIG.kafka.bootstrap_servers)
+    asked = client.describe_topics(TopicCollection([topic]), request_timeout=timeout_s)[topic]
+    try:
+        found = str(asked.result(timeout_s + 1).topic_id)
+    except FutureTimeout as error:
+        raise KafkaException(KafkaError(KafkaError._TIMED_OUT)) from error
+    except KafkaException as error:
+        if error.args[0].code() in _WITHOUT_IDS:
+            return ""
+        raise
+    return "" if found == _NO_ID else found
+
+
+@lru_cache(maxsize=1)
+def _admin(bootstrap_servers: str) -> AdminClient:
+    """One for the process: each has connections and threads of its own. Never made before a fork."""
+    return AdminClient(common())
 
 
 def producer_config() -> dict[str, Any]:

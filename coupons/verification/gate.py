@@ -18,7 +18,11 @@ def check(coupon: Coupon, undecided: Sequence[IssueRequest]) -> Iterator[Finding
     While requests come and go a reservation may be between two of the readings: look twice, and
     believe what was there both times.
     """
-    state = gate.state(coupon.pk)
+    try:
+        state = gate.state(coupon.pk)
+    except (AttributeError, TypeError, ValueError) as error:  # a field is missing, or no number and no id
+        yield _finding(Check.GATE_COUNTS, coupon, f"the gate cannot be read: {error}")
+        return
     if state is None:
         return
     yield from _counts(coupon, state)

@@ -68,6 +68,8 @@ class Command(BaseCommand):
             self.stdout.write(f"note: {note}")
         for what in report.unchecked:
             self.stdout.write(f"NOT CHECKED: {what}")
+        for what in report.not_looked_at:
+            self.stdout.write(f"not looked at: {what}")
         found = Counter(finding.check for finding in report.findings)
         for check in Check:
             self.stdout.write(f"  {'ok' if not found[check] else f'{found[check]} WRONG':>10}  {check.value}")
