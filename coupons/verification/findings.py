@@ -24,6 +24,7 @@ NOT_LOOKED_AT: Final = (
     "topic",
     "coupon_log_position: rows of other groups, updated_at, and topic_id where the broker knows no ids",
     "user, point, and Django's own tables",
+    "coupon_disclosed_request: whether rows are missing, or left over from requests that were decided",
     "Redis: an empty gate (it is loaded when it is needed), what a gate remembers for two minutes, tracked "
     "requests, progress, locks, expiry times",
 )

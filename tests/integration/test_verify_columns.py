@@ -447,9 +447,16 @@ def test_every_key_and_field_of_redis(scene: Scene) -> None:
     case("gate issued", lambda: redis.hincrby(gate, "issued", 1), "GATE_COUNTS")
     case("gate issued gone", lambda: redis.hdel(gate, "issued"), "GATE_COUNTS")
     case("gate issued no number", lambda: redis.hset(gate, "issued", "x"), "GATE_COUNTS")
+    case("gate reserved", lambda: redis.hset(gate, "reserved", 7), "GATE_COUNTS")
+    case("gate no hash", lambda: (redis.delete(gate), redis.set(gate, "x")), "GATE_COUNTS")
     case("gate gone", lambda: redis.delete(gate), "not looked at: an empty gate")
     case("reservations gone", lambda: redis.delete(reservations), "EVERY_REQUEST_RESERVED")
     case("reservations id", lambda: redis.hset(reservations, user, uuid7().bytes), "NO_LEAKED_RESERVATION")
+    case(
+        "reservations no hash",
+        lambda: (redis.delete(reservations), redis.set(reservations, "x")),
+        "GATE_COUNTS",
+    )
     case("reservations no id", lambda: redis.hset(reservations, user, b"x"), "GATE_COUNTS")
     case("reservations more", lambda: redis.hset(reservations, b"x", uuid7().bytes), "NO_LEAKED_RESERVATION")
     case(
@@ -469,7 +476,7 @@ def test_every_key_and_field_of_redis(scene: Scene) -> None:
 
     unknown = [key for key in redis.scan_iter() if not any(_kind(name) in key.decode() for name, _ in cases)]
     assert unknown == []
-    assert {*redis.hgetall(gate)} == {b"ready", b"epoch", b"issued"}
+    assert {*redis.hgetall(gate)} <= {b"ready", b"epoch", b"issued", b"reserved"}
     assert _missed_in_redis(cases.values()) == []
 
 
