@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from sys import intern
 from typing import Any, Final
 from uuid import UUID
@@ -31,7 +31,6 @@ _FIELDS: Final = (
     "kafka_partition",
     "kafka_offset",
 )
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 #: They say that no event of the request was there to be decided.
 GIVEN_UP: Final = (Code.BROKER_UNAVAILABLE.value, DeadLetterReason.EVENT_LOST.value)
 Place = tuple[int | None, int | None]  #: partition and offset
@@ -104,7 +103,7 @@ def outcomes_of(request_ids: Sequence[UUID]) -> dict[UUID, Decided]:
 
 def epoch_ms(moment: datetime) -> int:
     """The nearest millisecond: DATETIME columns keep microseconds, and some that were taken over fewer."""
-    return round((moment - _EPOCH) / timedelta(milliseconds=1))
+    return round(moment.timestamp() * 1000)
 
 
 def existing(rows: QuerySet[Any, Any], field: str, wanted: Collection[Any]) -> set[Any]:

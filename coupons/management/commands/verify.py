@@ -23,9 +23,9 @@ _SHOWN: Final = 50
 class Command(BaseCommand):
     help = (
         "Check every invariant between the database, Redis and the log: stock never negative, one claim per "
-        "user, every accepted event decided, winners the first distinct valid users in log order, ranks "
-        "without gaps, Redis equal to the truth. Reads only. Exit code 1 if anything is wrong, or "
-        "could not be checked."
+        "user, every accepted event decided, every outcome with its event, winners the first distinct valid "
+        "users in log order, ranks without gaps, Redis equal to the truth. Reads only, and says what it does "
+        "not look at. Exit code 1 if anything is wrong, or could not be checked."
     )
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
