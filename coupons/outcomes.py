@@ -48,7 +48,7 @@ class Decision(StrEnum):
 
 
 class DeadLetterReason(StrEnum):
-    """Why an event can never succeed."""
+    """Why a request is FAILED: its event can never be decided."""
 
     NOT_JSON = "NOT_JSON"
     INVALID_FIELDS = "INVALID_FIELDS"
@@ -56,4 +56,4 @@ class DeadLetterReason(StrEnum):
     TOO_LARGE = "TOO_LARGE"
     COUPON_NOT_FOUND = "COUPON_NOT_FOUND"
     UNSTORABLE = "UNSTORABLE"
-    EVENT_LOST = "EVENT_LOST"
+    EVENT_LOST = "EVENT_LOST"  # accepted, and deleted from the log before it was decided: no dead letter
