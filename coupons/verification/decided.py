@@ -33,6 +33,8 @@ _FIELDS: Final = (
 )
 #: They say that no event of the request was there to be decided.
 GIVEN_UP: Final = (Code.BROKER_UNAVAILABLE.value, DeadLetterReason.EVENT_LOST.value)
+#: Dead letters whose event could be read.
+READABLE: Final = (DeadLetterReason.COUPON_NOT_FOUND.value, DeadLetterReason.UNSTORABLE.value)
 Place = tuple[int | None, int | None]  #: partition and offset
 
 

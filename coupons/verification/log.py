@@ -10,9 +10,9 @@ from django.db.models import QuerySet
 
 from coupons.backlog import Entry, Positions
 from coupons.models import Coupon, DeadLetter, DeadLetterState, LogPosition, UserCoupon
-from coupons.outcomes import DeadLetterReason, RequestStatus
+from coupons.outcomes import RequestStatus
 from coupons.verification import positions as group_positions
-from coupons.verification.decided import Decided, Place, existing, outcomes_of
+from coupons.verification.decided import READABLE, Decided, Place, existing, outcomes_of
 from coupons.verification.events import Events, event_of, place_of
 from coupons.verification.findings import Check, Finding
 from coupons.verification.matching import Matching, finding
@@ -142,10 +142,7 @@ class LogCheck:
         """A letter is marked REPLAYED once the broker has its event again; that can be read."""
         if not self.events.is_whole():
             return
-        marked = _letters().filter(
-            state=DeadLetterState.REPLAYED,
-            reason__in=[DeadLetterReason.COUPON_NOT_FOUND.value, DeadLetterReason.UNSTORABLE.value],
-        )
+        marked = _letters().filter(state=DeadLetterState.REPLAYED, reason__in=READABLE)
         for pk, request_id in marked.values_list("pk", "request_id"):
             entry = None if request_id is None else self.events.first.get(request_id)
             if entry is not None and not self.events.again.get(event_of(entry).event_id):

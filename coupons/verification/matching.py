@@ -11,8 +11,8 @@ from typing import Final
 
 from coupons.backlog import Entry
 from coupons.models import DeadLetter, DeadLetterState
-from coupons.outcomes import DeadLetterReason, RequestStatus
-from coupons.verification.decided import Decided
+from coupons.outcomes import RequestStatus
+from coupons.verification.decided import READABLE, Decided
 from coupons.verification.events import Events, event_of, place_of
 from coupons.verification.findings import Check, Finding
 
@@ -79,8 +79,8 @@ class Matching:
 
     def _time(self, entry: Entry, decided: Decided) -> Iterator[Finding]:
         event = event_of(entry)
-        is_unknown_coupon = decided.reason == DeadLetterReason.COUPON_NOT_FOUND.value and event.timestamp_ms
-        if not decided.is_of_the_race and not is_unknown_coupon:
+        is_readable_letter = decided.reason in READABLE and event.timestamp_ms
+        if not decided.is_of_the_race and not is_readable_letter:
             return
         if decided.requested_at_ms != event.timestamp_ms:
             yield finding(

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.utils import timezone
 
 from coupons import resetting
@@ -237,10 +238,16 @@ def test_a_good_event_decided_as_a_dead_letter_is_found(log: Log) -> None:
 
 
 def _give_up(request: IssueRequest, **fields: Any) -> None:
-    values = {"processed_at": timezone.now(), "kafka_partition": None, "kafka_offset": None, **fields}
-    IssueOutcome.objects.filter(pk=request.event.event_id).update(
-        status="REJECTED", reason="BROKER_UNAVAILABLE", stock_left=None, **values
-    )
+    values = {
+        "status": "REJECTED",
+        "reason": "BROKER_UNAVAILABLE",
+        "processed_at": timezone.now(),
+        "stock_left": None,
+        "kafka_partition": None,
+        "kafka_offset": None,
+        **fields,
+    }
+    IssueOutcome.objects.filter(pk=request.event.event_id).update(**values)
 
 
 def test_an_event_passed_over_and_told_never_published_is_found(log: Log) -> None:
@@ -534,3 +541,57 @@ def test_stock_changed_after_the_last_decision_is_noted(log: Log) -> None:
     findings, check = log.check()
     assert findings == []
     assert check.noted.stocks == [f"coupon {coupon.pk}: stock is 3, the last decision left 1"]
+
+
+def test_what_could_not_be_stored_and_what_was_lost_raise_nothing(log: Log) -> None:
+    """The one is a dead letter at its place; the other has neither place nor letter."""
+    coupon, users = make_coupon(stock=2), make_users(3)
+    [unstorable] = log.write(coupon, users[0])
+    log._batch.clear()
+    log.write(coupon, users[1])
+    log.decide()
+    values = {"coupon_id": coupon.pk, "status": "FAILED"}
+    request_id = unstorable.event.event_id
+    IssueOutcome.objects.create(
+        request_id=request_id,
+        user_id=users[0],
+        reason="UNSTORABLE",
+        requested_at=datetime.fromtimestamp(unstorable.event.timestamp_ms / 1000, tz=UTC),
+        kafka_partition=unstorable.partition,
+        kafka_offset=unstorable.offset,
+        **values,
+    )
+    DeadLetter.objects.create(
+        reason="UNSTORABLE",
+        request_id=request_id,
+        original_topic=settings.CONFIG.kafka.topic,
+        original_partition=unstorable.partition,
+        original_offset=unstorable.offset,
+    )
+    lost = make_event(coupon_id=coupon.pk, user_id=users[2])
+    IssueOutcome.objects.create(
+        request_id=lost.event_id,
+        user_id=users[2],
+        reason="EVENT_LOST",
+        requested_at=timezone.now(),
+        coupon_epoch=int(coupon.epoch),
+        **values,
+    )
+
+    findings, check = log.check()
+    assert [*findings, *letters.check(None)] == []
+    assert list(check.noted.notes()) == []
+
+
+def test_a_request_told_lost_whose_event_is_there_is_found(log: Log) -> None:
+    *_, loser = _raced(log)
+
+    _give_up(loser, status="FAILED", reason="EVENT_LOST")
+
+    assert log.check()[1].noted.given_up_perhaps == 1
+    _give_up(loser, status="FAILED", reason="EVENT_LOST", processed_at=_moment_of(log.written[0]))
+    assert log.found() == {Check.GIVEN_UP_HAS_NO_EVENT}
+
+
+def _moment_of(request: IssueRequest) -> datetime:
+    return IssueOutcome.objects.get(pk=request.event.event_id).processed_at
