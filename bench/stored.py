@@ -39,7 +39,7 @@ def _fill_coupon(coupon_id: int, count: int) -> None:
                 "INSERT INTO coupon_issue_outcome (request_id, coupon_id, coupon_epoch, user_id, status, "
                 "user_coupon_id, claim_rank, requested_at, processed_at, stock_left, kafka_partition, "
                 "kafka_offset) SELECT c.request_id, c.coupon_id, %s, c.user_id, 'ISSUED', c.user_coupon_id, "
-                "c.user_id, NOW(6), NOW(6), %s - c.user_id, 0, c.user_id - 1 FROM user_coupon c "
+                "c.user_id, NOW(6), c.issued_at, %s - c.user_id, 0, c.user_id - 1 FROM user_coupon c "
                 "WHERE c.coupon_id = %s AND c.user_id BETWEEN %s AND %s",
                 [epoch, count, coupon_id, low, high],
             )

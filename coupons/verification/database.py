@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Final
 
-from django.db.models import Count, Exists, Max, Min, OuterRef, Q, QuerySet
+from django.db.models import Count, Exists, F, Max, Min, OuterRef, Q, QuerySet, Subquery
 
 from coupons.models import Coupon, IssueOutcome, UserCoupon
 from coupons.outcomes import Code, DeadLetterReason, Decision, RequestStatus
@@ -14,6 +15,8 @@ from coupons.verification.findings import Check, Finding
 _SHOWN: Final = 20  #: findings of one kind and coupon that are told one by one
 _REJECTIONS: Final = [d.value for d in Decision if d.is_rejection]
 _FAILURES: Final = [reason.value for reason in DeadLetterReason]
+#: One transaction writes both moments, and they are the same; a table that was taken over may keep seconds.
+_SAME_MOMENT: Final = timedelta(seconds=1)
 
 
 def check(coupon: Coupon) -> Iterator[Finding]:
@@ -21,7 +24,8 @@ def check(coupon: Coupon) -> Iterator[Finding]:
     yield from _stock(coupon)
     yield from _claims(coupon)
     yield from _winners(coupon)
-    yield from _whole(coupon)
+    yield from _moments(coupon)
+    yield from whole(IssueOutcome.objects.filter(coupon_id=coupon.pk))
 
 
 def _finding(check: Check, coupon: Coupon, message: str, request_id: object = None) -> Finding:
@@ -113,37 +117,65 @@ def _winners(coupon: Coupon) -> Iterator[Finding]:
         )
 
 
-def _whole(coupon: Coupon) -> Iterator[Finding]:
-    outcomes = _outcomes(coupon)
-    decided = Q(
-        coupon_epoch__isnull=False,
-        user_id__isnull=False,
-        stock_left__gte=0,
-        kafka_partition__isnull=False,
-        kafka_offset__isnull=False,
+def _moments(coupon: Coupon) -> Iterator[Finding]:
+    issued_at = UserCoupon.objects.filter(pk=OuterRef("user_coupon_id")).values("issued_at")
+    differing = (
+        _outcomes(coupon)
+        .filter(status=RequestStatus.ISSUED)
+        .annotate(issued_at=Subquery(issued_at[:1]))
+        .exclude(issued_at=F("processed_at"))
+        .values_list("pk", "processed_at", "issued_at")
     )
+    shown = 0
+    for request_id, decided_at, given_at in differing.iterator():
+        if given_at is None or abs(given_at - decided_at) <= _SAME_MOMENT:
+            continue
+        yield _finding(
+            Check.ISSUED_WHEN_DECIDED,
+            coupon,
+            f"decided at {decided_at.isoformat()}, in the transaction that issued the coupon at "
+            f"{given_at.isoformat()}",
+            request_id,
+        )
+        shown += 1
+        if shown == _SHOWN:
+            return
+
+
+def _has_place() -> Q:
+    return Q(kafka_partition__gte=0, kafka_offset__gte=0)
+
+
+def whole(outcomes: QuerySet[IssueOutcome]) -> Iterator[Finding]:
+    """Those whose columns do not go together, whatever row of the coupon they are of."""
+    decided = _has_place() & Q(coupon_epoch__isnull=False, user_id__isnull=False, stock_left__gte=0)
     nothing_won = Q(claim_rank__isnull=True, user_coupon_id__isnull=True)
+    no_place = Q(kafka_partition__isnull=True, kafka_offset__isnull=True, user_id__isnull=False)
+    not_decided = nothing_won & Q(stock_left__isnull=True)
+    lost = Q(reason=DeadLetterReason.EVENT_LOST.value)
     broken = outcomes.exclude(
         decided & Q(status=RequestStatus.ISSUED, reason__isnull=True, claim_rank__isnull=False)
         | decided & nothing_won & Q(status=RequestStatus.REJECTED, reason__in=_REJECTIONS)
-        | nothing_won & Q(status=RequestStatus.REJECTED, reason=Code.BROKER_UNAVAILABLE.value)
-        | nothing_won & Q(status=RequestStatus.FAILED, reason__in=_FAILURES)
+        | not_decided & no_place & Q(status=RequestStatus.REJECTED, reason=Code.BROKER_UNAVAILABLE.value)
+        | not_decided & (_has_place() | lost) & Q(status=RequestStatus.FAILED, reason__in=_FAILURES)
     )
     for outcome in broken[:_SHOWN]:
-        yield _finding(
+        yield _of(
             Check.OUTCOME_IS_WHOLE,
-            coupon,
+            outcome,
             f"status {outcome.status}, reason {outcome.reason}, rank {outcome.claim_rank}, "
             f"user coupon {outcome.user_coupon_id}, stock left {outcome.stock_left}, "
             f"partition {outcome.kafka_partition}, offset {outcome.kafka_offset}, "
             f"epoch {outcome.coupon_epoch} do not go together",
-            outcome.pk,
         )
     skipped = outcomes.filter(reason=Decision.OUT_OF_STOCK.value, stock_left__gt=0)
     for outcome in skipped[:_SHOWN]:
-        yield _finding(
+        yield _of(
             Check.NOBODY_SKIPPED,
-            coupon,
+            outcome,
             f"user {outcome.user_id} was told OUT_OF_STOCK while {outcome.stock_left} were left",
-            outcome.pk,
         )
+
+
+def _of(check: Check, outcome: IssueOutcome, message: str) -> Finding:
+    return Finding(check=check, coupon_id=outcome.coupon_id, message=message, request_id=str(outcome.pk))

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
 from uuid import UUID
+
+from django_redis import get_redis_connection
 
 from coupons.admission import Claim, GateState, gate
 from coupons.allocation import IssueRequest
 from coupons.models import Coupon, IssueOutcome, UserCoupon
 from coupons.verification.decided import existing
 from coupons.verification.findings import Check, Finding
+
+_ID_BYTES: Final = 16
+_HASH_OR_NOTHING: Final = (b"hash", b"none")
+
+
+class _Damaged(ValueError):
+    """What is there is no gate: loaded anew when a claim meets it, and wrong until then."""
 
 
 def check(coupon: Coupon, undecided: Sequence[IssueRequest]) -> Iterator[Finding]:
@@ -18,11 +28,54 @@ def check(coupon: Coupon, undecided: Sequence[IssueRequest]) -> Iterator[Finding
     While requests come and go a reservation may be between two of the readings: look twice, and
     believe what was there both times.
     """
-    state = gate.state(coupon.pk)
+    try:
+        state, told = _read(coupon.pk)
+    except _Damaged as damage:
+        yield _finding(Check.GATE_COUNTS, coupon, f"the gate is damaged: {damage}")
+        return
     if state is None:
         return
+    held = len(state.reservations)
+    if told is not None and told != str(held):
+        yield _finding(Check.GATE_COUNTS, coupon, f"the gate counts {told} reservations and holds {held}")
     yield from _counts(coupon, state)
     yield from _reservations(coupon, state, undecided)
+
+
+def _read(coupon_id: int) -> tuple[GateState | None, str | None]:
+    """The gate, None if it is empty, and how many reservations it says that it holds.
+
+    Reads by itself, since the gate would mend in passing what is damaged. Raises _Damaged.
+    """
+    gate_key, reservations_key = f"{{coupon:{coupon_id}}}:gate", f"{{coupon:{coupon_id}}}:reservations"
+    redis = get_redis_connection("default")
+    kinds = gate.guarded(lambda: [redis.type(key) for key in (gate_key, reservations_key)])
+    if any(kind not in _HASH_OR_NOTHING for kind in kinds):
+        raise _Damaged(f"its keys are {' and '.join(kind.decode() for kind in kinds)}, not hashes")
+    pipeline = redis.pipeline(transaction=True)
+    pipeline.hgetall(gate_key)
+    pipeline.hgetall(reservations_key)
+    fields, reserved = gate.guarded(pipeline.execute)
+    if fields.get(b"ready") != b"1":
+        return None, None
+    told = fields.get(b"reserved")
+    return _state(coupon_id, fields, reserved), None if told is None else told.decode(errors="replace")
+
+
+def _state(coupon_id: int, fields: Mapping[bytes, bytes], reserved: Mapping[bytes, bytes]) -> GateState:
+    epoch, issued = fields.get(b"epoch"), fields.get(b"issued", b"")
+    if epoch is None or not issued.isdigit():
+        raise _Damaged(f"epoch {epoch!r}, issued {issued!r}")
+    if odd := [pair for pair in reserved.items() if len(pair[1]) != _ID_BYTES]:
+        raise _Damaged(f"{odd[0]!r} is no reservation")
+    return GateState(
+        epoch=epoch.decode(errors="replace"),
+        issued=int(issued),
+        reservations=[
+            Claim(coupon_id=coupon_id, user_id=int.from_bytes(user, "big"), request_id=UUID(bytes=request))
+            for user, request in reserved.items()
+        ],
+    )
 
 
 def _counts(coupon: Coupon, state: GateState) -> Iterator[Finding]:

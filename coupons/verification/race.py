@@ -13,8 +13,11 @@ from datetime import timedelta
 from itertools import pairwise
 from typing import Final
 
-from coupons.models import IssueOutcome, User, UserCoupon
+from django.db.models import Max
+
+from coupons.models import Coupon, IssueOutcome, User, UserCoupon
 from coupons.outcomes import Decision
+from coupons.verification import order
 from coupons.verification.decided import Decided
 from coupons.verification.findings import Check, Finding
 
@@ -25,8 +28,10 @@ _NEEDS_AN_OPEN_COUPON: Final = {None, Decision.OUT_OF_STOCK.value}  #: reasons; 
 
 
 class Race:
-    """``stock_changes``: changes from outside that show between transactions. ``perhaps_known_users``: told
-    USER_NOT_FOUND, and there now. Both are counted by ``findings``."""
+    """``findings`` counts too. ``stock_changes``: from outside, that show between transactions.
+    ``perhaps_known_users``: told USER_NOT_FOUND, and there now. ``clocks_back``: decisions dated long before
+    what stands before them in the log. ``is_spread``: over partitions, which have no order between them.
+    ``stock_now``: of the row, where the last decision left another."""
 
     def __init__(self, coupon_id: int, decided: Sequence[Decided]) -> None:
         self._coupon_id = coupon_id
@@ -34,12 +39,15 @@ class Race:
         for each in sorted(decided, key=lambda each: each.place[1] or 0):
             self._by_partition[each.place[0] or 0].append(each)
         self._all = [each for _, group in sorted(self._by_partition.items()) for each in group]
-        self.stock_changes = self.perhaps_known_users = 0
+        self.stock_changes = self.perhaps_known_users = self.clocks_back = 0
+        self.is_spread = False
+        self.stock_now: tuple[int, int] | None = None
 
     def findings(self) -> Iterator[Finding]:
         if not self._all:
             return
         is_alone = self._is_in_one_partition()
+        self.is_spread = not is_alone
         held = UserCoupon.objects.filter(coupon_id=self._coupon_id).values_list("user_id", "request_id")
         requests = {each.request_id for each in self._all}
         from_elsewhere: set[int | None] = {
@@ -52,6 +60,10 @@ class Race:
                 yield from _ranks(before, after, is_alone=is_alone)
             for before, after in pairwise(decided):
                 yield from self._stock(before, after, is_alone=is_alone)
+            yield from order.transactions(decided)
+            self.clocks_back += order.clocks_back(decided)
+        if is_alone:
+            self._look_at_stock_now(self._all[-1])
         yield from _told_closed(self._all)
         yield from self._told_unknown()
 
@@ -77,6 +89,16 @@ class Race:
                 f"user {after.user_id} was told {after.reason or after.status} on a stock of {found}; the "
                 f"decision before it, in the same transaction, had left {before.stock_left}",
             )
+
+    def _look_at_stock_now(self, last: Decided) -> None:
+        """Issuing leaves the row's stock as its last decision says; whoever changes it leaves no trace."""
+        coupon = Coupon.objects.filter(pk=self._coupon_id).first()
+        outcomes = IssueOutcome.objects.filter(coupon_id=self._coupon_id, coupon_epoch=last.coupon_epoch)
+        is_last = outcomes.aggregate(last=Max("kafka_offset"))["last"] == last.place[1]
+        if coupon is None or last.stock_left is None or not is_last:
+            return  # more was decided since the log was read, or from another log
+        if coupon.stock != last.stock_left:
+            self.stock_now = last.stock_left, coupon.stock
 
     def _told_unknown(self) -> Iterator[Finding]:
         told = [each for each in self._all if each.reason == Decision.USER_NOT_FOUND.value]

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 from coupons import backlog
 from coupons.admission import GateUnavailable
-from coupons.backlog import LogUnavailable
+from coupons.backlog import Entry, LogUnavailable, Positions
 from coupons.models import Coupon, IssueOutcome, UserCoupon
 from coupons.outcomes import RequestStatus
-from coupons.verification import database, gate
-from coupons.verification.findings import Check, Finding, Report
+from coupons.verification import database, gate, letters, positions
+from coupons.verification.findings import WITHOUT_LOG, Check, Finding, Report
 from coupons.verification.log import LogCheck
+from coupons.verification.snapshot import snapshot
 
 _LOG_TIMEOUT_S: Final = 30.0
 _SECOND_LOOK_AFTER_S: Final = 2.0
@@ -25,18 +27,22 @@ def verify(*, coupon_id: int | None, from_topic: bool, on_progress: Progress) ->
     report = Report()
     coupons = _coupons(coupon_id)
     for number, coupon in enumerate(coupons, start=1):
-        report.findings += database.check(coupon)
+        with snapshot():
+            report.findings += [f for row in _coupons(coupon.pk) for f in database.check(row)]
         on_progress(number, len(coupons))
     report.count("coupons", len(coupons))
     outcomes, claims = IssueOutcome.objects.all(), UserCoupon.objects.all()
     if coupon_id is not None:
         outcomes, claims = outcomes.filter(coupon_id=coupon_id), claims.filter(coupon_id=coupon_id)
-    else:
-        report.findings += _orphans()
+    with snapshot():
+        report.findings += letters.check(coupon_id)
+        report.findings += [] if coupon_id is not None else _orphans()
     report.count("outcomes", outcomes.count())
     report.count("userCoupons", claims.count())
     if from_topic:
         _replay(report, coupon_id, on_progress)
+    else:
+        report.not_looked_at.append(WITHOUT_LOG)
     _look_at_gates(report, coupons)
     return report
 
@@ -71,32 +77,33 @@ def _look_at_gates(report: Report, coupons: Sequence[Coupon]) -> None:
 
 
 def _replay(report: Report, coupon_id: int | None, on_progress: Progress) -> None:
-    positions = backlog.positions(timeout_s=_LOG_TIMEOUT_S)
-    whole = sum(at.end - at.first for at in positions.values())
-    check = LogCheck(positions, coupon_id=coupon_id)
-    for number, entry in enumerate(backlog.read_all(positions, patience_s=_LOG_TIMEOUT_S), start=1):
+    topic = positions.look_at_topic()
+    at = {
+        partition: replace(each, end=topic.end.get(partition, each.end))
+        for partition, each in backlog.positions(timeout_s=_LOG_TIMEOUT_S).items()
+    }
+    whole = sum(each.end - each.first for each in at.values())
+    check = LogCheck(at, coupon_id=coupon_id)
+    for number, entry in enumerate(backlog.read_all(at, patience_s=_LOG_TIMEOUT_S), start=1):
         check.add(entry)
         on_progress(number, whole)
+    check.events.gone_before(positions.look_at_topic().first)
+    with snapshot():
+        report.findings += check.findings(read_on=_read_on)
+        report.findings += positions.check(check.events.read_to, _read_on)
     report.count("events", whole)
-    report.findings += check.findings()
-    report.notes += [
-        f"{number} {what}"
-        for number, what in (
-            (check.of_other_rows, "events were decided while their coupon had another row: not checked"),
-            (
-                check.before_reset,
-                "events without an outcome came before all that was decided since their coupon was reset: "
-                "their outcomes went with the reset, or were lost since",
-            ),
-            (check.undecided, "events are not decided yet; the consumer has not reached them"),
-            (check.stock_changes, "times a coupon's stock was changed from outside between two decisions"),
-            (
-                check.perhaps_known_users,
-                "requests were told USER_NOT_FOUND and their user is there now: made later, or passed over",
-            ),
-        )
-        if number
-    ]
+    report.count("outcomesWithTheirEvent", check.noted.with_event)
+    report.notes += check.noted.notes()
+
+
+def _read_on(offsets: Mapping[int, int]) -> Iterator[Entry]:
+    """What was written since: its outcomes may be in the snapshot, which was taken later."""
+    end = positions.look_at_topic().end
+    at = {
+        partition: Positions(first=offset, next_to_decide=offset, end=max(offset, end.get(partition, offset)))
+        for partition, offset in offsets.items()
+    }
+    yield from backlog.read_all(at, patience_s=_LOG_TIMEOUT_S)
 
 
 def _orphans() -> Iterable[Finding]:
@@ -110,6 +117,7 @@ def _orphans() -> Iterable[Finding]:
             request_id=str(outcome.pk),
             message=f"user {outcome.user_id} was told ISSUED, and coupon {outcome.coupon_id} does not exist",
         )
+    yield from database.whole(IssueOutcome.objects.exclude(coupon_id__in=known))
 
 
 def _coupons(coupon_id: int | None) -> list[Coupon]:

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.utils import timezone
 
 from coupons import resetting
@@ -19,7 +20,7 @@ from coupons.backlog import Entry, Positions
 from coupons.issuing import issue_coupons
 from coupons.models import Coupon, DeadLetter, IssueOutcome, User, UserCoupon
 from coupons.outcomes import Decision
-from coupons.verification import database
+from coupons.verification import database, letters
 from coupons.verification.findings import Check, Finding
 from coupons.verification.log import LogCheck
 from tests.factories import make_coupon, make_event, make_users
@@ -129,7 +130,7 @@ def test_a_user_just_made_who_was_told_there_is_none_is_counted(log: Log) -> Non
 
     findings, check = log.check()
     assert findings == []
-    assert check.perhaps_known_users == 1
+    assert check.noted.perhaps_known_users == 1
 
 
 @pytest.mark.parametrize("reason", ["USER_NOT_FOUND", "COUPON_CLOSED", "OUT_OF_STOCK"])
@@ -176,6 +177,125 @@ def test_a_winner_whose_event_is_not_in_the_log_is_found(log: Log) -> None:
     log.written.remove(requests[1])
 
     assert Check.WINNERS_IN_LOG_ORDER in log.found()
+
+
+def _made_up_winner(coupon: Coupon, *, user: int, rank: int, offset: int, **fields: Any) -> IssueOutcome:
+    """An outcome, a user coupon and a count that agree with each other, and no event."""
+    now = timezone.now()
+    values = {"processed_at": now, "requested_at": now, "kafka_partition": 0, **fields}
+    request_id = make_event(coupon_id=coupon.pk, user_id=user).event_id
+    held = UserCoupon.objects.create(
+        coupon_id=coupon.pk, user_id=user, request_id=request_id, issued_at=values["processed_at"]
+    )
+    Coupon.objects.filter(pk=coupon.pk).update(issued_count=rank)
+    return IssueOutcome.objects.create(
+        request_id=request_id,
+        coupon_id=coupon.pk,
+        user_id=user,
+        status="ISSUED",
+        coupon_epoch=int(coupon.epoch),
+        user_coupon_id=held.pk,
+        claim_rank=rank,
+        stock_left=0,
+        kafka_offset=offset,
+        **values,
+    )
+
+
+@pytest.mark.parametrize("offset", [3, 4, 1_000])
+def test_a_winner_made_up_is_found(log: Log, offset: int) -> None:
+    """On a loser's place, beyond the log's end, or far beyond: six issued of a stock of five."""
+    coupon, users = make_coupon(stock=2), make_users(5)
+    log.write(coupon, *users[:4])
+    log.decide()
+    assert log.found() == set()
+
+    _made_up_winner(coupon, user=users[4], rank=3, offset=offset)
+
+    assert log.found() == {Check.OUTCOME_HAS_EVENT}
+
+
+def test_a_second_outcome_on_a_losers_place_is_found(log: Log) -> None:
+    *_, loser = _raced(log)
+    [stranger] = make_users(1)
+    twin = IssueOutcome.objects.get(pk=loser.event.event_id)
+    twin.pk = make_event(coupon_id=loser.event.coupon_id, user_id=stranger).event_id
+    twin.user_id = stranger
+    twin.save(force_insert=True)
+
+    assert log.found() == {Check.OUTCOME_HAS_EVENT}
+
+
+def test_a_good_event_decided_as_a_dead_letter_is_found(log: Log) -> None:
+    *_, loser = _raced(log)
+
+    IssueOutcome.objects.filter(pk=loser.event.event_id).update(
+        status="FAILED", reason="INVALID_FIELDS", stock_left=None
+    )
+
+    assert {finding.check for finding in letters.check(None)} == {Check.FAILURE_HAS_LETTER}
+    assert Check.DEAD_LETTER_KEPT in log.found()
+
+
+def _give_up(request: IssueRequest, **fields: Any) -> None:
+    values = {
+        "status": "REJECTED",
+        "reason": "BROKER_UNAVAILABLE",
+        "processed_at": timezone.now(),
+        "stock_left": None,
+        "kafka_partition": None,
+        "kafka_offset": None,
+        **fields,
+    }
+    IssueOutcome.objects.filter(pk=request.event.event_id).update(**values)
+
+
+def test_an_event_passed_over_and_told_never_published_is_found(log: Log) -> None:
+    """What stands behind it in the log was decided before it was given up."""
+    *_, loser = _raced(log)
+    log.write(Coupon.objects.get(pk=loser.event.coupon_id), *make_users(1))
+    log.decide()
+
+    _give_up(loser, processed_at=timezone.now() + timedelta(seconds=18))
+
+    assert log.found() == {Check.GIVEN_UP_HAS_NO_EVENT}
+
+
+def test_an_event_that_came_after_it_was_given_up_is_noted(log: Log) -> None:
+    """Its API was frozen between reserving and publishing."""
+    *_, loser = _raced(log)
+
+    _give_up(loser)
+
+    findings, check = log.check()
+    assert findings == []
+    assert check.noted.given_up_perhaps == 1
+
+
+@pytest.mark.parametrize("milliseconds", [-1, 1, 3_600_000])
+def test_another_time_than_the_events_is_found(log: Log, milliseconds: int) -> None:
+    first, *_ = _raced(log)
+    at = IssueOutcome.objects.get(pk=first.event.event_id).requested_at + timedelta(milliseconds=milliseconds)
+
+    IssueOutcome.objects.filter(pk=first.event.event_id).update(requested_at=at)
+
+    assert log.found() == {Check.OUTCOME_MATCHES_EVENT}
+
+
+def test_a_decision_dated_otherwise_within_a_transaction_is_found(log: Log) -> None:
+    *_, third, _ = _raced(log)
+
+    IssueOutcome.objects.filter(pk=third.event.event_id).update(processed_at=timezone.now())
+
+    assert log.found() == {Check.TRANSACTIONS_IN_LOG_ORDER}
+
+
+def test_a_decision_of_another_row_after_those_of_this_one_is_found(log: Log) -> None:
+    *_, last = _raced(log)
+
+    IssueOutcome.objects.filter(pk=last.event.event_id).update(coupon_epoch=1)
+
+    assert log.found() == {Check.OUTCOME_MATCHES_EVENT}
 
 
 # --- what is not wrong -----------------------------------------------------------------------------------
@@ -289,7 +409,7 @@ def test_the_stocks_changes_from_outside_are_counted(log: Log) -> None:
     log.write(coupon, *users[4:])
     log.decide()
 
-    assert log.check()[1].stock_changes == 2
+    assert log.check()[1].noted.stock_changes == 2
 
 
 @pytest.mark.parametrize("hours", [-9, -1 / 1800, 1 / 1800, 9])
@@ -301,7 +421,7 @@ def test_clocks_and_time_zones_raise_nothing(log: Log, hours: float) -> None:
 
     findings, check = log.check()
     assert findings == []
-    assert check.of_other_rows == 0
+    assert check.noted.of_other_rows == 0
 
     IssueOutcome.objects.all()[0].delete()
     assert Check.EVERY_EVENT_DECIDED in log.found()
@@ -317,7 +437,7 @@ def test_what_a_reset_deleted_raises_nothing_and_what_came_after_is_checked(log:
 
     findings, check = log.check()
     assert findings == []
-    assert check.before_reset == 3
+    assert check.noted.before_reset == 3
 
     IssueOutcome.objects.get(reason=Decision.OUT_OF_STOCK.value).delete()
     assert Check.EVERY_EVENT_DECIDED in log.found()
@@ -335,4 +455,143 @@ def test_a_row_made_anew_begins_at_nothing(log: Log) -> None:
 
     findings, check = log.check()
     assert findings == []
-    assert check.of_other_rows == 3
+    assert check.noted.of_other_rows == 3
+
+
+@pytest.mark.parametrize("minutes", [-5, 5])
+def test_clocks_of_consumers_that_jump_raise_nothing(
+    log: Log, minutes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    coupon, users = make_coupon(stock=2), make_users(6)
+    log.write(coupon, *users[:2])
+    log.decide()
+    with monkeypatch.context() as jumped:
+        now = timezone.now
+        jumped.setattr(timezone, "now", lambda: now() + timedelta(minutes=minutes))
+        log.write(coupon, *users[2:4])
+        log.decide()
+    log.write(coupon, *users[4:])
+    log.decide()
+
+    findings, check = log.check()
+    assert findings == []
+    assert list(check.noted.notes()) == []
+
+
+def test_a_clock_set_back_by_hours_is_noted(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    coupon, users = make_coupon(stock=2), make_users(2)
+    log.write(coupon, users[0])
+    log.decide()
+    now = timezone.now
+    monkeypatch.setattr(timezone, "now", lambda: now() - timedelta(hours=2))
+    log.write(coupon, users[1])
+    log.decide()
+
+    findings, check = log.check()
+    assert findings == []
+    assert check.noted.clocks_back == 1
+
+
+def test_outcomes_of_a_topic_before_this_one_are_noted(log: Log) -> None:
+    """The topic was made anew, or the database taken to another cluster: the log begins at 0 again."""
+    coupon, users = make_coupon(stock=4), make_users(9)
+    log.write(coupon, *users[:3])
+    log.decide()
+    anew = Log()
+    anew.write(coupon, *users[3:])
+    anew.decide()
+
+    findings, check = anew.check()
+    assert findings == []
+    assert list(check.noted.notes()) == [
+        "3 outcomes have no event in this log: they are of a topic before it, or were made up"
+    ]
+
+
+def test_what_was_decided_since_the_log_was_read_raises_nothing(log: Log) -> None:
+    coupon, users = make_coupon(stock=2), make_users(4)
+    log.write(coupon, *users[:3])
+    log.decide()
+    _, check = log.check()
+    [late] = log.write(coupon, users[3])
+    log.decide()
+    entry = Entry(partition=late.partition, offset=late.offset, event=late.event)
+
+    assert list(check.findings(read_on=lambda offsets: [entry] if offsets[0] == 3 else [])) == []
+    assert list(check.noted.notes()) == []
+
+
+def test_a_coupon_in_several_partitions_is_noted(log: Log) -> None:
+    coupon, users = make_coupon(stock=2), make_users(2)
+    log.write(coupon, users[0], partition=0)
+    log.write(coupon, users[1], partition=1)
+    log.decide()
+
+    findings, check = log.check()
+    assert findings == []
+    assert check.noted.spread == [coupon.pk]
+
+
+def test_stock_changed_after_the_last_decision_is_noted(log: Log) -> None:
+    coupon, users = make_coupon(stock=2), make_users(1)
+    log.write(coupon, *users)
+    log.decide()
+    Coupon.objects.filter(pk=coupon.pk).update(stock=3)
+
+    findings, check = log.check()
+    assert findings == []
+    assert check.noted.stocks == [f"coupon {coupon.pk}: stock is 3, the last decision left 1"]
+
+
+def test_what_could_not_be_stored_and_what_was_lost_raise_nothing(log: Log) -> None:
+    """The one is a dead letter at its place; the other has neither place nor letter."""
+    coupon, users = make_coupon(stock=2), make_users(3)
+    [unstorable] = log.write(coupon, users[0])
+    log._batch.clear()
+    log.write(coupon, users[1])
+    log.decide()
+    values = {"coupon_id": coupon.pk, "status": "FAILED"}
+    request_id = unstorable.event.event_id
+    IssueOutcome.objects.create(
+        request_id=request_id,
+        user_id=users[0],
+        reason="UNSTORABLE",
+        requested_at=datetime.fromtimestamp(unstorable.event.timestamp_ms / 1000, tz=UTC),
+        kafka_partition=unstorable.partition,
+        kafka_offset=unstorable.offset,
+        **values,
+    )
+    DeadLetter.objects.create(
+        reason="UNSTORABLE",
+        request_id=request_id,
+        original_topic=settings.CONFIG.kafka.topic,
+        original_partition=unstorable.partition,
+        original_offset=unstorable.offset,
+    )
+    lost = make_event(coupon_id=coupon.pk, user_id=users[2])
+    IssueOutcome.objects.create(
+        request_id=lost.event_id,
+        user_id=users[2],
+        reason="EVENT_LOST",
+        requested_at=timezone.now(),
+        coupon_epoch=int(coupon.epoch),
+        **values,
+    )
+
+    findings, check = log.check()
+    assert [*findings, *letters.check(None)] == []
+    assert list(check.noted.notes()) == []
+
+
+def test_a_request_told_lost_whose_event_is_there_is_found(log: Log) -> None:
+    *_, loser = _raced(log)
+
+    _give_up(loser, status="FAILED", reason="EVENT_LOST")
+
+    assert log.check()[1].noted.given_up_perhaps == 1
+    _give_up(loser, status="FAILED", reason="EVENT_LOST", processed_at=_moment_of(log.written[0]))
+    assert log.found() == {Check.GIVEN_UP_HAS_NO_EVENT}
+
+
+def _moment_of(request: IssueRequest) -> datetime:
+    return IssueOutcome.objects.get(pk=request.event.event_id).processed_at

@@ -24,9 +24,9 @@ _SHOWN: Final = 50
 class Command(BaseCommand):
     help = (
         "Check every invariant between the database, Redis and the log: stock never negative, one claim per "
-        "user, every accepted event decided, winners the first distinct valid users in log order, ranks "
-        "without gaps, Redis equal to the truth. Reads only. Exit code 1 if anything is wrong, or "
-        "could not be checked."
+        "user, every accepted event decided, every outcome with its event, winners the first distinct valid "
+        "users in log order, ranks without gaps, Redis equal to the truth. Reads only, and says what it does "
+        "not look at. Exit code 1 if anything is wrong, or could not be checked."
     )
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
@@ -70,6 +70,8 @@ class Command(BaseCommand):
             self.stdout.write(f"note: {note}")
         for what in report.unchecked:
             self.stdout.write(f"NOT CHECKED: {what}")
+        for what in report.not_looked_at:
+            self.stdout.write(f"not looked at: {what}")
         found = Counter(finding.check for finding in report.findings)
         for check in Check:
             self.stdout.write(f"  {'ok' if not found[check] else f'{found[check]} WRONG':>10}  {check.value}")
