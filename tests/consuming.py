@@ -12,7 +12,7 @@ from django.db import connections
 
 from consumer.kafka import first_offsets, make_consumer, positions
 from consumer.standing import Standing
-from coupons import backlog
+from coupons import backlog, kafka_client
 from coupons import positions as rows
 from coupons.positions import Position
 from tests import stack
@@ -62,9 +62,10 @@ def standing_before(messages: Sequence[Message]) -> Standing:
     """A consumer that stands before these messages, and so do the database's rows."""
     standing = Standing(settings.CONFIG.kafka.topic)
     first = first_offsets(messages)
+    topic_id = kafka_client.topic_id(timeout_s=10)
     standing.own(first)
     for partition, offset in first.items():
-        standing._at[partition] = Position(topic_id="for-the-test", next_offset=offset)
+        standing._at[partition] = Position(topic_id=topic_id, next_offset=offset)
         rows.move(partition, to=standing._at[partition])
     return standing
 
