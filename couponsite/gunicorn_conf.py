@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 import resource
-import shutil
 import signal
 import sys
-import tempfile
-from pathlib import Path
 from typing import Any
 
+# The successor (SIGUSR2) of `python -m gunicorn` begins in that package's folder: its `http` hides Python's.
+sys.path = [path for path in sys.path if os.path.basename(path) != "gunicorn"]
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
+from couponsite import metrics_folder
 from couponsite.config import ConfigError, load
 
 try:
@@ -30,7 +30,7 @@ workers = _config.api.workers
 worker_class = "couponsite.gunicorn_worker.LoopWorker"
 worker_connections = 10_000  # a browser keeps its connection for a while after its claim
 backlog = 2048
-keepalive = 15
+keepalive = _config.api.keepalive_s
 timeout = 60
 graceful_timeout = 20  # longer than a publish may take
 control_socket_disable = True
@@ -38,18 +38,16 @@ accesslog = None
 errorlog = "-"
 loglevel = "warning"
 
-# Workers add their metrics up through files in a folder of this port's own; a new start begins at zero.
-_metrics = Path(tempfile.gettempdir()) / f"coupon-metrics-{os.getuid()}-{_config.api.port}"
-_metrics.mkdir(mode=0o700, exist_ok=True)
-os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(_metrics)
-
 
 def when_ready(server: Any) -> None:
-    """The port is ours, no worker has started: only now is nobody else writing in that folder."""
-    shutil.rmtree(_metrics, ignore_errors=True)
-    _metrics.mkdir(mode=0o700)
+    """The port is ours, no worker has started."""
+    metrics_folder.make(port=_config.api.port)
     # Ctrl-C drains, as SIGTERM does; gunicorn's own meaning is to drop what is in hand.
     signal.signal(signal.SIGINT, lambda number, frame: os.kill(os.getpid(), signal.SIGTERM))
+
+
+def pre_fork(server: Any, worker: Any) -> None:
+    metrics_folder.ensure()
 
 
 def post_worker_init(worker: Any) -> None:
@@ -72,4 +70,4 @@ def child_exit(server: Any, worker: Any) -> None:
 
 
 def on_exit(server: Any) -> None:
-    shutil.rmtree(_metrics, ignore_errors=True)
+    metrics_folder.remove()
