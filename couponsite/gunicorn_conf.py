@@ -12,8 +12,8 @@ from typing import Any
 sys.path = [path for path in sys.path if os.path.basename(path) != "gunicorn"]
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from couponsite import metrics_folder
-from couponsite.config import ConfigError, load
+from couponsite import metrics_folder  # noqa: E402 - where `sys.path` is right
+from couponsite.config import ConfigError, load  # noqa: E402
 
 try:
     _config = load()
