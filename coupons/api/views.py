@@ -6,6 +6,8 @@ from typing import Final
 from uuid import UUID
 
 from drf_spectacular.utils import OpenApiResponse, extend_schema
+from drf_spectacular.views import SpectacularSwaggerView
+from rest_framework.renderers import BaseRenderer, JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -42,6 +44,15 @@ class RequestStatusView(APIView):
     )
     def get(self, request: Request, request_id: UUID) -> Response:
         return Response(lookups.request_status(request_id, messages.language()))
+
+
+class DocsView(SpectacularSwaggerView):
+    """The page. Its template is for the page alone: whatever else is answered here is JSON."""
+
+    def get_renderers(self) -> list[BaseRenderer]:
+        if self.request.method in ("GET", "HEAD"):
+            return list(super().get_renderers())
+        return [JSONRenderer()]
 
 
 class UserCouponsView(APIView):
