@@ -29,13 +29,16 @@ class KeptFile(mmap_dict.MmapedDict):
         place = filename if os.path.exists(filename) else _made(filename, b"")
         super().__init__(place, read_mode)  # type: ignore[no-untyped-call]
         self._fname = filename
+        self._is_kept = place == filename
         self.open_files.append(self)
 
     def restore(self) -> None:
         """Write it again if it was deleted; the values were never lost, they are in memory."""
-        if os.path.exists(self._fname):
+        if not self._is_kept or os.path.exists(self._fname):
             return
-        written = open(_made(self._fname, self._m[:]), "a+b")  # noqa: SIM115 - as long as the process
+        place = _made(self._fname, self._m[:])
+        self._is_kept = place == self._fname
+        written = open(place, "a+b")  # noqa: SIM115 - as long as the process
         mapped = mmap.mmap(written.fileno(), self._capacity)
         mapped[:] = self._m[:]
         self._f, self._m = written, mapped
@@ -73,7 +76,7 @@ def _made(filename: str, content: bytes) -> str:
         finally:
             os.close(descriptor)
     except OSError as error:
-        sys.stderr.write(f"metrics of process {os.getpid()} are not kept: {error}\n")
+        sys.stderr.write(f"metrics are not kept in {filename}: {error.strerror}\n")
         descriptor = os.memfd_create(os.path.basename(filename))
         os.truncate(descriptor, max(_BYTES, len(content)))
         return f"/proc/self/fd/{descriptor}"
