@@ -1,4 +1,4 @@
-"""The disk of the logs is full, or their folder is gone: claims are answered, and it is said once a minute."""
+"""The logs' disk is full, or their folder gone: claims are answered, and it is said once a minute."""
 
 from __future__ import annotations
 
