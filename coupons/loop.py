@@ -7,14 +7,20 @@ tests) the same code waits where it is.
 
 from __future__ import annotations
 
+import logging
+import os
+import signal
 import threading
 import time
 from collections.abc import Callable
 from typing import Final, ParamSpec, TypeVar
 
+import gevent
 import gevent.event
 from django.db import close_old_connections
 from gevent.threadpool import ThreadPool
+
+log = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -56,6 +62,20 @@ class LoopEvent:
 
     def wait(self, timeout_s: float | None = None) -> bool:
         return bool(self._event.wait(timeout_s))
+
+
+def spawn_for_life(function: Callable[[], None]) -> None:
+    """Run what this process cannot do without in a greenlet of the loop.
+
+    gevent prints what a greenlet raises and goes on without it. Here the worker ends, as when it is asked
+    to stop, and gunicorn starts another one.
+    """
+    gevent.spawn(function).link_exception(_end)
+
+
+def _end(greenlet: gevent.Greenlet) -> None:
+    log.critical("this worker cannot go on and is replaced", exc_info=greenlet.exc_info)
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def event() -> threading.Event | LoopEvent:

@@ -36,7 +36,7 @@ class Doors:
         lookups.start()
         gathering.start()
         self._pages = InThreads(self._pages, threads=settings.CONFIG.api.threads)
-        gevent.spawn(_keep_metrics_files)
+        loop.spawn_for_life(_keep_metrics_files)
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         path = environ["PATH_INFO"]

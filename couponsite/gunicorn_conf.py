@@ -39,6 +39,10 @@ errorlog = "-"
 loglevel = "warning"
 
 
+# What a hook raises ends the master, with the port, but in `worker_exit`: there it is a line in the log.
+# tests/contract/test_masters.py and test_stopping.py start the real server.
+
+
 def when_ready(server: Any) -> None:
     """The port is ours, no worker has started."""
     metrics_folder.make(port=_config.api.port)
@@ -58,15 +62,13 @@ def post_worker_init(worker: Any) -> None:
 
 
 def worker_exit(server: Any, worker: Any) -> None:
-    from coupons.producer import close_event_producer
-
-    close_event_producer()
+    """Deliver what is queued. The master calls it too, for a worker that is gone: it has no producer."""
+    if "coupons.producer" in sys.modules:
+        sys.modules["coupons.producer"].close_event_producer()
 
 
 def child_exit(server: Any, worker: Any) -> None:
-    from prometheus_client import multiprocess
-
-    multiprocess.mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
+    metrics_folder.forget(worker.pid)
 
 
 def on_exit(server: Any) -> None:

@@ -11,9 +11,10 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -35,10 +36,22 @@ def make(*, port: int) -> None:
 
 
 def ensure() -> None:
-    """Make it again if somebody cleaned the temporary folder: without it no worker can start."""
-    if _folder is not None and not _folder.is_dir():
+    """Make it again if somebody cleaned the temporary folder. Raises nothing: that would end the master."""
+    if _folder is None or _folder.is_dir():
+        return
+    try:
         _folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         _hold(_folder)
+    except OSError as error:
+        sys.stderr.write(f"metrics are not kept in {_folder}: {error.strerror}\n")
+
+
+def forget(worker: int) -> None:
+    """A worker that ended has no state any more; what it counted stays. Raises nothing."""
+    if _folder is not None:
+        for file in _folder.glob(f"gauge_live*_{worker}.db"):
+            with suppress(OSError):
+                file.unlink()
 
 
 def remove() -> None:
