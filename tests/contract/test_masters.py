@@ -105,16 +105,15 @@ def test_a_cleaned_temporary_folder_ends_nothing(api: Server, temporary: Path) -
 def test_an_overlapping_restart_leaves_the_new_one_alone(api: Server, temporary: Path) -> None:
     old = api.process
     with socket.create_connection(("127.0.0.1", api.port), timeout=10) as held:
-        held.sendall(b"GET /actuator/health/liveness HTTP/1.1\r\nHost: localhost\r\n")  # never finished
+        head = b"POST /api/coupons/1/issue?userId=1 HTTP/1.1\r\nHost: localhost\r\n"
+        held.sendall(head + b"Expect: 100-continue\r\nContent-Length: 9\r\n\r\n")
+        assert held.recv(100).startswith(b"HTTP/1.1 100")  # it is being asked, and its body does not come
         old.terminate()
         api.start()  # at once: the old one still drains
-        try:
-            eventually(lambda: len(workers(api)) == 2, within_s=20, what=api.output)
-            api.wait_ready()
-            claim(api)
-            assert old.poll() is None
-        finally:
-            old.wait(40)
+        eventually(lambda: len(workers(api)) == 2, within_s=20, what=api.output)
+        api.wait_ready()
+        claim(api)
+    assert old.wait(40) == 0
 
     claim(api)
     assert claims_counted(api) == 40
