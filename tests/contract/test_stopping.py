@@ -183,3 +183,17 @@ def test_an_idle_worker_stops_within_seconds(system: System) -> None:
         assert system.api.stop() == 0
 
     assert time.monotonic() - started < 15  # gunicorn itself would wait for its 20 s
+
+
+def test_an_idle_connection_is_kept_for_as_long_as_the_setting_says(running: System) -> None:
+    server = running.new_api(COUPON_API_KEEPALIVE_S="1", COUPON_API_WORKERS="1")
+    server.start()
+    try:
+        server.wait_ready()
+        with idle_connections(running.api.port) as kept, idle_connections(server.port) as closed:
+            assert all(connection.recv(1) == b"" for connection in closed)
+            time.sleep(1)
+            kept[0].sendall(b"GET /actuator/health/liveness HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert kept[0].recv(100).startswith(b"HTTP/1.1 200")
+    finally:
+        server.kill()
