@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from itertools import islice
 from types import FrameType
 from typing import Any, Final
 
@@ -31,10 +32,15 @@ from gunicorn.workers.ggevent import GeventWorker
 #: and connections are closed under requests that are on their way; longer, and each stop takes so long.
 _QUIET_S: Final = 1.0
 _LOOK_EVERY_S: Final = 0.25
+#: Of the connections a worker may have. Above that each new one takes the place of the longest idle one:
+#: browsers keep theirs after their claim, and those who come later would wait for them to time out.
+_CROWDED: Final = 0.9
+_LOOKED_AT: Final = 10  #: idle connections, for one that has sent nothing
 
 
 class LoopWorker(GeventWorker):  # type: ignore[misc]
     sockets: list[Any]
+    worker_connections: int
     wsgi: Any
     alive: bool
     ppid: int
@@ -89,6 +95,8 @@ class LoopWorker(GeventWorker):  # type: ignore[misc]
     def handle(self, listener: Any, client: Any, addr: Any) -> None:
         """One connection, from its first request to its end, in a greenlet of its own."""
         self._connections[gevent.getcurrent()] = client
+        if len(self._connections) > _CROWDED * self.worker_connections:
+            gevent.get_hub().loop.run_callback(self._close_longest_idle)
         try:
             super().handle(listener, client, addr)
         finally:
@@ -113,10 +121,22 @@ class LoopWorker(GeventWorker):  # type: ignore[misc]
 
     def _close_idle(self) -> None:
         """Runs in the hub: what is idle here is still idle when its greenlet is thrown out of waiting."""
-        for greenlet, waiting in list(self._idle.items()):
-            is_quiet = time.monotonic() - waiting.since > _QUIET_S
-            if is_quiet and not _has_sent_something(self._connections[greenlet]):
-                greenlet.throw(waiting)
+        for greenlet in list(self._idle):
+            self._close_if_quiet(greenlet)
+
+    def _close_longest_idle(self) -> None:
+        """Runs in the hub. Who began to wait first is first in the dict."""
+        for greenlet in list(islice(self._idle, _LOOKED_AT)):
+            if self._close_if_quiet(greenlet):
+                return
+
+    def _close_if_quiet(self, greenlet: gevent.Greenlet) -> bool:
+        waiting = self._idle[greenlet]
+        is_quiet = time.monotonic() - waiting.since > _QUIET_S
+        if is_quiet and not _has_sent_something(self._connections[greenlet]):
+            greenlet.throw(waiting)
+            return True
+        return False
 
     def handle_quit(self, sig: int, frame: FrameType | None) -> None:
         """Ctrl-C in a terminal reaches the workers too: they drain, as with SIGTERM."""

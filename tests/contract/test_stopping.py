@@ -77,11 +77,11 @@ class Crowd:
 
 
 @contextmanager
-def idle_connections(port: int) -> Iterator[list[socket.socket]]:
+def idle_connections(port: int, count: int = _IDLE) -> Iterator[list[socket.socket]]:
     """Kept connections that have had an answer and ask for nothing more."""
     with ExitStack() as opened:
         connections = []
-        for _ in range(_IDLE):
+        for _ in range(count):
             connection = opened.enter_context(socket.create_connection(("127.0.0.1", port), timeout=30))
             connection.sendall(b"GET /actuator/health/liveness HTTP/1.1\r\nHost: localhost\r\n\r\n")
             answer = b""
@@ -195,5 +195,21 @@ def test_an_idle_connection_is_kept_for_as_long_as_the_setting_says(running: Sys
             time.sleep(1)
             kept[0].sendall(b"GET /actuator/health/liveness HTTP/1.1\r\nHost: localhost\r\n\r\n")
             assert kept[0].recv(100).startswith(b"HTTP/1.1 200")
+    finally:
+        server.kill()
+
+
+def test_idle_connections_make_room_for_those_who_come(running: System) -> None:
+    server = running.new_api(COUPON_API_WORKERS="1")
+    server.command += ["--worker-connections", "20"]
+    server.start()
+    try:
+        server.wait_ready()
+        with idle_connections(server.port, 18) as first:
+            time.sleep(1.5)
+            with idle_connections(server.port, 15) as later:  # each is answered
+                assert [connection.recv(1) for connection in first[:12]] == [b""] * 12
+                later[-1].sendall(b"GET /actuator/health/liveness HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                assert later[-1].recv(100).startswith(b"HTTP/1.1 200")
     finally:
         server.kill()
