@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
-import json
+import os
+import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
 
+import gevent
+import gevent.socket
 from django.conf import settings
+from gevent.pool import Pool
+from gevent.pywsgi import WSGIHandler, WSGIServer
 
 from consumer.loop import LoopState
 from coupons.health import broker
 from coupons.surroundings import watching
-from couponsite import actuator, metrics
+from couponsite import actuator
 from couponsite.actuator import Actuator, Check, Component
+from couponsite.actuator_routes import ActuatorRoutes
 
 _STILL_S: Final = 60.0  #: a loop that did not turn for so long hangs, whatever there is to decide
-Route = Callable[[], tuple[int, dict[str, Any]]]
+#: Room for a crowd of slow clients: each is gone after ``_PATIENCE_S``, long before a probe gives up on us.
+_CONNECTIONS: Final = 2000
+_PATIENCE_S: Final = 5.0
+_BACKLOG: Final = 1024
+_LOOK_EVERY_S: Final = 0.1
+_STOP_S: Final = 2.0
 
 
 def actuator_of(state: LoopState, housekeeping: Callable[[], Component]) -> Actuator:
@@ -66,53 +76,59 @@ def actuator_of(state: LoopState, housekeeping: Callable[[], Component]) -> Actu
 @contextmanager
 def served(health: Actuator, *, host: str, port: int) -> Iterator[None]:
     """Serve the health routes in a thread while the block runs. Exits with one line if the port is taken."""
-    routes: dict[str, Route] = {
-        "/actuator/health": health.health,
-        "/actuator/health/liveness": health.live,
-        "/actuator/health/readiness": health.readiness,
-        "/actuator/info": lambda: (200, actuator.info()),
-    }
     try:
-        server = ThreadingHTTPServer((host, port), _handler(routes))
+        listener = _listening(host, port)
     except OSError as error:
         sys.exit(
             f"cannot listen on {host}:{port}: {error.strerror}. "
             "Give this instance another port with --health-port or COUPON_HEALTH_PORT."
         )
-    thread = threading.Thread(target=server.serve_forever, name="health-port", daemon=True)
+    stop = threading.Event()
+    thread = threading.Thread(target=_serve, args=(listener, health, stop), name="health-port", daemon=True)
     thread.start()
     try:
         yield
     finally:
-        server.shutdown()
-        server.server_close()
+        stop.set()
+        thread.join(_STOP_S)
+        listener.close()
 
 
-def _handler(routes: Mapping[str, Route]) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        timeout = 5  # seconds a client may take to ask
+def _listening(host: str, port: int) -> socket.socket:
+    # As gunicorn takes it, an IPv6 address has brackets.
+    found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
+    family, kind, protocol, _, address = found[0]
+    listener = socket.socket(family, kind, protocol)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(_BACKLOG)
+    except OSError:
+        listener.close()
+        raise
+    return listener
 
-        def do_GET(self) -> None:
-            path = self.path.split("?", 1)[0].rstrip("/")
-            if path == "/actuator/prometheus":
-                self._send(200, metrics.CONTENT_TYPE, metrics.exposition())
-            elif path in routes:
-                status, body = routes[path]()
-                self._send(status, "application/json", json.dumps(body).encode())
-            else:
-                self._send(404, "application/json", b'{"status":404,"error":"Not Found"}')
 
-        do_HEAD = do_GET
+def _serve(listener: socket.socket, health: Actuator, stop: threading.Event) -> None:
+    """The thread: a loop of greenlets of its own, in which slow clients cost a connection each, no thread."""
+    shared = gevent.socket.socket(fileno=os.dup(listener.fileno()))
+    server = WSGIServer(
+        shared,
+        ActuatorRoutes(health),
+        log=None,
+        error_log=None,
+        spawn=Pool(_CONNECTIONS),
+        handler_class=_Handler,
+    )
+    server.start()
+    while not stop.is_set():
+        gevent.sleep(_LOOK_EVERY_S)
+    server.stop(timeout=_STOP_S / 2)
 
-        def _send(self, status: int, content_type: str, body: bytes) -> None:
-            self.send_response(status)
-            self.send_header("Content-Type", content_type)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            if self.command != "HEAD":
-                self.wfile.write(body)
 
-        def log_message(self, format: str, *args: Any) -> None:
-            """Health is asked every few seconds: not worth a line each."""
-
-    return Handler
+class _Handler(WSGIHandler):  # type: ignore[misc]
+    def handle_one_request(self) -> Any:
+        """A client that takes longer than this to ask, or to take the answer, loses its connection."""
+        with gevent.Timeout(_PATIENCE_S, False):
+            return super().handle_one_request()
+        return None

@@ -13,7 +13,7 @@ from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
 from django.core.paginator import Paginator
 from django.db.models import Field, ForeignKey, Model, QuerySet
-from django.forms import ModelForm
+from django.forms import ModelForm, SplitDateTimeField
 from django.http import HttpRequest, HttpResponseRedirect
 from django.utils import timezone
 
@@ -98,11 +98,20 @@ class LargeTableAdmin(_ModelAdmin):
             return HttpResponseRedirect(request.path)
 
 
+def zone() -> str:
+    """The zone of the times that the admin shows and takes; the database's are UTC."""
+    offset = timezone.localtime().strftime("%z")
+    return f"{timezone.get_current_timezone_name()}, UTC{offset[:3]}:{offset[3:]}"
+
+
 class LiveForm(ModelForm):  # type: ignore[type-arg]
     """Knows what its reader saw, so that what others changed meanwhile is not taken for their edit."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        for field in self.fields.values():
+            if isinstance(field, SplitDateTimeField):
+                field.help_text = text(en="Time zone: {zone}", ko="시간대: {zone}").format(zone=zone())
         if self.instance.pk is not None:
             for field in self.fields.values():
                 field.show_hidden_initial = True

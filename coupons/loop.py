@@ -7,14 +7,20 @@ tests) the same code waits where it is.
 
 from __future__ import annotations
 
+import logging
+import os
+import signal
 import threading
 import time
 from collections.abc import Callable
 from typing import Final, ParamSpec, TypeVar
 
+import gevent
 import gevent.event
 from django.db import close_old_connections
 from gevent.threadpool import ThreadPool
+
+log = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -37,9 +43,44 @@ def is_here() -> bool:
     return _thread is not None and threading.get_ident() == _thread
 
 
-def event() -> threading.Event | gevent.event.Event:
-    """What to wait for something with: a greenlet in the loop, else a thread."""
-    return gevent.event.Event() if is_here() else threading.Event()
+class LoopEvent:
+    """A greenlet of the loop waits for it; any thread may set it.
+
+    gevent's own may be set by the loop's thread alone: set from a thread that reports in a library's
+    callback, it wakes nobody, or wakes them there.
+    """
+
+    def __init__(self) -> None:
+        self._event = gevent.event.Event()
+        self._loop = gevent.get_hub().loop
+
+    def set(self) -> None:
+        if is_here():
+            self._event.set()
+        else:
+            self._loop.run_callback_threadsafe(self._event.set)
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        return bool(self._event.wait(timeout_s))
+
+
+def spawn_for_life(function: Callable[[], None]) -> None:
+    """Run what this process cannot do without in a greenlet of the loop.
+
+    gevent prints what a greenlet raises and goes on without it. Here the worker ends, as when it is asked
+    to stop, and gunicorn starts another one.
+    """
+    gevent.spawn(function).link_exception(_end)
+
+
+def _end(greenlet: gevent.Greenlet) -> None:
+    log.critical("this worker cannot go on and is replaced", exc_info=greenlet.exc_info)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def event() -> threading.Event | LoopEvent:
+    """What to wait for something with, made where it is waited for: a greenlet in the loop, else a thread."""
+    return LoopEvent() if is_here() else threading.Event()
 
 
 def in_thread(function: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:

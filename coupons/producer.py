@@ -53,7 +53,7 @@ class EventProducer:
         self._under_way = 0  # records that wait for their report, in the loop
         if loop.is_here():
             self._wanted = gevent.event.Event()
-            gevent.spawn(self._serve_reports_in_loop)
+            loop.spawn_for_life(self._serve_reports_in_loop)
         else:
             serving = threading.Thread(target=self._serve_reports, name="producer-poll", daemon=True)
             self._threads.append(serving)

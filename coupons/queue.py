@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
-
-from coupons import backlog, catalog
+from coupons import catalog, lookups, undecided
 from coupons.admission import GateUnavailable, gate
-
-_LOG_TIMEOUT_S: Final = 3.0
 
 
 def size(coupon_id: int) -> int | None:
@@ -16,12 +12,17 @@ def size(coupon_id: int) -> int | None:
     The gate's count, or the log's where the gate is empty or Redis away. Raises
     backlog.LogUnavailable when neither answers.
     """
+    is_there, reserved = lookups.in_thread(_reserved, coupon_id)
+    if is_there and reserved is None:
+        return undecided.index.count(coupon_id)
+    return reserved
+
+
+def _reserved(coupon_id: int) -> tuple[bool, int | None]:
+    """Whether the coupon exists, and what its gate counts."""
     if catalog.coupon_view(coupon_id) is None:
-        return None
+        return False, None
     try:
-        reserved = gate.reserved(coupon_id)
+        return True, gate.reserved(coupon_id)
     except GateUnavailable:
-        reserved = None
-    if reserved is not None:
-        return reserved
-    return len(backlog.read(timeout_s=_LOG_TIMEOUT_S, coupon_id=coupon_id).requests)
+        return True, None

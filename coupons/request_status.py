@@ -3,25 +3,16 @@
 from __future__ import annotations
 
 import logging
-import threading
-import time
 from dataclasses import dataclass
-from typing import Final
 from uuid import UUID
 
-from coupons import backlog, tracking
-from coupons.admission import Claim, GateUnavailable, gate
-from coupons.backlog import LogUnavailable
+from coupons import lookups, tracking, undecided
+from coupons.admission import GateUnavailable, gate
 from coupons.models import IssueOutcome
 from coupons.outcomes import RequestStatus
-from coupons.producer import event_producer
 from coupons.tracking import Tracked
 
 log = logging.getLogger(__name__)
-
-_LOG_TIMEOUT_S: Final = 3.0
-_LOG_KEPT_S: Final = 1.0
-_BETWEEN_READINGS_S: Final = 0.25
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,17 +35,22 @@ class StatusReport:
 
 
 def status_of(request_id: UUID) -> StatusReport | None:
-    """The request's status, or None if nothing is known of it.
+    """The request's status, or None if nothing is known of it. Raises what is away.
 
-    Raises backlog.LogUnavailable when only the log could tell and it cannot be read.
+    backlog.LogUnavailable when only the log could tell and it cannot be read. In the loop, only short
+    questions hold a thread: who has to wait for the log is in nobody's way.
     """
-    outcome = _outcome(request_id)
-    if outcome is not None:
-        return outcome
-    pending = _from_redis(request_id) or _from_log(request_id)
+    known = lookups.in_thread(_outcome_or_tracked, request_id)
+    if known is not None:
+        return known
+    pending = _from_log(request_id)
     if pending is not None:
         return pending
-    return _outcome(request_id)  # decided while we looked elsewhere
+    return lookups.in_thread(_outcome, request_id)  # decided while we looked elsewhere
+
+
+def _outcome_or_tracked(request_id: UUID) -> StatusReport | None:
+    return _outcome(request_id) or _from_redis(request_id)
 
 
 def _outcome(request_id: UUID) -> StatusReport | None:
@@ -95,7 +91,7 @@ def _from_redis(request_id: UUID) -> StatusReport | None:
 
 
 def _from_log(request_id: UUID) -> StatusReport | None:
-    entry = _undecided_log.find(request_id)
+    entry = undecided.index.find(request_id)
     if entry is None:
         return None
     tracked, position = entry
@@ -114,51 +110,3 @@ def _pending(tracked: Tracked, *, position: int | None, eta_s: float | None) -> 
         position=position,
         eta_s=eta_s,
     )
-
-
-class _UndecidedLog:
-    """The backlog by request id, read a few times a second at most however many ask.
-
-    What a reading found may be told for a second. What it did not find is believed only if it began
-    after the question: a request may have been accepted in between.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._began_at = float("-inf")
-        self._entries: dict[UUID, tuple[Tracked, int]] = {}
-
-    def find(self, request_id: UUID) -> tuple[Tracked, int] | None:
-        """The request and how many events are ahead of it. Raises LogUnavailable."""
-        asked_at = time.monotonic()
-        if event_producer().is_down or not self._lock.acquire(timeout=_LOG_TIMEOUT_S):
-            raise LogUnavailable("the broker does not answer")
-        try:
-            is_known = request_id in self._entries and asked_at - self._began_at < _LOG_KEPT_S
-            if not is_known and self._began_at < asked_at:
-                time.sleep(max(0.0, self._began_at + _BETWEEN_READINGS_S - time.monotonic()))
-                began_at = time.monotonic()
-                self._entries = self._read()
-                self._began_at = began_at
-            return self._entries.get(request_id)
-        finally:
-            self._lock.release()
-
-    def _read(self) -> dict[UUID, tuple[Tracked, int]]:
-        log_end = backlog.read(timeout_s=_LOG_TIMEOUT_S)
-        entries: dict[UUID, tuple[Tracked, int]] = {}
-        for request in log_end.requests:
-            event = request.event
-            tracked = Tracked(
-                claim=Claim(coupon_id=event.coupon_id, user_id=event.user_id, request_id=event.event_id),
-                requested_at_ms=event.timestamp_ms,
-                partition=request.partition,
-                offset=request.offset,
-            )
-            entries.setdefault(
-                event.event_id, (tracked, request.offset - log_end.committed[request.partition])
-            )
-        return entries
-
-
-_undecided_log = _UndecidedLog()

@@ -1,7 +1,7 @@
 """Health and info in Spring Actuator's shape, for the API's port and the consumer's.
 
 A check runs in a thread of its own and is waited for at most two seconds: a dependency that
-hangs makes its component DOWN, never the health route.
+hangs makes its component DOWN, never the health route. Who waits is a greenlet and holds no thread.
 """
 
 from __future__ import annotations
@@ -9,20 +9,23 @@ from __future__ import annotations
 import platform
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import django
+import gevent
+import gevent.event
 from django.db import DatabaseError, connection
 from django_redis import get_redis_connection
-from redis.exceptions import RedisError
+from redis.exceptions import ReadOnlyError, RedisError
 
 from couponsite import __version__
 
 _PATIENCE_S: Final = 2.0
+_REDIS_KEY: Final = "coupon-health"
+_REDIS_KEPT_MS: Final = 10_000
 _STARTED_AT_MS: Final = time.time_ns() // 1_000_000
 
 
@@ -39,7 +42,7 @@ class Component:
 
 
 class Check:
-    """Runs ``probe`` in its own thread, one at a time; no answer in time counts as DOWN."""
+    """Runs ``probe`` in its own thread, one at a time: all who ask meanwhile are told the same."""
 
     def __init__(self, probe: Callable[[], Component]) -> None:
         self._probe = probe
@@ -47,19 +50,32 @@ class Check:
         self._executor: ThreadPoolExecutor | None = None
         self._running: Future[Component] | None = None
 
-    def __call__(self) -> Component:
+    def start(self) -> Future[Component]:
         with self._lock:
-            if (
-                self._executor is None
-            ):  # made on first use: a thread started before a fork is not there after it
+            # Made on first use: a thread started before a fork is not there after it.
+            if self._executor is None:
                 self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="health")
             if self._running is None or self._running.done():
                 self._running = self._executor.submit(self._probe)
-            running = self._running
-        try:
-            return running.result(_PATIENCE_S)
-        except FutureTimeout:
-            return Component(is_up=False, details={"error": f"no answer in {_PATIENCE_S:.0f} s"})
+            return self._running
+
+
+def _components(checks: Mapping[str, Check]) -> dict[str, Component]:
+    """What the checks say, side by side. No answer in time counts as DOWN."""
+    running = {name: check.start() for name, check in checks.items()}
+    late = Component(is_up=False, details={"error": f"no answer in {_PATIENCE_S:.0f} s"})
+    _wait(running.values())
+    return {name: each.result() if each.done() else late for name, each in running.items()}
+
+
+def _wait(futures: Iterable[Future[Component]]) -> None:
+    """Until all are done, or for so long; other greenlets of this thread go on meanwhile."""
+    hub_loop = gevent.get_hub().loop
+    until = time.monotonic() + _PATIENCE_S
+    for future in futures:
+        done = gevent.event.Event()
+        future.add_done_callback(lambda _, done=done: hub_loop.run_callback_threadsafe(done.set))  # type: ignore[misc]
+        done.wait(max(0.0, until - time.monotonic()))
 
 
 def database() -> Component:
@@ -76,9 +92,13 @@ def database() -> Component:
 
 def redis() -> Component:
     """Redis away slows the service down and stops nothing: it is shown, and does not unready us."""
+    client = get_redis_connection("default")
     try:
-        get_redis_connection("default").ping()
+        # Written, not only asked: a replica and a full one answer PING.
+        client.set(_REDIS_KEY, 1, px=_REDIS_KEPT_MS)
     except RedisError as error:
+        if isinstance(error, ReadOnlyError):
+            client.connection_pool.disconnect(inuse_connections=False)  # to one that is no master any more
         return Component(
             is_up=False,
             details={"error": type(error).__name__, "effect": "claims are checked in the database, slower"},
@@ -95,10 +115,11 @@ class Actuator:
     liveness: Callable[[], Component] = lambda: Component(is_up=True)
 
     def health(self) -> tuple[int, dict[str, Any]]:
-        return _report({name: check() for name, check in self.checks.items()})
+        return _report(_components(self.checks))
 
     def readiness(self) -> tuple[int, dict[str, Any]]:
-        return _report({name: check() for name, check in self.checks.items() if name in self.required})
+        required = {name: check for name, check in self.checks.items() if name in self.required}
+        return _report(_components(required))
 
     def live(self) -> tuple[int, dict[str, Any]]:
         return _report({"livenessState": self.liveness()})

@@ -47,6 +47,7 @@ class ApiSettings:
     workers: int
     threads: int  #: per worker, for everything but claims
     identity_secret: str  #: empty: any client may name any user, as the contract says
+    keepalive_s: int  #: longer than a balancer keeps a connection, or it sends a claim into a closed one
     coupon_view_ttl_s: float  #: how old the API's view of a coupon row may be; the contract allows 2 s
 
 
@@ -55,6 +56,8 @@ class LogSettings:
     directory: Path
     level: str
     format: str
+    max_bytes: int = 0  #: a file that has grown so large gets another name; 0: never, logrotate does it
+    backups: int = 1  #: so many files with other names are kept
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,6 +150,7 @@ def _api(env: Env) -> ApiSettings:
         port=_port(env, "COUPON_API_PORT", 8080),
         workers=env.int("COUPON_API_WORKERS", 2, validate=Range(min=1, max=256)),
         threads=env.int("COUPON_API_THREADS", 4, validate=Range(min=1, max=256)),
+        keepalive_s=env.int("COUPON_API_KEEPALIVE_S", 75, validate=Range(min=1, max=3600)),
         identity_secret=env.str("COUPON_IDENTITY_SECRET", ""),
         coupon_view_ttl_s=env.int("COUPON_VIEW_TTL_MS", 200, validate=Range(min=0, max=1500)) / 1000,
     )
@@ -157,6 +161,8 @@ def _logs(env: Env) -> LogSettings:
         directory=Path(env.str("COUPON_LOG_DIR", str(BASE_DIR / "logs"))),
         level=env.str("COUPON_LOG_LEVEL", "INFO", validate=OneOf(["DEBUG", "INFO", "WARNING", "ERROR"])),
         format=env.str("COUPON_LOG_FORMAT", "text", validate=OneOf(["text", "json"])),
+        max_bytes=env.int("COUPON_LOG_MAX_BYTES", 268_435_456, validate=Range(min=0, max=1_000_000_000_000)),
+        backups=env.int("COUPON_LOG_BACKUPS", 10, validate=Range(min=1, max=1000)),
     )
 
 

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import os
 import resource
-import shutil
 import signal
 import sys
-import tempfile
-from pathlib import Path
 from typing import Any
 
+# The successor (SIGUSR2) of `python -m gunicorn` begins in that package's folder: its `http` hides Python's.
+sys.path = [path for path in sys.path if os.path.basename(path) != "gunicorn"]
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from couponsite import starting
-from couponsite.config import ConfigError, load
+from couponsite import metrics_folder, starting  # noqa: E402 - where `sys.path` is right
+from couponsite.config import ConfigError, load  # noqa: E402
 
 try:
     _config = load()
@@ -31,7 +30,7 @@ workers = _config.api.workers
 worker_class = "couponsite.gunicorn_worker.LoopWorker"
 worker_connections = 10_000  # a browser keeps its connection for a while after its claim
 backlog = 2048
-keepalive = 15
+keepalive = _config.api.keepalive_s
 timeout = 60
 graceful_timeout = 20  # longer than a publish may take
 control_socket_disable = True
@@ -39,10 +38,9 @@ accesslog = None
 errorlog = "-"
 loglevel = "warning"
 
-# Workers add their metrics up through files in a folder of this port's own; a new start begins at zero.
-_metrics = Path(tempfile.gettempdir()) / f"coupon-metrics-{os.getuid()}-{_config.api.port}"
-_metrics.mkdir(mode=0o700, exist_ok=True)
-os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(_metrics)
+
+# What a hook raises ends the master, with the port, but in `worker_exit`: there it is a line in the log.
+# tests/contract/test_masters.py and test_stopping.py start the real server.
 
 
 def on_starting(server: Any) -> None:
@@ -51,11 +49,14 @@ def on_starting(server: Any) -> None:
 
 
 def when_ready(server: Any) -> None:
-    """The port is ours, no worker has started: only now is nobody else writing in that folder."""
-    shutil.rmtree(_metrics, ignore_errors=True)
-    _metrics.mkdir(mode=0o700)
+    """The port is ours, no worker has started."""
+    metrics_folder.make(port=_config.api.port)
     # Ctrl-C drains, as SIGTERM does; gunicorn's own meaning is to drop what is in hand.
     signal.signal(signal.SIGINT, lambda number, frame: os.kill(os.getpid(), signal.SIGTERM))
+
+
+def pre_fork(server: Any, worker: Any) -> None:
+    metrics_folder.ensure()
 
 
 def post_worker_init(worker: Any) -> None:
@@ -66,16 +67,14 @@ def post_worker_init(worker: Any) -> None:
 
 
 def worker_exit(server: Any, worker: Any) -> None:
-    from coupons.producer import close_event_producer
-
-    close_event_producer()
+    """Deliver what is queued. The master calls it too, for a worker that is gone: it has no producer."""
+    if "coupons.producer" in sys.modules:
+        sys.modules["coupons.producer"].close_event_producer()
 
 
 def child_exit(server: Any, worker: Any) -> None:
-    from prometheus_client import multiprocess
-
-    multiprocess.mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
+    metrics_folder.forget(worker.pid)
 
 
 def on_exit(server: Any) -> None:
-    shutil.rmtree(_metrics, ignore_errors=True)
+    metrics_folder.remove()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from gevent.threadpool import ThreadPool
@@ -16,16 +16,13 @@ Application = Callable[[Environ, StartResponse], Iterable[bytes]]
 
 
 class InThreads:
-    """A WSGI application that runs another in native threads, but for paths that never wait."""
+    """A WSGI application that runs another in native threads."""
 
-    def __init__(self, application: Application, *, threads: int, never_waiting: Collection[str]) -> None:
+    def __init__(self, application: Application, *, threads: int) -> None:
         self._application = application
         self._threads = ThreadPool(threads)
-        self._never_waiting = never_waiting
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        if environ["PATH_INFO"] in self._never_waiting:
-            return self._application(environ, start_response)
         # The connection is the loop's own: a thread must find the body read.
         environ["wsgi.input"] = io.BytesIO(request_body.read(environ))
         answer: Iterable[bytes] = self._threads.apply(self._application, (environ, start_response))

@@ -2,7 +2,7 @@
 
 ``logs/core/application.log`` (API and commands) and ``logs/consumer/application.log``, plus
 standard error for container logs. Several processes append to one file, each record in one
-write; rotation is left to logrotate, whose renaming WatchedFileHandler notices.
+write (couponsite/log_file.py).
 
 Where hundreds of events are worked on together, ``info_each`` writes a line for each of them in
 one record: one look at the file, one write.
@@ -114,9 +114,10 @@ def configure(settings: LogSettings, *, role: Literal["core", "consumer"]) -> No
             "filters": {"seldom": {"()": "couponsite.logs.Seldom"}},
             "handlers": {
                 "file": {
-                    "class": "logging.handlers.WatchedFileHandler",
-                    "filename": str(folder / "application.log"),
-                    "encoding": "utf-8",
+                    "()": "couponsite.log_file.LogFile",
+                    "path": str(folder / "application.log"),
+                    "max_bytes": settings.max_bytes,
+                    "backups": settings.backups,
                     "formatter": settings.format,
                 },
                 "console": {

@@ -1,7 +1,7 @@
 """Every metric, named and documented once; `/actuator/prometheus` shows the descriptions.
 
 Under gunicorn the values of all workers are added up through files (PROMETHEUS_MULTIPROC_DIR,
-set by couponsite/gunicorn_conf.py); the consumer is one process with a registry of its own.
+made by couponsite/metrics_folder.py); the consumer is one process with a registry of its own.
 """
 
 from __future__ import annotations
@@ -16,14 +16,13 @@ from prometheus_client import (
     Gauge,
     Histogram,
     generate_latest,
-    values,
 )
 from prometheus_client.multiprocess import MultiProcessCollector
 
-if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
-    # A worker imports this after its fork, and so needs not ask for its number at every increment.
-    _worker = os.getpid()
-    values.ValueClass = values.MultiProcessValue(lambda: _worker)  # type: ignore[no-untyped-call]
+from couponsite import metrics_files, metrics_folder
+
+if metrics_folder.VARIABLE in os.environ:
+    metrics_files.use()
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 _FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -43,8 +42,11 @@ PUBLISH_SECONDS = Histogram(
     buckets=_FAST,
 )
 PRODUCER_UP = Gauge(
-    "coupon_producer_up", "1 while the broker answers this process's producer.", multiprocess_mode="livemin"
+    "coupon_producer_up",
+    "0 while the broker does not answer the producer of some process; 1 until it was asked.",
+    multiprocess_mode="livemin",
 )
+PRODUCER_UP.set(1)
 PRODUCER_REBUILDS = Counter(
     "coupon_producer_rebuilds_total", "Producers made anew: messages timed out, or no broker was found."
 )
@@ -101,8 +103,15 @@ CONSUMER_REBUILDS = Counter(
 
 def exposition() -> bytes:
     """All metrics of this service in Prometheus's text format."""
-    if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+    if metrics_folder.VARIABLE not in os.environ:
         return generate_latest(REGISTRY)
+    restore()
     registry = CollectorRegistry()
     MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     return generate_latest(registry)
+
+
+def restore() -> None:
+    """Write this process's files again if somebody deleted them. What workers counted that ended is lost."""
+    metrics_folder.ensure()
+    metrics_files.restore()

@@ -17,21 +17,25 @@ def read(environ: dict[str, Any]) -> bytes:
     """The body; of one that is larger than Django reads, a byte more than that, so that it is noticed.
 
     The rest of a large one is taken and dropped: a client that is still sending would see its
-    connection reset, and not the answer. One that stops sending in the middle loses its connection:
-    ENOTCONN, which gunicorn takes for a client that has gone.
+    connection reset, and not the answer. One that stops sending in the middle, or hangs up there, has
+    asked for nothing and loses its connection: ENOTCONN, which gunicorn takes for a client that has gone.
     """
     if environ.get("CONTENT_LENGTH") in (None, "", "0") and "HTTP_TRANSFER_ENCODING" not in environ:
         return b""
     with gevent.Timeout(_PATIENCE_S, OSError(errno.ENOTCONN, "the request's body did not come")):
-        return _read(environ["wsgi.input"])
+        body, received = _read(environ["wsgi.input"])
+    if received < min(int(environ.get("CONTENT_LENGTH") or 0), _MOST_DROPPED):
+        raise OSError(errno.ENOTCONN, "the request's body ended before its end")
+    return body
 
 
-def _read(stream: Any) -> bytes:
+def _read(stream: Any) -> tuple[bytes, int]:
+    """What is kept, and how many bytes came."""
     body: bytes = stream.read(settings.DATA_UPLOAD_MAX_MEMORY_SIZE + 1)
-    dropped = 0
-    while dropped < _MOST_DROPPED and len(body) > settings.DATA_UPLOAD_MAX_MEMORY_SIZE:
+    received = len(body)
+    while received < _MOST_DROPPED and len(body) > settings.DATA_UPLOAD_MAX_MEMORY_SIZE:
         chunk = stream.read(_READ_AT_ONCE)
         if not chunk:
             break
-        dropped += len(chunk)
-    return body
+        received += len(chunk)
+    return body, received

@@ -2,12 +2,19 @@
 
 import os
 
-from django.core.wsgi import get_wsgi_application
+import django
+from django.core.handlers.wsgi import WSGIHandler
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "couponsite.settings")
 
-django = get_wsgi_application()
+django.setup(set_prefix=False)
 
-from coupons.api.claims_first import ClaimsFirst  # noqa: E402 - needs Django set up
+from coupons.api.hosts import OurRequest  # noqa: E402 - needs Django set up
+from couponsite.doors import Doors  # noqa: E402
 
-application = ClaimsFirst(django)
+
+class Pages(WSGIHandler):
+    request_class = OurRequest
+
+
+application = Doors(Pages())

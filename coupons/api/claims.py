@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
 from urllib.parse import parse_qs
@@ -23,8 +21,9 @@ from rest_framework.views import APIView
 
 from coupons import gathering, identity
 from coupons.admission import Claim
-from coupons.api import errors, messages
+from coupons.api import messages
 from coupons.api.messages import Language
+from coupons.api.replies import Reply, json_reply
 from coupons.api.serializers import AcceptedSerializer, RefusalSerializer
 from coupons.errors import RefusedError
 from coupons.events import MAX_ID
@@ -37,17 +36,8 @@ _DIGITS: Final = re.compile(r"[0-9]{1,30}", re.ASCII)
 _REFUSED: Final = OpenApiResponse(RefusalSerializer, description="A refusal; `code` says why.")
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """An HTTP answer, without its Content-Length."""
-
-    status: HTTPStatus
-    body: bytes
-    headers: list[tuple[str, str]]
-
-
 def answer(coupon_id: int, *, query: str, body: bytes, token: str, language: Language) -> Reply:
-    """Answer one claim. Raises RefusedError and what is away; ``refusal_reply`` tells either."""
+    """Answer one claim. Raises RefusedError and what is away; ``refusal_reply`` (replies.py) tells either."""
     outcome = Code.INTERNAL_ERROR.value
     try:
         with metrics.CLAIM_SECONDS.time():
@@ -58,31 +48,11 @@ def answer(coupon_id: int, *, query: str, body: bytes, token: str, language: Lan
         raise
     finally:
         metrics.CLAIMS.labels(outcome=outcome).inc()
-    return _reply(
+    return json_reply(
         HTTPStatus.ACCEPTED,
         _ACCEPTED[language] % str(accepted.request_id).encode(),
         language,
         [("Location", f"/api/coupons/requests/{accepted.request_id}")],
-    )
-
-
-def refusal_reply(error: Exception, language: Language) -> Reply:
-    refusal = errors.refusal_to(error, language=language)
-    return _reply(refusal.status, refusal.json, language, refusal.headers.items())
-
-
-def _reply(status: HTTPStatus, body: bytes, language: Language, headers: Iterable[tuple[str, str]]) -> Reply:
-    return Reply(
-        status,
-        body,
-        [
-            ("Content-Type", "application/json"),
-            ("Content-Length", str(len(body))),
-            ("Content-Language", language),
-            ("Vary", "Accept-Language"),
-            ("X-Content-Type-Options", "nosniff"),
-            *headers,
-        ],
     )
 
 
@@ -95,7 +65,7 @@ _ACCEPTED: Final[dict[Language, bytes]] = {"ko": _accepted_json("ko"), "en": _ac
 
 
 def _claim(coupon_id: int, *, query: str, body: bytes, token: str) -> Accepted:
-    user_id = _user_id(query)
+    user_id = _user_id(query, body)
     _refuse_malformed(body)
     if not identity.is_proven(user_id, token=token):
         raise RefusedError(Code.IDENTITY_NOT_PROVEN, detail=identity.HEADER)
@@ -107,15 +77,19 @@ def _claim(coupon_id: int, *, query: str, body: bytes, token: str) -> Accepted:
     raise RefusedError(told.code, request_id=told.request_id, coupon_id=coupon_id, user_id=user_id)
 
 
-def _user_id(query: str) -> int:
-    """The one userId of the query string. Raises RefusedError."""
+def _user_id(query: str, body: bytes) -> int:
+    """The one userId of the query string. Raises RefusedError, which tells where a body's belongs."""
     if match := _ONE_USER_ID.fullmatch(query):
         values = [match[1]]
     else:
         values = parse_qs(query, keep_blank_values=True).get("userId", [])
     if len(values) == 1 and _DIGITS.fullmatch(values[0]) and 1 <= int(values[0]) <= MAX_ID:
         return int(values[0])
-    raise RefusedError(Code.INVALID_REQUEST, detail=messages.USER_ID_EXPECTED)
+    is_elsewhere = not values and b"userId" in body
+    raise RefusedError(
+        Code.INVALID_REQUEST,
+        detail=messages.USER_ID_BELONGS if is_elsewhere else messages.USER_ID_EXPECTED,
+    )
 
 
 def _refuse_malformed(body: bytes) -> None:

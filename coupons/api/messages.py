@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final, Literal
 
+from django.http import HttpRequest
+from django.utils import translation
 from django.utils.translation import get_language
 
 from coupons.outcomes import Code
@@ -66,6 +69,14 @@ USER_ID_EXPECTED: Final = {
     "ko": "userId는 1 이상 9223372036854775807 이하의 정수여야 합니다.",
     "en": "userId must be a whole number from 1 to 9223372036854775807.",
 }
+USER_ID_BELONGS: Final = {
+    "ko": "userId는 본문이 아니라 쿼리 문자열에 넣어야 합니다. 예: POST /api/coupons/1/issue?userId=1",
+    "en": "userId belongs in the query string, not in the body: POST /api/coupons/1/issue?userId=1",
+}
+HOST_EXPECTED: Final = {
+    "ko": "Host 헤더의 값이 서버의 ALLOWED_HOSTS 설정에 없습니다: {host}",
+    "en": "The Host header is not in the server's ALLOWED_HOSTS setting: {host}",
+}
 BODY_EXPECTED: Final = {
     "ko": "본문은 비어 있거나 올바른 JSON이어야 합니다.",
     "en": "The body must be empty or valid JSON.",
@@ -82,12 +93,25 @@ def language_of(code: str | None) -> Language:
     return "en" if (code or "ko").startswith("en") else "ko"
 
 
+@lru_cache(maxsize=1024)
+def language_for(accepted: str | None) -> Language:
+    """As LocaleMiddleware, from the Accept-Language header alone."""
+    request = HttpRequest()
+    if accepted is not None:
+        request.META["HTTP_ACCEPT_LANGUAGE"] = accepted
+    return language_of(translation.get_language_from_request(request))
+
+
 def accepted(language: Language) -> str:
     return _ACCEPTED[language]
 
 
-def queue_size(coupon_id: int, size: int) -> str:
-    return _QUEUE_SIZE[language()].format(coupon_id=coupon_id, size=size)
+def host_expected(host: str) -> dict[str, str]:
+    return {language: text.format(host=host) for language, text in HOST_EXPECTED.items()}
+
+
+def queue_size(coupon_id: int, size: int, language: Language) -> str:
+    return _QUEUE_SIZE[language].format(coupon_id=coupon_id, size=size)
 
 
 def refusal(code: Code, language: Language, **names: object) -> str:

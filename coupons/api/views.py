@@ -6,24 +6,24 @@ from typing import Final
 from uuid import UUID
 
 from drf_spectacular.utils import OpenApiResponse, extend_schema
+from drf_spectacular.views import SpectacularSwaggerView
+from rest_framework.renderers import BaseRenderer, JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from coupons import queue, selectors
-from coupons.api import messages
+from coupons import selectors
+from coupons.api import lookups, messages
 from coupons.api.serializers import (
     CouponSerializer,
     PendingStatusSerializer,
     QueueSizeSerializer,
     RefusalSerializer,
-    RequestStatusSerializer,
     UserCouponsSerializer,
 )
 from coupons.errors import RefusedError
 from coupons.models import Coupon
-from coupons.outcomes import Code, RequestStatus
-from coupons.request_status import status_of
+from coupons.outcomes import Code
 
 _REFUSED: Final = OpenApiResponse(RefusalSerializer, description="A refusal; `code` says why.")
 
@@ -43,12 +43,16 @@ class RequestStatusView(APIView):
         responses={200: PendingStatusSerializer, 404: _REFUSED, 503: _REFUSED},
     )
     def get(self, request: Request, request_id: UUID) -> Response:
-        report = status_of(request_id)
-        if report is None:
-            raise RefusedError(Code.REQUEST_NOT_FOUND, asked_for=request_id)
-        is_pending = report.status is RequestStatus.PENDING
-        serializer = PendingStatusSerializer if is_pending else RequestStatusSerializer
-        return Response(serializer(report).data)
+        return Response(lookups.request_status(request_id, messages.language()))
+
+
+class DocsView(SpectacularSwaggerView):
+    """The page. Its template is for the page alone: whatever else is answered here is JSON."""
+
+    def get_renderers(self) -> list[BaseRenderer]:
+        if self.request.method in ("GET", "HEAD"):
+            return list(super().get_renderers())
+        return [JSONRenderer()]
 
 
 class UserCouponsView(APIView):
@@ -64,9 +68,4 @@ class QueueSizeView(APIView):
         responses={200: QueueSizeSerializer, 404: _REFUSED, 503: _REFUSED},
     )
     def get(self, request: Request, coupon_id: int) -> Response:
-        size = queue.size(coupon_id)
-        if size is None:
-            raise RefusedError(Code.COUPON_NOT_FOUND, coupon_id=coupon_id)
-        return Response(
-            {"couponId": coupon_id, "queueSize": size, "message": messages.queue_size(coupon_id, size)}
-        )
+        return Response(lookups.queue_size(coupon_id, messages.language()))

@@ -107,6 +107,18 @@ class TestCoupon:
         assert (made.description, made.discount_amount, made.stock) == ("autumn", 3000, 70)
         assert (made.issued_count, made.coupon_status) == (0, "OPENED")
 
+    def test_times_are_typed_in_the_zone_that_the_form_names_and_stored_as_utc(self, browser: Client) -> None:
+        url = "/admin/coupons/coupon/add/"
+        assert browser.get(url).content.decode().count("Time zone: Asia/Seoul, UTC+09:00") == 2
+        korean = browser.get(url, headers={"accept-language": "ko"}).content.decode()
+        assert korean.count("시간대: Asia/Seoul, UTC+09:00") == 2
+        inputs = opened(browser, url) | {"description": "autumn", "discount_amount": "3000", "stock": "70"}
+        posted(browser, url, inputs | {"opens_at_0": "2030-01-02", "opens_at_1": "10:00"})
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT opens_at FROM coupon")
+            [(stored,)] = cursor.fetchall()
+        assert str(stored).startswith("2030-01-02 01:00:00")
+
     @pytest.mark.parametrize(
         ("wrong", "said"),
         [

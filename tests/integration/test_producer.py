@@ -6,11 +6,12 @@ import io
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import cast
 
 import gevent
+import gevent.event
 import pytest
 from confluent_kafka import KafkaError, Message
 from django.conf import settings
@@ -227,6 +228,42 @@ def test_in_a_loop_a_broker_that_is_away_is_waited_for_in_time(monkeypatch: pyte
     [receipt] = publishing.value
     assert isinstance(receipt, Uncertain | NotPublished)
     own.close()
+
+
+@pytest.mark.usefixtures("_in_a_loop", "topic")
+def test_in_a_loop_who_waits_is_woken_by_a_rebuild_in_the_loops_own_thread(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The watchdog purges the old producer: librdkafka reports in the watchdog's thread."""
+    there = settings.CONFIG
+    kafka = replace(there.kafka, bootstrap_servers=f"127.0.0.1:{free_port()}")
+    monkeypatch.setattr(settings, "CONFIG", replace(there, kafka=kafka))
+    own = EventProducer()
+    monkeypatch.setattr(settings, "CONFIG", there)
+    woken_in: list[int] = []
+    set_event = gevent.event.Event.set
+
+    def noting_set(event: gevent.event.Event) -> None:
+        woken_in.append(threading.get_ident())
+        set_event(event)
+
+    monkeypatch.setattr("coupons.loop.gevent.event.Event", noting(noting_set))
+    publishing = gevent.spawn(own.publish, [Record(key=b"k", value=b"x")] * 3)
+    gevent.sleep(0.2)
+    started = time.monotonic()
+    rebuilding = threading.Thread(target=own._rebuild, args=("for the test",))
+    rebuilding.start()
+    publishing.join(timeout=10)
+
+    assert time.monotonic() - started < own._timeout_s  # by the report, not by its absence
+    assert all(isinstance(receipt, Uncertain) for receipt in publishing.value)
+    assert set(woken_in) == {threading.get_ident()}
+    rebuilding.join(10)
+    own.close()
+
+
+def noting(set_event: Callable[[gevent.event.Event], None]) -> type[gevent.event.Event]:
+    return type("NotingEvent", (gevent.event.Event,), {"set": set_event})
 
 
 @pytest.fixture

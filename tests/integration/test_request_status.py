@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from uuid import UUID
@@ -11,10 +12,10 @@ from django.conf import settings
 from django_redis import get_redis_connection
 from uuid_utils.compat import uuid7
 
-from coupons import backlog, request_status, tracking
+from coupons import backlog, tracking, undecided
 from coupons.admission import Claim
 from coupons.allocation import IssueRequest
-from coupons.backlog import Backlog, LogUnavailable
+from coupons.backlog import Entry, LogUnavailable, Positions
 from coupons.delivery import Acknowledged, Uncertain
 from coupons.events import encode, partition_key
 from coupons.issuing import issue_coupons
@@ -23,23 +24,46 @@ from coupons.request_status import StatusReport, status_of
 from coupons.tracking import Progress, Tracked
 from tests import broker
 from tests.factories import make_coupon, make_event, make_requests, make_users
+from tests.system import eventually
 
 pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture(autouse=True)
 def _log_not_read_yet(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(request_status, "_undecided_log", request_status._UndecidedLog())
+    monkeypatch.setattr(undecided, "index", undecided.UndecidedIndex())
+
+
+class Log:
+    """A log whose undecided events are this list; the group has decided up to offset 100."""
+
+    def __init__(self) -> None:
+        self.undecided: list[IssueRequest] = []
+        self.next_to_decide = 100
+        self.readings: list[dict[int, Positions]] = []
+
+    def append(self, request: IssueRequest) -> None:
+        self.undecided.append(request)
+
+    def positions(self, *, timeout_s: float) -> dict[int, Positions]:
+        end = max([request.offset + 1 for request in self.undecided] + [100])
+        return {
+            partition: Positions(first=0, next_to_decide=self.next_to_decide, end=end) for partition in (0, 1)
+        }
+
+    def read_all(self, at: Mapping[int, Positions], *, patience_s: float) -> Iterator[Entry]:
+        self.readings.append(dict(at))
+        for each in self.undecided:
+            if each.offset >= at[each.partition].first:
+                yield Entry(partition=each.partition, offset=each.offset, event=each.event)
 
 
 @pytest.fixture
-def log(monkeypatch: pytest.MonkeyPatch) -> list[IssueRequest]:
-    """A log whose undecided events are this list; the group has decided up to offset 100."""
-    undecided: list[IssueRequest] = []
-    monkeypatch.setattr(
-        backlog, "read", lambda **_: Backlog(requests=list(undecided), committed={0: 100, 1: 100})
-    )
-    return undecided
+def log(monkeypatch: pytest.MonkeyPatch) -> Log:
+    log = Log()
+    monkeypatch.setattr(backlog, "positions", log.positions)
+    monkeypatch.setattr(backlog, "read_all", log.read_all)
+    return log
 
 
 def note(request: IssueRequest) -> Tracked:
@@ -192,11 +216,11 @@ def test_what_is_read_back_is_what_was_noted() -> None:
     assert note(request) == tracking.find(request.event.event_id)
 
 
-def test_a_request_that_nobody_knows_is_none(log: list[IssueRequest]) -> None:
+def test_a_request_that_nobody_knows_is_none(log: Log) -> None:
     assert status_of(uuid7()) is None
 
 
-def test_after_a_flush_the_log_is_asked(log: list[IssueRequest]) -> None:
+def test_after_a_flush_the_log_is_asked(log: Log) -> None:
     event = make_event(coupon_id=7, user_id=8)
     log.append(IssueRequest(event=event, partition=1, offset=104))
 
@@ -208,7 +232,7 @@ def test_after_a_flush_the_log_is_asked(log: list[IssueRequest]) -> None:
     assert report.requested_at_ms == event.timestamp_ms
 
 
-def test_without_redis_the_log_is_asked(log: list[IssueRequest], redis_away: pytest.MonkeyPatch) -> None:
+def test_without_redis_the_log_is_asked(log: Log, redis_away: pytest.MonkeyPatch) -> None:
     event = make_event(coupon_id=7, user_id=8)
     log.append(IssueRequest(event=event, partition=1, offset=104))
 
@@ -218,43 +242,106 @@ def test_without_redis_the_log_is_asked(log: list[IssueRequest], redis_away: pyt
 def test_what_is_decided_while_the_log_is_read_is_final(monkeypatch: pytest.MonkeyPatch) -> None:
     [request] = make_requests(make_coupon().pk, make_users(1))
 
-    def read(*, timeout_s: float, coupon_id: int | None = None) -> Backlog:
+    def wait_for_reading() -> None:
         issue_coupons([request])
-        return Backlog(requests=[], committed={0: 1})
 
-    monkeypatch.setattr(backlog, "read", read)
+    monkeypatch.setattr(undecided.index, "_wait_for_reading", wait_for_reading)
 
     assert status(request.event.event_id).status is RequestStatus.ISSUED
 
 
 def test_when_only_the_log_could_tell_and_it_is_away_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    def away(*, timeout_s: float, coupon_id: int | None = None) -> Backlog:
+    def away(*, timeout_s: float) -> dict[int, Positions]:
         raise LogUnavailable("away, for the test")
 
-    monkeypatch.setattr(backlog, "read", away)
+    monkeypatch.setattr(backlog, "positions", away)
 
     with pytest.raises(LogUnavailable):
         status_of(uuid7())
 
 
-def test_many_who_ask_for_nothing_share_a_reading_of_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
-    readings: list[int] = []
-    undecided = request_status._UndecidedLog()
-
-    def read(*, timeout_s: float, coupon_id: int | None = None) -> Backlog:
-        readings.append(1)
-        return Backlog(requests=[], committed={})
-
-    monkeypatch.setattr(backlog, "read", read)
-
+def test_many_who_ask_for_nothing_share_a_reading_of_the_log(log: Log) -> None:
     with ThreadPoolExecutor(40) as crowd:
-        assert set(crowd.map(undecided.find, [uuid7() for _ in range(40)])) == {None}
+        assert set(crowd.map(undecided.index.find, [uuid7() for _ in range(40)])) == {None}
 
-    assert len(readings) < 10
+    assert len(log.readings) <= 3
 
 
-def test_a_request_accepted_since_the_log_was_read_is_found(log: list[IssueRequest]) -> None:
-    [earlier, later] = make_requests(7, [8, 9])
+def test_what_was_read_is_not_read_again(log: Log) -> None:
+    for number in range(3):
+        log.append(IssueRequest(event=make_event(coupon_id=7, user_id=8), partition=1, offset=100 + number))
+        assert status_of(uuid7()) is None
+
+    assert [reading[1].first for reading in log.readings] == [100, 101, 102]
+
+
+def test_what_was_decided_is_counted_and_found_no_more(log: Log) -> None:
+    requests = make_requests(7, [8, 9, 10])
+    for number, request in enumerate(requests):
+        log.append(replace(request, offset=100 + number))
+    assert undecided.index.count(7) == 3
+
+    log.next_to_decide = 102
+    assert status_of(uuid7()) is None
+
+    assert undecided.index.count(7) == 1
+    assert undecided.index.find(requests[2].event.event_id) is not None
+    assert undecided.index._found(requests[0].event.event_id) is None
+
+
+def test_a_database_that_went_back_is_followed(log: Log) -> None:
+    """Restored from a backup: what it forgot is undecided again."""
+    request = make_event(coupon_id=7, user_id=8)
+    log.append(IssueRequest(event=request, partition=1, offset=50))
+    assert undecided.index.find(request.event_id) is None
+
+    log.next_to_decide = 40
+
+    found = undecided.index.find(request.event_id)
+    assert found is not None
+    assert found[1] == 10
+
+
+def test_a_topic_made_anew_is_read_from_its_beginning(log: Log) -> None:
+    log.append(IssueRequest(event=make_event(coupon_id=7, user_id=8), partition=1, offset=150))
+    assert undecided.index.count(7) == 1
+
+    log.next_to_decide = 0
+    new = make_event(coupon_id=7, user_id=9)
+    log.undecided = [IssueRequest(event=new, partition=1, offset=3)]
+
+    assert undecided.index.find(new.event_id) is not None
+    assert undecided.index._of_coupon[7] == 1
+
+
+def test_what_is_known_of_the_log_is_told_without_reading_it(log: Log) -> None:
+    event = make_event(coupon_id=7, user_id=8)
+    log.append(IssueRequest(event=event, partition=1, offset=104))
+    assert status(event.event_id).position == 4
+    readings = len(log.readings)
+
+    for _ in range(20):
+        assert status(event.event_id).position == 4
+
+    assert len(log.readings) == readings
+
+
+def test_nobody_asks_and_it_is_forgotten(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(undecided, "_FORGOTTEN_AFTER_S", 0.05)
+    event = make_event(coupon_id=7, user_id=8)
+    log.append(IssueRequest(event=event, partition=1, offset=104))
+    assert undecided.index.find(event.event_id) is not None
+
+    eventually(lambda: undecided.index._found(event.event_id) is None)
+    eventually(lambda: undecided.index._thread is None)
+
+    assert undecided.index.find(event.event_id) is not None
+
+
+def test_a_request_accepted_since_the_log_was_read_is_found(log: Log) -> None:
+    [earlier, later] = [
+        replace(request, offset=100 + number) for number, request in enumerate(make_requests(7, [8, 9]))
+    ]
     log.append(earlier)
     assert status(earlier.event.event_id).status is RequestStatus.PENDING
 

@@ -205,6 +205,7 @@ def test_every_column_of_coupon(scene: Scene) -> None:
             case("discount_amount", 1, "not looked at: discount_amount"),
             case("stock", 1, "note: stock is 1, the last decision left 0"),
             case("issued_count", 2, "ISSUED_COUNT"),
+            case("adopted_count", 2, "ISSUED_COUNT"),
             case("coupon_status", "CLOSED", "not looked at: coupon_status"),
             case("opens_at", coupon.created_at, "not looked at: opens_at"),
             case("closes_at", coupon.created_at, "not looked at: closes_at"),

@@ -47,6 +47,7 @@ def ask(
         "REQUEST_METHOD": method,
         "PATH_INFO": path,
         "QUERY_STRING": query,
+        "RAW_URI": f"{path}?{query}",
         "HTTP_HOST": "localhost:8080",
         "wsgi.input": io.BytesIO(),
     }
@@ -143,11 +144,61 @@ def test_the_language_is_the_clients(header: str, language: str) -> None:
     assert json.loads(body)["message"].isascii() == (language == "en")
 
 
-@pytest.mark.parametrize("host", ["elsewhere.example", "", "\x00", "localhost@elsewhere.example"])
-def test_a_foreign_host_is_refused(host: str, submitted: list[Claim]) -> None:
-    heard, _ = ask(HTTP_HOST=host)
+@pytest.mark.parametrize(
+    "raw",
+    [
+        "/api/coupons/7%2Fissue?userId=8",
+        "/%61pi/coupons/7/issue?userId=8",
+        "/api/coupons/%37/issue?userId=8",
+        "/api/coupons/7/issu%65",
+        "/api/coupons/7/issue#x",
+        "//elsewhere/api/coupons/7/issue",
+        "http://localhost/%61pi/coupons/7/issue?userId=8",
+    ],
+)
+def test_a_path_that_is_spelt_otherwise_is_no_claim(raw: str, submitted: list[Claim]) -> None:
+    """A proxy that limits the rate of claims by their path does not know it."""
+    heard, body = ask(RAW_URI=raw)
+
+    assert heard.status == "404 Not Found"
+    assert json.loads(body)["code"] == "NOT_FOUND"
+    assert submitted == []
+
+
+@pytest.mark.parametrize(
+    ("raw", "prefix"),
+    [("http://localhost:8080/api/coupons/7/issue?userId=8", ""), ("/shop/api/coupons/7/issue", "/shop")],
+)
+def test_a_proxys_way_to_name_it_is_a_claim(raw: str, prefix: str, submitted: list[Claim]) -> None:
+    heard, _ = ask(RAW_URI=raw, SCRIPT_NAME=prefix)
+
+    assert heard.status == "202 Accepted"
+
+
+@pytest.mark.parametrize("body", [b"userId=8", b'{"userId":8}', b"a=b&userId=8"])
+@pytest.mark.parametrize(("language", "word"), [("ko", "쿼리"), ("en", "query string")])
+def test_a_user_id_in_the_body_is_told_where_it_belongs(
+    body: bytes, language: str, word: str, submitted: list[Claim]
+) -> None:
+    heard, answer = ask(
+        query="",
+        CONTENT_LENGTH=str(len(body)),
+        HTTP_ACCEPT_LANGUAGE=language,
+        **{"wsgi.input": io.BytesIO(body)},
+    )
 
     assert heard.status == "400 Bad Request"
+    assert word in json.loads(answer)["message"]
+    assert submitted == []
+
+
+@pytest.mark.parametrize("body", [b"", b'"1234', b"{}"])
+def test_a_body_shorter_than_was_said_is_no_claim(body: bytes, submitted: list[Claim]) -> None:
+    """Its client has hung up in the middle."""
+    with pytest.raises(OSError, match="before its end") as raised:
+        ask(CONTENT_LENGTH="20", **{"wsgi.input": io.BytesIO(body)})
+
+    assert raised.value.errno == errno.ENOTCONN
     assert submitted == []
 
 

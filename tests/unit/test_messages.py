@@ -54,11 +54,16 @@ def test_a_detail_is_told_in_the_language_of_its_message() -> None:
 
 
 def test_other_sentences_exist_in_both_languages() -> None:
-    with override("ko"):
-        korean = [messages.accepted("ko"), messages.queue_size(7, 3)]
-    with override("en"):
-        english = [messages.accepted("en"), messages.queue_size(7, 3)]
+    korean = [messages.accepted("ko"), messages.queue_size(7, 3, "ko")]
+    english = [messages.accepted("en"), messages.queue_size(7, 3, "en")]
     assert not any(sentence.isascii() for sentence in korean)
     assert all(sentence.isascii() for sentence in english)
-    for each in (messages.USER_ID_EXPECTED, messages.BODY_EXPECTED):
+    for each in (
+        messages.USER_ID_EXPECTED,
+        messages.USER_ID_BELONGS,
+        messages.BODY_EXPECTED,
+        messages.host_expected("elsewhere.example"),
+    ):
         assert set(each) == {"ko", "en"}
+        assert each["en"].isascii()
+        assert not each["ko"].isascii()

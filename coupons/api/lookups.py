@@ -1,0 +1,39 @@
+"""The routes that may have to wait for the log, from plain values to plain values.
+
+lookups_first.py asks them in the loop, ahead of Django's handler; the views of views.py document them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from coupons import queue
+from coupons.api import messages
+from coupons.api.messages import Language
+from coupons.api.serializers import PendingStatusSerializer, RequestStatusSerializer
+from coupons.errors import RefusedError
+from coupons.outcomes import Code, RequestStatus
+from coupons.request_status import status_of
+
+
+def request_status(request_id: UUID, language: Language) -> dict[str, Any]:
+    """The answer as JSON takes it. Raises RefusedError and what is away."""
+    report = status_of(request_id)
+    if report is None:
+        raise RefusedError(Code.REQUEST_NOT_FOUND, asked_for=request_id)
+    is_pending = report.status is RequestStatus.PENDING
+    serializer = PendingStatusSerializer if is_pending else RequestStatusSerializer
+    return dict(serializer(report).data)
+
+
+def queue_size(coupon_id: int, language: Language) -> dict[str, Any]:
+    """The answer as JSON takes it. Raises RefusedError and what is away."""
+    size = queue.size(coupon_id)
+    if size is None:
+        raise RefusedError(Code.COUPON_NOT_FOUND, coupon_id=coupon_id)
+    return {
+        "couponId": coupon_id,
+        "queueSize": size,
+        "message": messages.queue_size(coupon_id, size, language),
+    }

@@ -1,0 +1,66 @@
+"""WSGI: where a request goes: health first, then the host is checked, claims, lookups, and pages last."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+import gevent
+from django.conf import settings
+
+from coupons import gathering, health, lookups, loop
+from coupons.api import hosts, messages
+from coupons.api.claims_first import ClaimsFirst
+from coupons.api.lookups_first import LookupsFirst
+from coupons.api.replies import refusal_reply
+from coupons.errors import RefusedError
+from coupons.outcomes import Code
+from couponsite import metrics, request_body
+from couponsite.actuator_routes import PREFIX, ActuatorRoutes
+from couponsite.in_threads import Application, Environ, InThreads, StartResponse
+
+_LOOK_AT_FILES_EVERY_S: Final = 1.0
+
+
+class Doors:
+    """The application that gunicorn serves. ``pages``: Django, for everything that nothing else answers."""
+
+    def __init__(self, pages: Application) -> None:
+        self._pages = pages
+        self._actuator = ActuatorRoutes(health.api)
+        self._api = ClaimsFirst(LookupsFirst(self._page))
+
+    def enter_loop(self) -> None:
+        """From now on called in this thread's loop (couponsite/gunicorn_worker.py): nothing may block it."""
+        loop.start()
+        lookups.start()
+        gathering.start()
+        self._pages = InThreads(self._pages, threads=settings.CONFIG.api.threads)
+        loop.spawn_for_life(_keep_metrics_files)
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        path = environ["PATH_INFO"]
+        if path == PREFIX or path.startswith(f"{PREFIX}/"):
+            request_body.read(environ)
+            return self._actuator(environ, start_response)
+        if not hosts.is_ours(host := hosts.named_in(environ)):
+            return _refuse_host(host, environ, start_response)
+        return self._api(environ, start_response)
+
+    def _page(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        return self._pages(environ, start_response)
+
+
+def _refuse_host(host: str, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    request_body.read(environ)
+    hosts.note_refusal(host)
+    refused = RefusedError(Code.INVALID_REQUEST, detail=messages.host_expected(hosts.shown(host)))
+    reply = refusal_reply(refused, messages.language_for(environ.get("HTTP_ACCEPT_LANGUAGE")))
+    start_response(reply.status_line, reply.headers)
+    return [] if environ["REQUEST_METHOD"] == "HEAD" else [reply.body]
+
+
+def _keep_metrics_files() -> None:
+    while True:
+        gevent.sleep(_LOOK_AT_FILES_EVERY_S)
+        metrics.restore()

@@ -1,0 +1,83 @@
+"""The files in which a worker counts: they outlive a cleaned folder, and a full disk ends no worker.
+
+prometheus_client writes its values into a mapped file. It makes the file empty and then longer: who
+reads it in between fails, and a disk without room for its pages ends the process (SIGBUS).
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import sys
+import tempfile
+from typing import Any, ClassVar, Final
+
+from prometheus_client import mmap_dict, values
+
+_BYTES: Final = 1 << 16  #: as prometheus_client begins with; our metrics take a third of it
+
+
+class KeptFile(mmap_dict.MmapedDict):
+    """A file of values that is there with all its room, or not at all."""
+
+    open_files: ClassVar[list[KeptFile]] = []
+    _fname: str
+    _m: Any
+    _f: Any
+
+    def __init__(self, filename: str, read_mode: bool = False) -> None:
+        place = filename if os.path.exists(filename) else _made(filename, b"")
+        super().__init__(place, read_mode)  # type: ignore[no-untyped-call]
+        self._fname = filename
+        self._is_kept = place == filename
+        self.open_files.append(self)
+
+    def restore(self) -> None:
+        """Write it again if it was deleted; the values were never lost, they are in memory."""
+        if not self._is_kept or os.path.exists(self._fname):
+            return
+        place = _made(self._fname, self._m[:])
+        self._is_kept = place == self._fname
+        written = open(place, "a+b")  # noqa: SIM115 - as long as the process
+        mapped = mmap.mmap(written.fileno(), self._capacity)
+        mapped[:] = self._m[:]
+        self._f, self._m = written, mapped
+
+
+def use() -> None:
+    """From now on prometheus_client keeps its values in such files, named after this process.
+
+    A worker calls it after its fork, and so needs not ask for its number at every increment.
+    """
+    worker = os.getpid()
+    values.MmapedDict = KeptFile  # type: ignore[attr-defined]
+    values.ValueClass = values.MultiProcessValue(lambda: worker)  # type: ignore[no-untyped-call]
+
+
+def restore() -> None:
+    for file in KeptFile.open_files:
+        file.restore()
+
+
+def _made(filename: str, content: bytes) -> str:
+    """Make the file with its room, and only then give it its name. Returns where it is.
+
+    Without room on the disk it is in this process's memory: nobody adds it up, and nothing ends.
+    """
+    try:
+        descriptor, unfinished = tempfile.mkstemp(dir=os.path.dirname(filename), suffix=".new")
+        try:
+            os.posix_fallocate(descriptor, 0, max(_BYTES, len(content)))
+            os.pwrite(descriptor, content, 0)
+            os.rename(unfinished, filename)
+        except OSError:
+            os.unlink(unfinished)
+            raise
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        sys.stderr.write(f"metrics are not kept in {filename}: {error.strerror}\n")
+        descriptor = os.memfd_create(os.path.basename(filename))
+        os.truncate(descriptor, max(_BYTES, len(content)))
+        return f"/proc/self/fd/{descriptor}"
+    return filename

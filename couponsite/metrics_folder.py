@@ -1,0 +1,94 @@
+"""The folder through which the workers of one gunicorn master add their metrics up.
+
+It is one master's own: a restart that overlaps with the old one must not touch what the other counts.
+A lock on the folder says that its master or a worker of it still lives (a process id would not: in a
+container each start has the same one), and keeps systemd-tmpfiles from cleaning it. No Django here, nor
+prometheus_client: the master imports this.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"  #: where prometheus_client looks for it
+_folder: Path | None = None
+_lock: int | None = None
+
+
+def make(*, port: int) -> None:
+    """Make this master's folder, and remove those of this port's masters that are gone."""
+    global _folder
+    prefix = f"coupon-metrics-{os.getuid()}-{port}-"
+    for folder in Path(tempfile.gettempdir()).glob(f"{prefix}*"):
+        _remove_if_left(folder)
+    while _folder is None or not _is_ours(_folder):  # another master may have taken it for a dead one's
+        _folder = Path(tempfile.mkdtemp(prefix=f"{prefix}{os.getpid()}-"))
+        _hold(_folder)
+    os.environ[VARIABLE] = str(_folder)
+
+
+def ensure() -> None:
+    """Make it again if somebody cleaned the temporary folder. Raises nothing: that would end the master."""
+    if _folder is None or _folder.is_dir():
+        return
+    try:
+        _folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _hold(_folder)
+    except OSError as error:
+        sys.stderr.write(f"metrics are not kept in {_folder}: {error.strerror}\n")
+
+
+def forget(worker: int) -> None:
+    """A worker that ended has no state any more; what it counted stays. Raises nothing."""
+    if _folder is not None:
+        for file in _folder.glob(f"gauge_live*_{worker}.db"):
+            with suppress(OSError):
+                file.unlink()
+
+
+def remove() -> None:
+    if _folder is not None:
+        shutil.rmtree(_folder, ignore_errors=True)
+
+
+def _hold(folder: Path) -> None:
+    """Workers inherit the lock with the descriptor: it is free when the last of them has ended."""
+    global _lock
+    if _lock is not None:
+        os.close(_lock)
+    _lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    fcntl.flock(_lock, fcntl.LOCK_SH)
+
+
+def _is_ours(folder: Path) -> bool:
+    return _lock is not None and folder.is_dir() and os.path.samestat(folder.stat(), os.fstat(_lock))
+
+
+def _remove_if_left(folder: Path) -> None:
+    with _locked_alone(folder) as is_left:
+        if is_left:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _locked_alone(folder: Path) -> Iterator[bool]:
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except OSError:  # removed meanwhile, or no folder of ours
+        yield False
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield True
+    except BlockingIOError:
+        yield False
+    finally:
+        os.close(descriptor)
