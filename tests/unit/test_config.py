@@ -75,6 +75,7 @@ VARIABLES: dict[str, tuple[str, Any, str, Any, list[str]]] = {
     "COUPON_LOCK_EXPIRY_S": ("consumer.lock_expiry_s", 30, "60", 60, ["0", "3601", "0.5"]),
     "COUPON_LOCK_WAIT_S": ("consumer.lock_wait_s", 2, "5", 5, ["0", "61", "0.5"]),
     "COUPON_DEAD_LETTERS_IN_A_ROW": ("consumer.dead_letters_in_a_row", 1000, "0", 0, ["-1", "x"]),
+    "COUPON_STALLED_AFTER_S": ("consumer.stalled_after_s", 60, "1", 1, ["0", "3601", "x"]),
     "COUPON_IDENTITY_SECRET": ("api.identity_secret", "", "s", "s", []),
     "COUPON_RETRY_BACKOFF_MAX_MS": ("consumer.retry_backoff_max_s", 30.0, "100", 0.1, ["99", "300001"]),
 }  # fmt: skip
