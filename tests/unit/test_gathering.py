@@ -42,7 +42,7 @@ class Desk:
             claim.request_id: Refused(code=Code.OUT_OF_STOCK) for claim in group if claim.user_id % 2 == 0
         }
         admitted = [claim for claim in group if claim.user_id % 2]
-        return Screened(refusals=refusals, admitted=admitted, reserving_since=0.0)
+        return Screened(refusals=refusals, admitted=admitted, reserving_since=0.0, requested_at_ms=0)
 
     def publish(self, screened: Screened) -> dict[UUID, Answer]:
         assert self.may_publish.wait(10)
