@@ -44,28 +44,28 @@ def is_here() -> bool:
 
 
 class LoopEvent:
-    """What greenlets of the loop wait for. Made in the loop, waited for in the loop, set from any thread.
+    """A greenlet of the loop waits for it; any thread may set it.
 
-    gevent's own may be set by the loop's thread alone: another one wakes its waiters, and loses them.
+    gevent's own may be set by the loop's thread alone: set from a thread that reports in a library's
+    callback, it wakes nobody, or wakes them there.
     """
 
     def __init__(self) -> None:
         self._event = gevent.event.Event()
-        self._thread = threading.get_ident()
         self._loop = gevent.get_hub().loop
 
     def set(self) -> None:
-        if threading.get_ident() == self._thread:
+        if is_here():
             self._event.set()
         else:
             self._loop.run_callback_threadsafe(self._event.set)
 
-    def wait(self, timeout: float | None = None) -> bool:
-        return bool(self._event.wait(timeout))
+    def wait(self, timeout_s: float | None = None) -> bool:
+        return bool(self._event.wait(timeout_s))
 
 
 def event() -> threading.Event | LoopEvent:
-    """What to wait for something with: a greenlet in the loop, else a thread. Any thread may set it."""
+    """What to wait for something with, made where it is waited for: a greenlet in the loop, else a thread."""
     return LoopEvent() if is_here() else threading.Event()
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
-from coupons import backlog, tracking
+from coupons import backlog, disclosed, tracking
 from coupons.admission import Claim, GateUnavailable, gate
 from coupons.backlog import LogUnavailable
 from coupons.models import IssueOutcome
@@ -51,7 +51,7 @@ def status_of(request_id: UUID) -> StatusReport | None:
     outcome = _outcome(request_id)
     if outcome is not None:
         return outcome
-    pending = _from_redis(request_id) or _from_log(request_id)
+    pending = _from_redis(request_id) or _from_disclosed(request_id) or _from_log(request_id)
     if pending is not None:
         return pending
     return _outcome(request_id)  # decided while we looked elsewhere
@@ -92,6 +92,11 @@ def _from_redis(request_id: UUID) -> StatusReport | None:
     position = max(0, tracked.offset - progress.next_offset)
     eta_s = position / progress.events_per_s if progress.events_per_s else None
     return _pending(tracked, position=position, eta_s=eta_s)
+
+
+def _from_disclosed(request_id: UUID) -> StatusReport | None:
+    tracked = disclosed.find(request_id)
+    return None if tracked is None else _pending(tracked, position=None, eta_s=None)
 
 
 def _from_log(request_id: UUID) -> StatusReport | None:
