@@ -25,9 +25,13 @@ from couponsite import metrics
 
 _MOST_AT_ONCE: Final = 1000  #: claims in a group
 _PACE_S: Final = 0.01  #: the next group waits for the one before, but no longer than this for its publishing
-#: After a flush a crowd meets hundreds of cold gates within some groups, and a reading of the log serves all
-#: that are known when it begins. Longer, and the first claim on a new coupon waits for no reason.
+#: After a flush a crowd meets hundreds of cold gates within some groups, and a reading of the log, which takes
+#: a second where much is undecided, serves those that are known when it begins. So one cold coupon is waited
+#: with for a moment (longer, and the first claim on a new coupon waits for no reason), several until no other
+#: came for some groups' time, but no longer than the last: some always come where there are enough.
 _COLD_GATHER_S: Final = 0.02
+_COLD_QUIET_S: Final = 0.1
+_COLD_GATHER_AT_MOST_S: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,10 +101,21 @@ class Gathering:
         """Load the gates of cold claims, all that are known in one reading, beside the groups."""
         while True:
             self._cold_claims_wait.wait()
-            gevent.sleep(_COLD_GATHER_S)
+            self._let_cold_claims_gather()
             self._cold_claims_wait.clear()
             waiting, self._cold = self._cold, []
             gevent.spawn(self._load_gates, waiting).join()
+
+    def _let_cold_claims_gather(self) -> None:
+        until = time.monotonic() + _COLD_GATHER_AT_MOST_S
+        gevent.sleep(_COLD_GATHER_S)
+        before = 1
+        while before < (count := self._cold_coupons()) and time.monotonic() < until:
+            before = count
+            gevent.sleep(_COLD_QUIET_S)
+
+    def _cold_coupons(self) -> int:
+        return len({each.claim.coupon_id for each in self._cold})
 
     def _load_gates(self, waiting: list[Waiting]) -> None:
         try:

@@ -10,6 +10,7 @@ from uuid import UUID
 from django.db import connection
 from django.db.models import QuerySet
 
+from coupons import claim_rows
 from coupons.models import IssueOutcome, User, UserCoupon
 from coupons.outcomes import Code
 
@@ -73,7 +74,7 @@ def decided(requests: Mapping[UUID, Holding]) -> dict[UUID, bool]:
 
 
 def with_outcome(request_ids: Collection[UUID]) -> set[UUID]:
-    return set(IssueOutcome.objects.filter(pk__in=request_ids).values_list("pk", flat=True))
+    return set(claim_rows.statuses(request_ids)) if request_ids else set()
 
 
 def holders(holdings: Collection[Holding]) -> set[Holding]:
