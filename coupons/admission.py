@@ -304,13 +304,13 @@ def _flat(rows: Iterable[tuple[Argument, ...]]) -> Iterable[Argument]:
     return chain.from_iterable(rows)
 
 
+#: One object each: a group has hundreds of these answers.
+_FIXED: Final[dict[bytes, Admission]] = {
+    b"ADMITTED": Admitted(),
+    b"OUT_OF_STOCK": OutOfStock(),
+    b"IN_DOUBT": OutOfStock(is_doubtful=True),
+}
+
+
 def _admission(answer: bytes) -> Admission:
-    match answer:
-        case b"ADMITTED":
-            return Admitted()
-        case b"OUT_OF_STOCK":
-            return OutOfStock()
-        case b"IN_DOUBT":
-            return OutOfStock(is_doubtful=True)
-        case _:
-            return AlreadyRequested(first_request_id=UUID(bytes=answer))
+    return _FIXED.get(answer) or AlreadyRequested(first_request_id=UUID(bytes=answer))

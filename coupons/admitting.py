@@ -46,20 +46,26 @@ class Asked:
 def ask(coupons: Coupons, claims: Sequence[Claim]) -> Asked:
     """Reserve slots, in the order given. Raises GateUnavailable if no gate answered; a database error."""
     answers = _ask(coupons, claims)
-    try:
-        decided = selectors.decided(_named(claims, answers))
-        again = [claim for claim in claims if _is_open_still(answers.get(claim.request_id), decided)]
-        if again:
-            answers |= _ask_again(coupons, again, answers)
-    except DatabaseLayerError:
-        _give_back([claim for claim in claims if answers.get(claim.request_id) == Admitted()])
-        raise
+    decided: dict[UUID, bool] = {}
+    if any(map(_may_be_outdated, answers.values())):
+        try:
+            decided = selectors.decided(_named(claims, answers))
+            again = [claim for claim in claims if _is_open_still(answers.get(claim.request_id), decided)]
+            if again:
+                answers |= _ask_again(coupons, again, answers)
+        except DatabaseLayerError:
+            _give_back([claim for claim in claims if answers.get(claim.request_id) == Admitted()])
+            raise
     named = _named(claims, answers)
     return Asked(
         answers=answers,
         cold=[claim for claim in claims if claim.request_id not in answers],
         unproven=_unproven({key: holding for key, holding in named.items() if key not in decided}),
     )
+
+
+def _may_be_outdated(answer: Admission) -> bool:
+    return isinstance(answer, AlreadyRequested) or (isinstance(answer, OutOfStock) and answer.is_doubtful)
 
 
 def _give_back(admitted: Sequence[Claim]) -> None:

@@ -45,6 +45,8 @@ def load_all(coupon_ids: Collection[int]) -> None:
     Raises LogUnavailable when the log cannot be read (without it, accepted requests would be
     forgotten and their slots given away), GateUnavailable when Redis is away.
     """
+    if not coupon_ids:
+        return
     # Threads of a process that met the same empty gates wait for one reading, and no longer than it lasts.
     if event_producer().is_down or not _one_at_a_time.acquire(timeout=LOG_TIMEOUT_S):
         raise LogUnavailable("the broker does not answer")

@@ -25,10 +25,10 @@ from couponsite import metrics
 
 _MOST_AT_ONCE: Final = 1000  #: claims in a group
 _PACE_S: Final = 0.01  #: the next group waits for the one before, but no longer than this for its publishing
-#: After a flush a crowd meets hundreds of cold gates within some groups, and a reading of the log, which takes
-#: a second where much is undecided, serves those that are known when it begins. So one cold coupon is waited
-#: with for a moment (longer, and the first claim on a new coupon waits for no reason), several until no other
-#: came for some groups' time, but no longer than the last: some always come where there are enough.
+#: After a flush a crowd meets hundreds of cold gates within some groups, and a reading of the log, which
+#: takes a second where much is undecided, serves those that are known when it begins. So it begins a moment
+#: after the first cold coupon (later, and the first claim on a new coupon waits for no reason); where there
+#: are several, when no other came for some groups' time, or at the last after so long.
 _COLD_GATHER_S: Final = 0.02
 _COLD_QUIET_S: Final = 0.1
 _COLD_GATHER_AT_MOST_S: Final = 0.5

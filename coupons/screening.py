@@ -34,6 +34,9 @@ class Refused:
     request_id: UUID | None = None
 
 
+_SOLD_OUT: Final = Refused(code=Code.OUT_OF_STOCK)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Screened:
     """Claims after check and admission: ``refusals`` by request id, ``admitted`` in the order given.
@@ -116,9 +119,8 @@ def _refusals(answers: Mapping[UUID, Admission]) -> dict[UUID, Refused]:
     """What the gates' answers say to those that were not admitted, by request id."""
     refusals: dict[UUID, Refused] = {}
     for request_id, answer in answers.items():
-        match answer:
-            case OutOfStock():
-                refusals[request_id] = Refused(code=Code.OUT_OF_STOCK)
-            case AlreadyRequested(first_request_id=first):
-                refusals[request_id] = Refused(code=Code.ALREADY_REQUESTED, request_id=first)
+        if isinstance(answer, OutOfStock):
+            refusals[request_id] = _SOLD_OUT
+        elif isinstance(answer, AlreadyRequested):
+            refusals[request_id] = Refused(code=Code.ALREADY_REQUESTED, request_id=answer.first_request_id)
     return refusals
