@@ -8,34 +8,24 @@ while Redis lives, and safe when it does not: docs/decisions/admission.md.
 
 from __future__ import annotations
 
-import re
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import chain, islice
+from itertools import islice
 from typing import Any, Final
 from uuid import UUID
 
 from coupons.catalog import CouponView
-from coupons.gate_redis import Argument, Call, GateRedis, GateUnavailable
+from coupons.gate_keys import Claim, claims_in, coupon_of, flat, keys_of, pair, paired, pairs
+from coupons.gate_redis import Call, GateRedis, GateUnavailable
 
 __all__ = ["AdmissionGate", "Claim", "GateUnavailable", "GateUnknown", "gate"]
 
 _CLAIMS_AT_ONCE: Final = 5_000  #: loaded by one script: 10 ms in which Redis answers nobody else
-_KEY: Final = re.compile(rb"\{coupon:([1-9][0-9]{0,18})\}:.*")
 
 
 class GateUnknown(LookupError):
     """The gate holds nothing about this coupon. Load it (gate_loading), then ask again."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claim:
-    """One user's request for one coupon."""
-
-    coupon_id: int
-    user_id: int
-    request_id: UUID
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +94,7 @@ class AdmissionGate(GateRedis):
     ) -> list[list[Admission] | GateUnknown]:
         """Reserve slots on several coupons, all in one call; GateUnknown stands where one must be loaded."""
         calls: list[Call] = [
-            (_keys(coupon.coupon_id), [coupon.epoch, coupon.stock, coupon.issued_count, *_pairs(claims)])
+            (keys_of(coupon.coupon_id), [coupon.epoch, coupon.stock, coupon.issued_count, *pairs(claims)])
             for coupon, claims in asked
         ]
         return [
@@ -143,7 +133,7 @@ class AdmissionGate(GateRedis):
         for claim in claims:
             by_coupon.setdefault(claim.coupon_id, []).append(claim)
         calls: list[Call] = [
-            (_keys(coupon_id), [int(keeps_told), *_pairs(group)]) for coupon_id, group in by_coupon.items()
+            (keys_of(coupon_id), [int(keeps_told), *pairs(group)]) for coupon_id, group in by_coupon.items()
         ]
         answers = self.run_each("release", calls)
         return [count for count, *_ in answers], {told for _, *kept in answers for told in kept}
@@ -152,11 +142,11 @@ class AdmissionGate(GateRedis):
         """Tell the gates what was committed, all in one call."""
         calls: list[Call] = [
             (
-                _keys(settlement.coupon_id),
+                keys_of(settlement.coupon_id),
                 [
                     settlement.epoch,
                     settlement.issued_count,
-                    *_flat((*_pair(claim), int(won)) for claim, won in settlement.decided),
+                    *flat((*pair(claim), int(won)) for claim, won in settlement.decided),
                 ],
             )
             for settlement in settlements
@@ -165,20 +155,22 @@ class AdmissionGate(GateRedis):
 
     def clear(self, coupon_id: int) -> None:
         """Forget the coupon: its counts, reservations and winners. The next claim loads it anew."""
-        self.run("clear", (_keys(coupon_id), []))
+        self.run("clear", (keys_of(coupon_id), []))
 
     def unload(self, coupon_id: int) -> None:
         """Forget the count alone; the next claim loads it anew, and the reservations stand."""
-        gate, *_ = _keys(coupon_id)
+        gate, *_ = keys_of(coupon_id)
         self.guarded(lambda: self._redis.hdel(gate, "ready", "issued"))
 
     def correct(self, coupon: CouponView, *, seen: int) -> bool:
         """Set a count that is too high to the row's, if it is still as ``seen``. Says whether it was."""
-        return bool(self.run("correct", (_keys(coupon.coupon_id), [coupon.epoch, seen, coupon.issued_count])))
+        return bool(
+            self.run("correct", (keys_of(coupon.coupon_id), [coupon.epoch, seen, coupon.issued_count]))
+        )
 
     def reserved(self, coupon_id: int) -> int | None:
         """How many requests are accepted and not yet decided; None if the gate must be loaded."""
-        count = int(self.run("reserved", (_keys(coupon_id), [])))
+        count = int(self.run("reserved", (keys_of(coupon_id), [])))
         return None if count < 0 else count
 
     def standing(self, coupon: CouponView) -> list[Claim] | Loaded:
@@ -187,15 +179,15 @@ class AdmissionGate(GateRedis):
 
     def standing_each(self, coupons: Sequence[CouponView]) -> list[list[Claim] | Loaded]:
         """The reservations that stand in gates that must be loaded; none of another row's."""
-        calls: list[Call] = [(_keys(coupon.coupon_id), [coupon.epoch]) for coupon in coupons]
+        calls: list[Call] = [(keys_of(coupon.coupon_id), [coupon.epoch]) for coupon in coupons]
         return [
-            Loaded() if is_known else list(_claims_in(coupon.coupon_id, _paired(*reserved)))
+            Loaded() if is_known else list(claims_in(coupon.coupon_id, paired(*reserved)))
             for coupon, (is_known, *reserved) in zip(coupons, self.run_each("standing", calls), strict=True)
         ]
 
     def state(self, coupon_id: int) -> GateState | None:
         """The gate as it is; None if it is empty. For checks: it reads every reservation."""
-        gate, reservations, _ = _keys(coupon_id)
+        gate, reservations, _ = keys_of(coupon_id)
         self.reserved(coupon_id)  # drops what is of a wrong kind
         pipeline = self._redis.pipeline(transaction=True)
         pipeline.hmget(gate, ["ready", "epoch", "issued"])
@@ -206,17 +198,17 @@ class AdmissionGate(GateRedis):
         return GateState(
             epoch=epoch.decode(errors="replace"),
             issued=int(issued),
-            reservations=list(_claims_in(coupon_id, reserved.items())),
+            reservations=list(claims_in(coupon_id, reserved.items())),
         )
 
     def issued_counts(self) -> dict[int, int]:
         """How many each gate counts as issued, by coupon."""
 
         def read() -> dict[int, int]:
-            keys = [key for key in self._each_hash("{coupon:*}:gate") if _coupon_id(key) is not None]
+            keys = [key for key in self._each_hash("{coupon:*}:gate") if coupon_of(key) is not None]
             counts = {}
             for key, issued in self._issued(keys):
-                coupon_id = _coupon_id(key)
+                coupon_id = coupon_of(key)
                 if coupon_id is not None and (issued or b"").isdigit():
                     counts[coupon_id] = int(issued)
             return counts
@@ -236,11 +228,11 @@ class AdmissionGate(GateRedis):
         return self.guarded(lambda: list(islice(self._each_reservation(coupon_id), limit)))
 
     def _each_reservation(self, only: int | None) -> Iterator[Claim]:
-        name = "{coupon:*}:reservations" if only is None else _keys(only)[1]
+        name = "{coupon:*}:reservations" if only is None else keys_of(only)[1]
         for key in self._each_hash(name):
-            coupon_id = _coupon_id(key)
+            coupon_id = coupon_of(key)
             if coupon_id is not None:
-                yield from _claims_in(coupon_id, self._redis.hscan_iter(key, count=1000))
+                yield from claims_in(coupon_id, self._redis.hscan_iter(key, count=1000))
 
     def _each_hash(self, name: str) -> Iterator[bytes]:
         """One key of a wrong kind must not hide all others from who looks at all."""
@@ -253,55 +245,14 @@ class AdmissionGate(GateRedis):
 gate = AdmissionGate()
 
 
-def _keys(coupon_id: int) -> tuple[str, str, str]:
-    # One hash tag: all of a coupon's keys live on one node of a Redis Cluster.
-    tag = f"{{coupon:{coupon_id}}}"
-    return f"{tag}:gate", f"{tag}:reservations", f"{tag}:settled:"
-
-
-def _coupon_id(key: bytes) -> int | None:
-    """None: somebody else's key."""
-    match = _KEY.fullmatch(key)
-    return int(match[1]) if match else None
-
-
 def _loading_calls(coupon: CouponView, undecided: Sequence[Claim]) -> Iterator[Call]:
-    keys = [*_keys(coupon.coupon_id), f"{_keys(coupon.coupon_id)[0]}:loading:{uuid.uuid4().hex}"]
+    keys = [*keys_of(coupon.coupon_id), f"{keys_of(coupon.coupon_id)[0]}:loading:{uuid.uuid4().hex}"]
     parts = [
         undecided[start : start + _CLAIMS_AT_ONCE] for start in range(0, len(undecided), _CLAIMS_AT_ONCE)
     ] or [[]]
     for number, part in enumerate(parts, 1):
         is_last = int(number == len(parts))
-        yield keys, [coupon.epoch, coupon.issued_count, is_last, *_pairs(part)]
-
-
-def _claims_in(coupon_id: int, reservations: Iterable[tuple[bytes, bytes]]) -> Iterator[Claim]:
-    """A field that is no reservation of ours is none: the gate is loaded anew, without it."""
-    for user_id, request_id in reservations:
-        if 1 <= len(user_id) <= 8 and len(request_id) == 16:
-            yield Claim(
-                coupon_id=coupon_id,
-                user_id=int.from_bytes(user_id, "big"),
-                request_id=UUID(bytes=request_id),
-            )
-
-
-def _paired(values: Sequence[bytes] = ()) -> Iterable[tuple[bytes, bytes]]:
-    return zip(values[::2], values[1::2], strict=True)
-
-
-def _pairs(claims: Iterable[Claim]) -> Iterable[Argument]:
-    return _flat(map(_pair, claims))
-
-
-def _pair(claim: Claim) -> tuple[bytes, bytes]:
-    # 3 bytes and 16 instead of 7 and 36: Redis keeps them for every claimant.
-    user_id = claim.user_id
-    return user_id.to_bytes((user_id.bit_length() + 7) // 8, "big"), claim.request_id.bytes
-
-
-def _flat(rows: Iterable[tuple[Argument, ...]]) -> Iterable[Argument]:
-    return chain.from_iterable(rows)
+        yield keys, [coupon.epoch, coupon.issued_count, is_last, *pairs(part)]
 
 
 #: One object each: a group has hundreds of these answers.
