@@ -11,9 +11,16 @@ local minute = this_minute()
 local settled, settled_before = KEYS[3] .. minute, KEYS[3] .. (minute - 1)
 only('hash', settled)
 only('hash', settled_before)
+local gate = redis.call('HMGET', KEYS[1], 'epoch', 'issued')
+local issued = tonumber(ARGV[2])
+-- A count above ours, of the same row: settled since our reading, or our row is an old one. A count never goes
+-- back by itself, and the winners that it counts need no reservation beside it. Winners that it does not count
+-- do need one: their database went back, and will decide them again.
+local is_ahead = gate[1] == ARGV[1] and (tonumber(gate[2] or '') or 0) > issued
 local is_one_of_several = redis.call('EXISTS', KEYS[4]) == 1 or ARGV[3] == '0'
 for i = 4, #ARGV, 2 do
-  local won = redis.call('HGET', settled, ARGV[i]) or redis.call('HGET', settled_before, ARGV[i])
+  local won = is_ahead
+    and (redis.call('HGET', settled, ARGV[i]) or redis.call('HGET', settled_before, ARGV[i]))
   if won ~= ARGV[i + 1] then
     redis.call('HSETNX', KEYS[4], ARGV[i], ARGV[i + 1])
   end
@@ -22,7 +29,10 @@ if ARGV[3] == '0' then
   redis.call('EXPIRE', KEYS[4], 60)
   return 1
 end
-if is_one_of_several then
+if is_ahead then
+  issued = tonumber(gate[2])
+end
+if is_ahead and is_one_of_several then
   for _, key in ipairs({settled, settled_before}) do  -- decided between our calls
     local winners = redis.call('HGETALL', key)
     for i = 1, #winners, 2 do
@@ -31,12 +41,6 @@ if is_one_of_several then
       end
     end
   end
-end
-local gate = redis.call('HMGET', KEYS[1], 'epoch', 'issued')
-local issued = tonumber(ARGV[2])
-if gate[1] == ARGV[1] then
-  -- Settled since our reading, or our row is an old one: a count never goes back by itself.
-  issued = math.max(issued, tonumber(gate[2] or '') or 0)
 end
 -- The first write of all may grow: a Redis that is full refuses here, before anything is lost.
 redis.call('HSET', KEYS[1], 'ready', '1', 'epoch', ARGV[1], 'issued', issued)
