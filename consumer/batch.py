@@ -26,7 +26,6 @@ from coupons.issuing import CouponsNotFound, Issued, issue_coupons
 from coupons.outcomes import DeadLetterReason, Decision
 from coupons.positions import Advance
 from coupons.producer import EventProducer
-from coupons.tracking import Progress
 from couponsite import logs, metrics
 
 log = logging.getLogger(__name__)
@@ -71,14 +70,8 @@ class BatchProcessor:
             return
         elapsed_s = max(time.monotonic() - started, 0.001)
         _report(issued, letters)
-        _tell_redis(
-            issued,
-            letters,
-            {
-                each.partition: Progress(next_offset=each.next_offset, events_per_s=len(messages) / elapsed_s)
-                for each in advances
-            },
-        )
+        pace = len(messages) / elapsed_s
+        _tell_redis(issued, letters, {each.partition: pace for each in advances})
         metrics.BATCH_SIZE.observe(len(messages))
         metrics.BATCH_SECONDS.observe(elapsed_s)
 
@@ -255,8 +248,8 @@ def _report(issued: Issued, letters: Sequence[DeadLetter]) -> None:
     dead_letters.report(letters)
 
 
-def _tell_redis(issued: Issued, letters: Sequence[DeadLetter], progress: Mapping[int, Progress]) -> None:
-    """After the commit: free reservations, remember winners, note the progress. Redis may be away."""
+def _tell_redis(issued: Issued, letters: Sequence[DeadLetter], rates: Mapping[int, float]) -> None:
+    """After the commit: free reservations, remember winners, note the pace. Redis may be away."""
     decided: defaultdict[int, list[tuple[Claim, bool]]] = defaultdict(list)
     for allocation in issued.allocations:
         decided[allocation.request.event.coupon_id].append(_settled(allocation))
@@ -279,7 +272,7 @@ def _tell_redis(issued: Issued, letters: Sequence[DeadLetter], progress: Mapping
             ]
         )
         gate.release(failed)
-        tracking.settle([*request_ids, *(claim.request_id for claim in failed)], progress)
+        tracking.settle([*request_ids, *(claim.request_id for claim in failed)], rates)
     except (GateUnavailable, RedisError) as error:
         # The gate is loaded anew from the database and the log once Redis is back and empty; where
         # Redis kept its data, these reservations are found to be decided when they stand in the way.

@@ -15,6 +15,7 @@ from django.db import close_old_connections, connection
 from django_redis import get_redis_connection
 from redis.exceptions import RedisError
 
+from coupons import disclosed
 from coupons.admission import GateUnavailable
 from coupons.backlog import LogUnavailable
 from coupons.gate_catching_up import CatchingUp
@@ -67,6 +68,7 @@ class Housekeeper:
             return
         try:
             round_ = Round()
+            disclosed.forget_decided()
             self._catching_up.look()
             while round_.advance() is None and not self._stop.wait(_STEP_S):
                 turn.extend(_TURN_EXPIRES_S)

@@ -8,42 +8,24 @@ while Redis lives, and safe when it does not: docs/decisions/admission.md.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from itertools import chain, islice
-from pathlib import Path
-from typing import Any, Final, TypeVar
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any, Final
 from uuid import UUID
 
-from django_redis import get_redis_connection
-from redis import Redis
-from redis.exceptions import RedisError
-
 from coupons.catalog import CouponView
-from couponsite import metrics
+from coupons.gate_keys import Claim, claims_in, coupon_of, flat, keys_of, pair, paired, pairs
+from coupons.gate_redis import Call, GateRedis, GateUnavailable
 
-_LUA: Final = Path(__file__).parent / "lua"
-_RETRY_REDIS_AFTER_S: Final = 1.0
-T = TypeVar("T")
+__all__ = ["AdmissionGate", "Claim", "GateUnavailable", "GateUnknown", "gate"]
 
-
-class GateUnavailable(RuntimeError):
-    """Redis did not answer. Check in the database instead."""
+_CLAIMS_AT_ONCE: Final = 5_000  #: loaded by one script: 10 ms in which Redis answers nobody else
 
 
 class GateUnknown(LookupError):
     """The gate holds nothing about this coupon. Load it (gate_loading), then ask again."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claim:
-    """One user's request for one coupon."""
-
-    coupon_id: int
-    user_id: int
-    request_id: UUID
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,10 +40,21 @@ class AlreadyRequested:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutOfStock:
-    """No slot is free."""
+    """No slot is free.
+
+    ``is_doubtful``: nothing is under way, and the caller's view has stock. Read the row, and ask again;
+    what is said then stands.
+    """
+
+    is_doubtful: bool = field(default=False, compare=False)
 
 
 Admission = Admitted | AlreadyRequested | OutOfStock
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """Another process, or this one before, loaded the gate."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,43 +79,42 @@ class Settlement:
     decided: Sequence[tuple[Claim, bool]]
 
 
-class AdmissionGate:
-    """One per process. Every method raises GateUnavailable when Redis does not answer.
-
-    After a failure Redis is left alone for a second, so that its timeout is not waited out by
-    every claim.
-    """
-
-    def __init__(self) -> None:
-        self._away_until = 0.0
-
-    @cached_property
-    def _redis(self) -> Redis:
-        client: Redis = get_redis_connection("default")
-        return client
-
-    @cached_property
-    def _scripts(self) -> Mapping[str, Any]:
-        return {path.stem: self._redis.register_script(path.read_text()) for path in _LUA.glob("*.lua")}
-
-    @property
-    def is_away(self) -> bool:
-        return time.monotonic() < self._away_until
+class AdmissionGate(GateRedis):
+    """One per process. Every method raises GateUnavailable when Redis does not answer."""
 
     def admit(self, coupon: CouponView, claims: Sequence[Claim]) -> list[Admission]:
         """Reserve a slot for each claim of this coupon, in order. Raises GateUnknown."""
-        answers = self._run(
-            "admit", coupon.coupon_id, coupon.epoch, coupon.stock, coupon.issued_count, *_pairs(claims)
-        )
-        if answers == [b"UNKNOWN"]:
-            raise GateUnknown(f"coupon {coupon.coupon_id}")
-        return [_admission(answer) for answer in answers]
+        [answer] = self.admit_each([(coupon, claims)])
+        if isinstance(answer, GateUnknown):
+            raise answer
+        return answer
+
+    def admit_each(
+        self, asked: Sequence[tuple[CouponView, Sequence[Claim]]]
+    ) -> list[list[Admission] | GateUnknown]:
+        """Reserve slots on several coupons, all in one call; GateUnknown stands where one must be loaded."""
+        calls: list[Call] = [
+            (keys_of(coupon.coupon_id), [coupon.epoch, coupon.stock, coupon.issued_count, *pairs(claims)])
+            for coupon, claims in asked
+        ]
+        return [
+            GateUnknown(f"coupon {coupon.coupon_id}")
+            if answers == [b"UNKNOWN"]
+            else [_admission(answer) for answer in answers]
+            for (coupon, _), answers in zip(asked, self.run_each("admit", calls), strict=True)
+        ]
 
     def load(self, coupon: CouponView, undecided: Sequence[Claim]) -> bool:
         """Fill the gate if it is empty. ``undecided`` in log order. False: somebody else did."""
-        return bool(
-            self._run("load", coupon.coupon_id, coupon.epoch, coupon.issued_count, *_pairs(undecided))
-        )
+        [loaded] = self.load_each([(coupon, undecided)])
+        return loaded
+
+    def load_each(self, loading: Sequence[tuple[CouponView, Sequence[Claim]]]) -> list[bool]:
+        calls: list[Call] = []
+        for coupon, undecided in loading:
+            calls += _loading_calls(coupon, undecided)
+        lasts = [done for call, done in zip(calls, self.run_each("load", calls), strict=True) if call[1][2]]
+        return [bool(done) for done in lasts]
 
     def release(self, claims: Sequence[Claim]) -> int:
         """Give slots back, each only if it is still that request's. Returns how many were."""
@@ -137,159 +129,139 @@ class AdmissionGate:
         return [claim for claim in claims if claim.request_id.bytes in kept]
 
     def _release(self, claims: Sequence[Claim], *, keeps_told: bool) -> tuple[list[int], set[bytes]]:
-        released: list[int] = []
-        kept: set[bytes] = set()
-        for coupon_id in {claim.coupon_id for claim in claims}:
-            group = [claim for claim in claims if claim.coupon_id == coupon_id]
-            count, *told = self._run("release", coupon_id, int(keeps_told), *_pairs(group))
-            released.append(count)
-            kept.update(told)
-        return released, kept
+        by_coupon: dict[int, list[Claim]] = {}
+        for claim in claims:
+            by_coupon.setdefault(claim.coupon_id, []).append(claim)
+        calls: list[Call] = [
+            (keys_of(coupon_id), [int(keeps_told), *pairs(group)]) for coupon_id, group in by_coupon.items()
+        ]
+        answers = self.run_each("release", calls)
+        return [count for count, *_ in answers], {told for _, *kept in answers for told in kept}
 
     def settle(self, settlements: Sequence[Settlement]) -> None:
         """Tell the gates what was committed, all in one call."""
-        pipeline = self._redis.pipeline(transaction=False)
-        for settlement in settlements:
-            self._scripts["settle"](
-                keys=_keys(settlement.coupon_id),
-                args=[
+        calls: list[Call] = [
+            (
+                keys_of(settlement.coupon_id),
+                [
                     settlement.epoch,
                     settlement.issued_count,
-                    *_flat((*_pair(claim), int(won)) for claim, won in settlement.decided),
+                    *flat((*pair(claim), int(won)) for claim, won in settlement.decided),
                 ],
-                client=pipeline,
             )
-        self.guarded(pipeline.execute)
+            for settlement in settlements
+        ]
+        self.run_each("settle", calls)
 
     def clear(self, coupon_id: int) -> None:
         """Forget the coupon: its counts, reservations and winners. The next claim loads it anew."""
-        self._run("clear", coupon_id)
+        self.run("clear", (keys_of(coupon_id), []))
 
     def unload(self, coupon_id: int) -> None:
         """Forget the count alone; the next claim loads it anew, and the reservations stand."""
-        gate, _, _ = _keys(coupon_id)
+        gate, *_ = keys_of(coupon_id)
         self.guarded(lambda: self._redis.hdel(gate, "ready", "issued"))
 
-    def is_loaded(self, coupon: CouponView) -> bool:
-        """Whether the gate is of this very coupon row."""
-        gate, _, _ = _keys(coupon.coupon_id)
-        loaded = self.guarded(lambda: self._redis.hmget(gate, ["ready", "epoch"]))
-        return loaded == [b"1", coupon.epoch.encode()]
+    def correct(self, coupon: CouponView, *, seen: int) -> bool:
+        """Set a count that is too high to the row's, if it is still as ``seen``. Says whether it was."""
+        return bool(
+            self.run("correct", (keys_of(coupon.coupon_id), [coupon.epoch, seen, coupon.issued_count]))
+        )
 
     def reserved(self, coupon_id: int) -> int | None:
-        """How many requests are accepted and not yet decided; None if the gate is empty."""
-        gate, reservations, _ = _keys(coupon_id)
-        pipeline = self._redis.pipeline(transaction=True)
-        pipeline.hget(gate, "ready")
-        pipeline.hlen(reservations)
-        ready, count = self.guarded(pipeline.execute)
-        return int(count) if ready == b"1" else None
+        """How many requests are accepted and not yet decided; None if the gate must be loaded."""
+        count = int(self.run("reserved", (keys_of(coupon_id), [])))
+        return None if count < 0 else count
 
-    def standing(self, coupon: CouponView) -> list[Claim]:
-        """The reservations there are, in a gate that is loaded or not; none of another row's."""
-        gate, reservations, _ = _keys(coupon.coupon_id)
-        pipeline = self._redis.pipeline(transaction=True)
-        pipeline.hget(gate, "epoch")
-        pipeline.hgetall(reservations)
-        epoch, reserved = self.guarded(pipeline.execute)
-        if epoch not in (None, coupon.epoch.encode()):
-            return []
-        return [_reservation(coupon.coupon_id, *pair) for pair in reserved.items()]
+    def standing(self, coupon: CouponView) -> list[Claim] | Loaded:
+        [standing] = self.standing_each([coupon])
+        return standing
+
+    def standing_each(self, coupons: Sequence[CouponView]) -> list[list[Claim] | Loaded]:
+        """The reservations that stand in gates that must be loaded; none of another row's."""
+        calls: list[Call] = [(keys_of(coupon.coupon_id), [coupon.epoch]) for coupon in coupons]
+        return [
+            Loaded() if is_known else list(claims_in(coupon.coupon_id, paired(*reserved)))
+            for coupon, (is_known, *reserved) in zip(coupons, self.run_each("standing", calls), strict=True)
+        ]
 
     def state(self, coupon_id: int) -> GateState | None:
         """The gate as it is; None if it is empty. For checks: it reads every reservation."""
-        gate, reservations, _ = _keys(coupon_id)
+        gate, reservations, _ = keys_of(coupon_id)
+        self.reserved(coupon_id)  # drops what is of a wrong kind
         pipeline = self._redis.pipeline(transaction=True)
         pipeline.hmget(gate, ["ready", "epoch", "issued"])
         pipeline.hgetall(reservations)
         (ready, epoch, issued), reserved = self.guarded(pipeline.execute)
-        if ready != b"1":
+        if ready != b"1" or epoch is None or not (issued or b"").isdigit():
             return None
         return GateState(
-            epoch=epoch.decode(),
+            epoch=epoch.decode(errors="replace"),
             issued=int(issued),
-            reservations=[_reservation(coupon_id, *pair) for pair in reserved.items()],
+            reservations=list(claims_in(coupon_id, reserved.items())),
         )
 
     def issued_counts(self) -> dict[int, int]:
         """How many each gate counts as issued, by coupon."""
 
         def read() -> dict[int, int]:
+            keys = [key for key in self._each_hash("{coupon:*}:gate") if coupon_of(key) is not None]
             counts = {}
-            for key in self._redis.scan_iter(match="{coupon:*}:gate", count=1000):
-                if (issued := self._redis.hget(key, "issued")) is not None:
-                    counts[_coupon_id(key)] = int(issued)
+            for key, issued in self._issued(keys):
+                coupon_id = coupon_of(key)
+                if coupon_id is not None and (issued or b"").isdigit():
+                    counts[coupon_id] = int(issued)
             return counts
 
         return self.guarded(read)
 
-    def reservations(self, *, limit: int, coupon_id: int | None = None) -> list[Claim]:
+    def _issued(self, keys: Sequence[bytes]) -> Iterator[tuple[bytes, Any]]:
+        for start in range(0, len(keys), _CLAIMS_AT_ONCE):
+            some = keys[start : start + _CLAIMS_AT_ONCE]
+            pipeline = self._redis.pipeline(transaction=False)
+            for key in some:
+                pipeline.hget(key, "issued")
+            yield from zip(some, pipeline.execute(), strict=True)
+
+    def reservations(self, *, limit: int | None, coupon_id: int | None = None) -> list[Claim]:
         """Reservations of all coupons, or of one, ``limit`` at most."""
         return self.guarded(lambda: list(islice(self._each_reservation(coupon_id), limit)))
 
     def _each_reservation(self, only: int | None) -> Iterator[Claim]:
-        keys = (
-            self._redis.scan_iter(match="{coupon:*}:reservations", count=1000)
-            if only is None
-            else [_keys(only)[1].encode()]
-        )
-        for key in keys:
-            for pair in self._redis.hscan_iter(key, count=1000):
-                yield _reservation(_coupon_id(key), *pair)
+        name = "{coupon:*}:reservations" if only is None else keys_of(only)[1]
+        for key in self._each_hash(name):
+            coupon_id = coupon_of(key)
+            if coupon_id is not None:
+                yield from claims_in(coupon_id, self._redis.hscan_iter(key, count=1000))
 
-    def _run(self, script: str, coupon_id: int, *args: int | str | bytes) -> Any:
-        return self.guarded(lambda: self._scripts[script](keys=_keys(coupon_id), args=args))
-
-    def guarded(self, call: Callable[[], T]) -> T:
-        """What a call to Redis returns. Raises GateUnavailable, at once if it failed a moment ago."""
-        if self.is_away:
-            raise GateUnavailable("Redis did not answer a moment ago")
-        try:
-            return call()
-        except RedisError as error:
-            self._away_until = time.monotonic() + _RETRY_REDIS_AFTER_S
-            metrics.GATE_FAILURES.inc()
-            raise GateUnavailable(str(error)) from error
+    def _each_hash(self, name: str) -> Iterator[bytes]:
+        """One key of a wrong kind must not hide all others from who looks at all."""
+        if "*" in name:
+            yield from self._redis.scan_iter(match=name, count=1000, _type="hash")
+        elif self._redis.type(name) == b"hash":
+            yield name.encode()
 
 
 gate = AdmissionGate()
 
 
-def _keys(coupon_id: int) -> tuple[str, str, str]:
-    # One hash tag: all of a coupon's keys live on one node of a Redis Cluster.
-    tag = f"{{coupon:{coupon_id}}}"
-    return f"{tag}:gate", f"{tag}:reservations", f"{tag}:settled:"
+def _loading_calls(coupon: CouponView, undecided: Sequence[Claim]) -> Iterator[Call]:
+    keys = [*keys_of(coupon.coupon_id), f"{keys_of(coupon.coupon_id)[0]}:loading:{uuid.uuid4().hex}"]
+    parts = [
+        undecided[start : start + _CLAIMS_AT_ONCE] for start in range(0, len(undecided), _CLAIMS_AT_ONCE)
+    ] or [[]]
+    for number, part in enumerate(parts, 1):
+        is_last = int(number == len(parts))
+        yield keys, [coupon.epoch, coupon.issued_count, is_last, *pairs(part)]
 
 
-def _coupon_id(key: bytes) -> int:
-    return int(key.partition(b":")[2].partition(b"}")[0])
-
-
-def _reservation(coupon_id: int, user_id: bytes, request_id: bytes) -> Claim:
-    return Claim(
-        coupon_id=coupon_id, user_id=int.from_bytes(user_id, "big"), request_id=UUID(bytes=request_id)
-    )
-
-
-def _pairs(claims: Iterable[Claim]) -> Iterable[int | bytes]:
-    return _flat(map(_pair, claims))
-
-
-def _pair(claim: Claim) -> tuple[bytes, bytes]:
-    # 3 bytes and 16 instead of 7 and 36: Redis keeps them for every claimant.
-    user_id = claim.user_id
-    return user_id.to_bytes((user_id.bit_length() + 7) // 8, "big"), claim.request_id.bytes
-
-
-def _flat(rows: Iterable[tuple[int | bytes, ...]]) -> Iterable[int | bytes]:
-    return chain.from_iterable(rows)
+#: One object each: a group has hundreds of these answers.
+_FIXED: Final[dict[bytes, Admission]] = {
+    b"ADMITTED": Admitted(),
+    b"OUT_OF_STOCK": OutOfStock(),
+    b"IN_DOUBT": OutOfStock(is_doubtful=True),
+}
 
 
 def _admission(answer: bytes) -> Admission:
-    match answer:
-        case b"ADMITTED":
-            return Admitted()
-        case b"OUT_OF_STOCK":
-            return OutOfStock()
-        case _:
-            return AlreadyRequested(first_request_id=UUID(bytes=answer))
+    return _FIXED.get(answer) or AlreadyRequested(first_request_id=UUID(bytes=answer))

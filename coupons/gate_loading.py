@@ -1,6 +1,7 @@
-"""Fill an empty gate from the truth: the coupon's row and the undecided events of the log.
+"""Fill empty gates from the truth: the coupons' rows and the undecided events of the log.
 
-Redis may have been flushed, restarted, replaced, or never have seen the coupon. The log is read
+Redis may have been flushed, restarted, replaced, or never have seen the coupon. All gates that are unknown
+are filled from one reading: the log is everybody's, and reading it is what takes long. The log is read
 first and the database second, so that a request decided in between is seen as decided.
 
 Reservations that stand in an empty gate and are not decided are kept, with or without an event: their
@@ -11,79 +12,111 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
 from typing import Final
+from uuid import UUID
 
-from django.db.models import QuerySet
-
-from coupons import backlog, catalog
-from coupons.admission import Claim, gate
+from coupons import backlog, catalog, selectors
+from coupons.admission import Claim, Loaded, gate
 from coupons.backlog import LogUnavailable
 from coupons.catalog import CouponView
-from coupons.models import IssueOutcome, UserCoupon
 from coupons.producer import event_producer
 from couponsite import metrics
 
-__all__ = ["LogUnavailable", "load"]
+__all__ = ["LogUnavailable", "load", "load_all"]
 
 log = logging.getLogger(__name__)
 
-_LOG_TIMEOUT_S: Final = 8.0  #: a claim is answered within ten seconds, and a large backlog takes some to read
+LOG_TIMEOUT_S: Final = 8.0  #: a claim is answered within ten seconds, and a large backlog takes some to read
 _IN_AT_ONCE: Final = 1000
 _one_at_a_time = threading.Lock()
 
 
 def load(coupon: CouponView) -> CouponView:
-    """Load the coupon's gate. Returns the coupon as just read.
+    """Load the coupon's gate. Returns the coupon as just read. Raises as ``load_all``."""
+    load_all([coupon.coupon_id])
+    return catalog.coupon_view(coupon.coupon_id) or coupon
+
+
+def load_all(coupon_ids: Collection[int]) -> None:
+    """Load those of the gates that are not loaded.
 
     Raises LogUnavailable when the log cannot be read (without it, accepted requests would be
     forgotten and their slots given away), GateUnavailable when Redis is away.
     """
-    # The threads of a process that met the same empty gate wait for one reading, and no longer than it lasts.
-    if event_producer().is_down or not _one_at_a_time.acquire(timeout=_LOG_TIMEOUT_S):
+    if not coupon_ids:
+        return
+    # Threads of a process that met the same empty gates wait for one reading, and no longer than it lasts.
+    if event_producer().is_down or not _one_at_a_time.acquire(timeout=LOG_TIMEOUT_S):
         raise LogUnavailable("the broker does not answer")
     try:
-        coupon = catalog.coupon_view(coupon.coupon_id, fresh=True) or coupon
-        if gate.is_loaded(coupon):
-            return coupon
-        standing = gate.standing(coupon)
-        try:
-            undecided = [
-                Claim(
-                    coupon_id=coupon.coupon_id,
-                    user_id=request.event.user_id,
-                    request_id=request.event.event_id,
-                )
-                for request in backlog.read(timeout_s=_LOG_TIMEOUT_S, coupon_id=coupon.coupon_id).requests
-            ]
-        except LogUnavailable:
-            metrics.GATE_LOADS.labels(result="log_unavailable").inc()
-            event_producer().suspect()
-            raise
-        fresh = catalog.coupon_view(coupon.coupon_id, fresh=True) or coupon
-        # The log comes first: where a user has two requests, the reservation is of the first.
-        loaded = gate.load(fresh, _still_undecided(coupon.coupon_id, [*undecided, *standing]))
+        _load_all(coupon_ids)
     finally:
         _one_at_a_time.release()
-    metrics.GATE_LOADS.labels(result="loaded" if loaded else "was_loaded").inc()
-    log.info("gate of coupon %s loaded: %d requests under way", coupon.coupon_id, len(undecided))
-    return fresh
 
 
-def _still_undecided(coupon_id: int, claims: list[Claim]) -> list[Claim]:
-    """Without those that were decided since, and those whose user has the coupon (they will be rejected)."""
-    over = set(_in_chunks(IssueOutcome.objects.values_list("pk"), "pk", [c.request_id for c in claims]))
-    holding = set(
-        _in_chunks(
-            UserCoupon.objects.filter(coupon_id=coupon_id).values_list("user_id"),
-            "user_id",
-            [c.user_id for c in claims],
-        )
+def _load_all(coupon_ids: Collection[int]) -> None:
+    coupons = list(catalog.coupon_views(coupon_ids, fresh=True).values())
+    standing = {
+        coupon.coupon_id: (coupon.epoch, found)
+        for coupon, found in zip(coupons, gate.standing_each(coupons), strict=True)
+        if not isinstance(found, Loaded)
+    }
+    if not standing:
+        return
+    undecided = _undecided(standing)
+    fresh = catalog.coupon_views(standing, fresh=True)
+    # The log comes first: where a user has two requests, the reservation is of the first.
+    holding_slots = _still_undecided(
+        claim
+        for coupon_id, coupon in fresh.items()
+        for claim in [
+            *undecided[coupon_id],
+            *(standing[coupon_id][1] if standing[coupon_id][0] == coupon.epoch else ()),
+        ]
     )
-    return [c for c in claims if c.request_id not in over and c.user_id not in holding]
+    loaded = gate.load_each([(coupon, holding_slots[coupon_id]) for coupon_id, coupon in fresh.items()])
+    metrics.GATE_LOADS.labels(result="loaded").inc(sum(loaded))
+    metrics.GATE_LOADS.labels(result="was_loaded").inc(len(loaded) - sum(loaded))
+    count = sum(map(len, holding_slots.values()))
+    log.info("%d gates loaded, of coupons %s: %d requests under way", sum(loaded), _some(fresh), count)
 
 
-def _in_chunks(rows: QuerySet, field: str, values: list) -> list:  # type: ignore[type-arg]
-    found = []
-    for start in range(0, len(values), _IN_AT_ONCE):
-        found += [row[0] for row in rows.filter(**{f"{field}__in": values[start : start + _IN_AT_ONCE]})]
-    return found
+def _undecided(coupon_ids: Collection[int]) -> Mapping[int, list[Claim]]:
+    """The coupons' events at or beyond the group's position, in log order."""
+    only = next(iter(coupon_ids)) if len(coupon_ids) == 1 else None
+    try:
+        requests = backlog.read(timeout_s=LOG_TIMEOUT_S, coupon_id=only).requests
+    except LogUnavailable:
+        metrics.GATE_LOADS.labels(result="log_unavailable").inc()
+        event_producer().suspect()
+        raise
+    claims: defaultdict[int, list[Claim]] = defaultdict(list)
+    for event in (request.event for request in requests):
+        if event.coupon_id in coupon_ids:
+            claims[event.coupon_id].append(
+                Claim(coupon_id=event.coupon_id, user_id=event.user_id, request_id=event.event_id)
+            )
+    return claims
+
+
+def _still_undecided(claims: Iterable[Claim]) -> Mapping[int, list[Claim]]:
+    """By coupon; without those decided since, and those whose user has the coupon (they will be rejected)."""
+    wanted = list(claims)
+    over: set[UUID] = set()
+    holders: set[selectors.Holding] = set()
+    for start in range(0, len(wanted), _IN_AT_ONCE):
+        some = wanted[start : start + _IN_AT_ONCE]
+        over |= selectors.with_outcome([claim.request_id for claim in some])
+        holders |= selectors.holders({(claim.coupon_id, claim.user_id) for claim in some})
+    undecided: defaultdict[int, list[Claim]] = defaultdict(list)
+    for claim in wanted:
+        if claim.request_id not in over and (claim.coupon_id, claim.user_id) not in holders:
+            undecided[claim.coupon_id].append(claim)
+    return undecided
+
+
+def _some(coupon_ids: Collection[int]) -> str:
+    """For the log: a thousand numbers tell no more than ten."""
+    return ", ".join(map(str, sorted(coupon_ids)[:10])) + (" and more" if len(coupon_ids) > 10 else "")

@@ -8,7 +8,9 @@ cheaper the claim.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 from uuid import UUID
 
@@ -16,15 +18,27 @@ import gevent
 from gevent.event import Event
 from gevent.hub import Waiter
 
-from coupons import requesting, screening
+from coupons import gate_loading, loop, requesting, screening
 from coupons.admission import Claim
 from coupons.requesting import Answer
 from couponsite import metrics
 
 _MOST_AT_ONCE: Final = 1000  #: claims in a group
 _PACE_S: Final = 0.01  #: the next group waits for the one before, but no longer than this for its publishing
+#: After a flush a crowd meets hundreds of cold gates within some groups, and a reading of the log, which
+#: takes a second where much is undecided, serves those that are known when it begins. So it begins a moment
+#: after the first cold coupon (later, and the first claim on a new coupon waits for no reason); where there
+#: are several, when no other came for some groups' time, or at the last after so long.
+_COLD_GATHER_S: Final = 0.02
+_COLD_QUIET_S: Final = 0.1
+_COLD_GATHER_AT_MOST_S: Final = 0.5
 
-Waiting = tuple[Claim, "Waiter[Answer]"]
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Waiting:
+    claim: Claim
+    waiter: Waiter[Answer]
+    since: float = field(default_factory=time.monotonic)
 
 
 class Gathering:
@@ -34,12 +48,15 @@ class Gathering:
         self._loop = gevent.get_hub().loop
         self._waiting: list[Waiting] = []
         self._claims_wait = Event()
-        gevent.spawn(self._run)
+        self._cold: list[Waiting] = []
+        self._cold_claims_wait = Event()
+        loop.spawn_for_life(self._run)
+        loop.spawn_for_life(self._warm_up)
 
     def submit(self, claim: Claim) -> Answer:
         """Answer one claim. Raises what submitting its group raised."""
         waiter: Waiter[Answer] = Waiter()
-        self._waiting.append((claim, waiter))
+        self._waiting.append(Waiting(claim, waiter))
         self._claims_wait.set()
         answer: Answer = waiter.get()
         return answer
@@ -59,7 +76,9 @@ class Gathering:
 
     def _submit(self, group: list[Waiting], is_screened: Event) -> None:
         try:
-            screened = screening.screen([claim for claim, _ in group])
+            screened = screening.screen([each.claim for each in group])
+            if screened.cold:
+                group = self._set_aside(group, screened.cold)
             is_screened.set()
             answers = requesting.publish(screened)
         except BaseException as error:
@@ -71,15 +90,69 @@ class Gathering:
         finally:
             is_screened.set()
 
+    def _set_aside(self, group: list[Waiting], cold: Sequence[Claim]) -> list[Waiting]:
+        """Let the cold claims wait for their gates; the others go on. Returns those."""
+        aside = {claim.request_id for claim in cold}
+        self._cold += [each for each in group if each.claim.request_id in aside]
+        self._cold_claims_wait.set()
+        return [each for each in group if each.claim.request_id not in aside]
+
+    def _warm_up(self) -> None:
+        """Load the gates of cold claims, all that are known in one reading, beside the groups."""
+        while True:
+            self._cold_claims_wait.wait()
+            self._let_cold_claims_gather()
+            self._cold_claims_wait.clear()
+            waiting, self._cold = self._cold, []
+            gevent.spawn(self._load_gates, waiting).join()
+
+    def _let_cold_claims_gather(self) -> None:
+        until = time.monotonic() + _COLD_GATHER_AT_MOST_S
+        gevent.sleep(_COLD_GATHER_S)
+        before = 1
+        while before < (count := self._cold_coupons()) and time.monotonic() < until:
+            before = count
+            gevent.sleep(_COLD_QUIET_S)
+
+    def _cold_coupons(self) -> int:
+        return len({each.claim.coupon_id for each in self._cold})
+
+    def _load_gates(self, waiting: list[Waiting]) -> None:
+        try:
+            is_warm = loop.apart(requesting.warm_up, {each.claim.coupon_id for each in waiting})
+        except BaseException as error:
+            self._loop.run_callback(_throw, waiting, error)
+            if not isinstance(error, screening.AWAY):
+                raise  # a bug: gevent prints it
+        else:
+            if is_warm:
+                self._go_on(waiting)
+            else:
+                self._refuse(waiting)
+
+    def _go_on(self, waiting: Sequence[Waiting]) -> None:
+        """Their gates are loaded: they are screened with the next group, ahead of who came later."""
+        patient_since = time.monotonic() - gate_loading.LOG_TIMEOUT_S
+        self._waiting[:0] = [each for each in waiting if each.since > patient_since]
+        if self._waiting:
+            self._claims_wait.set()
+        # A gate that is lost again and again: Redis is at work, so nobody is admitted without it.
+        self._refuse([each for each in waiting if each.since <= patient_since])
+
+    def _refuse(self, waiting: Sequence[Waiting]) -> None:
+        if waiting:
+            answers = requesting.refused(each.claim for each in waiting)
+            self._loop.run_callback(_wake, waiting, answers)
+
 
 def _wake(group: Sequence[Waiting], answers: Mapping[UUID, Answer]) -> None:
-    for claim, waiter in group:
-        waiter.switch(answers[claim.request_id])
+    for each in group:
+        each.waiter.switch(answers[each.claim.request_id])
 
 
 def _throw(group: Sequence[Waiting], error: BaseException) -> None:
-    for _, waiter in group:
-        waiter.throw(error)
+    for each in group:
+        each.waiter.throw(error)
 
 
 _gathering: Gathering | None = None

@@ -22,6 +22,7 @@ from django_redis import get_redis_connection
 from redis import Redis
 from redis.exceptions import RedisError
 
+from coupons.redis_roles import leave_if_demoted
 from couponsite import metrics
 
 log = logging.getLogger(__name__)
@@ -39,6 +40,7 @@ def coupon_locks(coupon_ids: Sequence[int]) -> Iterator[None]:
         try:
             _acquire(client, sorted(set(coupon_ids)), held)
         except RedisError as error:
+            leave_if_demoted(client, error)
             metrics.LOCK_MISSES.labels(cause="redis_away").inc()
             log.warning("Redis lock not taken, the row lock alone decides: %s", error)
     try:
@@ -100,6 +102,7 @@ def _release(client: Redis, locks: Sequence[redis_lock.Lock]) -> None:
     try:
         expired = sum(map(bool, pipeline.execute()))
     except RedisError as error:
+        leave_if_demoted(client, error)
         metrics.LOCK_MISSES.labels(cause="redis_away").inc()
         log.warning("Redis locks not released, they expire by themselves: %s", error)
         return

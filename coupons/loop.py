@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -17,7 +18,8 @@ from typing import Final, ParamSpec, TypeVar
 
 import gevent
 import gevent.event
-from django.db import close_old_connections
+from django.db import Error as DatabaseLayerError
+from django.db import close_old_connections, connection
 from gevent.threadpool import ThreadPool
 
 log = logging.getLogger(__name__)
@@ -27,15 +29,17 @@ T = TypeVar("T")
 
 _THREADS: Final = 2  #: for what claims wait for; the pages' threads are others (couponsite/in_threads.py)
 _LOOK_EVERY_S: Final = 1.0
+_SHORT_SWITCH_S: Final = 0.0005
 _looked = threading.local()
 _pool: ThreadPool | None = None
+_apart: ThreadPool | None = None
 _thread: int | None = None
 
 
 def start() -> None:
     """The calling thread's loop is the one that answers, from now on."""
-    global _pool, _thread
-    _pool, _thread = ThreadPool(_THREADS), threading.get_ident()
+    global _pool, _apart, _thread
+    _pool, _apart, _thread = ThreadPool(_THREADS), ThreadPool(1), threading.get_ident()
 
 
 def is_here() -> bool:
@@ -85,19 +89,58 @@ def event() -> threading.Event | LoopEvent:
 
 def in_thread(function: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:
     """Call a function that may block; in the loop, the greenlet sleeps meanwhile."""
-    if not is_here() or _pool is None:
+    return _apply(_pool, function, *args, **named)
+
+
+def apart(function: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:
+    """As in_thread, for what takes long: in a thread that claims which need none of it do not wait for.
+
+    One at a time. A thread that computes keeps the interpreter for this interval each time the loop asks for
+    it, which is thousands of times a second: meanwhile the interval is short.
+    """
+    interval_s = sys.getswitchinterval()
+    sys.setswitchinterval(_SHORT_SWITCH_S)
+    try:
+        return _apply(_apart, function, *args, **named)
+    finally:
+        sys.setswitchinterval(interval_s)
+
+
+def _apply(pool: ThreadPool | None, function: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:
+    if not is_here() or pool is None:
         return function(*args, **named)
 
     def call() -> T:
-        _drop_dead_connections()
+        _look_at_connection()
         return function(*args, **named)
 
-    result: T = _pool.apply(call)
+    result: T = pool.apply(call)
     return result
 
 
-def _drop_dead_connections() -> None:
+def _look_at_connection() -> None:
     """What Django does around each request, once a second: it asks the database whether it is still there."""
     if time.monotonic() - getattr(_looked, "at", 0.0) > _LOOK_EVERY_S:
         close_old_connections()
+        leave_read_only_database()
         _looked.at = time.monotonic()
+
+
+def leave_read_only_database() -> None:
+    """Close this thread's connection to a database that takes no writes.
+
+    After a failover the old primary lives on as a replica, and a kept connection would go on reading rows
+    there that are older by the second. The next one is made by the name, which leads to the new primary.
+    """
+    if connection.vendor != "mysql" or connection.connection is None:
+        return
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT @@global.read_only")
+            [is_read_only] = cursor.fetchone()
+    except DatabaseLayerError:
+        connection.close()  # whoever asks next finds out whether the database is away
+        return
+    if str(is_read_only).upper() not in ("0", "OFF"):
+        log.warning("this database takes no writes: connecting anew")
+        connection.close()

@@ -193,6 +193,25 @@ class LogPosition(models.Model):
         return f"{self.group_id}, {self.topic}/{self.partition}: {self.next_offset}"
 
 
+class DisclosedRequest(models.Model):
+    """An undecided request whose id a client was told, and which may not be in the log.
+
+    Redis may be lost and the broker may never have seen the request: then this row is all that is known of
+    it. It goes when the request has its outcome. docs/decisions/admission.md.
+    """
+
+    request_id = models.UUIDField(primary_key=True)
+    coupon_id = models.BigIntegerField()
+    user_id = models.BigIntegerField()
+    requested_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "coupon_disclosed_request"
+
+    def __str__(self) -> str:
+        return f"{self.request_id}: user {self.user_id}, coupon {self.coupon_id}"
+
+
 class DeadLetterState(models.TextChoices):
     WAITING = "WAITING"
     REPLAYED = "REPLAYED"

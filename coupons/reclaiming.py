@@ -2,7 +2,7 @@
 
 A process may die, or lose its broker, between reserving and publishing. One round:
 
-1. Note the reservations there are.
+1. Note the reservations there are, and the requests that clients were told of and that may be nowhere else.
 2. Wait until no publish begun before the note can still be on its way: twice the longest publish
    timeout that any API may have. This process's own setting says nothing about theirs.
 3. Note the end of each partition.
@@ -30,7 +30,7 @@ from uuid import UUID
 from django.db import transaction
 from django.utils import timezone
 
-from coupons import backlog, log_search, positions, tracking
+from coupons import backlog, disclosed, log_search, positions, tracking
 from coupons.admission import Claim, gate
 from coupons.models import Coupon, IssueOutcome
 from coupons.outcomes import Code, DeadLetterReason, RequestStatus
@@ -51,7 +51,8 @@ class Round:
     """One round of looking. ``advance`` takes the next step if its time has come."""
 
     def __init__(self) -> None:
-        self._suspects = gate.reservations(limit=_MOST_AT_ONCE)
+        self._reserved = gate.reservations(limit=_MOST_AT_ONCE)
+        self._disclosed = disclosed.suspects(_MOST_AT_ONCE)
         self._publishable_until = time.monotonic() + _PUBLISHABLE_S
         self._ends: dict[int, int] | None = None
 
@@ -60,7 +61,7 @@ class Round:
 
         Raises GateUnavailable, LogUnavailable or a database error; begin a new round then.
         """
-        if not self._suspects:
+        if not self._reserved and not self._disclosed:
             return []
         if time.monotonic() < self._publishable_until:
             return None
@@ -72,11 +73,8 @@ class Round:
         # Read on to the true end as well: not every broker tells it exactly.
         under_way = {r.event.event_id for r in backlog.read(timeout_s=_LOG_TIMEOUT_S).requests}
         standing = set(gate.reservations(limit=10 * _MOST_AT_ONCE))
-        return give_back(
-            _without_event(
-                [each for each in self._suspects if each in standing and each.request_id not in under_way]
-            )
-        )
+        suspects = {each for each in self._reserved if each in standing} | set(self._disclosed)
+        return give_back(_without_event([each for each in suspects if each.request_id not in under_way]))
 
 
 def _without_event(claims: Sequence[Claim]) -> list[Claim]:

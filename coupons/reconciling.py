@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from coupons import catalog, gate_loading
+from coupons import gate_loading
 from coupons.admission import Claim, gate
 from coupons.models import Coupon
 from coupons.reclaiming import Round
@@ -40,15 +40,9 @@ def reconcile(*, dry_run: bool, wait_s: float, on_wait: Callable[[], object]) ->
         _give_leaked_back(mended, wait_s=wait_s, on_wait=on_wait)
     # Afterwards: whose slot leaked must be told its end, and is known by its reservation alone.
     for coupon_id in mended.gates_loaded:
-        _load_anew(coupon_id)
+        gate.unload(coupon_id)  # its count as well: here an operator asks for the row's, be it lower
+    gate_loading.load_all(mended.gates_loaded)
     return mended
-
-
-def _load_anew(coupon_id: int) -> None:
-    coupon = catalog.coupon_view(coupon_id, fresh=True)
-    gate.unload(coupon_id)
-    if coupon is not None:
-        gate_loading.load(coupon)
 
 
 def _give_leaked_back(mended: Mended, *, wait_s: float, on_wait: Callable[[], object]) -> None:

@@ -6,7 +6,7 @@ import logging
 from dataclasses import dataclass
 from uuid import UUID
 
-from coupons import lookups, tracking, undecided
+from coupons import disclosed, lookups, positions, tracking, undecided
 from coupons.admission import GateUnavailable, gate
 from coupons.models import IssueOutcome
 from coupons.outcomes import RequestStatus
@@ -40,7 +40,7 @@ def status_of(request_id: UUID) -> StatusReport | None:
     backlog.LogUnavailable when only the log could tell and it cannot be read. In the loop, only short
     questions hold a thread: who has to wait for the log is in nobody's way.
     """
-    known = lookups.in_thread(_outcome_or_tracked, request_id)
+    known = lookups.in_thread(_known, request_id)
     if known is not None:
         return known
     pending = _from_log(request_id)
@@ -49,8 +49,8 @@ def status_of(request_id: UUID) -> StatusReport | None:
     return lookups.in_thread(_outcome, request_id)  # decided while we looked elsewhere
 
 
-def _outcome_or_tracked(request_id: UUID) -> StatusReport | None:
-    return _outcome(request_id) or _from_redis(request_id)
+def _known(request_id: UUID) -> StatusReport | None:
+    return _outcome(request_id) or _from_redis(request_id) or _from_disclosed(request_id)
 
 
 def _outcome(request_id: UUID) -> StatusReport | None:
@@ -79,15 +79,20 @@ def _from_redis(request_id: UUID) -> StatusReport | None:
         if tracked is None:
             return None
         partition = tracked.partition
-        progress = None if partition is None else gate.guarded(lambda: tracking.progress(partition))
+        events_per_s = None if partition is None else gate.guarded(lambda: tracking.rate(partition))
     except GateUnavailable as error:
         log.warning("Redis does not answer, the log is asked: %s", error)
         return None
-    if progress is None or tracked.offset is None:
+    row = None if partition is None else positions.stored().get(partition)
+    if row is None or tracked.offset is None:
         return _pending(tracked, position=None, eta_s=None)
-    position = max(0, tracked.offset - progress.next_offset)
-    eta_s = position / progress.events_per_s if progress.events_per_s else None
-    return _pending(tracked, position=position, eta_s=eta_s)
+    position = max(0, tracked.offset - row.next_offset)
+    return _pending(tracked, position=position, eta_s=position / events_per_s if events_per_s else None)
+
+
+def _from_disclosed(request_id: UUID) -> StatusReport | None:
+    tracked = disclosed.find(request_id)
+    return None if tracked is None else _pending(tracked, position=None, eta_s=None)
 
 
 def _from_log(request_id: UUID) -> StatusReport | None:

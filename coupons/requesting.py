@@ -1,5 +1,8 @@
 """Submit claims: screen -> publish -> note. A slot whose event was not published is given back.
 
+No answer names a request that could vanish: what is not known to be in the log is kept in the database first
+(``coupons/disclosed.py``).
+
 Everything takes a list: claims that wait at the same moment share the database's, Redis's and
 the broker's round trips.
 """
@@ -8,15 +11,16 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 from django.conf import settings
+from django.db import Error as DatabaseLayerError
 
-from coupons import loop, reclaiming, screening, selectors, tracking
+from coupons import disclosed, gate_loading, loop, reclaiming, screening, selectors, tracking
 from coupons.admission import Claim, GateUnavailable, gate
-from coupons.delivery import Acknowledged, NotPublished, Receipt, Record
+from coupons.delivery import Acknowledged, NotPublished, Receipt, Record, Uncertain
 from coupons.events import CouponIssueEvent, encode, partition_key
 from coupons.outcomes import Code
 from coupons.producer import event_producer
@@ -38,18 +42,46 @@ Answer = Accepted | Refused
 
 
 def submit(claims: Sequence[Claim]) -> list[Answer]:
-    """Answer each claim, in the order given. Request ids must be new and distinct. Raises screening.AWAY."""
-    answers = publish(screening.screen(claims))
+    """Answer each claim, in the order given. Request ids must be new and distinct. Raises screening.AWAY.
+
+    Where nothing gathers: whose gate is cold is waited for here.
+    """
+    screened = screening.screen(claims)
+    answers = publish(screened)
+    give_up_at = time.monotonic() + gate_loading.LOG_TIMEOUT_S
+    while cold := screened.cold:
+        is_over = time.monotonic() >= give_up_at
+        if is_over or not warm_up({claim.coupon_id for claim in cold}):
+            answers |= refused(cold)
+            break
+        screened = screening.screen(cold)
+        answers |= publish(screened)
     return [answers[claim.request_id] for claim in claims]
 
 
+def warm_up(coupon_ids: Collection[int]) -> bool:
+    """Load the gates. False if that cannot be done now: the log cannot be read. Raises screening.AWAY."""
+    try:
+        gate_loading.load_all(coupon_ids)
+    except gate_loading.LogUnavailable as error:
+        log.warning("the gates of %d coupons cannot be loaded: %s", len(coupon_ids), error)
+        return False
+    except GateUnavailable:
+        pass  # the next screening finds Redis away, and asks the database
+    return True
+
+
+def refused(cold: Iterable[Claim]) -> dict[UUID, Answer]:
+    """The answers to claims whose gate could not be loaded: nothing was reserved, the user may try again."""
+    return {claim.request_id: Refused(code=Code.BROKER_UNAVAILABLE) for claim in cold}
+
+
 def publish(screened: Screened) -> dict[UUID, Answer]:
-    """Publish what was admitted, give back what could not be; every claim's answer by request id."""
-    if not screened.admitted:
+    """Publish what was admitted, give back what could not be; answers by request id, but for cold claims."""
+    if not screened.admitted and not screened.unproven:
         return dict(screened.refusals)
-    requested_at_ms = time.time_ns() // 1_000_000
-    records = [_record(claim, requested_at_ms) for claim in screened.admitted]
-    receipts = _publish_in_time(records, screened.reserving_since)
+    records = [_record(claim, screened.requested_at_ms) for claim in screened.admitted]
+    receipts = _publish_in_time(records, screened.reserving_since) if records else []
     published = list(zip(screened.admitted, receipts, strict=True))
     acknowledged = [claim for claim, receipt in published if isinstance(receipt, Acknowledged)]
     logs.info_each(
@@ -58,10 +90,28 @@ def publish(screened: Screened) -> dict[UUID, Answer]:
         [(claim.request_id, claim.user_id, claim.coupon_id) for claim in acknowledged],
     )
     given_up = _given_up_meanwhile(acknowledged, screened.reserving_since)
-    loop.in_thread(_tell_redis, published, requested_at_ms)
-    return screened.refusals | {
-        claim.request_id: _answer(claim, receipt, is_given_up=claim.request_id in given_up)
-        for claim, receipt in published
+    disclosing = _disclosing(screened.unproven, published)
+    is_kept = loop.in_thread(_tell, published, screened.requested_at_ms, disclosing)
+    answers: dict[UUID, Answer] = dict(screened.refusals)
+    for claim, receipt in published:
+        answers[claim.request_id] = _answer(claim, receipt, is_given_up=claim.request_id in given_up)
+    return answers if is_kept else _without(answers, {claim.request_id for claim in disclosing})
+
+
+def _disclosing(unproven: Iterable[Claim], published: Sequence[tuple[Claim, Receipt]]) -> list[Claim]:
+    """The requests that answers will name, and that nothing but an answer may be known to hold."""
+    proven = {claim.request_id for claim, receipt in published if isinstance(receipt, Acknowledged)}
+    uncertain = [claim for claim, receipt in published if isinstance(receipt, Uncertain)]
+    return [*uncertain, *(claim for claim in unproven if claim.request_id not in proven)]
+
+
+def _without(answers: Mapping[UUID, Answer], unkept: Collection[UUID]) -> dict[UUID, Answer]:
+    """An id that could not be kept is not told: who asks for it might hear that there is no such request."""
+    return {
+        request_id: replace(answer, request_id=None)
+        if isinstance(answer, Refused) and answer.request_id in unkept
+        else answer
+        for request_id, answer in answers.items()
     }
 
 
@@ -75,7 +125,10 @@ def _record(claim: Claim, requested_at_ms: int) -> Record:
     return Record(key=partition_key(claim.coupon_id), value=encode(event))
 
 
-def _tell_redis(published: Sequence[tuple[Claim, Receipt]], requested_at_ms: int) -> None:
+def _tell(
+    published: Sequence[tuple[Claim, Receipt]], requested_at_ms: int, disclosing: Sequence[Claim]
+) -> bool:
+    """Give back, track, keep. Whether what is to be disclosed is kept."""
     _give_back(claim for claim, receipt in published if isinstance(receipt, NotPublished))
     tracking.note(
         [
@@ -84,6 +137,14 @@ def _tell_redis(published: Sequence[tuple[Claim, Receipt]], requested_at_ms: int
             if not isinstance(receipt, NotPublished)
         ]
     )
+    if not disclosing:
+        return True
+    try:
+        disclosed.keep(disclosing)
+    except DatabaseLayerError as error:
+        log.warning("%d requests are not named in their answers: %s", len(disclosing), error)
+        return False
+    return True
 
 
 def _publish_in_time(records: Sequence[Record], reserving_since: float) -> list[Receipt]:

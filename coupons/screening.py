@@ -1,36 +1,26 @@
 """Check claims and reserve slots for them, all at once: one database query, one Redis call.
 
 What the database alone decides comes first (does the user exist, do they have the coupon, is it
-open), then the gate. Without Redis the database's stock decides.
+open), then the gate. Without Redis the database's stock decides. Claims whose gate knows nothing
+are set aside until it is loaded (``coupons/gate_loading.py``): nobody waits for a reading of the
+log whose own coupon needs none.
 """
 
 from __future__ import annotations
 
-import logging
 import time
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from typing import Final
 from uuid import UUID
 
 from django.db import InterfaceError, OperationalError
-from django.utils import timezone
 
-from coupons import catalog, gate_loading, loop, selectors
-from coupons.admission import (
-    Admission,
-    AlreadyRequested,
-    Claim,
-    GateUnavailable,
-    GateUnknown,
-    OutOfStock,
-    gate,
-)
+from coupons import admitting, catalog, loop, selectors
+from coupons.admission import Admission, Admitted, AlreadyRequested, Claim, GateUnavailable, OutOfStock
+from coupons.admitting import Asked
 from coupons.catalog import CouponView
 from coupons.outcomes import Code
-
-log = logging.getLogger(__name__)
 
 #: The database is away: nothing can be said. The log and Redis being away are answers.
 AWAY: Final = (OperationalError, InterfaceError)
@@ -44,16 +34,25 @@ class Refused:
     request_id: UUID | None = None
 
 
+_SOLD_OUT: Final = Refused(code=Code.OUT_OF_STOCK)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Screened:
     """Claims after check and admission: ``refusals`` by request id, ``admitted`` in the order given.
 
-    ``reserving_since``: when reserving the first of their slots began, by the monotonic clock.
+    ``cold``: claims whose gate must be loaded; screen them again then.
+    ``unproven``: requests that refusals name, of which neither an outcome nor a place in the log is known.
+    ``reserving_since``: when reserving their slots began, by the monotonic clock.
+    ``requested_at_ms``: the one reading of the clock that decides whether coupons are open; events bear it.
     """
 
     refusals: dict[UUID, Refused]
     admitted: list[Claim]
     reserving_since: float
+    requested_at_ms: int
+    cold: list[Claim] = field(default_factory=list)
+    unproven: list[Claim] = field(default_factory=list)
 
 
 def screen(claims: Sequence[Claim]) -> Screened:
@@ -62,106 +61,66 @@ def screen(claims: Sequence[Claim]) -> Screened:
 
 
 def _screen(claims: Sequence[Claim]) -> Screened:
-    answers: dict[UUID, Refused] = {}
-    by_coupon: defaultdict[int, list[Claim]] = defaultdict(list)
-    for claim in claims:
-        by_coupon[claim.coupon_id].append(claim)
-    admitted: list[Claim] = []
-    reserving_since = float("inf")
-    for coupon_id, group in by_coupon.items():
-        coupon, refusals = _check(coupon_id, group)
-        open_claims = [claim for claim in group if claim.request_id not in refusals]
-        if coupon is not None and open_claims:
-            reserving_since = min(reserving_since, time.monotonic())
-            refusals |= _admit(coupon, open_claims)
-        answers |= refusals
-        admitted += [claim for claim in open_claims if claim.request_id not in refusals]
-    return Screened(refusals=answers, admitted=admitted, reserving_since=reserving_since)
-
-
-def _check(coupon_id: int, claims: Sequence[Claim]) -> tuple[CouponView | None, dict[UUID, Refused]]:
-    """The coupon, and the refusals among its claims that the database alone decides, by request id."""
-    claimants = selectors.claimants(coupon_id, [claim.user_id for claim in claims])
-    coupon = catalog.coupon_view(coupon_id)
+    now_ms = time.time_ns() // 1_000_000
+    claimants = selectors.claimants((claim.coupon_id, claim.user_id) for claim in claims)
+    coupons = catalog.coupon_views({claim.coupon_id for claim in claims})
     refusals: dict[UUID, Refused] = {}
     for claim in claims:
-        claimant = claimants.get(claim.user_id)
-        if claimant is None:
-            refusals[claim.request_id] = Refused(code=Code.USER_NOT_FOUND)
-        elif coupon is None:
-            refusals[claim.request_id] = Refused(code=Code.COUPON_NOT_FOUND)
-        elif claimant.has_coupon:
-            refusals[claim.request_id] = Refused(
-                code=Code.ALREADY_REQUESTED, request_id=claimant.first_request_id
-            )
-        elif not coupon.is_open(timezone.now()):
-            refusals[claim.request_id] = Refused(code=Code.COUPON_CLOSED)
-    return coupon, refusals
-
-
-def _admit(coupon: CouponView, claims: Sequence[Claim]) -> dict[UUID, Refused]:
-    try:
-        return _ask_gate(coupon, claims)
-    except gate_loading.LogUnavailable as error:
-        log.warning("the gate of coupon %s cannot be loaded: %s", coupon.coupon_id, error)
-        return {claim.request_id: Refused(code=Code.BROKER_UNAVAILABLE) for claim in claims}
-    except (GateUnavailable, GateUnknown):
-        return _admit_without_gate(coupon, claims)
-
-
-def _ask_gate(coupon: CouponView, claims: Sequence[Claim]) -> dict[UUID, Refused]:
-    try:
-        admissions = gate.admit(coupon, claims)
-    except GateUnknown:
-        coupon = gate_loading.load(coupon)
-        admissions = gate.admit(coupon, claims)
-    refusals = _refusals(claims, admissions)
-    outdated = _outdated(coupon.coupon_id, claims, refusals)
-    if outdated:
-        # What refused these is over: they ask once more, and that answer stands.
-        gate.release([replace(claim, request_id=first) for claim, first in outdated])
-        again = [claim for claim, _ in outdated]
-        for claim in again:
-            del refusals[claim.request_id]
-        refusals |= _refusals(again, gate.admit(coupon, again))
-    return refusals
-
-
-def _refusals(claims: Sequence[Claim], admissions: Sequence[Admission]) -> dict[UUID, Refused]:
-    """What the gate's answers say to those that were not admitted, by request id."""
-    refusals: dict[UUID, Refused] = {}
-    for claim, admission in zip(claims, admissions, strict=True):
-        match admission:
-            case OutOfStock():
-                refusals[claim.request_id] = Refused(code=Code.OUT_OF_STOCK)
-            case AlreadyRequested(first_request_id=first):
-                refusals[claim.request_id] = Refused(code=Code.ALREADY_REQUESTED, request_id=first)
-    return refusals
-
-
-def _outdated(
-    coupon_id: int, claims: Sequence[Claim], refusals: Mapping[UUID, Refused]
-) -> list[tuple[Claim, UUID]]:
-    """Claims refused for an earlier request that was decided and gave its user nothing; and that request."""
-    earlier = {
-        claim: refusal.request_id
-        for claim in claims
-        if isinstance(refusal := refusals.get(claim.request_id), Refused) and refusal.request_id
-    }
-    if not earlier:
-        return []
-    over = selectors.over_without_coupon(
-        coupon_id, {first: claim.user_id for claim, first in earlier.items()}
+        claimant = claimants.get((claim.coupon_id, claim.user_id))
+        if (refused := _check(coupons.get(claim.coupon_id), claimant, now_ms)) is not None:
+            refusals[claim.request_id] = refused
+    open_claims = [claim for claim in claims if claim.request_id not in refusals]
+    reserving_since = time.monotonic()
+    asked = _ask(coupons, open_claims)
+    return Screened(
+        refusals=refusals | _refusals(asked.answers),
+        admitted=[c for c in open_claims if isinstance(asked.answers.get(c.request_id), Admitted)],
+        cold=asked.cold,
+        unproven=asked.unproven,
+        reserving_since=reserving_since,
+        requested_at_ms=now_ms,
     )
-    return [(claim, first) for claim, first in earlier.items() if first in over]
 
 
-def _admit_without_gate(coupon: CouponView, claims: Sequence[Claim]) -> dict[UUID, Refused]:
+def _check(coupon: CouponView | None, claimant: selectors.Claimant | None, now_ms: int) -> Refused | None:
+    """The refusal, if the database alone decides it."""
+    if claimant is None:
+        return Refused(code=Code.USER_NOT_FOUND)
+    if coupon is None:
+        return Refused(code=Code.COUPON_NOT_FOUND)
+    if claimant.has_coupon:
+        return Refused(code=Code.ALREADY_REQUESTED, request_id=claimant.first_request_id)
+    if not coupon.is_open_at(now_ms):
+        return Refused(code=Code.COUPON_CLOSED)
+    return None
+
+
+def _ask(coupons: Mapping[int, CouponView], claims: Sequence[Claim]) -> Asked:
+    if not claims:
+        return Asked()
+    try:
+        return admitting.ask(coupons, claims)
+    except GateUnavailable:
+        return Asked(answers=_without_gate(coupons, claims))
+
+
+def _without_gate(coupons: Mapping[int, CouponView], claims: Sequence[Claim]) -> dict[UUID, Admission]:
     """Redis is away: the database's stock decides, and requests under way are not counted.
 
     More may be told yes than there is stock; the consumer rejects the rest. Nothing is lost.
     """
-    fresh = catalog.coupon_view(coupon.coupon_id)
-    if fresh is None or fresh.stock < 1:
-        return {claim.request_id: Refused(code=Code.OUT_OF_STOCK) for claim in claims}
-    return {}
+    return {
+        claim.request_id: Admitted() if coupons[claim.coupon_id].stock > 0 else OutOfStock()
+        for claim in claims
+    }
+
+
+def _refusals(answers: Mapping[UUID, Admission]) -> dict[UUID, Refused]:
+    """What the gates' answers say to those that were not admitted, by request id."""
+    refusals: dict[UUID, Refused] = {}
+    for request_id, answer in answers.items():
+        if isinstance(answer, OutOfStock):
+            refusals[request_id] = _SOLD_OUT
+        elif isinstance(answer, AlreadyRequested):
+            refusals[request_id] = Refused(code=Code.ALREADY_REQUESTED, request_id=answer.first_request_id)
+    return refusals

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Final
 from uuid import UUID
 
 from django.db import connection
 from django.db.models import QuerySet
 
-from coupons.models import IssueOutcome, UserCoupon
+from coupons import claim_rows
+from coupons.models import IssueOutcome, User, UserCoupon
 from coupons.outcomes import Code
+
+_COUPONS_AT_ONCE: Final = 200
+Holding = tuple[int, int]  #: coupon id, user id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,42 +29,94 @@ class Claimant:
     first_request_id: UUID | None
 
 
-def claimants(coupon_id: int, user_ids: Sequence[int]) -> dict[int, Claimant]:
-    """Those of the users who exist, by id. One query.
+def claimants(holdings: Iterable[Holding]) -> dict[Holding, Claimant]:
+    """Those of the users who exist, by coupon and user. One query.
 
     In SQL: every group of claims asks it, and making the statement anew with the ORM takes four times
-    as long as running it (docs/performance.md).
+    as long as running it (docs/performance.md). All values are whole numbers.
     """
-    users = set(user_ids)
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT u.user_id, held.user_coupon_id, held.request_id FROM user u "
-            "LEFT JOIN user_coupon held ON held.user_id = u.user_id AND held.coupon_id = %s "
-            f"WHERE u.user_id IN ({', '.join(['%s'] * len(users))})",
-            [coupon_id, *users],
-        )
-        rows = cursor.fetchall()
+    users_by_coupon = _by_coupon(holdings)
+    if not users_by_coupon:
+        return {}
+    users = _numbers({user_id for users in users_by_coupon.values() for user_id in users})
+    user = connection.ops.quote_name(User._meta.db_table)
+    rows = _select(
+        f"SELECT user_id, NULL, NULL FROM {user} WHERE user_id IN ({users}) "
+        f"UNION ALL {_held(users_by_coupon, 'user_id, coupon_id, request_id')}"
+    )
+    existing = {user_id for user_id, coupon_id, _ in rows if coupon_id is None}
+    held = {
+        (coupon_id, user_id): None if request_id is None else UUID(str(request_id))
+        for user_id, coupon_id, request_id in rows
+        if coupon_id is not None
+    }
     return {
-        user_id: Claimant(
-            has_coupon=user_coupon_id is not None,
-            first_request_id=None if request_id is None else UUID(str(request_id)),
+        (coupon_id, user_id): Claimant(
+            has_coupon=(coupon_id, user_id) in held, first_request_id=held.get((coupon_id, user_id))
         )
-        for user_id, user_coupon_id, request_id in rows
+        for coupon_id, users in users_by_coupon.items()
+        for user_id in users
+        if user_id in existing
     }
 
 
-def over_without_coupon(coupon_id: int, requests: Mapping[UUID, int]) -> set[UUID]:
-    """Those requests (and whose they are) that were decided and left their user without the coupon.
+def decided(requests: Mapping[UUID, Holding]) -> dict[UUID, bool]:
+    """Those of the requests that have an outcome; and whether their user has the coupon.
 
-    These users may ask again.
+    Whose user has not may ask again. Outcomes first: a request that is issued between the two questions would
+    look like one that was decided without a coupon.
     """
-    over = set(IssueOutcome.objects.filter(pk__in=requests).values_list("pk", flat=True))
-    if not over:
-        return over
-    users = {requests[request_id] for request_id in over}
-    holding = UserCoupon.objects.filter(coupon_id=coupon_id, user_id__in=users)
-    holders = set(holding.values_list("user_id", flat=True))
-    return {request_id for request_id in over if requests[request_id] not in holders}
+    if not requests:
+        return {}
+    over = with_outcome(requests.keys())
+    held = holders({requests[request_id] for request_id in over})
+    return {request_id: requests[request_id] in held for request_id in over}
+
+
+def with_outcome(request_ids: Collection[UUID]) -> set[UUID]:
+    return set(claim_rows.statuses(request_ids)) if request_ids else set()
+
+
+def holders(holdings: Collection[Holding]) -> set[Holding]:
+    """Those of them that there are: this user has this coupon."""
+    if not holdings:
+        return set()
+    rows = _select(_held(_by_coupon(holdings), "coupon_id, user_id"))
+    return {(coupon_id, user_id) for coupon_id, user_id in rows}
+
+
+def _held(users_by_coupon: Mapping[int, Collection[int]], columns: str) -> str:
+    """The user coupons of these users, coupon by coupon.
+
+    Two IN lists would make the database look for every user under every coupon. SQLite's expressions are
+    at most 1,000 deep, and each OR is one deeper.
+    """
+    wanted = [
+        f"(coupon_id = {coupon_id:d} AND user_id IN ({_numbers(users)}))"
+        for coupon_id, users in users_by_coupon.items()
+    ]
+    return " UNION ALL ".join(
+        f"SELECT {columns} FROM {UserCoupon._meta.db_table} "
+        f"WHERE {' OR '.join(wanted[start : start + _COUPONS_AT_ONCE])}"
+        for start in range(0, len(wanted), _COUPONS_AT_ONCE)
+    )
+
+
+def _by_coupon(holdings: Iterable[Holding]) -> dict[int, set[int]]:
+    users_by_coupon: dict[int, set[int]] = {}
+    for coupon_id, user_id in holdings:
+        users_by_coupon.setdefault(coupon_id, set()).add(user_id)
+    return users_by_coupon
+
+
+def _numbers(numbers: Iterable[int]) -> str:
+    return ",".join([f"{number:d}" for number in numbers])
+
+
+def _select(statement: str) -> list[tuple[Any, ...]]:
+    with connection.cursor() as cursor:
+        cursor.execute(statement)
+        return list(cursor.fetchall())
 
 
 def given_up(request_ids: Sequence[UUID]) -> set[UUID]:

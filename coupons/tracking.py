@@ -1,7 +1,7 @@
 """Where accepted requests stand in the log, kept in Redis until they are decided.
 
 The status route asks here what PENDING requests there are; the consumer clears what it decided
-and writes how far it is. Losing all of it loses nothing: the log itself is asked instead
+and writes how fast it is. Losing all of it loses nothing: the log itself is asked instead
 (``coupons/request_status.py``).
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
@@ -20,6 +20,7 @@ from redis.exceptions import RedisError
 
 from coupons.admission import Claim, gate
 from coupons.delivery import Acknowledged, Receipt
+from coupons.redis_roles import leave_if_demoted
 
 log = logging.getLogger(__name__)
 
@@ -50,14 +51,6 @@ class Tracked:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
-    """How far a partition is decided, and how fast."""
-
-    next_offset: int
-    events_per_s: float | None  #: None if nothing was decided lately
-
-
 def note(requests: Sequence[Tracked]) -> None:
     """Remember undecided requests for an hour. Best effort."""
     if not requests or gate.is_away:
@@ -66,34 +59,48 @@ def note(requests: Sequence[Tracked]) -> None:
     for request in requests:
         request_id = request.claim.request_id
         noted[_key(request_id)][_field(request_id)] = _packed(request)
-    pipeline = get_redis_connection("default").pipeline(transaction=False)
+    client = get_redis_connection("default")
+    pipeline = client.pipeline(transaction=False)
     for key, fields in noted.items():
         pipeline.hset(key, mapping=fields)
         pipeline.expire(key, _KEPT_S)
     try:
         pipeline.execute()
     except RedisError as error:
+        leave_if_demoted(client, error)
         log.warning("%d requests not tracked, the log knows them: %s", len(requests), error)
 
 
 def find(request_id: UUID) -> Tracked | None:
     """The request if it is tracked. Raises RedisError."""
     value = get_redis_connection("default").hget(_key(request_id), _field(request_id))
-    if value is None:
+    return None if value is None else _unpacked(request_id, value)
+
+
+def acknowledged(request_ids: Collection[UUID]) -> set[UUID]:
+    """Those that are known to be in the log. Raises RedisError."""
+    ids = list(request_ids)
+    pipeline = get_redis_connection("default").pipeline(transaction=False)
+    for request_id in ids:
+        pipeline.hget(_key(request_id), _field(request_id))
+    found = zip(ids, pipeline.execute(), strict=True)
+    tracked = [_unpacked(request_id, value) for request_id, value in found if value is not None]
+    return {each.claim.request_id for each in tracked if each is not None and each.offset is not None}
+
+
+def _unpacked(request_id: UUID, value: bytes) -> Tracked | None:
+    """None if it is nothing that was written here: the log is asked then."""
+    try:
+        coupon_id, user_id, after_ms, *place = map(int, value.hex().translate(_UNPACKED).split())
+        partition, offset = place or (None, None)
+    except ValueError:
         return None
-    coupon_id, user_id, after_ms, *place = map(int, value.hex().translate(_UNPACKED).split())
     return Tracked(
         claim=Claim(coupon_id=coupon_id, user_id=user_id, request_id=request_id),
         requested_at_ms=_time_ms(request_id) + after_ms,
-        partition=place[0] if place else None,
-        offset=place[1] if place else None,
+        partition=partition,
+        offset=offset,
     )
-
-
-def acknowledged(request_ids: Sequence[UUID]) -> set[UUID]:
-    """Those of them that the broker acknowledged, as far as Redis knows. Raises RedisError."""
-    tracked = [find(request_id) for request_id in request_ids]
-    return {each.claim.request_id for each in tracked if each is not None and each.offset is not None}
 
 
 def _packed(request: Tracked) -> bytes:
@@ -105,37 +112,38 @@ def _packed(request: Tracked) -> bytes:
     return bytes.fromhex((text if len(text) % 2 == 0 else text + " ").translate(_PACKED))
 
 
-def progress(partition: int) -> Progress | None:
-    """How far the consumer says it is. Raises RedisError."""
-    client = get_redis_connection("default")
-    next_offset = client.hget(_progress_key(), str(partition))
-    if next_offset is None:
+def rate(partition: int) -> float | None:
+    """Events a second that were decided lately; None if there were none. Raises RedisError."""
+    stored = get_redis_connection("default").get(_rate_key(partition))
+    try:
+        return float(stored) if stored else None
+    except ValueError:
         return None
-    rate = client.get(_rate_key(partition))
-    return Progress(next_offset=int(next_offset), events_per_s=float(rate) if rate else None)
 
 
-def settle(request_ids: Iterable[UUID], progress: Mapping[int, Progress]) -> None:
-    """Forget decided requests and note the progress, by partition. Raises RedisError."""
-    pipeline = get_redis_connection("default").pipeline(transaction=False)
+def settle(request_ids: Iterable[UUID], rates: Mapping[int, float]) -> None:
+    """Forget decided requests and note how fast they were decided, by partition. Raises RedisError.
+
+    Frees first: a full Redis takes that, and refuses what follows.
+    """
+    client = get_redis_connection("default")
+    pipeline = client.pipeline(transaction=False)
     decided: defaultdict[str, list[bytes]] = defaultdict(list)
     for request_id in request_ids:
         decided[_key(request_id)].append(_field(request_id))
     for key, fields in decided.items():
         pipeline.hdel(key, *fields)
-    for partition, state in progress.items():
-        pipeline.hset(_progress_key(), str(partition), state.next_offset)
-        pipeline.set(_rate_key(partition), f"{state.events_per_s or 0:.1f}", ex=_RATE_LASTS_S)
-    pipeline.execute()
-
-
-def _progress_key() -> str:
-    # A second group that reads everything again is somewhere else.
-    kafka = settings.CONFIG.kafka
-    return f"coupon-consumer-progress:{kafka.topic}:{kafka.group_id}"
+    for partition, events_per_s in rates.items():
+        pipeline.set(_rate_key(partition), f"{events_per_s:.1f}", ex=_RATE_LASTS_S)
+    try:
+        pipeline.execute()
+    except RedisError as error:
+        leave_if_demoted(client, error)
+        raise
 
 
 def _rate_key(partition: int) -> str:
+    # A second group that reads everything again has another pace.
     kafka = settings.CONFIG.kafka
     return f"coupon-consumer-rate:{kafka.topic}:{kafka.group_id}:{partition}"
 

@@ -1,48 +1,56 @@
 -- Admit claims on one coupon, in the order given: reserve a slot for each, or say why not.
--- KEYS[1] gate hash {ready, epoch, issued}; KEYS[2] reservations (user -> requestId);
+-- KEYS[1] gate hash {ready, epoch, issued, reserved}; KEYS[2] reservations (user -> requestId);
 -- KEYS[3] prefix of the settled sets (user -> requestId, the winners of the last one to two minutes) and of the
 -- told sets (reserved requestIds that somebody else's claim was answered with, of the last one to two minutes)
 -- ARGV[1] epoch, ARGV[2] stock, ARGV[3] issued_count: the caller's view of the database row
 -- ARGV[4..] user, requestId, user, requestId, ... both as bytes, which nothing here looks into
--- Returns {'UNKNOWN'} (load the gate first), else per claim 'ADMITTED', 'OUT_OF_STOCK', or the
--- requestId that this user already has. A repeat with the same requestId is admitted again and
--- takes no second slot, so a caller that lost the reply may ask once more.
-local gate = redis.call('HMGET', KEYS[1], 'ready', 'epoch', 'issued')
-if gate[1] ~= '1' or gate[2] ~= ARGV[1] then
+-- Returns {'UNKNOWN'} (load the gate first), else per claim 'ADMITTED', 'OUT_OF_STOCK', 'IN_DOUBT' (as
+-- OUT_OF_STOCK, but look at the row and ask again), or the requestId that this user already has. A repeat
+-- with the same requestId is admitted again and takes no second slot, so a caller that lost the reply may
+-- ask once more.
+local issued, reserved = known(KEYS[1], KEYS[2], ARGV[1])
+if not issued then
   return {'UNKNOWN'}
 end
 local stock, issued_seen = tonumber(ARGV[2]), tonumber(ARGV[3])
-local reserved = redis.call('HLEN', KEYS[2])
 -- stock + issued_count does not change by issuing, so a view that is somewhat old is as good as new.
-local slots = stock + issued_seen - math.max(tonumber(gate[3]) + reserved, issued_seen)
-if slots < 1 and reserved == 0 and stock > 0 then
-  -- Nothing is under way and the database has stock: this count is wrong. Start again from the truth.
-  redis.call('HDEL', KEYS[1], 'ready', 'issued')
-  return {'UNKNOWN'}
+local slots = stock + issued_seen - math.max(issued + reserved, issued_seen)
+-- Nothing is under way and the view has stock: the view is old, or this count is wrong.
+local none_left = (reserved == 0 and stock > 0) and 'IN_DOUBT' or 'OUT_OF_STOCK'
+if slots >= 1 then
+  none_left = 'OUT_OF_STOCK'
 end
-local minute = math.floor(redis.call('TIME')[1] / 60)
-local answers = {}
+local minute = this_minute()
+local settled, settled_before = KEYS[3] .. minute, KEYS[3] .. (minute - 1)
+only('hash', settled)
+only('hash', settled_before)
+local answers, taken = {}, 0
 for i = 4, #ARGV, 2 do
   local user, request = ARGV[i], ARGV[i + 1]
   local reserved_for = redis.call('HGET', KEYS[2], user)
   local first = reserved_for
-    or redis.call('HGET', KEYS[3] .. minute, user)
-    or redis.call('HGET', KEYS[3] .. (minute - 1), user)
+    or redis.call('HGET', settled, user)
+    or redis.call('HGET', settled_before, user)
   if first == request then
     answers[#answers + 1] = 'ADMITTED'
   elseif first then
     answers[#answers + 1] = first
     if reserved_for then
       local told = KEYS[3] .. 'told:' .. minute
+      only('set', told)
       redis.call('SADD', told, first)
       redis.call('EXPIRE', told, 130)
     end
   elseif slots < 1 then
-    answers[#answers + 1] = 'OUT_OF_STOCK'
+    answers[#answers + 1] = none_left
   else
     redis.call('HSET', KEYS[2], user, request)
-    slots = slots - 1
+    slots, taken = slots - 1, taken + 1
     answers[#answers + 1] = 'ADMITTED'
   end
 end
+if taken > 0 and reserved == 0 then
+  redis.call('EXPIRE', KEYS[2], 172800)  -- a hash that was empty has forgotten when it expires
+end
+count(KEYS[1], taken)
 return answers

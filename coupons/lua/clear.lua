@@ -1,6 +1,6 @@
 -- Forget everything about one coupon; the next claim loads the gate anew.
 -- KEYS as in admit.lua; no ARGV. Settled sets live for 130 seconds, so four minutes hold them all.
-local minute = math.floor(redis.call('TIME')[1] / 60)
+local minute = this_minute()
 for back = 0, 3 do
   redis.call('DEL', KEYS[3] .. (minute - back), KEYS[3] .. 'told:' .. (minute - back))
 end

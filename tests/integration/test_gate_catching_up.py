@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import pytest
+from django_redis import get_redis_connection
 from uuid_utils.compat import uuid7
 
-from coupons import catalog, gate_loading
+from coupons import catalog, gate_catching_up, gate_loading
 from coupons.admission import Admitted, Claim, OutOfStock, gate
 from coupons.allocation import IssueRequest
 from coupons.catalog import CouponView
+from coupons.events import encode, partition_key
 from coupons.gate_catching_up import CatchingUp
 from coupons.issuing import issue_coupons
 from coupons.models import Coupon
+from tests import broker
 from tests.factories import make_coupon, make_event, make_users
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -82,3 +85,47 @@ def test_only_the_coupon_that_is_behind_is_told(coupon: Coupon) -> None:
 
     assert gate.reservations(limit=10) == [standing]
     assert gate.reservations(limit=10, coupon_id=coupon.pk) == []
+
+
+def test_more_reservations_than_one_step_takes_are_all_freed(
+    coupon: Coupon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gate_catching_up, "_MOST_AT_ONCE", 2)
+    big = make_coupon(stock=7)
+    gate_loading.load(_view(big))
+    users = make_users(9)
+    for offset, claim in enumerate([_reserve(big, user) for user in users[:5]]):
+        _decide_untold(claim, offset=offset)
+    catching_up = CatchingUp()
+
+    assert [catching_up.look(), catching_up.look()] == [[], [big.pk]]
+
+    assert gate.reservations(limit=10) == []
+    last = [Claim(coupon_id=big.pk, user_id=user, request_id=uuid7()) for user in users[5:8]]
+    assert gate.admit(_view(big), last) == [Admitted(), Admitted(), OutOfStock()]
+
+
+def test_a_count_above_the_row_of_a_database_that_has_decided_everything_is_corrected(coupon: Coupon) -> None:
+    [user] = make_users(1)
+    get_redis_connection("default").hset(f"{{coupon:{coupon.pk}}}:gate", "issued", 3)
+    claim = Claim(coupon_id=coupon.pk, user_id=user, request_id=uuid7())
+    assert gate.admit(_view(coupon), [claim]) == [OutOfStock()]
+    catching_up = CatchingUp()
+
+    assert [catching_up.look(), catching_up.look(), catching_up.look()] == [[], [coupon.pk], []]
+
+    assert gate.admit(_view(coupon), [claim]) == [Admitted()]
+
+
+def test_a_database_that_went_back_does_not_take_the_count_back(coupon: Coupon, topic: str) -> None:
+    """Restored or lagging: what it forgot stands in the log, and will be decided again."""
+    [user, late] = make_users(2)
+    event = make_event(coupon_id=coupon.pk, user_id=user)
+    broker.write(topic, encode(event), key=partition_key(coupon.pk))
+    get_redis_connection("default").hset(f"{{coupon:{coupon.pk}}}:gate", "issued", 3)
+    catching_up = CatchingUp()
+
+    assert [catching_up.look() for _ in range(3)] == [[], [], []]
+
+    claim = Claim(coupon_id=coupon.pk, user_id=late, request_id=uuid7())
+    assert gate.admit(_view(coupon), [claim]) == [OutOfStock()]

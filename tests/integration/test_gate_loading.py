@@ -29,9 +29,11 @@ from coupons.allocation import IssueRequest
 from coupons.backlog import Backlog, LogUnavailable
 from coupons.catalog import CouponView
 from coupons.events import encode, partition_key
+from coupons.gate_catching_up import CatchingUp
 from coupons.issuing import issue_coupons
-from coupons.models import Coupon, IssueOutcome
+from coupons.models import Coupon, IssueOutcome, UserCoupon
 from coupons.outcomes import Decision, RequestStatus
+from coupons.reconciling import reconcile
 from tests import broker
 from tests.factories import make_coupon, make_event, make_requests, make_users
 
@@ -139,7 +141,7 @@ def test_a_reservation_without_an_event_stands_until_it_is_decided(log: list[Iss
 
     gate_loading.load(view_of(coupon))
 
-    assert gate.standing(view_of(coupon)) == claims[:1]
+    assert gate.reservations(limit=10) == claims[:1]
     assert ask(Claim(coupon_id=coupon.pk, user_id=late, request_id=uuid7())) == Admitted()
 
 
@@ -258,6 +260,49 @@ def test_from_a_real_log(topic: str) -> None:
     gate_loading.load(view_of(coupon))
 
     assert gate.reserved(coupon.pk) == 2
+
+
+def _went_back(coupon: Coupon, log: list[IssueRequest]) -> None:
+    """Three have won; then the database is one from before, and their events in the log are undecided."""
+    claims = [Claim(coupon_id=coupon.pk, user_id=user, request_id=uuid7()) for user in make_users(3)]
+    gate_loading.load(view_of(coupon))
+    assert gate.admit(view_of(coupon), claims) == [Admitted()] * 3
+    events = [
+        make_event(coupon_id=coupon.pk, user_id=claim.user_id, event_id=claim.request_id) for claim in claims
+    ]
+    requests = [IssueRequest(event=event, partition=0, offset=n) for n, event in enumerate(events)]
+    settle(coupon.pk, requests)
+    UserCoupon.objects.all().delete()
+    IssueOutcome.objects.all().delete()
+    Coupon.objects.filter(pk=coupon.pk).update(stock=3, issued_count=0)
+    log += requests
+
+
+@pytest.mark.parametrize(
+    "then", ["nothing", "flush", "gate lost", "gate unready", "reconcile", "housekeeping"]
+)
+def test_a_database_that_went_back_gives_nobodys_slot_away(log: list[IssueRequest], then: str) -> None:
+    coupon = make_coupon(stock=3)
+    _went_back(coupon, log)
+
+    match then:
+        case "flush":
+            get_redis_connection("default").flushdb()
+        case "gate lost":
+            get_redis_connection("default").delete(f"{{coupon:{coupon.pk}}}:gate")
+        case "gate unready":
+            get_redis_connection("default").hdel(f"{{coupon:{coupon.pk}}}:gate", "ready")
+        case "reconcile":
+            reconcile(dry_run=False, wait_s=0, on_wait=lambda: None)
+        case "housekeeping":
+            catching_up = CatchingUp()
+            assert [catching_up.look() for _ in range(3)] == [[], [], []]
+    late = [ask(Claim(coupon_id=coupon.pk, user_id=user, request_id=uuid7())) for user in make_users(3)]
+    settle(coupon.pk, log)
+    after = [ask(Claim(coupon_id=coupon.pk, user_id=user, request_id=uuid7())) for user in make_users(3)]
+
+    assert late == after == [OutOfStock()] * 3
+    assert UserCoupon.objects.filter(coupon=coupon).count() == 3
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -322,14 +322,14 @@ def test_a_claim_held_up_after_reserving_is_not_published_and_gives_its_slot_bac
     broker: Broker, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     coupon, [user] = make_coupon(), make_users(1)
-    admit = gate.admit
+    admit = gate.admit_each
 
     def admit_and_freeze(*args: Any) -> Any:
         admissions = admit(*args)
         clock.jumped_s = 60
         return admissions
 
-    monkeypatch.setattr(gate, "admit", admit_and_freeze)
+    monkeypatch.setattr(gate, "admit_each", admit_and_freeze)
 
     assert submit([claim(coupon.pk, user)]) == [Refused(code=Code.BROKER_UNAVAILABLE)]
 
@@ -372,8 +372,8 @@ def test_a_request_decided_while_it_is_looked_up_is_not_taken_for_over() -> None
         return result
 
     with connection.execute_wrapper(decide_after_the_first):
-        over = selectors.over_without_coupon(coupon.pk, {request.event.event_id: user})
+        decided = selectors.decided({request.event.event_id: (coupon.pk, user)})
 
     assert asked
-    assert over == set()
+    assert decided == {}
     assert UserCoupon.objects.get().user_id == user

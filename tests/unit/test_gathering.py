@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from uuid import UUID
 
 import gevent
@@ -12,7 +13,7 @@ from django.db import OperationalError
 from gevent.event import Event
 from uuid_utils.compat import uuid7
 
-from coupons import gathering, loop, requesting, screening
+from coupons import gate_loading, gathering, loop, requesting, screening
 from coupons.admission import Claim
 from coupons.gathering import Gathering
 from coupons.outcomes import Code
@@ -42,7 +43,7 @@ class Desk:
             claim.request_id: Refused(code=Code.OUT_OF_STOCK) for claim in group if claim.user_id % 2 == 0
         }
         admitted = [claim for claim in group if claim.user_id % 2]
-        return Screened(refusals=refusals, admitted=admitted, reserving_since=0.0)
+        return Screened(refusals=refusals, admitted=admitted, reserving_since=0.0, requested_at_ms=0)
 
     def publish(self, screened: Screened) -> dict[UUID, Answer]:
         assert self.may_publish.wait(10)
@@ -161,3 +162,133 @@ def test_what_blocks_runs_in_a_thread_while_the_loop_goes_on(monkeypatch: pytest
     assert turns == [10]
     assert loop.in_thread(threading.get_ident) != threading.get_ident()
     assert loop.in_thread(loop.is_here) is False
+
+
+class ColdDesk(Desk):
+    """Coupons above 1 have a gate that must be loaded first, which lasts until it may."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        super().__init__(monkeypatch)
+        self.loaded: set[int] = {1}
+        self.loadings: list[set[int]] = []
+        self.may_load = threading.Event()
+        self.is_log_there = True
+        monkeypatch.setattr(requesting, "warm_up", self.warm_up)
+
+    def screen(self, group: Sequence[Claim]) -> Screened:
+        screened = super().screen(group)
+        cold = [claim for claim in group if claim.coupon_id not in self.loaded]
+        aside = {claim.request_id for claim in cold}
+        return replace(
+            screened,
+            cold=cold,
+            admitted=[claim for claim in screened.admitted if claim.request_id not in aside],
+            refusals={key: told for key, told in screened.refusals.items() if key not in aside},
+        )
+
+    def warm_up(self, coupon_ids: set[int]) -> bool:
+        assert self.may_load.wait(10)
+        self.loadings.append(coupon_ids)
+        self.loaded |= coupon_ids
+        return self.is_log_there
+
+
+@pytest.fixture
+def cold_desk(monkeypatch: pytest.MonkeyPatch) -> ColdDesk:
+    monkeypatch.setattr(loop, "_thread", None)
+    monkeypatch.setattr(loop, "_pool", None)
+    monkeypatch.setattr(loop, "_apart", None)
+    loop.start()
+    return ColdDesk(monkeypatch)
+
+
+def on_coupon(coupon_id: int, count: int = 1) -> list[Claim]:
+    return [Claim(coupon_id=coupon_id, user_id=2 * n + 1, request_id=uuid7()) for n in range(count)]
+
+
+def test_warm_claims_pass_by_cold_ones_which_are_loaded_together(cold_desk: ColdDesk) -> None:
+    own = Gathering()
+    cold = [claim for coupon_id in range(2, 42) for claim in on_coupon(coupon_id)]
+    asking = ask(own, cold)
+
+    told = [answers(ask(own, on_coupon(1))) for _ in range(20)]  # in a group of their own, each
+
+    assert not any(each.ready() for each in asking)
+    assert all(isinstance(answer, Accepted) for [answer] in told)
+    cold_desk.may_load.set()
+    assert answers(asking) == [Accepted(request_id=claim.request_id) for claim in cold]
+    assert cold_desk.loadings == [set(range(2, 42))]
+
+
+def test_what_comes_while_gates_are_loaded_is_loaded_next(cold_desk: ColdDesk) -> None:
+    own = Gathering()
+    asking = ask(own, on_coupon(2))
+    gevent.sleep(0.2)
+    asking += ask(own, on_coupon(3) + on_coupon(4) + on_coupon(2))
+    gevent.sleep(0.05)
+
+    cold_desk.may_load.set()
+
+    answers(asking)
+    assert cold_desk.loadings[0] == {2}
+    assert cold_desk.loadings[1] >= {3, 4}
+
+
+def test_where_the_log_cannot_be_read_cold_claims_are_refused_and_warm_ones_are_not(
+    cold_desk: ColdDesk,
+) -> None:
+    own = Gathering()
+    cold_desk.is_log_there = False
+    cold_desk.may_load.set()
+
+    told = answers(ask(own, on_coupon(2, 3) + on_coupon(1)))
+
+    assert told[:3] == [Refused(code=Code.BROKER_UNAVAILABLE)] * 3
+    assert isinstance(told[3], Accepted)
+
+
+def test_a_claim_whose_gate_stays_unknown_is_refused_in_the_end(
+    cold_desk: ColdDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gate_loading, "LOG_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(requesting, "warm_up", lambda coupon_ids: True)  # and loses them at once
+    own = Gathering()
+
+    assert answers(ask(own, on_coupon(2))) == [Refused(code=Code.BROKER_UNAVAILABLE)]
+    assert isinstance(answers(ask(own, on_coupon(1)))[0], Accepted)
+
+
+@pytest.mark.parametrize("error", [OperationalError("away"), RuntimeError("a bug")])
+def test_what_goes_wrong_in_loading_reaches_the_cold_claims_alone_and_the_next_are_loaded(
+    cold_desk: ColdDesk,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    own = Gathering()
+    cold_desk.may_load.set()
+
+    def fail(coupon_ids: set[int]) -> bool:
+        raise error
+
+    with monkeypatch.context() as broken:
+        broken.setattr(requesting, "warm_up", fail)
+        asking = ask(own, on_coupon(2, 2))
+        gevent.joinall(asking, timeout=10)
+
+    assert [each.exception for each in asking] == [error] * 2
+    assert ("a bug" in capsys.readouterr().err) or isinstance(error, OperationalError)
+    assert len(answers(ask(own, on_coupon(2)))) == 1
+
+
+def test_what_is_waited_for_in_the_loop_may_be_set_from_any_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "_thread", None)
+    loop.start()
+    for _ in range(50):
+        is_set = loop.event()
+        setting = threading.Thread(target=is_set.set)
+        waiting = gevent.spawn(is_set.wait, 10)
+        gevent.sleep(0)
+        setting.start()
+        assert waiting.get(timeout=10) is True
+        setting.join()

@@ -5,7 +5,7 @@ from django.db.models import F, Q
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('coupons', '0002_log_position'),
+        ('coupons', '0003_disclosed_request'),
     ]
 
     operations = [

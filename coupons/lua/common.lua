@@ -1,0 +1,36 @@
+-- Stands before every script. A key of a wrong kind or a field that is none of ours is damage: it is dropped,
+-- and the gate is unknown until it is loaded anew.
+local function only(kind, key)
+  local found = redis.call('TYPE', key).ok
+  if found ~= kind and found ~= 'none' then
+    redis.call('DEL', key)
+  end
+end
+
+-- The count of issued coupons and of reservations, if the gate is whole and of this row; else nothing.
+-- The gate keeps the number of reservations beside them: a hash that was lost or evicted is as long as an
+-- empty one. epoch nil: of whatever row.
+local function known(gate_key, reservations_key, epoch)
+  only('hash', gate_key)
+  only('hash', reservations_key)
+  local gate = redis.call('HMGET', gate_key, 'ready', 'epoch', 'issued', 'reserved')
+  local issued, reserved = tonumber(gate[3] or ''), tonumber(gate[4] or '')
+  if gate[1] ~= '1' or not gate[2] or (epoch and gate[2] ~= epoch) or not issued then
+    return nil
+  end
+  if reserved ~= redis.call('HLEN', reservations_key) then
+    return nil
+  end
+  return issued, reserved
+end
+
+-- The number of reservations follows where it is kept; a gate that is not loaded has none.
+local function count(gate_key, change)
+  if change ~= 0 and redis.call('HEXISTS', gate_key, 'reserved') == 1 then
+    redis.call('HINCRBY', gate_key, 'reserved', change)
+  end
+end
+
+local function this_minute()
+  return math.floor(redis.call('TIME')[1] / 60)
+end

@@ -1,0 +1,133 @@
+"""One key or field of a gate lost, or of a wrong kind: that gate is loaded anew, and nothing else suffers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django_redis import get_redis_connection
+from uuid_utils.compat import uuid7
+
+from coupons import backlog, catalog, gate_loading
+from coupons.admission import Admission, Admitted, AlreadyRequested, Claim, GateUnknown, OutOfStock, gate
+from coupons.allocation import IssueRequest
+from coupons.backlog import Backlog
+from coupons.catalog import CouponView
+from coupons.gate_catching_up import CatchingUp
+from coupons.models import Coupon
+from tests.factories import make_coupon, make_event, make_users
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def view_of(coupon: Coupon) -> CouponView:
+    view = catalog.coupon_view(coupon.pk, fresh=True)
+    assert view is not None
+    return view
+
+
+@pytest.fixture(autouse=True)
+def _redis_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gate, "_away_until", 0.0)
+
+
+@pytest.fixture
+def log(monkeypatch: pytest.MonkeyPatch) -> list[IssueRequest]:
+    """A log whose undecided events are this list."""
+    undecided: list[IssueRequest] = []
+
+    def read(*, timeout_s: float, coupon_id: int | None = None) -> Backlog:
+        return Backlog(
+            requests=[each for each in undecided if coupon_id in (None, each.event.coupon_id)],
+            committed={0: 0},
+        )
+
+    monkeypatch.setattr(backlog, "read", read)
+    return undecided
+
+
+@pytest.fixture
+def coupon(log: list[IssueRequest]) -> Coupon:
+    """Stock for five, two of them reserved and in the log."""
+    coupon = make_coupon(stock=5)
+    gate_loading.load(view_of(coupon))
+    for offset, user in enumerate(make_users(2)):
+        claim = Claim(coupon_id=coupon.pk, user_id=user, request_id=uuid7())
+        assert gate.admit(view_of(coupon), [claim]) == [Admitted()]
+        event = make_event(coupon_id=coupon.pk, user_id=user, event_id=claim.request_id)
+        log.append(IssueRequest(event=event, partition=0, offset=offset))
+    return coupon
+
+
+def ask(coupon: Coupon, *users: int) -> list[Admission]:
+    """As the API does: a gate that knows nothing is loaded once, and then it answers."""
+    claims = [Claim(coupon_id=coupon.pk, user_id=user, request_id=uuid7()) for user in users]
+    try:
+        return gate.admit(view_of(coupon), claims)
+    except GateUnknown:
+        return gate.admit(gate_loading.load(view_of(coupon)), claims)
+
+
+Damage = Callable[[Any, str], object]
+DAMAGES: dict[str, Damage] = {
+    "reservations lost": lambda redis, tag: redis.delete(f"{tag}:reservations"),
+    "one reservation lost": lambda redis, tag: redis.hdel(
+        f"{tag}:reservations", redis.hkeys(f"{tag}:reservations")[0]
+    ),
+    "a field that is no reservation": lambda redis, tag: redis.hset(f"{tag}:reservations", "x" * 9, "y"),
+    "the gate lost": lambda redis, tag: redis.delete(f"{tag}:gate"),
+    "all lost": lambda redis, tag: redis.delete(f"{tag}:gate", f"{tag}:reservations"),
+    "the count lost": lambda redis, tag: redis.hdel(f"{tag}:gate", "issued"),
+    "the count no number": lambda redis, tag: redis.hset(f"{tag}:gate", "issued", "many"),
+    "the epoch lost": lambda redis, tag: redis.hdel(f"{tag}:gate", "epoch"),
+    "the mark of readiness lost": lambda redis, tag: redis.hdel(f"{tag}:gate", "ready"),
+    "the number of reservations lost": lambda redis, tag: redis.hdel(f"{tag}:gate", "reserved"),
+    "reservations of a wrong kind": lambda redis, tag: redis.set(f"{tag}:reservations", "x"),
+    "the gate of a wrong kind": lambda redis, tag: redis.set(f"{tag}:gate", "x"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_a_damaged_gate_is_loaded_anew(coupon: Coupon, log: list[IssueRequest], damage: Damage) -> None:
+    neighbour, users = make_coupon(), make_users(5)
+    gate_loading.load(view_of(neighbour))
+    damage(get_redis_connection("default"), f"{{coupon:{coupon.pk}}}")
+
+    assert ask(neighbour, users[0]) == [Admitted()]
+    assert ask(coupon, *users) == [Admitted(), Admitted(), Admitted(), OutOfStock(), OutOfStock()]
+    first = log[0].event
+    assert ask(coupon, first.user_id) == [AlreadyRequested(first_request_id=first.event_id)]
+    assert not gate.is_away
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_what_looks_at_all_gates_is_not_stopped_by_a_damaged_one(coupon: Coupon, damage: Damage) -> None:
+    neighbour, [user] = make_coupon(), make_users(1)
+    gate_loading.load(view_of(neighbour))
+    claim = Claim(coupon_id=neighbour.pk, user_id=user, request_id=uuid7())
+    gate.admit(view_of(neighbour), [claim])
+    redis = get_redis_connection("default")
+    damage(redis, f"{{coupon:{coupon.pk}}}")
+    redis.hset("{coupon:none}:reservations", "x", "y")
+    redis.hset("{coupon:none}:gate", "issued", "1")
+
+    assert claim in gate.reservations(limit=100)
+    assert CatchingUp().look() == []
+    assert gate.issued_counts()[neighbour.pk] == 0
+    gate.reserved(coupon.pk)
+    gate.state(coupon.pk)
+
+
+@pytest.mark.parametrize("kind", ["settled", "told"])
+def test_what_is_remembered_for_a_minute_may_be_of_a_wrong_kind(coupon: Coupon, kind: str) -> None:
+    redis = get_redis_connection("default")
+    minute = redis.time()[0] // 60
+    for number in (minute - 1, minute, minute + 1):
+        redis.set(f"{{coupon:{coupon.pk}}}:settled:{'told:' if kind == 'told' else ''}{number}", "x")
+    [first, second] = gate.reservations(limit=10)
+
+    assert ask(coupon, first.user_id) == [AlreadyRequested(first_request_id=first.request_id)]
+    assert gate.release([second]) == 1
+    assert gate.release_untold([first]) == [first]
+    assert ask(coupon, *make_users(5))[3:] == [Admitted(), OutOfStock()]

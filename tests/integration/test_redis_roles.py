@@ -1,0 +1,242 @@
+"""A Redis that was demoted, and one that is full: on real servers, with the limits that are in production."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from django_redis import get_redis_connection
+from redis import Redis
+from redis.exceptions import OutOfMemoryError, RedisError
+from uuid_utils.compat import uuid7
+
+from coupons import locks, tracking
+from coupons.admission import AdmissionGate, Admitted, Claim, GateUnavailable, Settlement, gate
+from coupons.catalog import CouponView
+from coupons.delivery import Acknowledged
+from coupons.tracking import Progress, Tracked
+from deploy.services.own import free_port
+from embedded.stack import start_redis
+from tests import stack
+from tests.system import eventually
+
+COUPON = CouponView(
+    coupon_id=7, epoch="1", stock=10_000, issued_count=0, is_opened=True, opens_at=None, closes_at=None
+)
+
+
+def claim(user_id: int) -> Claim:
+    return Claim(coupon_id=7, user_id=user_id, request_id=uuid7())
+
+
+@contextmanager
+def own_redis(folder: Path) -> Iterator[int]:
+    """A Redis of this test's own, of the stack's kind; its port."""
+    folder.mkdir()
+    program = shutil.which("redis-server") if stack.KIND == "services" else None
+    if program is None:
+        server = start_redis(directory=folder)
+        try:
+            yield server.port
+        finally:
+            server.stop()
+        return
+    port = free_port()
+    command = [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+        try:
+            eventually(lambda: _answers(port))
+            yield port
+        finally:
+            process.terminate()
+
+
+def _answers(port: int) -> bool:
+    with Redis(port=port) as client:
+        try:
+            return bool(client.ping())
+        except RedisError:
+            return False
+
+
+class Name:
+    """A name whose connections lead to the server it stands for when they are made."""
+
+    def __init__(self, target: int) -> None:
+        self.target = target
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def _run(self) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                server = socket.create_connection(("127.0.0.1", self.target))
+                for source, sink in ((client, server), (server, client)):
+                    threading.Thread(target=self._pass_on, args=(source, sink), daemon=True).start()
+
+    def _pass_on(self, source: socket.socket, sink: socket.socket) -> None:
+        with suppress(OSError), source, sink:
+            while data := source.recv(65536):
+                sink.sendall(data)
+            sink.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        self._listener.close()
+
+
+@pytest.fixture
+def own_gate(monkeypatch: pytest.MonkeyPatch) -> AdmissionGate:
+    """A gate as in a process that has just started; ``retry`` is at once."""
+    monkeypatch.setattr("coupons.gate_redis._RETRY_REDIS_AFTER_S", 0.0)
+    return AdmissionGate()
+
+
+@contextmanager
+def redis_at(port: int, monkeypatch: pytest.MonkeyPatch, *names: str) -> Iterator[Redis]:
+    """All of the code's connections go there."""
+    pools = {"default": Redis(port=port), "locks": Redis(port=port)}
+    with monkeypatch.context() as patch:
+        for name in names:
+            patch.setattr(f"{name}.get_redis_connection", lambda alias: pools[alias])
+        try:
+            yield pools["default"]
+        finally:
+            for client in pools.values():
+                client.close()
+
+
+PLACES = ("coupons.gate_redis", "coupons.tracking", "coupons.locks")
+
+
+def test_a_demoted_redis_is_left_by_all_who_write(
+    tmp_path: Path, own_gate: AdmissionGate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with own_redis(tmp_path / "old") as old, own_redis(tmp_path / "new") as new:
+        name = Name(old)
+        with redis_at(name.port, monkeypatch, *PLACES):
+            monkeypatch.setattr(tracking, "gate", own_gate)
+            first, second = claim(1), claim(2)
+            own_gate.load(COUPON, [])
+            own_gate.admit(COUPON, [first])
+            tracked = Tracked.of(first, Acknowledged(partition=0, offset=1), requested_at_ms=1)
+            tracking.note([tracked])
+            with locks.coupon_locks([7]):
+                pass
+
+            Redis(port=old).replicaof("127.0.0.1", str(new))
+            eventually(lambda: Redis(port=old).info("replication")["master_link_status"] == "up")
+            name.target = new
+
+            with pytest.raises(GateUnavailable):
+                own_gate.load(COUPON, [])  # the new master knows nothing of it
+            own_gate.load(COUPON, [])
+            assert own_gate.admit(COUPON, [second]) == [Admitted()]
+            with locks.coupon_locks([7]):  # not taken, and lets the pool go
+                pass
+            with locks.coupon_locks([7]):
+                assert Redis(port=new).exists("lock:{coupon:7}")
+            tracking.note([tracked])
+            assert tracking.find(first.request_id) is not None
+        name.close()
+        assert Redis(port=new).exists("{coupon:7}:reservations")
+
+
+@pytest.mark.parametrize("forgotten", ["note", "settle"])
+def test_tracking_alone_leaves_a_demoted_redis(
+    tmp_path: Path, own_gate: AdmissionGate, monkeypatch: pytest.MonkeyPatch, forgotten: str
+) -> None:
+    with own_redis(tmp_path / "old") as old, own_redis(tmp_path / "new") as new:
+        name = Name(old)
+        with redis_at(name.port, monkeypatch, *PLACES) as redis:
+            redis.ping()
+            Redis(port=old).replicaof("127.0.0.1", str(new))
+            eventually(lambda: Redis(port=old).info("replication")["master_link_status"] == "up")
+            name.target = new
+
+            def write() -> None:
+                if forgotten == "note":
+                    tracking.note(
+                        [Tracked.of(claim(1), Acknowledged(partition=0, offset=1), requested_at_ms=1)]
+                    )
+                else:
+                    tracking.settle([], {0: Progress(next_offset=1, events_per_s=1)})
+
+            with suppress(RedisError):
+                write()
+            write()
+        name.close()
+        assert Redis(port=new).dbsize() == (1 if forgotten == "note" else 2)
+
+
+def _fill(redis: Redis) -> None:
+    """Until it takes no more."""
+    redis.config_set("maxmemory", redis.info("memory")["used_memory"] + 1_000_000)
+    with suppress(OutOfMemoryError):
+        for n in range(1000):
+            redis.set(f"filler:{n}", "x" * 10_000)
+    redis.config_set("maxmemory", redis.info("memory")["used_memory"] - 100_000)
+
+
+def test_a_full_redis_frees_what_is_decided_and_is_told_as_failing(
+    tmp_path: Path, own_gate: AdmissionGate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with own_redis(tmp_path / "own") as port, redis_at(port, monkeypatch, *PLACES) as redis:
+        claims = [claim(user) for user in range(1, 101)]
+        own_gate.load(COUPON, [])
+        own_gate.admit(COUPON, claims)
+        tracking.note(
+            [Tracked.of(each, Acknowledged(partition=0, offset=1), requested_at_ms=1) for each in claims]
+        )
+        _fill(redis)
+
+        with pytest.raises(GateUnavailable):
+            own_gate.admit(COUPON, [claim(1000)])
+        assert own_gate.release(claims[90:]) == 10
+        decided = [(each, n < 30) for n, each in enumerate(claims[:90])]
+        own_gate.settle([Settlement(coupon_id=7, epoch="1", issued_count=30, decided=decided)])
+        own_gate.settle([Settlement(coupon_id=7, epoch="1", issued_count=31, decided=[])])
+        with suppress(RedisError):
+            tracking.settle(
+                [each.request_id for each in claims], {0: Progress(next_offset=1, events_per_s=1)}
+            )
+
+        assert own_gate.reserved(7) == 0
+        assert own_gate.issued_counts() == {7: 31}
+        assert not list(redis.scan_iter("coupon-requests:*"))
+        redis.config_set("maxmemory", 0)
+        sold_out = replace(COUPON, stock=0, issued_count=31)
+        assert own_gate.admit(replace(sold_out, stock=1), [claim(1000)]) == [Admitted()]
+
+
+def test_a_full_redis_loses_nothing_to_a_loading_that_it_refuses(
+    tmp_path: Path, own_gate: AdmissionGate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with own_redis(tmp_path / "own") as port, redis_at(port, monkeypatch, *PLACES) as redis:
+        standing = claim(1)
+        own_gate.load(COUPON, [])
+        own_gate.admit(COUPON, [standing])
+        own_gate.unload(7)
+        _fill(redis)
+
+        for under_way in ([], [claim(2)]):
+            with pytest.raises(GateUnavailable):
+                own_gate.load(COUPON, under_way)
+
+        assert own_gate.reservations(limit=10) == [standing]
+
+
+def test_an_error_of_one_key_does_not_put_redis_away() -> None:
+    get_redis_connection("default").set("one-key", "x")
+    with pytest.raises(GateUnavailable):
+        gate.guarded(lambda: get_redis_connection("default").hget("one-key", "field"))
+
+    assert not gate.is_away

@@ -1,0 +1,325 @@
+"""A group asks the database once and Redis once; unknown coupons, old rows, cold gates cost nobody else."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.utils import timezone
+from django_redis import get_redis_connection
+from pytest_django import DjangoAssertNumQueries
+from redis.connection import ConnectionPool
+from uuid_utils.compat import uuid7
+
+from coupons import backlog, catalog, gate_loading, requesting, screening
+from coupons.admission import Claim, Settlement, gate
+from coupons.allocation import IssueRequest
+from coupons.backlog import Backlog
+from coupons.delivery import Acknowledged, Receipt, Record
+from coupons.events import decode
+from coupons.issuing import issue_coupons
+from coupons.models import Coupon, UserCoupon
+from coupons.outcomes import Code, Decision
+from coupons.requesting import Answer, submit
+from coupons.screening import Refused
+from tests.factories import make_coupon, make_requests, make_users
+
+pytestmark = pytest.mark.django_db
+
+
+class Log:
+    """A producer, the log behind it, and how often that was read."""
+
+    is_down = False
+
+    def __init__(self) -> None:
+        self.requests: list[IssueRequest] = []
+        self.readings = 0
+
+    def publish(self, records: Sequence[Record]) -> list[Receipt]:
+        receipts: list[Receipt] = []
+        for record in records:
+            offset = len(self.requests)
+            self.requests.append(IssueRequest(event=decode(record.value), partition=0, offset=offset))
+            receipts.append(Acknowledged(partition=0, offset=offset))
+        return receipts
+
+    def read(self, *, timeout_s: float, coupon_id: int | None = None) -> Backlog:
+        self.readings += 1
+        asked_for = [each for each in self.requests if coupon_id in (None, each.event.coupon_id)]
+        return Backlog(requests=asked_for, committed={0: 0})
+
+
+@pytest.fixture
+def log(monkeypatch: pytest.MonkeyPatch) -> Log:
+    log = Log()
+    monkeypatch.setattr(requesting, "event_producer", lambda: log)
+    monkeypatch.setattr(gate_loading, "event_producer", lambda: log)
+    monkeypatch.setattr(backlog, "read", log.read)
+    return log
+
+
+def claim(coupon_id: int, user_id: int) -> Claim:
+    return Claim(coupon_id=coupon_id, user_id=user_id, request_id=uuid7())
+
+
+def told(answers: Sequence[Answer]) -> list[Code | None]:
+    """The codes; None for an accepted claim."""
+    return [answer.code if isinstance(answer, Refused) else None for answer in answers]
+
+
+@pytest.fixture
+def redis_calls(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """As long as Redis was asked often."""
+    calls: list[int] = []
+    get_connection: Callable[..., Any] = ConnectionPool.get_connection
+
+    def counted(pool: ConnectionPool, *args: Any, **kwargs: Any) -> Any:
+        calls.append(1)
+        return get_connection(pool, *args, **kwargs)
+
+    monkeypatch.setattr(ConnectionPool, "get_connection", counted)
+    return calls
+
+
+def test_a_group_of_several_coupons_asks_once(
+    log: Log, redis_calls: list[int], django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    coupons, users = [make_coupon(stock=1) for _ in range(5)], make_users(4)
+    submit([claim(coupon.pk, users[0]) for coupon in coupons])
+    unknown = 987_654_321
+    catalog.forget_all()
+    wanted = [claim(pk, user) for pk in [*(c.pk for c in coupons), unknown] for user in users[1:3]]
+    redis_calls.clear()
+
+    with django_assert_num_queries(2):  # the claimants, and the coupons' rows
+        first = screening.screen(wanted)
+    with django_assert_num_queries(1):
+        second = screening.screen([replace(each, request_id=uuid7()) for each in wanted])
+
+    assert len(redis_calls) == 2
+    for screened in (first, second):
+        codes = [refusal.code for refusal in screened.refusals.values()]
+        assert codes == [*[Code.COUPON_NOT_FOUND] * 2, *[Code.OUT_OF_STOCK] * 10]
+
+
+def test_claimants_of_many_coupons_are_told_apart(log: Log) -> None:
+    coupons, users = [make_coupon() for _ in range(450)], make_users(2)
+    UserCoupon.objects.bulk_create(UserCoupon(coupon=each, user_id=users[0]) for each in coupons[::2])
+
+    screened = screening.screen([claim(coupon.pk, user) for coupon in coupons for user in (*users, 987_654)])
+
+    codes = [refusal.code for refusal in screened.refusals.values()]
+    assert codes.count(Code.ALREADY_REQUESTED) == 225
+    assert codes.count(Code.USER_NOT_FOUND) == 450
+    assert len(screened.cold) == 675
+
+
+def test_many_cold_coupons_are_loaded_from_one_reading(log: Log, redis_calls: list[int]) -> None:
+    coupons, users = [make_coupon(stock=2) for _ in range(60)], make_users(3)
+    submit([claim(coupon.pk, users[0]) for coupon in coupons])
+    get_redis_connection("default").flushdb()
+    log.readings = 0
+    redis_calls.clear()
+
+    answers = submit([claim(coupon.pk, user) for coupon in coupons for user in users])
+
+    assert told(answers) == [Code.ALREADY_REQUESTED, None, Code.OUT_OF_STOCK] * 60
+    assert log.readings == 1
+    assert len(redis_calls) < 20
+
+
+def test_a_gate_that_is_lost_again_and_again_admits_nobody_while_redis_is_up(
+    log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    coupon, [user] = make_coupon(), make_users(1)
+    monkeypatch.setattr(gate_loading, "LOG_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(gate, "load_each", lambda loading: [True] * len(loading))
+
+    assert submit([claim(coupon.pk, user)]) == [Refused(code=Code.BROKER_UNAVAILABLE)]
+
+    assert log.requests == []
+
+
+def test_a_gate_that_is_lost_once_more_is_loaded_once_more(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    coupon, [user] = make_coupon(), make_users(1)
+    load_each = gate.load_each
+
+    def load_and_lose(loading: Any) -> Any:
+        loaded = load_each(loading)
+        if log.readings == 1:
+            get_redis_connection("default").flushdb()
+        return loaded
+
+    monkeypatch.setattr(gate, "load_each", load_and_lose)
+
+    assert told(submit([claim(coupon.pk, user)])) == [None]
+    assert log.readings == 2
+    assert gate.reserved(coupon.pk) == 1
+
+
+def _settle(coupon: Coupon, requests: Sequence[IssueRequest]) -> None:
+    issued = issue_coupons(requests)
+    snapshot = issued.coupons[coupon.pk]
+    decided = [
+        (claim_of(allocation.request), allocation.decision is Decision.ISSUED)
+        for allocation in issued.allocations
+    ]
+    gate.settle(
+        [
+            Settlement(
+                coupon_id=coupon.pk,
+                epoch=snapshot.epoch,
+                issued_count=snapshot.issued_count,
+                decided=decided,
+            )
+        ]
+    )
+
+
+def claim_of(request: IssueRequest) -> Claim:
+    event = request.event
+    return Claim(coupon_id=event.coupon_id, user_id=event.user_id, request_id=event.event_id)
+
+
+def test_a_view_from_before_the_sell_out_throws_no_gate_away(
+    log: Log, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    coupon, users = make_coupon(stock=2), make_users(4)
+    submit([claim(coupon.pk, user) for user in users[:2]])
+    _settle(coupon, log.requests)  # the view is from before it, and has stock
+    log.readings = 0
+
+    with django_assert_num_queries(2):  # the claimants, and the row that settles the doubt
+        screened = screening.screen([claim(coupon.pk, users[2])])
+    with django_assert_num_queries(1):
+        screening.screen([claim(coupon.pk, users[3])])
+
+    assert [refusal.code for refusal in screened.refusals.values()] == [Code.OUT_OF_STOCK]
+    assert log.readings == 0
+    assert gate.issued_counts() == {coupon.pk: 2}
+
+
+def test_stock_that_was_added_since_the_view_is_found_in_doubt(log: Log) -> None:
+    coupon, users = make_coupon(stock=1), make_users(2)
+    submit([claim(coupon.pk, users[0])])
+    _settle(coupon, log.requests)
+    Coupon.objects.filter(pk=coupon.pk).update(stock=1)
+
+    assert told(submit([claim(coupon.pk, users[1])])) == [None]
+
+
+def test_rows_of_an_old_primary_tell_nobody_yes_too_many(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    coupon, users = make_coupon(stock=5), make_users(30)
+    old = catalog.coupon_view(coupon.pk, fresh=True)
+    assert old is not None
+    submit([claim(coupon.pk, user) for user in users[:5]])
+    _settle(coupon, log.requests)
+    log.requests.clear()
+    monkeypatch.setattr(catalog, "coupon_views", lambda ids, *, fresh=False: {old.coupon_id: old})
+    log.readings = 0
+
+    answers = [told(submit([claim(coupon.pk, user)])) for user in users[5:]]
+
+    assert answers == [[Code.OUT_OF_STOCK]] * 25
+    assert log.readings == 0
+    assert gate.issued_counts() == {coupon.pk: 5}
+
+
+class StandingClock:
+    """Stands in for ``time``: goes on when told to."""
+
+    now_s = 100.0
+
+    def monotonic(self) -> float:
+        return self.now_s
+
+
+def test_coupons_that_do_not_exist_are_not_asked_for_again_at_once(
+    log: Log, django_assert_num_queries: DjangoAssertNumQueries, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api = replace(settings.CONFIG.api, coupon_view_ttl_s=1.5)
+    monkeypatch.setattr(settings, "CONFIG", replace(settings.CONFIG, api=api))
+    clock = StandingClock()
+    monkeypatch.setattr(catalog, "time", clock)
+    [user] = make_users(1)
+    missing = [claim(10**9 + n, user) for n in range(20)]
+    with django_assert_num_queries(2):
+        screening.screen(missing)
+    with django_assert_num_queries(1):
+        screening.screen(missing)
+
+    coupon = make_coupon()
+    Coupon.objects.filter(pk=coupon.pk).update(coupon_id=missing[0].coupon_id)
+    clock.now_s += 0.2  # and not as long as a view is kept here
+
+    assert told(submit(missing[:1])) == [None]
+
+
+def test_who_asks_for_anything_does_not_push_out_what_is_real(
+    log: Log, django_assert_num_queries: DjangoAssertNumQueries, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(catalog, "_MOST_KEPT", 50)
+    coupon = make_coupon()
+    catalog.coupon_view(coupon.pk)
+    for n in range(4):
+        catalog.coupon_views(range(10**9 + 40 * n, 10**9 + 40 * n + 40))
+
+    with django_assert_num_queries(0):
+        assert catalog.coupon_view(coupon.pk) is not None
+    assert len(catalog._unknown) <= 50
+
+
+class Clock:
+    """Stands in for ``time``: a millisecond passes with every look."""
+
+    def __init__(self, now_ms: int) -> None:
+        self._now_ms = now_ms
+
+    def time_ns(self) -> int:
+        self._now_ms += 1
+        return self._now_ms * 1_000_000
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+
+@pytest.mark.parametrize("closes_in_us", [1_000, 1_999, 2_000, 2_500])
+def test_what_was_open_when_it_was_asked_for_is_open_by_its_event(
+    log: Log, monkeypatch: pytest.MonkeyPatch, closes_in_us: int
+) -> None:
+    now = timezone.now().replace(microsecond=0)
+    coupon, [user] = make_coupon(closes_at=now + timedelta(microseconds=closes_in_us)), make_users(1)
+    gate_loading.load_all([coupon.pk])
+    clock = Clock(int(now.timestamp() * 1000))
+    monkeypatch.setattr(screening, "time", clock)
+    monkeypatch.setattr(requesting, "time", clock)
+
+    [code] = told(submit([claim(coupon.pk, user)]))
+
+    assert code in (None, Code.COUPON_CLOSED)
+    assert (code is None) == (closes_in_us >= 2_000)
+    if code is None:
+        assert [a.decision for a in issue_coupons(log.requests).allocations] == [Decision.ISSUED]
+    else:
+        assert log.requests == []
+
+
+def test_an_open_window_is_the_same_to_the_api_and_to_the_consumer(log: Log) -> None:
+    """To the millisecond, wherever the window's own microseconds are."""
+    opens = timezone.now().replace(microsecond=0)
+    for microsecond in (0, 1, 999, 1_000, 500_001, 999_999):
+        coupon = make_coupon(opens_at=opens.replace(microsecond=microsecond))
+        view = catalog.coupon_view(coupon.pk)
+        assert view is not None
+        first_ms = int(opens.timestamp()) * 1000 + microsecond // 1000
+        for at_ms in (first_ms - 1, first_ms, first_ms + 1):
+            [request] = make_requests(coupon.pk, make_users(1))
+            request = replace(request, event=replace(request.event, timestamp_ms=at_ms))
+            [allocation] = issue_coupons([request]).allocations
+            assert (allocation.decision is Decision.ISSUED) == view.is_open_at(at_ms), (microsecond, at_ms)
