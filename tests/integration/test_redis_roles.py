@@ -21,7 +21,7 @@ from coupons import locks, tracking
 from coupons.admission import AdmissionGate, Admitted, Claim, GateUnavailable, Settlement, gate
 from coupons.catalog import CouponView
 from coupons.delivery import Acknowledged
-from coupons.tracking import Progress, Tracked
+from coupons.tracking import Tracked
 from deploy.services.own import free_port
 from embedded.stack import start_redis
 from tests import stack
@@ -168,7 +168,7 @@ def test_tracking_alone_leaves_a_demoted_redis(
                         [Tracked.of(claim(1), Acknowledged(partition=0, offset=1), requested_at_ms=1)]
                     )
                 else:
-                    tracking.settle([], {0: Progress(next_offset=1, events_per_s=1)})
+                    tracking.settle([], {0: 1.0})
 
             with suppress(RedisError):
                 write()
@@ -205,9 +205,7 @@ def test_a_full_redis_frees_what_is_decided_and_is_told_as_failing(
         own_gate.settle([Settlement(coupon_id=7, epoch="1", issued_count=30, decided=decided)])
         own_gate.settle([Settlement(coupon_id=7, epoch="1", issued_count=31, decided=[])])
         with suppress(RedisError):
-            tracking.settle(
-                [each.request_id for each in claims], {0: Progress(next_offset=1, events_per_s=1)}
-            )
+            tracking.settle([each.request_id for each in claims], {0: 1.0})
 
         assert own_gate.reserved(7) == 0
         assert own_gate.issued_counts() == {7: 31}

@@ -12,7 +12,7 @@ from django.conf import settings
 from django_redis import get_redis_connection
 from uuid_utils.compat import uuid7
 
-from coupons import backlog, tracking, undecided
+from coupons import backlog, positions, tracking, undecided
 from coupons.admission import Claim
 from coupons.allocation import IssueRequest
 from coupons.backlog import Entry, LogUnavailable, Positions
@@ -20,8 +20,9 @@ from coupons.delivery import Acknowledged, Uncertain
 from coupons.events import encode, partition_key
 from coupons.issuing import issue_coupons
 from coupons.outcomes import RequestStatus
+from coupons.positions import Position
 from coupons.request_status import StatusReport, status_of
-from coupons.tracking import Progress, Tracked
+from coupons.tracking import Tracked
 from tests import broker
 from tests.factories import make_coupon, make_event, make_requests, make_users
 from tests.system import eventually
@@ -127,6 +128,12 @@ def test_a_rejected_request_is_told_why() -> None:
     assert (report.user_coupon_id, report.rank) == (None, None)
 
 
+def stand(offsets: Mapping[int, int]) -> None:
+    """This group is so far, by partition."""
+    for partition, offset in offsets.items():
+        positions.move(partition, to=Position(topic_id="any", next_offset=offset))
+
+
 def test_a_request_under_way_is_pending_with_its_place_in_the_log() -> None:
     [request] = make_requests(make_coupon().pk, make_users(1), partition=1)
     note(request)
@@ -136,15 +143,14 @@ def test_a_request_under_way_is_pending_with_its_place_in_the_log() -> None:
     assert report.status is RequestStatus.PENDING
     assert (report.coupon_id, report.user_id) == (request.event.coupon_id, request.event.user_id)
     assert (report.partition, report.offset) == (1, 0)
-    assert (report.position, report.eta_s) == (None, None)  # no consumer has said how far it is
+    assert (report.position, report.eta_s) == (None, None)  # no consumer was here yet
 
 
 def test_its_position_is_what_is_ahead_of_it_in_its_partition() -> None:
     requests = make_requests(make_coupon().pk, make_users(31), partition=1)
     note(requests[30])
-    tracking.settle(
-        [], {1: Progress(next_offset=10, events_per_s=40.0), 0: Progress(next_offset=99, events_per_s=1)}
-    )
+    stand({1: 10, 0: 99})
+    tracking.settle([], {1: 40.0, 0: 1.0})
 
     report = status(requests[30].event.event_id)
 
@@ -154,7 +160,8 @@ def test_its_position_is_what_is_ahead_of_it_in_its_partition() -> None:
 def test_a_position_is_never_negative_and_a_standing_consumer_promises_nothing() -> None:
     [request] = make_requests(make_coupon().pk, make_users(1))
     note(request)
-    tracking.settle([], {0: Progress(next_offset=10, events_per_s=0)})
+    stand({0: 10})
+    tracking.settle([], {0: 0.0})
 
     report = status(request.event.event_id)
 
@@ -164,11 +171,11 @@ def test_a_position_is_never_negative_and_a_standing_consumer_promises_nothing()
 def test_where_another_group_stands_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     requests = make_requests(make_coupon().pk, make_users(31))
     note(requests[30])
-    tracking.settle([], {0: Progress(next_offset=29, events_per_s=1.0)})
+    stand({0: 29})
     kafka = replace(settings.CONFIG.kafka, group_id="from-the-beginning")
     with monkeypatch.context() as other:
         other.setattr(settings, "CONFIG", replace(settings.CONFIG, kafka=kafka))
-        tracking.settle([], {0: Progress(next_offset=1, events_per_s=1.0)})
+        stand({0: 1})
 
     assert status(requests[30].event.event_id).position == 1
 
