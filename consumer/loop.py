@@ -121,7 +121,7 @@ class ConsumerLoop:
         self.state.has_joined = False
         self.state.oldest_undecided_ms = None
         self.state.stuck = {}
-        self.state.goes_on()
+        self.state.retrying_since = self.state.retry_cause = None
         self._consumer.subscribe(
             [self._topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
         )

@@ -492,23 +492,24 @@ def loses_its_broker(consumer: FakeConsumer) -> None:
 
 @pytest.mark.usefixtures("_impatient")
 def test_a_new_client_has_joined_nothing_and_retries_nothing() -> None:
-    seen: list[tuple[bool, float | None, float | None]] = []
+    seen: list[tuple[bool, float | None, bool]] = []
 
-    def is_retrying(consumer: FakeConsumer) -> None:
+    def is_lost_while_retrying(consumer: FakeConsumer) -> None:
         run.loop.state.waits()
         run.loop.state.retries("OperationalError")
+        loses_its_broker(consumer)
 
-    run = Run(*messages(0, 5), is_retrying, loses_its_broker, *messages(0, 6), assigned=[0])
+    run = Run(*messages(0, 5), is_lost_while_retrying, *messages(0, 6), assigned=[0])
 
     def look(consumer: FakeConsumer) -> None:
         state = run.loop.state
-        seen.append((state.has_joined, state.retrying_since, state.waiting_since))
+        seen.append((state.has_joined, state.retrying_since, state.waiting_since is not None))
 
     following = followed(run, look)
 
     run.to_end()
 
-    assert seen == [(False, None, None)]
+    assert seen == [(False, None, True)]  # what waited for the one before waits still
     assert following.told("close") == ["close"]
 
 
