@@ -1,8 +1,11 @@
-"""How many accepted events the consumer has not decided yet, asked from the broker."""
+"""How many accepted events the consumer has not decided yet: the broker's ends, the database's positions."""
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -16,17 +19,19 @@ READS = 10  #: a bound, should somebody still produce
 
 
 class Backlog:
-    """The topic and its group, seen from outside the group.
+    """The topic and how far its group is, seen from outside the group.
 
     Raises KafkaException when the broker does not answer in time.
     """
 
-    def __init__(self, *, bootstrap_servers: str, topic: str, group_id: str) -> None:
+    def __init__(self, *, bootstrap_servers: str, topic: str, group_id: str, database: Path) -> None:
         self._topic = topic
+        self._group_id = group_id
+        self._database = database
         self._client = Consumer(
             {
                 "bootstrap.servers": bootstrap_servers,
-                "group.id": group_id,  # to read its offsets; assigning by hand does not join it
+                "group.id": group_id,  # assigning by hand does not join it
                 "enable.auto.commit": False,
                 "fetch.wait.max.ms": 100,
             },
@@ -69,14 +74,15 @@ class Backlog:
         return ends
 
     def left(self, *, ends: Mapping[int, int]) -> int:
-        """Events before ``ends`` whose offset the group has not committed."""
-        asked = [TopicPartition(self._topic, partition) for partition in ends]
-        committed = {
-            answer.partition: answer.offset for answer in self._client.committed(asked, timeout=TIMEOUT_S)
-        }
-        return undecided(ends=ends, committed=committed)
+        """Events before ``ends`` that the group has not decided."""
+        with closing(sqlite3.connect(self._database, timeout=TIMEOUT_S)) as connection:
+            positions = connection.execute(
+                "SELECT partition, next_offset FROM coupon_log_position WHERE group_id = ? AND topic = ?",
+                (self._group_id, self._topic),
+            ).fetchall()
+        return undecided(ends=ends, decided=dict(positions))
 
 
-def undecided(*, ends: Mapping[int, int], committed: Mapping[int, int]) -> int:
-    """Pure: sum of what is left. A partition without a commit has a negative offset, or none."""
-    return sum(max(0, end - max(0, committed.get(partition, 0))) for partition, end in ends.items())
+def undecided(*, ends: Mapping[int, int], decided: Mapping[int, int]) -> int:
+    """Pure: sum of what is left. A partition that no consumer was given has no position."""
+    return sum(max(0, end - decided.get(partition, 0)) for partition, end in ends.items())

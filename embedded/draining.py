@@ -43,7 +43,10 @@ def _left_after_waiting(
 ) -> int:
     deadline = time.monotonic() + DRAINED_WITHIN_S
     with Backlog(
-        bootstrap_servers=broker.address, topic=settings.topic, group_id=settings.group_id
+        bootstrap_servers=broker.address,
+        topic=settings.topic,
+        group_id=settings.group_id,
+        database=settings.database,
     ) as backlog:
         ends = backlog.ends()
         left = backlog.left(ends=ends)

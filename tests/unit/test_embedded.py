@@ -158,18 +158,18 @@ class TestStopRequest:
 
 class TestBacklog:
     @pytest.mark.parametrize(
-        ("committed", "left"),
+        ("decided", "left"),
         [
             ({0: 10, 1: 5}, 0),
             ({0: 7, 1: 5}, 3),
-            ({0: -1001, 1: 5}, 10),  # no commit yet
+            ({0: 0, 1: 5}, 10),
             ({1: 5}, 10),
             ({0: 12, 1: 5}, 0),  # somebody produced and it was decided after the ends were read
             ({}, 15),
         ],
     )
-    def test_undecided(self, committed: dict[int, int], left: int) -> None:
-        assert undecided(ends={0: 10, 1: 5}, committed=committed) == left
+    def test_undecided(self, decided: dict[int, int], left: int) -> None:
+        assert undecided(ends={0: 10, 1: 5}, decided=decided) == left
 
 
 class TestEnvironment:
