@@ -30,12 +30,12 @@ from couponsite import logs, metrics
 
 log = logging.getLogger(__name__)
 
-#: Events that cannot be stored come one by one. So many of them and no other between: it is not the events.
-_MOST_UNSTORABLE_IN_A_ROW: Final = 100
-#: What an event may bring about that is its own: a value that nothing of ours can work with.
-_OF_ONE_EVENT: Final = (DatabaseError, ArithmeticError, TypeError, ValueError)
+#: Events that cannot be stored come one by one. So many, and no coupon issued between: it is not the events.
+_MOST_UNSTORABLE: Final = 100
+#: What an event may bring about that is its own: a value that the database, or a column's type, cannot take.
+_OF_ONE_EVENT: Final = (DatabaseError, OverflowError, ValueError)
 
-Place = tuple[int, int]  #: partition and offset
+Place = tuple[str, int, int]  #: topic id, partition and offset
 
 
 class BatchProcessor:
@@ -46,7 +46,8 @@ class BatchProcessor:
         self._dead: dict[Place, DeadLetter] = {}  # found out while deciding; decided with the next try
         self._published: set[Place] = set()  # of dead letters whose decision is not committed yet
         self._failed_alone: set[Place] = set()
-        self._dead_in_a_row = self._unstorable_in_a_row = 0
+        self._dead_in_a_row = 0
+        self._unstorable = 0  # since the last coupon that was issued
 
     def process(self, messages: Sequence[Message], standing: Standing) -> None:
         """Decide these messages, given in log order per partition. Feed it twice: the second changes nothing.
@@ -82,13 +83,16 @@ class BatchProcessor:
             self.process(messages[:half], standing)
             self.process(messages[half:], standing)
             return
-        at = place(messages[0])
+        at = standing.place_of(messages[0])
         if at in self._dead or _cannot_work():
+            # Nothing can be stored now. Once that is mended, the event is tried as what it is.
+            self._dead.pop(at, None)
+            self._failed_alone.discard(at)
             raise error
         if at in self._failed_alone:  # the first time it may have met another writer of the same rows
             # What the database said tells all; anything else is a bug of ours, and its trace is wanted.
             trace = None if isinstance(error, DatabaseError) else error
-            log.error("the event at %s/%s cannot be stored: %s", *at, error, exc_info=trace)
+            log.error("the event at %s/%s cannot be stored: %s", *at[1:], error, exc_info=trace)
             self._dead[at] = _unstorable(messages[0], error)
         self._failed_alone.add(at)
         self.process(messages, standing)
@@ -98,69 +102,72 @@ class BatchProcessor:
     ) -> tuple[Issued, list[DeadLetter], list[Advance]]:
         advances = standing.advances(messages)
         while True:
-            requests, letters = self._decode(messages)
-            in_a_row = self._dead_letters_in_a_row(messages, letters)
-            self._publish(letters)
+            requests, letters = self._decode(messages, standing)
+            in_a_row = self._refuse_too_many(messages, letters)
+            self._publish(letters, standing)
             try:
                 issued = issue_coupons(
                     requests, failed=[letter.as_failed() for letter in letters], advances=advances
                 )
                 break
             except CouponsNotFound as error:
-                self._dead |= _of_unknown_coupons(error, messages)
+                self._dead |= _of_unknown_coupons(error, messages, standing)
+        self._forget(messages, standing)
         standing.advanced(advances)
-        self._dead_in_a_row, self._unstorable_in_a_row = in_a_row
-        self._forget(messages)
+        self._dead_in_a_row = in_a_row
+        self._unstorable += _unstorable_among(letters)
+        if issued.user_coupon_ids:
+            self._unstorable = 0
         return issued, letters, advances
 
-    def _publish(self, letters: Sequence[DeadLetter]) -> None:
+    def _publish(self, letters: Sequence[DeadLetter], standing: Standing) -> None:
         """Each once, however often the database has to be tried."""
-        new = [letter for letter in letters if place(letter.message) not in self._published]
+        new = [each for each in letters if standing.place_of(each.message) not in self._published]
         if new:
             dead_letters.publish(new, producer=self._producer)
-            self._published |= {place(letter.message) for letter in new}
+            self._published |= {standing.place_of(each.message) for each in new}
 
-    def _forget(self, messages: Sequence[Message]) -> None:
+    def _forget(self, messages: Sequence[Message], standing: Standing) -> None:
         if self._dead or self._published or self._failed_alone:
-            decided = set(map(place, messages))
+            decided = set(map(standing.place_of, messages))
             self._published -= decided
             self._failed_alone -= decided
             self._dead = {each: letter for each, letter in self._dead.items() if each not in decided}
 
-    def _dead_letters_in_a_row(
-        self, messages: Sequence[Message], letters: Sequence[DeadLetter]
-    ) -> tuple[int, int]:
-        """How many dead letters stand together at the end: all, and of those the unstorable.
+    def _refuse_too_many(self, messages: Sequence[Message], letters: Sequence[DeadLetter]) -> int:
+        """How many dead letters stand together at the end. Raises TooManyDeadLetters before any is published.
 
         One whose coupon does not exist is none of them: somebody deleted it, which says nothing about the
-        rest. Raises TooManyDeadLetters before any is published.
+        rest. Of what cannot be stored, those between two coupons that were issued count together.
         """
-        if not messages:
-            return self._dead_in_a_row, self._unstorable_in_a_row
-        if not letters:
-            return 0, 0
+        if self._unstorable + _unstorable_among(letters) > _MOST_UNSTORABLE:
+            raise TooManyDeadLetters(
+                f"more than {_MOST_UNSTORABLE} events could not be stored since the last coupon that was "
+                f"issued, the last: {letters[-1].error}. Halted: mend the database and restart; "
+                "`manage.py dead_letters replay --reason UNSTORABLE` sends those before again"
+            )
         limit = settings.CONFIG.consumer.dead_letters_in_a_row
         dead = {place(letter.message): letter for letter in letters}
-        in_a_row, unstorable = self._dead_in_a_row, self._unstorable_in_a_row
-        for message in messages:
+        in_a_row = self._dead_in_a_row
+        for message in messages if letters else ():
             letter = dead.get(place(message))
             if letter is not None and letter.reason is DeadLetterReason.COUPON_NOT_FOUND:
                 continue
             in_a_row = in_a_row + 1 if letter else 0
-            unstorable = unstorable + 1 if letter and letter.reason is DeadLetterReason.UNSTORABLE else 0
-            if letter and (in_a_row > limit or unstorable > _MOST_UNSTORABLE_IN_A_ROW):
+            if letter and in_a_row > limit:
                 raise TooManyDeadLetters(
                     f"{in_a_row} events in a row can never be issued, the last: {letter.error}. Halted: mend "
-                    "the producer, the database or this consumer, or raise COUPON_DEAD_LETTERS_IN_A_ROW, "
-                    "and restart"
+                    "the producer or this consumer, or raise COUPON_DEAD_LETTERS_IN_A_ROW, and restart"
                 )
-        return in_a_row, unstorable
+        return in_a_row if letters or not messages else 0
 
-    def _decode(self, messages: Sequence[Message]) -> tuple[list[IssueRequest], list[DeadLetter]]:
+    def _decode(
+        self, messages: Sequence[Message], standing: Standing
+    ) -> tuple[list[IssueRequest], list[DeadLetter]]:
         requests: list[IssueRequest] = []
         letters: list[DeadLetter] = []
         for message in messages:
-            decoded = self._dead.get(place(message)) or _decoded(message)
+            decoded = self._dead.get(standing.place_of(message)) or _decoded(message)
             if isinstance(decoded, DeadLetter):
                 letters.append(decoded)
             else:
@@ -224,10 +231,16 @@ def _unstorable(message: Message, error: Exception) -> DeadLetter:
     return _letter_of(message, decoded, DeadLetterReason.UNSTORABLE, told)
 
 
-def _of_unknown_coupons(error: CouponsNotFound, messages: Sequence[Message]) -> dict[Place, DeadLetter]:
+def _unstorable_among(letters: Sequence[DeadLetter]) -> int:
+    return sum(letter.reason is DeadLetterReason.UNSTORABLE for letter in letters)
+
+
+def _of_unknown_coupons(
+    error: CouponsNotFound, messages: Sequence[Message], standing: Standing
+) -> dict[Place, DeadLetter]:
     unknown = {(request.partition, request.offset): request for request in error.requests}
     return {
-        at: _letter_of(
+        standing.place_of(message): _letter_of(
             message,
             unknown[at],
             DeadLetterReason.COUPON_NOT_FOUND,

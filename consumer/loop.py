@@ -117,7 +117,7 @@ class ConsumerLoop:
         self._consumer = self._make_consumer(on_error=self._on_error, on_commit=self._copy.answered)
         self._held: list[Message] = []  # received while waiting
         self._outside: set[int] = set()  # partitions with nothing at their position
-        self._looked_at = self._looked_at_topic_at = float("-inf")
+        self._looked_at = float("-inf")
         self.state.has_joined = False
         self.state.oldest_undecided_ms = None
         self.state.stuck = {}
@@ -158,10 +158,19 @@ class ConsumerLoop:
             return
         if is_news:
             self._held = []
-            self._consumer.assign(self._standing.assignment())
+            assignment = self._standing.assignment()
+            self._consumer.assign(assignment)
+            self._consumer.resume(assignment)  # librdkafka keeps a pause across assignments
         self.state.has_joined = True
         self.state.stuck = dict(self._standing.stuck)
         self.state.retrying_since = self.state.retry_cause = None
+
+    def _begin_at_rows(self) -> None:
+        """Look for the positions of all partitions anew; until they are found, nothing is read."""
+        self._standing.forget(self._standing.owned)
+        self._held = []
+        self._outside.clear()
+        self._consumer.assign([])
 
     def _receive(self) -> list[Message]:
         """Whatever is there, at most a batch; waits only for the first."""
@@ -173,7 +182,7 @@ class ConsumerLoop:
                 return []
             self._reach.answered()
             messages = [first, *self._consumer.consume(self._batch_size - 1, timeout=0)]
-        self._look_at_topic()
+        self._look_around()
         return self._received(messages)
 
     def _rest(self) -> None:
@@ -184,33 +193,33 @@ class ConsumerLoop:
                 self.state.waits()
             case False:
                 self.state.goes_on()
-        self._look_at_topic()
+        self._look_around()
+
+    def _look_around(self) -> None:
+        """Whether database and topic are still those that we began with: whoever is busy would not notice."""
         if time.monotonic() - self._looked_at < _LOOK_EVERY_S:
             return
         self._looked_at = time.monotonic()
         close_old_connections()
         try:
-            self._standing.look_again()
+            is_as_before = self._standing.look_again()
         except DatabaseLayerError as error:  # health tells; what comes next waits for it
             log.info("the positions were not looked at: %s", error)
             connection.close()
+            return
+        if not (is_as_before and self._is_topic_as_before()):
+            self._begin_at_rows()
 
-    def _look_at_topic(self) -> None:
+    def _is_topic_as_before(self) -> bool:
         """A topic that was made anew is read from its beginning.
 
         A client that was frozen or busy meanwhile would go on at its old offset and skip what is before.
         """
-        if time.monotonic() - self._looked_at_topic_at < _LOOK_EVERY_S:
-            return
         try:
-            topic_id = kafka_client.topic_id(timeout_s=_ANSWER_S)
+            return self._standing.is_of(kafka_client.topic_id(timeout_s=_ANSWER_S))
         except KafkaException as error:
             log.debug("the topic was not looked at: %s", error)
-            return
-        finally:
-            self._looked_at_topic_at = time.monotonic()
-        if not self._standing.is_of(topic_id):
-            self._standing.forget(self._standing.owned)
+            return True
 
     def _received(self, messages: Sequence[Message]) -> list[Message]:
         batch = []
@@ -237,8 +246,8 @@ class ConsumerLoop:
         """The broker has nothing at the position of these partitions; what came before is decided by now."""
         for partition in self._outside:
             try:
-                self._standing.is_outside_of_the_log(partition, self._consumer)
-            except KafkaException as error:
+                self._standing.look_outside(partition, self._consumer)
+            except (DatabaseLayerError, KafkaException) as error:
                 log.warning(
                     "partition %s: nothing is at its position, and why is not known: %s", partition, error
                 )
@@ -256,8 +265,7 @@ class ConsumerLoop:
                 self._process(batch, self._standing)
             except PositionMoved as moved:
                 log.warning("%s: looking where to go on", moved)
-                self._standing.forget(moved.partitions)
-                self._held = []
+                self._begin_at_rows()
                 return
             except RECOVERABLE as error:
                 attempt += 1
@@ -265,7 +273,8 @@ class ConsumerLoop:
                 self._wait(attempt, error)
                 if self._stop.is_set():
                     return  # nothing was committed: whoever comes next begins here
-        self.state.goes_on()
+            else:
+                self.state.goes_on()
         self._measure_lag(self._standing.next_offsets())
 
     def _wait(self, attempt: int, error: Exception) -> None:
@@ -317,11 +326,13 @@ class ConsumerLoop:
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self._copy_offsets(is_last=True)
         self._standing.lose({each.partition for each in partitions})
+        self.state.has_joined = False
         self._owned_changed("revoked", partitions)
 
     def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         # Not ours any more: the new owner goes on where the database says.
         self._standing.lose({each.partition for each in partitions})
+        self.state.has_joined = False
         self._owned_changed("lost", partitions)
 
     def _owned_changed(self, what: str, partitions: Sequence[TopicPartition]) -> None:

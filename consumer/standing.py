@@ -6,7 +6,7 @@ import logging
 from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 
-from confluent_kafka import Consumer, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from consumer.kafka import next_offsets, place
 from coupons import kafka_client, positions
@@ -29,7 +29,6 @@ class Standing:
         self._at: dict[int, Position] = {}
         self._ends: dict[int, int] = {}  # where the log was read to, beyond the last message
         self._look_again_at: set[int] = set()
-        self._beyond: set[int] = set()  # of the stuck: their position is beyond the log's end
         self.stuck: dict[int, str] = {}
 
     @property
@@ -55,7 +54,6 @@ class Standing:
             self._at.pop(partition, None)
             self._ends.pop(partition, None)
             self.stuck.pop(partition, None)
-            self._beyond.discard(partition)
 
     def find(self, client: Consumer) -> bool:
         """Ask the database and the log where to go on. Raises DatabaseError, KafkaException.
@@ -83,8 +81,9 @@ class Standing:
         for partition, position in sorted(found.items()):
             if partition not in self.stuck:
                 self._say(partition, rows.get(partition), position, was_copied=partition in committed)
-            self._stand(partition, position, bounds=bounds[partition])
+            self._stand(partition, position, first=bounds[partition][0])
         self._look_again_at.clear()
+        self._ends.clear()  # of a reading that is over: what is found is read anew
         return bool(missing & self._at.keys())
 
     def _committed(self, client: Consumer, partitions: Sequence[int]) -> dict[int, int]:
@@ -92,11 +91,11 @@ class Standing:
         if not partitions:
             return {}
         asked = [TopicPartition(self._topic, partition) for partition in partitions]
-        return {
-            each.partition: each.offset
-            for each in client.committed(asked, timeout=_ANSWER_S)
-            if each.offset >= 0
-        }
+        answers = client.committed(asked, timeout=_ANSWER_S)
+        for answer in answers:
+            if answer.error is not None:
+                raise KafkaException(answer.error)
+        return {answer.partition: answer.offset for answer in answers if answer.offset >= 0}
 
     def _say(self, partition: int, row: Position | None, position: Position, *, was_copied: bool) -> None:
         if row is None and was_copied:
@@ -121,17 +120,22 @@ class Standing:
         else:
             log.info("partition %s is decided from offset %s", partition, position.next_offset)
 
-    def _stand(self, partition: int, position: Position, *, bounds: tuple[int, int]) -> None:
-        first, end = bounds
-        if position.next_offset < first:
+    def _stand(self, partition: int, position: Position, *, first: int) -> None:
+        if position.lost_end is not None:
+            self._get_stuck(
+                partition,
+                f"partition {partition} stands still: the log ended at offset {position.lost_end}, and was "
+                f"decided up to offset {position.next_offset}: the broker has lost its end. See "
+                "`manage.py log_position show`; `manage.py log_position accept-loss` goes on where it ended",
+            )
+        elif position.next_offset < first:
             self._get_stuck(
                 partition,
                 f"partition {partition} stands still: events from offset {position.next_offset} to "
                 f"{first - 1} were deleted before they were decided. See `manage.py log_position show`; "
                 "`manage.py log_position accept-loss` goes on behind them",
             )
-        elif partition not in self._beyond or position.next_offset <= end:
-            # Beyond the end: not every broker tells it exactly, so that reading must show it.
+        else:
             self.forget([partition])
             self._at[partition] = position
 
@@ -141,33 +145,31 @@ class Standing:
         self._at.pop(partition, None)
         self.stuck[partition] = why
 
-    def is_outside_of_the_log(self, partition: int, client: Consumer) -> None:
-        """The broker has nothing at our position. Raises KafkaException."""
+    def look_outside(self, partition: int, client: Consumer) -> None:
+        """The broker has nothing at our position: look for it anew, and remember a log that lost its end.
+
+        Raises DatabaseError, KafkaException.
+        """
         position = self._at.get(partition)
         if position is None:
             return
-        first, end = client.get_watermark_offsets(TopicPartition(self._topic, partition), timeout=_ANSWER_S)
+        bounds = client.get_watermark_offsets(TopicPartition(self._topic, partition), timeout=_ANSWER_S)
+        is_the_same = kafka_client.topic_id(timeout_s=_ANSWER_S) == position.topic_id
+        if is_the_same and bounds[0] <= position.next_offset:
+            positions.halt(partition, seen=position, end=bounds[1])
         self.forget([partition])
-        if first <= position.next_offset and kafka_client.topic_id(timeout_s=_ANSWER_S) == position.topic_id:
-            self._beyond.add(partition)
-            self._get_stuck(
-                partition,
-                f"partition {partition} stands still: the log ends at offset {end}, and was decided up to "
-                f"offset {position.next_offset}: the broker has lost its end. See `manage.py log_position "
-                "show`; `manage.py log_position accept-loss` goes on with what comes",
-            )
 
-    def look_again(self) -> None:
-        """Forget what the database does not say any more: it went back, or somebody moved the position.
+    def look_again(self) -> bool:
+        """Whether the database still says what we believe. Raises DatabaseError.
 
-        Raises DatabaseError.
+        If not, it went back, or somebody moved a position. Those that stand still are looked at again.
         """
         rows = positions.stored()
         moved = [each for each, position in self._at.items() if rows.get(each) != position]
-        self.forget(moved)
         self._look_again_at = set(self.stuck)
         for partition in moved:
             log.warning("partition %s: the position was moved, to %s", partition, rows.get(partition))
+        return not moved
 
     def is_of(self, topic_id: str) -> bool:
         """Whether all that was found was found in this topic."""
@@ -191,6 +193,11 @@ class Standing:
     def has_read_past(self) -> bool:
         """Whether markers of transactions stand between the last message and the end of a partition."""
         return any(offset > self._at[each].next_offset for each, offset in self._ends.items())
+
+    def place_of(self, message: Message) -> tuple[str, int, int]:
+        """Topic id, partition and offset: the same for no other message, ever."""
+        partition, offset = place(message)
+        return self._at[partition].topic_id, partition, offset
 
     def advances(self, messages: Iterable[Message]) -> list[Advance]:
         """The steps that deciding these messages makes; without messages, those past their ends."""

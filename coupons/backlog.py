@@ -123,10 +123,13 @@ def is_decided_to(ends: Mapping[int, int], *, timeout_s: float) -> bool:
     """
     left = log_reader.deadline(timeout_s)
     with log_reader.reader() as reader:
+        at = _positions(reader, left)
+        if any(each.next_to_decide < each.first for each in at.values()):
+            return False  # deleted before it was decided, and nobody has accepted that
         ranges = {
-            partition: (max(at.first, at.next_to_decide), ends[partition])
-            for partition, at in _positions(reader, left).items()
-            if at.next_to_decide < ends.get(partition, 0)
+            partition: (each.next_to_decide, ends[partition])
+            for partition, each in at.items()
+            if each.next_to_decide < ends.get(partition, 0)
         }
         places = map(log_reader.place, log_reader.messages(reader, ranges, left)) if ranges else ()
         return not any(offset < ends[partition] for partition, offset in places)

@@ -12,48 +12,40 @@ from django.db.utils import Error
 class Kind(Enum):
     """What to do about an error of the database."""
 
-    TRANSIENT = auto()  # away, busy, read-only, full: the same again, in place and in order
-    OURS = (
-        auto()
-    )  # schema or rights: the same again too, and loud, for nothing can be decided before that is mended
-    OF_THE_EVENT = auto()  # this event cannot be stored, however long we wait
+    #: away, busy, read-only, full: the same again, in place and in order
+    TRANSIENT = auto()
+    #: schema or rights: the same again too, and loud, for nothing can be decided before that is mended
+    OURS = auto()
+    #: this event cannot be stored, however long we wait
+    OF_THE_EVENT = auto()
 
 
 #: The numbers of MySQL and MariaDB; 2000 to 2999 are the client library's own, and of the connection.
 #: https://dev.mysql.com/doc/mysql-errors/8.4/en/server-error-reference.html
 #: https://mariadb.com/docs/server/reference/error-codes
-_TRANSIENT: Final = frozenset(
-    {
-        *(
-            1015,
-            1020,
-            1021,
-            1023,
-            1026,
-            1028,
-            1030,
-            1034,
-            1035,
-            1037,
-            1038,
-            1041,
-            1114,
-            1180,
-            1181,
-        ),  # storage
-        *(1040, 1042, 1043, 1129, 1130, 1135, 1203, 1226, 1461),  # too many connections, or refused for now
-        *(1053, 1077, 1152, 1158, 1159, 1160, 1161, 1184, 1317, 1927, 1928, 4031),  # ended, killed, cut
-        *(1036, 1205, 1213, 1223, 1613, 1614, 1637, 1689, 3058, 3132, 3572),  # locks
-        *(1290, 1792, 1836, 3100, 3101, 1047, 1156),  # read-only, a cluster that changes
-        *(1412, 1969, 3024, 4041),  # a table that changes, a statement that took too long
-    }
-)
-_OURS: Final = frozenset(
-    {
-        *(1044, 1045, 1142, 1143, 1227, 1370, 1698, 3118),  # rights
-        *(1046, 1049, 1051, 1054, 1060, 1064, 1109, 1136, 1146, 1176, 1305, 1364, 1932),  # schema
-    }
-)
+# fmt: off
+_TRANSIENT: Final = frozenset({
+    # storage and memory, short of or damaged
+    1015, 1020, 1021, 1023, 1026, 1028, 1030, 1034, 1035, 1037, 1038, 1041, 1105, 1114, 1180, 1181,
+    1194, 1195, 1712, 1814, 1815,
+    # too many connections, or refused for now; 9001 is ProxySQL's
+    1040, 1042, 1043, 1129, 1130, 1135, 1203, 1226, 1461, 9001,
+    # ended, killed, cut
+    1053, 1077, 1152, 1158, 1159, 1160, 1161, 1184, 1317, 1927, 1928, 4031,
+    # locks
+    1036, 1205, 1206, 1213, 1223, 1613, 1614, 1637, 1689, 3058, 3132, 3572,
+    # read-only, a cluster that changes
+    1047, 1156, 1290, 1792, 1836, 3032, 3100, 3101, 3168, 3169,
+    # a table that changes, a statement that took too long
+    1412, 1969, 3024, 4041,
+})
+_OURS: Final = frozenset({
+    # rights
+    1044, 1045, 1142, 1143, 1227, 1370, 1698, 3118,
+    # schema
+    1046, 1049, 1051, 1054, 1060, 1064, 1109, 1136, 1146, 1176, 1305, 1364, 1467, 1932,
+})
+# fmt: on
 #: SQLite has no numbers here. https://www.sqlite.org/rescode.html
 _SQLITE_TRANSIENT: Final = (
     "locked",

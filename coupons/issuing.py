@@ -94,6 +94,7 @@ def _decide(requests: Sequence[IssueRequest], coupons: Mapping[int, Coupon]) -> 
     ):
         holders[coupon_id].add(user_id)
     elsewhere = _first_elsewhere(requests)
+    _refuse_unknown_coupons(by_coupon, coupons, decided, elsewhere)
     decisions: dict[tuple[int, int], Allocation] = {}
     for coupon_id, group in by_coupon.items():
         decided_before = decided | elsewhere[coupon_id]
@@ -106,7 +107,7 @@ def _decide(requests: Sequence[IssueRequest], coupons: Mapping[int, Coupon]) -> 
                 decided=decided_before,
             )
             if coupon_id in coupons
-            else _replays(group, decided_before)
+            else _replays(group)
         ):
             decisions[allocation.request.partition, allocation.request.offset] = allocation
     return [decisions[request.partition, request.offset] for request in requests]
@@ -137,11 +138,25 @@ def _second_chances(requests: Sequence[IssueRequest]) -> set[UUID]:
     return {request.event.event_id for request in requests if request.is_second_chance}
 
 
-def _replays(requests: Sequence[IssueRequest], decided: set[UUID]) -> list[Allocation]:
-    """Of a coupon that does not exist: it may have existed when they were decided. Raises CouponsNotFound."""
-    undecided = [request for request in requests if request.event.event_id not in decided]
+def _refuse_unknown_coupons(
+    by_coupon: Mapping[int, Sequence[IssueRequest]],
+    coupons: Mapping[int, Coupon],
+    decided: set[UUID],
+    elsewhere: Mapping[int, set[UUID]],
+) -> None:
+    """Raise CouponsNotFound. What was decided while its coupon existed is a replay, and no reason."""
+    undecided = [
+        request
+        for coupon_id, group in by_coupon.items()
+        if coupon_id not in coupons
+        for request in group
+        if request.event.event_id not in decided and request.event.event_id not in elsewhere[coupon_id]
+    ]
     if undecided:
         raise CouponsNotFound(undecided)
+
+
+def _replays(requests: Sequence[IssueRequest]) -> list[Allocation]:
     return [Allocation(request=request, decision=Decision.REPLAYED) for request in requests]
 
 

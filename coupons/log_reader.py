@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final
 
@@ -87,6 +87,9 @@ def messages(
                 raise LogUnavailable("the events could not be read in time")
             return
         for message in (first, *reader.consume(_READ_AT_ONCE, timeout=0)):
+            if _is_beyond(message, behind):
+                unfinished.discard(message.partition() or 0)
+                continue
             partition, offset = place(message)
             if message.error() is not None:  # an EOF; one before the told end was too early
                 if offset >= ranges[partition][1]:
@@ -99,6 +102,13 @@ def messages(
                 behind.discard(partition)
         if not behind:
             going_on_until = min(going_on_until, time.monotonic() + _PAST_THE_END_S)
+
+
+def _is_beyond(message: Message, behind: Collection[int]) -> bool:
+    """Asked for beyond its end, as after the broker lost that: there is nothing to read."""
+    error = message.error()
+    is_outside = error is not None and error.code() == KafkaError._AUTO_OFFSET_RESET
+    return is_outside and message.partition() not in behind
 
 
 def place(message: Message) -> tuple[int, int]:

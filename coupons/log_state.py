@@ -23,7 +23,7 @@ class State(StrEnum):
     NO_POSITION = "NO_POSITION"  # no consumer of this group was ever given it
     TOPIC_MADE_ANEW = "TOPIC_MADE_ANEW"  # a consumer begins at its first offset
     BEHIND_THE_LOG = "BEHIND_THE_LOG"  # events were deleted before they were decided
-    BEYOND_THE_LOG = "BEYOND_THE_LOG"  # the broker has lost the log's end
+    BEYOND_THE_LOG = "BEYOND_THE_LOG"  # the broker lost the log's end, as a consumer found out
 
     @property
     def is_a_loss(self) -> bool:
@@ -40,6 +40,7 @@ class PartitionState:
     end: int
     next_offset: int | None
     copy: int | None
+    lost_end: int | None
     state: State
 
     @property
@@ -50,8 +51,9 @@ class PartitionState:
     @property
     def after_the_loss(self) -> Position:
         """Where deciding goes on once the loss is accepted."""
-        behind = self.state is State.BEHIND_THE_LOG
-        return Position(topic_id=self.topic_id, next_offset=self.first if behind else self.end)
+        # A log that lost its end gives the offsets behind it out again: those are new requests.
+        to = self.first if self.lost_end is None else max(self.first, self.lost_end)
+        return Position(topic_id=self.topic_id, next_offset=to)
 
 
 def look() -> list[PartitionState]:
@@ -76,24 +78,25 @@ def look() -> list[PartitionState]:
                     end=end,
                     next_offset=row.next_offset if row else None,
                     copy=committed.offset if committed.offset >= 0 else None,
-                    state=_state(row, topic_id=topic_id, first=first, end=end),
+                    lost_end=row.lost_end if row else None,
+                    state=_state(row, topic_id=topic_id, first=first),
                 )
             )
     return found
 
 
-def _state(row: Position | None, *, topic_id: str, first: int, end: int) -> State:
+def _state(row: Position | None, *, topic_id: str, first: int) -> State:
     if row is None:
         return State.NO_POSITION
     if topic_id and row.topic_id and topic_id != row.topic_id:
         return State.TOPIC_MADE_ANEW
-    if row.next_offset < first:
-        return State.BEHIND_THE_LOG
-    return State.BEYOND_THE_LOG if row.next_offset > end else State.OK
+    if row.lost_end is not None:
+        return State.BEYOND_THE_LOG
+    return State.BEHIND_THE_LOG if row.next_offset < first else State.OK
 
 
 def accept_loss(partition: PartitionState) -> None:
-    """Go on behind what was deleted, or with what comes after the log's lost end."""
+    """Go on behind what was deleted, or where the log ended when it lost the rest."""
     positions.move(partition.partition, to=partition.after_the_loss)
 
 

@@ -180,6 +180,8 @@ class LogPosition(models.Model):
     partition = models.IntegerField()
     topic_id = models.CharField(max_length=36)
     next_offset = models.BigIntegerField()
+    #: where the log ended when it was found to lack what was decided; an operator's word is waited for
+    lost_end = models.BigIntegerField(null=True)
     updated_at = models.DateTimeField(db_default=Now())
 
     class Meta:

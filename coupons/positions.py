@@ -28,10 +28,14 @@ class PositionMoved(RuntimeError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Position:
-    """The next offset to decide, and the topic it counts in: Kafka's id, "" where the broker has none."""
+    """The next offset to decide, and the topic it counts in: Kafka's id, "" where the broker has none.
+
+    ``lost_end``: the log once ended there, before what was decided: the broker lost the rest.
+    """
 
     topic_id: str
     next_offset: int
+    lost_end: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +66,7 @@ def start(row: Position | None, *, topic_id: str, committed: int | None, first: 
         return Position(topic_id=topic_id, next_offset=first if committed is None else committed)
     if topic_id and row.topic_id and row.topic_id != topic_id:
         return Position(topic_id=topic_id, next_offset=0)
-    return Position(topic_id=topic_id or row.topic_id, next_offset=row.next_offset)
+    return Position(topic_id=topic_id or row.topic_id, next_offset=row.next_offset, lost_end=row.lost_end)
 
 
 def advance(advances: Sequence[Advance]) -> None:
@@ -105,6 +109,12 @@ def take_over(found: Mapping[int, Position | None], begin: Mapping[int, Position
     return {partition: position for partition, position in stored().items() if partition in begin}
 
 
+def halt(partition: int, *, seen: Position, end: int) -> None:
+    """Nobody goes on in this partition before an operator says so: the log ends before our position."""
+    rows = _rows([partition]).filter(topic_id=seen.topic_id, next_offset=seen.next_offset)
+    rows.update(lost_end=end, updated_at=timezone.now())
+
+
 def move(partition: int, *, to: Position) -> None:
     """Set a row, whatever it said; consumers notice within a second and go on from there."""
     with transaction.atomic():
@@ -135,7 +145,10 @@ def _make(partition: int, position: Position) -> None:
 
 def _write(partition: int, position: Position) -> None:
     _rows([partition]).update(
-        topic_id=position.topic_id, next_offset=position.next_offset, updated_at=timezone.now()
+        topic_id=position.topic_id,
+        next_offset=position.next_offset,
+        lost_end=position.lost_end,
+        updated_at=timezone.now(),
     )
 
 
@@ -146,4 +159,4 @@ def _rows(partitions: Collection[int] | None = None) -> QuerySet[LogPosition]:
 
 
 def _position(row: LogPosition) -> Position:
-    return Position(topic_id=row.topic_id, next_offset=row.next_offset)
+    return Position(topic_id=row.topic_id, next_offset=row.next_offset, lost_end=row.lost_end)

@@ -113,7 +113,9 @@ class MariaDB(Service):
         return Launch(command=command, directory=self.data, environment=programs.inherited_environment())
 
     def log_options(self, choice: Choice) -> tuple[str, ...]:
-        if not choice.binlog:
+        # Killed while it kept one: a transaction that stands in both needs it once more to recover.
+        was_killed = (self.data / f"{self.name}.pid").exists() and (self.data / "binlog.index").exists()
+        if not choice.binlog and not was_killed:
             return ("--skip-log-bin",)
         return (*BINLOG_OPTIONS[choice.kind], *GTID_OPTIONS[choice.kind])
 

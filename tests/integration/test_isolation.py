@@ -101,7 +101,7 @@ def test_several_of_them_cost_themselves_alone(topic: str) -> None:
 
 
 def test_when_nothing_can_be_stored_it_is_not_the_events(topic: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batch, "_MOST_UNSTORABLE_IN_A_ROW", 3)
+    monkeypatch.setattr(batch, "_MOST_UNSTORABLE", 3)
     coupon, users = make_coupon(), make_users(30)
 
     with refused("user_coupon", "user_id > 0"), pytest.raises(TooManyDeadLetters):

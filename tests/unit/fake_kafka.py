@@ -35,6 +35,7 @@ class FakeConsumer:
         self.beyond = 0  # how much the broker has beyond a position, when asked
         self.copied: dict[int, int] = {}  # Kafka's committed offsets
         self.closed = False
+        self._in_vain = 0
         self._stop = stop
         self._callbacks: dict[str, Callable[[Any, list[TopicPartition]], None]] = {}
         self._on_commit: Callable[[KafkaError | None, list[TopicPartition]], None] = lambda *answer: None
@@ -49,8 +50,7 @@ class FakeConsumer:
     def rebalance(self, what: str, *partitions: int) -> None:
         """``what``: on_assign, on_revoke or on_lost."""
         self.journal.append(f"{what} {list(partitions)}")
-        if what != "on_assign":
-            self.paused -= set(partitions)
+        # A pause outlives it: librdkafka keeps it with the partition.
         self._callbacks[what](self, [TopicPartition("t", partition) for partition in partitions])
 
     # What the loop calls
@@ -74,6 +74,7 @@ class FakeConsumer:
             if not self.fetched_before:
                 return self._nothing()
             self.fetched_before -= 1
+        self._in_vain = 0
         step = self.incoming.popleft()
         if step is None or isinstance(step, ReceivedMessage):
             return step
@@ -84,6 +85,9 @@ class FakeConsumer:
         return partition in self.assigned - self.paused
 
     def _nothing(self) -> None:
+        self._in_vain += 1
+        if self._in_vain > 300:  # what is left is of partitions that are not read
+            self._stop()
         self.journal.append("nothing")
         time.sleep(0.001)
 

@@ -44,9 +44,11 @@ class Rows:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.at: dict[int, Position] = {}
         self.is_away = False
+        self.refusals = 0  # of writes to come
         self.topic_id = "one"
         monkeypatch.setattr(positions, "stored", self.stored)
         monkeypatch.setattr(positions, "take_over", self.take_over)
+        monkeypatch.setattr(positions, "halt", self.halt)
         monkeypatch.setattr(kafka_client, "topic_id", lambda timeout_s: self.topic_id)
 
     def stored(self) -> dict[int, Position]:
@@ -55,8 +57,15 @@ class Rows:
         return dict(self.at)
 
     def take_over(self, found: Any, begin: dict[int, Position]) -> dict[int, Position]:
+        if self.refusals:
+            self.refusals -= 1
+            raise DEADLOCK
         self.at |= begin
         return {partition: self.at[partition] for partition in begin}
+
+    def halt(self, partition: int, *, seen: Position, end: int) -> None:
+        assert self.at[partition] == seen
+        self.at[partition] = replace(seen, lost_end=end)
 
 
 @pytest.fixture(autouse=True)
@@ -199,6 +208,68 @@ def test_a_database_that_is_restored_while_nothing_comes_is_noticed(
     assert run.told("assign")[-1] == "assign 0:2"
 
 
+def test_a_position_that_moved_passes_over_nothing_in_other_partitions(rows: Rows) -> None:
+    """Their events were in the same batch, and with them the news that the partition ends there."""
+    end = ReceivedMessage(1, 5, error=kafka_error(KafkaError._PARTITION_EOF))
+
+    def is_moved(run: Run) -> None:
+        if not run.told("process"):
+            rows.at[0] = Position(topic_id="one", next_offset=2)
+
+    run = Run(*messages(0, 7), *messages(1, 3, 4), end, None, None, before_process=is_moved).to_end()
+
+    assert offsets(rows) == {0: 2, 1: 0}
+    assert run.decided == []
+
+
+def test_while_positions_are_not_found_nothing_is_decided(rows: Rows) -> None:
+    """The database goes away just after a position moved: what comes has not been asked for."""
+
+    def is_moved(run: Run) -> None:
+        if not run.told("process"):
+            rows.at[0] = Position(topic_id="one", next_offset=2)
+            rows.refusals = 3
+
+    run = Run(*messages(0, 7), *messages(1, 3, 4), None, *messages(1, 4), before_process=is_moved).to_end()
+
+    assert run.told("assign")[2:4] == ["assign nothing", "assign 0:2, 1:0"]
+    assert run.decided == ["1:4"]  # asked for, from offset 0 on
+
+
+def test_a_rebalance_while_it_waits_leaves_no_partition_paused() -> None:
+    def comes_back(consumer: FakeConsumer) -> None:
+        consumer.rebalance("on_revoke", 0, 1)
+        consumer.rebalance("on_assign", 0, 1)
+
+    run = Run(*messages(0, 5), comes_back, *messages(0, 5, 6), failures=[DEADLOCK]).to_end()
+
+    assert run.consumer.paused == set()
+    assert run.decided == ["0:5", "0:6"]
+
+
+def test_a_consumer_that_lost_its_partitions_has_not_joined() -> None:
+    def is_lost(consumer: FakeConsumer) -> None:
+        consumer.rebalance("on_lost", 0, 1)
+
+    run = Run(*messages(0, 5), is_lost, None).to_end()
+
+    assert run.loop.state.has_joined is False
+
+
+def test_positions_are_looked_at_while_it_is_busy_too(rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Partition 1 is quiet and was set back; partition 0 never rests."""
+    monkeypatch.setattr(loop, "_LOOK_EVERY_S", 0)
+    rows.at = {0: Position(topic_id="one", next_offset=0), 1: Position(topic_id="one", next_offset=9)}
+
+    def is_restored(run: Run) -> None:
+        if len(run.decided) == 2:
+            rows.at[1] = Position(topic_id="one", next_offset=4)
+
+    run = Run(*messages(0, *range(6)), batch_size=1, before_process=is_restored).to_end()
+
+    assert "assign 0:3, 1:4" in run.told("assign")
+
+
 def test_what_another_consumer_decided_is_passed(rows: Rows) -> None:
     def another_goes_on(consumer: FakeConsumer) -> None:
         rows.at[0] = Position(topic_id="one", next_offset=8)
@@ -267,6 +338,9 @@ def test_a_position_outside_of_the_log_is_shown_and_never_jumped_over(rows: Rows
 
     assert offsets(rows) == {0: 6}
     assert "the broker has lost its end" in run.loop.state.stuck[0]
+    again = Run(*messages(0, 9), assigned=[0]).to_end()  # the log has grown past it; another process looks
+    assert again.decided == []
+    assert "the broker has lost its end" in again.loop.state.stuck[0]
 
 
 def test_markers_of_transactions_at_the_end_are_passed(rows: Rows) -> None:
@@ -332,7 +406,7 @@ def test_while_waiting_it_pauses_and_goes_on_polling_so_that_it_stays_in_the_gro
     first = run.journal.index("failed [0:5]")
     assert run.journal[first + 1] == "pause [0, 1]"
     assert run.journal[first + 2] == "nothing"
-    resumed = run.journal.index("resume [0, 1]")
+    resumed = run.journal.index("resume [0, 1]", first)
     assert run.journal[resumed + 1] == "process [0:5]"
     assert run.consumer.paused == set()
 

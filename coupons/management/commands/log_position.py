@@ -142,7 +142,10 @@ def _loss(each: PartitionState) -> str:
             f"offsets {each.next_offset} to {each.first - 1} were deleted before they were decided; "
             f"go on at {each.first}"
         )
-    return f"decided up to offset {each.next_offset}, and the log ends at {each.end}; go on there"
+    return (
+        f"decided up to offset {each.next_offset}, and the log ended at {each.lost_end}; go on at "
+        f"{each.after_the_loss.next_offset}, where it goes on"
+    )
 
 
 def _shown(offset: int | None) -> str:
