@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 #: NotAcquired: our turn was forgotten, as after FLUSHALL.
 _AWAY: Final = (GateUnavailable, LogUnavailable, DatabaseLayerError, RedisError, redis_lock.NotAcquired)
 _STEP_S: Final = 2.0
-#: Two at a time would do no harm; a turn whose end Redis did not hear of must not last long.
+#: A turn whose end Redis did not hear of must not last long.
 _TURN_EXPIRES_S: Final = 20
 
 
@@ -37,11 +37,13 @@ class Housekeeper:
     def __init__(self) -> None:
         self._stop = threading.Event()
         self._catching_up = CatchingUp()
+        self._failure = ""
         self._thread = threading.Thread(target=self._run, name="housekeeping", daemon=True)
 
     def health(self) -> Component:
-        """A thread that died says nothing by itself."""
-        return Component(is_up=self._thread.is_alive())
+        """A thread that died, or that fails at each turn, says nothing by itself."""
+        details = {"error": self._failure} if self._failure else {}
+        return Component(is_up=self._thread.is_alive() and not self._failure, details=details)
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -56,23 +58,69 @@ class Housekeeper:
         while not self._stop.wait(_STEP_S):
             try:
                 self._take_a_turn()
+                self._failure = ""
             except _AWAY as error:
                 log.info("housekeeping waits: %s", error)
                 connection.close()
+            except Exception as error:  # told in health and the log; without it leaked slots stay for ever
+                self._failure = f"{type(error).__name__}: {error}"
+                log.exception("housekeeping failed, and tries again")
+                connection.close()
 
     def _take_a_turn(self) -> None:
-        """One round, if no other instance of the group is at it. Another group must not wait for ours."""
-        name = f"coupon-housekeeping:{settings.CONFIG.kafka.group_id}"
-        turn = redis_lock.Lock(get_redis_connection("locks"), name, expire=_TURN_EXPIRES_S)
-        if not turn.acquire(blocking=False):
-            return
-        try:
+        """One round, if no other instance of the group is at it."""
+        with _turn() as turn:
+            if turn is None:
+                return
             round_ = Round()
             disclosed.forget_decided()
-            self._catching_up.look()
+            self._catch_up()
             while round_.advance() is None and not self._stop.wait(_STEP_S):
-                turn.extend(_TURN_EXPIRES_S)
+                turn.extend()
                 close_old_connections()
-                self._catching_up.look()  # a round lasts much longer than a gate may be behind
-        finally:
-            turn.release()
+                self._catch_up()  # a round lasts much longer than a gate may be behind
+
+    def _catch_up(self) -> None:
+        try:
+            self._catching_up.look()
+        except GateUnavailable as error:
+            log.info("gates are not looked at: %s", error)
+
+
+class _Turn:
+    """The right to keep house, which must be renewed. Without Redis anybody has it: two do no harm."""
+
+    def __init__(self) -> None:
+        # Another group must not wait for ours.
+        name = f"coupon-housekeeping:{settings.CONFIG.kafka.group_id}"
+        self._lock = redis_lock.Lock(get_redis_connection("locks"), name, expire=_TURN_EXPIRES_S)
+        self._is_held = False
+
+    def take(self) -> bool:
+        try:
+            self._is_held = self._lock.acquire(blocking=False)
+        except RedisError as error:
+            log.info("Redis does not answer or is full, housekeeping goes on without a turn: %s", error)
+            return True
+        return self._is_held
+
+    def extend(self) -> None:
+        if self._is_held:
+            self._lock.extend(_TURN_EXPIRES_S)
+
+    def release(self) -> None:
+        if self._is_held:
+            self._lock.release()
+
+
+@contextmanager
+def _turn() -> Iterator[_Turn | None]:
+    """None: another one has it."""
+    turn = _Turn()
+    if not turn.take():
+        yield None
+        return
+    try:
+        yield turn
+    finally:
+        turn.release()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Collection
 from typing import Final
 from uuid import UUID
@@ -34,6 +35,33 @@ def find(request_ids: Collection[UUID], *, since_ms: int, patience_s: float) -> 
                 if len(found) == len(wanted):
                     break
     return found
+
+
+def begins_at_ms(*, timeout_s: float) -> int:
+    """From when on the log is whole, in epoch milliseconds: what was written before may be deleted.
+
+    0 if nothing was deleted. Raises LogUnavailable.
+    """
+    with log_reader.reader() as reader:
+        return max(
+            (
+                _begins_at_ms(reader, partition, timeout_s)
+                for partition in log_reader.partitions(reader, timeout_s)
+            ),
+            default=0,
+        )
+
+
+def _begins_at_ms(reader: Consumer, partition: int, timeout_s: float) -> int:
+    at = TopicPartition(settings.CONFIG.kafka.topic, partition)
+    first, end = reader.get_watermark_offsets(at, timeout=timeout_s)
+    if first == 0:
+        return 0
+    left = log_reader.deadline(timeout_s)
+    for message in log_reader.messages(reader, {partition: (first, end)}, left) if first < end else ():
+        kind, written_ms = message.timestamp()
+        return int(written_ms) if kind else time.time_ns() // 1_000_000
+    return time.time_ns() // 1_000_000
 
 
 def _written_since(reader: Consumer, since_ms: int, timeout_s: float) -> dict[int, tuple[int, int]]:

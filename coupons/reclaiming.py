@@ -9,8 +9,8 @@ A process may die, or lose its broker, between reserving and publishing. One rou
 4. When everything up to there is decided, take the noted reservations that still stand without an outcome.
 5. Look for their events in the log, decided or not, from before they were reserved. One that is found was
    passed over: the position goes back to it, and it is decided.
-6. What is in no log is decided REJECTED / BROKER_UNAVAILABLE. What is in no log and was acknowledged by the
-   broker all the same was deleted since: FAILED / EVENT_LOST, and said loudly.
+6. What is in no log is decided REJECTED / BROKER_UNAVAILABLE. Where the broker had acknowledged it, or the
+   log does not reach back so far, it may have been deleted: FAILED / EVENT_LOST, and said loudly.
 
 The outcome is written before the slot is given back, and under the coupon's row lock. So an event
 that comes later all the same (a process frozen between reserving and publishing) finds its request
@@ -23,7 +23,6 @@ import logging
 import time
 from collections import defaultdict
 from collections.abc import Collection, Sequence
-from functools import partial
 from typing import Final
 from uuid import UUID
 
@@ -31,7 +30,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from coupons import backlog, disclosed, log_search, positions, tracking
-from coupons.admission import Claim, gate
+from coupons.admission import Claim, GateUnavailable, gate
 from coupons.models import Coupon, IssueOutcome
 from coupons.outcomes import Code, DeadLetterReason, RequestStatus
 from couponsite import metrics
@@ -51,7 +50,7 @@ class Round:
     """One round of looking. ``advance`` takes the next step if its time has come."""
 
     def __init__(self) -> None:
-        self._reserved = gate.reservations(limit=_MOST_AT_ONCE)
+        self._reserved = _reserved(limit=_MOST_AT_ONCE)
         self._disclosed = disclosed.suspects(_MOST_AT_ONCE)
         self._publishable_until = time.monotonic() + _PUBLISHABLE_S
         self._ends: dict[int, int] | None = None
@@ -59,7 +58,7 @@ class Round:
     def advance(self) -> list[Claim] | None:
         """None while the round is not over; then the claims that were given back, perhaps none.
 
-        Raises GateUnavailable, LogUnavailable or a database error; begin a new round then.
+        Raises LogUnavailable or a database error; begin a new round then.
         """
         if not self._reserved and not self._disclosed:
             return []
@@ -72,9 +71,19 @@ class Round:
             return None
         # Read on to the true end as well: not every broker tells it exactly.
         under_way = {r.event.event_id for r in backlog.read(timeout_s=_LOG_TIMEOUT_S).requests}
-        standing = set(gate.reservations(limit=10 * _MOST_AT_ONCE))
+        standing = set(_reserved(limit=10 * _MOST_AT_ONCE))
         suspects = {each for each in self._reserved if each in standing} | set(self._disclosed)
-        return give_back(_without_event([each for each in suspects if each.request_id not in under_way]))
+        gone = _without_event([each for each in suspects if each.request_id not in under_way])
+        whole_from_ms = log_search.begins_at_ms(timeout_s=_LOG_TIMEOUT_S) if gone else 0
+        return give_back(gone, whole_from_ms=whole_from_ms)
+
+
+def _reserved(*, limit: int) -> list[Claim]:
+    """None where Redis does not answer: what clients were told of has its end all the same."""
+    try:
+        return gate.reservations(limit=limit)
+    except GateUnavailable:
+        return []
 
 
 def _without_event(claims: Sequence[Claim]) -> list[Claim]:
@@ -106,30 +115,34 @@ def _since_ms(request_ids: Collection[UUID]) -> int:
     return max(0, min(request_id.int >> 80 for request_id in request_ids) - _CLOCK_JUMPS_MS)
 
 
-def give_back(claims: Sequence[Claim]) -> list[Claim]:
+def give_back(claims: Sequence[Claim], *, whole_from_ms: int = 0) -> list[Claim]:
     """Decide these claims as never published, unless they were decided, and release their slots.
 
-    Returns the claims that were decided here.
+    ``whole_from_ms``: what was written to the log before may be deleted (epoch milliseconds). Returns the
+    claims that were decided here.
     """
     by_coupon: defaultdict[int, list[Claim]] = defaultdict(list)
     for claim in claims:
         by_coupon[claim.coupon_id].append(claim)
     given_back: list[Claim] = []
     for coupon_id, group in sorted(by_coupon.items()):
-        given_back += _decide(coupon_id, group)
-        gate.release(group)
+        given_back += _decide(coupon_id, group, whole_from_ms=whole_from_ms)
+        try:
+            gate.release(group)
+        except GateUnavailable as error:
+            log.warning("decided, and their slots are freed when Redis is back: %s", error)
     metrics.SLOTS_RECLAIMED.inc(len(given_back))
     return given_back
 
 
-def _decide(coupon_id: int, claims: Sequence[Claim]) -> list[Claim]:
+def _decide(coupon_id: int, claims: Sequence[Claim], *, whole_from_ms: int) -> list[Claim]:
     now = timezone.now()
     with transaction.atomic(durable=True):
         # The lock the consumer decides under: what it decides meanwhile is seen here, and the reverse.
         coupon = Coupon.objects.select_for_update().filter(pk=coupon_id).first()
         decided = set(_decided(claims))
         undecided = [claim for claim in claims if claim not in decided]
-        lost = gate.guarded(partial(tracking.acknowledged, [claim.request_id for claim in undecided]))
+        lost = _lost([claim.request_id for claim in undecided], whole_from_ms=whole_from_ms)
         IssueOutcome.objects.bulk_create(
             IssueOutcome(
                 request_id=claim.request_id,
@@ -146,6 +159,15 @@ def _decide(coupon_id: int, claims: Sequence[Claim]) -> list[Claim]:
     for claim in undecided:
         _tell(claim, is_lost=claim.request_id in lost)
     return undecided
+
+
+def _lost(request_ids: Sequence[UUID], *, whole_from_ms: int) -> set[UUID]:
+    """Those that were in the log, or may have been before it was cut off."""
+    cut_off = {each for each in request_ids if each.version == 7 and each.int >> 80 < whole_from_ms}
+    try:
+        return cut_off | gate.guarded(lambda: tracking.acknowledged(request_ids))
+    except GateUnavailable:
+        return cut_off
 
 
 def _reason(*, is_lost: bool) -> str:

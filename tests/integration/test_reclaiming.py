@@ -6,6 +6,8 @@ import time
 from dataclasses import replace
 
 import pytest
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import AdminClient
 from django.conf import settings
 from uuid_utils.compat import uuid7
 
@@ -13,6 +15,7 @@ from consumer.batch import BatchProcessor
 from coupons import (
     backlog,
     catalog,
+    disclosed,
     gate_loading,
     kafka_client,
     log_search,
@@ -233,3 +236,33 @@ def test_what_was_written_before_is_not_looked_for(topic: str) -> None:
     tomorrow = time.time_ns() // 1_000_000 + 86_400_000
 
     assert log_search.find([claim.request_id], since_ms=tomorrow, patience_s=10) == {}
+
+
+def test_what_a_client_was_told_of_has_its_end_though_redis_is_away(
+    topic: str, redis_away: pytest.MonkeyPatch
+) -> None:
+    coupon, [user] = make_coupon(stock=1), make_users(1)
+    told = Claim(coupon_id=coupon.pk, user_id=user, request_id=uuid7())
+    disclosed.keep([told])
+
+    assert _finish(Round()) == [told]
+
+    assert IssueOutcome.objects.get(pk=told.request_id).reason == "BROKER_UNAVAILABLE"
+    assert disclosed.forget_decided() == 1
+
+
+@pytest.mark.services_only
+def test_where_the_log_was_cut_off_nobody_is_told_never_published(topic: str) -> None:
+    coupon, users = make_coupon(stock=9), make_users(3)
+    claim = _reserve(coupon.pk, users[0])  # perhaps it was written, and is deleted since
+    for user in users[1:]:
+        _published(coupon.pk, user)
+    consume_all(BatchProcessor(producer=event_producer()).process)
+    admin = AdminClient({"bootstrap.servers": settings.CONFIG.kafka.bootstrap_servers})
+    [at] = [each for each in backlog.positions(timeout_s=10).items() if each[1].end]
+    [deleted] = admin.delete_records([TopicPartition(topic, at[0], 1)]).values()
+    deleted.result(10)
+
+    assert _finish(Round()) == [claim]
+
+    assert IssueOutcome.objects.get(pk=claim.request_id).reason == "EVENT_LOST"

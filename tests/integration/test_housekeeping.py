@@ -1,0 +1,63 @@
+"""What a consumer does beside the log goes on whatever happens to it, and says what does."""
+
+from __future__ import annotations
+
+import pytest
+
+from consumer import housekeeping
+from consumer.housekeeping import Housekeeper
+from tests.system import eventually
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def _short_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(housekeeping, "_STEP_S", 0.05)
+
+
+class Rounds:
+    """Stands in for Round: counted, and failing as often as told."""
+
+    def __init__(self, *failures: Exception) -> None:
+        self.failures = list(failures)
+        self.begun = 0
+
+    def __call__(self) -> Rounds:
+        self.begun += 1
+        if self.failures:
+            raise self.failures.pop()
+        return self
+
+    def advance(self) -> list[object]:
+        return []
+
+
+def test_a_bug_of_ours_is_told_in_health_and_tried_again(topic: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    rounds = Rounds(*[KeyError("for the test")] * 1000)
+    monkeypatch.setattr(housekeeping, "Round", rounds)
+    housekeeper = Housekeeper()
+
+    with housekeeper.running():
+        eventually(lambda: not housekeeper.health().is_up)
+        assert housekeeper.health().details == {"error": "KeyError: 'for the test'"}
+        rounds.failures = []
+        eventually(lambda: housekeeper.health().is_up)
+
+
+def test_it_goes_on_without_redis(
+    topic: str, monkeypatch: pytest.MonkeyPatch, redis_away: pytest.MonkeyPatch
+) -> None:
+    rounds = Rounds()
+    monkeypatch.setattr(housekeeping, "Round", rounds)
+
+    with Housekeeper().running():
+        eventually(lambda: rounds.begun > 2)
+
+
+def test_one_at_a_time(topic: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with housekeeping._turn() as ours, housekeeping._turn() as theirs:
+        assert ours is not None
+        assert theirs is None
+    with housekeeping._turn() as again:
+        assert again is not None
