@@ -53,8 +53,8 @@ class SchemaView(SpectacularJSONAPIView):
 
     @extend_schema(exclude=True)
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        named = {"Content-Disposition": f'inline; filename="{self._get_filename(request, None)}"'}
-        return Response(_document(), headers=named)
+        name = self._get_filename(request, None)  # type: ignore[no-untyped-call]
+        return Response(_document(), headers={"Content-Disposition": f'inline; filename="{name}"'})
 
 
 @cache
