@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -29,7 +28,6 @@ T = TypeVar("T")
 
 _THREADS: Final = 2  #: for what claims wait for; the pages' threads are others (couponsite/in_threads.py)
 _LOOK_EVERY_S: Final = 1.0
-_SHORT_SWITCH_S: Final = 0.0005
 _looked = threading.local()
 _pool: ThreadPool | None = None
 _apart: ThreadPool | None = None
@@ -95,15 +93,9 @@ def in_thread(function: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:
 def apart(function: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:
     """As in_thread, for what takes long: in a thread that claims which need none of it do not wait for.
 
-    One at a time. A thread that computes keeps the interpreter for this interval each time the loop asks for
-    it, which is thousands of times a second: meanwhile the interval is short.
+    One at a time.
     """
-    interval_s = sys.getswitchinterval()
-    sys.setswitchinterval(_SHORT_SWITCH_S)
-    try:
-        return _apply(_apart, function, *args, **named)
-    finally:
-        sys.setswitchinterval(interval_s)
+    return _apply(_apart, function, *args, **named)
 
 
 def _apply(pool: ThreadPool | None, function: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:

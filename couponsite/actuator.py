@@ -17,7 +17,8 @@ from typing import Any, Final
 import django
 import gevent
 import gevent.event
-from django.db import DatabaseError, connection
+from django.db import Error as DatabaseLayerError
+from django.db import connection
 from django_redis import get_redis_connection
 from redis.exceptions import ReadOnlyError, RedisError
 
@@ -84,7 +85,7 @@ def database() -> Component:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")
             cursor.fetchone()
-    except DatabaseError as error:
+    except DatabaseLayerError as error:
         connection.close()
         return Component(is_up=False, details={"error": type(error).__name__})
     return Component(is_up=True, details={"database": connection.display_name})

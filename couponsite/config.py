@@ -19,6 +19,8 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 #: Bounds of COUPON_PUBLISH_TIMEOUT_MS in any process of the system, whatever this one's own setting is.
 SHORTEST_PUBLISH_MS: Final = 500
 LONGEST_PUBLISH_MS: Final = 9000
+LONGEST_READING_S: Final = 8.0  #: of the log, to load a gate (coupons/gate_loading.py)
+LONGEST_QUERY_S: Final = 5  #: the API waits no longer for its database
 
 
 class ConfigError(ValueError):
@@ -105,6 +107,16 @@ class Config:
     kafka: KafkaSettings
     producer: ProducerSettings
     consumer: ConsumerSettings
+
+    @property
+    def longest_claim_s(self) -> float:
+        """The longest that a claim takes. A worker that stops must have so much time.
+
+        It may wait for a reading of the log that is on, then for the one that loads its own gate; then it
+        is screened, published, and what became of it is noted.
+        """
+        asking_s = LONGEST_QUERY_S + self.site.redis_timeout_s
+        return 2 * (LONGEST_READING_S + asking_s) + self.producer.publish_timeout_ms / 1000
 
 
 def load() -> Config:

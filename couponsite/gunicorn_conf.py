@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import resource
 import signal
@@ -28,11 +29,12 @@ resource.setrlimit(resource.RLIMIT_NOFILE, (max(_soft, _wanted), _hard))
 bind = f"{_config.api.host}:{_config.api.port}"
 workers = _config.api.workers
 worker_class = "couponsite.gunicorn_worker.LoopWorker"
-worker_connections = 10_000  # a browser keeps its connection for a while after its claim
+# A browser keeps its connection for a while after its claim. Where files are few, room is left for our own.
+worker_connections = max(10, min(10_000, max(_soft, _wanted) - 200 - 2 * _config.api.threads))
 backlog = 2048
 keepalive = _config.api.keepalive_s
 timeout = 60
-graceful_timeout = 20  # longer than a publish may take
+graceful_timeout = math.ceil(_config.longest_claim_s) + 3  # 2 s of them are the worker's own end
 control_socket_disable = True
 accesslog = None
 errorlog = "-"

@@ -32,6 +32,9 @@ from gunicorn.workers.ggevent import GeventWorker
 #: and connections are closed under requests that are on their way; longer, and each stop takes so long.
 _QUIET_S: Final = 1.0
 _LOOK_EVERY_S: Final = 0.25
+#: The master counts the graceful timeout from its own SIGTERM on, and then kills. A worker that ends by
+#: itself says how many it cuts off, and its producer delivers what it holds.
+_BEFORE_THE_MASTER_S: Final = 2.0
 #: Of the connections a worker may have. Above that each new one takes the place of the longest idle one:
 #: browsers keep theirs after their claim, and those who come later would wait for them to time out.
 _CROWDED: Final = 0.9
@@ -63,17 +66,15 @@ class LoopWorker(GeventWorker):  # type: ignore[misc]
             self.wsgi.enter_loop()
 
     def run(self) -> None:
-        """Serve until ``alive`` is false, then answer what was asked, for the graceful timeout at most."""
+        """Serve until ``alive`` is false, then answer what was asked, until the master is about to kill."""
         servers = [self._serving(each) for each in self.sockets]
         while self.alive:
             self.notify()
             gevent.sleep(_LOOK_EVERY_S)
         for server in servers:
-            # Whoever has connected already would see a reset.
-            while accepted := server.do_read():
-                server.do_handle(*accepted)
+            self._take_in(server)
             server.close()
-        until = time.monotonic() + self.cfg.graceful_timeout
+        until = time.monotonic() + self.cfg.graceful_timeout - _BEFORE_THE_MASTER_S
         while any(len(server.pool) for server in servers):
             if time.monotonic() > until:
                 self.log.warning("%d connections are cut off", sum(len(each.pool) for each in servers))
@@ -82,6 +83,14 @@ class LoopWorker(GeventWorker):  # type: ignore[misc]
             # In the loop's hub: a greenlet is thrown out of its waiting from there alone.
             gevent.get_hub().loop.run_callback(self._close_idle)
             gevent.sleep(_LOOK_EVERY_S)
+
+    def _take_in(self, server: StreamServer) -> None:
+        """Whoever has connected already would see a reset. Those beyond what the worker can have do."""
+        try:
+            while not server.full() and (accepted := server.do_read()):
+                server.do_handle(*accepted)
+        except OSError as error:  # no file descriptor is left: what is in hand is answered all the same
+            self.log.warning("connections that wait are not accepted: %s", error.strerror)
 
     def _serving(self, listener: Any) -> StreamServer:
         listener.setblocking(1)

@@ -86,6 +86,8 @@ class LogFile(logging.Handler):
                         os.replace(self._named(number - 1), self._named(number))
         except BlockingIOError:
             return  # another process is at it
+        except FileNotFoundError:
+            return  # another process has renamed it, and nobody has opened the next one yet
         except OSError as error:  # a folder in which nothing can be renamed: go on in the same file
             self._max_bytes = 0
             self._say(f"{self._path} is not rotated any more (COUPON_LOG_MAX_BYTES): {error.strerror}")

@@ -7,6 +7,8 @@ made by couponsite/metrics_folder.py); the consumer is one process with a regist
 from __future__ import annotations
 
 import os
+import threading
+from typing import Final
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -25,6 +27,7 @@ if metrics_folder.VARIABLE in os.environ:
     metrics_files.use()
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
+_restoring: Final = threading.Lock()  #: the loop looks, and so does the thread that reads the metrics
 _FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _SIZES = (1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2500)
 
@@ -113,5 +116,6 @@ def exposition() -> bytes:
 
 def restore() -> None:
     """Write this process's files again if somebody deleted them. What workers counted that ended is lost."""
-    metrics_folder.ensure()
-    metrics_files.restore()
+    with _restoring:
+        metrics_folder.ensure()
+        metrics_files.restore()

@@ -41,6 +41,7 @@ class KeptFile(mmap_dict.MmapedDict):
         written = open(place, "a+b")  # noqa: SIM115 - as long as the process
         mapped = mmap.mmap(written.fileno(), self._capacity)
         mapped[:] = self._m[:]
+        self._f.close()  # its mapping stays: another thread may be counting there
         self._f, self._m = written, mapped
 
 

@@ -76,7 +76,7 @@ ROLE = (
 )
 #: A stalled database: a claim is answered within seconds, a batch is tried again, a migration may last.
 _PATIENCE: dict[str, dict[str, int]] = {
-    "api": {"read_timeout": 5, "write_timeout": 5},
+    "api": {"read_timeout": config.LONGEST_QUERY_S, "write_timeout": config.LONGEST_QUERY_S},
     "consumer": {"read_timeout": 20, "write_timeout": 20},
     "command": {},
 }

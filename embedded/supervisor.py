@@ -19,7 +19,7 @@ from embedded.terminal import say, welcome
 
 READY_WITHIN_S = 60.0
 TELL_EVERY_S = 5.0
-API_GRACE_S = 35.0  #: above gunicorn's graceful_timeout of 20 s
+API_GRACE_S = 60.0  #: above any graceful_timeout of gunicorn's: it has its own end
 CONSUMER_GRACE_S = 20.0
 READINESS = "/actuator/health/readiness"
 

@@ -95,7 +95,7 @@ def counted() -> Step:
 
 
 def carry_out(step: Step) -> None:
-    """Raises DatabaseError; what was done before stays done, and the next survey sees it."""
+    """Raises django.db.Error; what was done before stays done, and the next survey sees it."""
     if step.in_one:
         with transaction.atomic(durable=True):
             _execute(step)

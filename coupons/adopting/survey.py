@@ -17,7 +17,7 @@ _FOR_A_PERSON: Final = (Kind.COLUMN_UNKNOWN, Kind.PRIMARY_KEY)
 
 
 def survey(*, options: Iterable[Option] = ()) -> Survey:
-    """``options``: what the operator allows. Raises DatabaseError."""
+    """``options``: what the operator allows. Raises django.db.Error."""
     theirs = judging.others_tables()
     if not theirs:
         missing = judging.unapplied()

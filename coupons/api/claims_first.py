@@ -11,8 +11,6 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-from django.conf import settings
-
 from coupons import identity
 from coupons.api import claims, messages
 from coupons.api.replies import Reply, refusal_reply
@@ -47,8 +45,6 @@ def _reply(environ: Environ, coupon_id: int) -> Reply:
     try:
         if not _is_spelt_out(environ):
             raise RefusedError(Code.NOT_FOUND)
-        if len(body) > settings.DATA_UPLOAD_MAX_MEMORY_SIZE:
-            raise RefusedError(Code.INVALID_REQUEST, detail=messages.BODY_EXPECTED)
         return claims.answer(
             coupon_id,
             query=environ["QUERY_STRING"],

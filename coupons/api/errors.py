@@ -69,7 +69,7 @@ def refusal_to(error: Exception, *, allowed: str = "", language: Language | None
     ``language`` None: as LocaleMiddleware chose.
     """
     if isinstance(error, exceptions.MethodNotAllowed):
-        refusal = _refusal(Code.METHOD_NOT_ALLOWED, detail=f"Allow: {allowed}")
+        refusal = _refusal(Code.METHOD_NOT_ALLOWED, language=language, detail=f"Allow: {allowed}")
         return replace(refusal, headers={"Allow": allowed})
     refused = _as_refusal(error)
     if refused is not None:

@@ -81,6 +81,10 @@ BODY_EXPECTED: Final = {
     "ko": "본문은 비어 있거나 올바른 JSON이어야 합니다.",
     "en": "The body must be empty or valid JSON.",
 }
+_BODY_TOO_LONG: Final = {
+    "ko": "본문은 {most}바이트를 넘을 수 없습니다.",
+    "en": "The body must not be longer than {most} bytes.",
+}
 
 
 def language() -> Language:
@@ -108,6 +112,10 @@ def accepted(language: Language) -> str:
 
 def host_expected(host: str) -> dict[str, str]:
     return {language: text.format(host=host) for language, text in HOST_EXPECTED.items()}
+
+
+def body_too_long(most: int) -> dict[str, str]:
+    return {language: text.format(most=most) for language, text in _BODY_TOO_LONG.items()}
 
 
 def queue_size(coupon_id: int, size: int, language: Language) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Final
+from functools import cache
+from typing import Any, Final
 from uuid import UUID
 
+from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.utils import OpenApiResponse, extend_schema
-from drf_spectacular.views import SpectacularSwaggerView
+from drf_spectacular.views import SpectacularJSONAPIView, SpectacularSwaggerView
 from rest_framework.renderers import BaseRenderer, JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -44,6 +46,20 @@ class RequestStatusView(APIView):
     )
     def get(self, request: Request, request_id: UUID) -> Response:
         return Response(lookups.request_status(request_id, messages.language()))
+
+
+class SchemaView(SpectacularJSONAPIView):
+    """The document, made once: making it computes, and claims are answered by the same interpreter."""
+
+    @extend_schema(exclude=True)
+    def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        name = self._get_filename(request, None)  # type: ignore[no-untyped-call]
+        return Response(_document(), headers={"Content-Disposition": f'inline; filename="{name}"'})
+
+
+@cache
+def _document() -> Any:
+    return SchemaGenerator().get_schema(public=True)  # type: ignore[no-untyped-call]
 
 
 class DocsView(SpectacularSwaggerView):

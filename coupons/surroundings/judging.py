@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from django.core.management.base import CommandError
-from django.db import DatabaseError, NotSupportedError, OperationalError, connection
+from django.db import Error as DatabaseLayerError
+from django.db import NotSupportedError, OperationalError, connection
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 
@@ -69,7 +70,7 @@ def refuse() -> None:
     """
     try:
         line = in_one_line(problems())
-    except DatabaseError:
+    except DatabaseLayerError:
         connection.close()
         return
     if line:

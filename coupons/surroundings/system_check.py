@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.core.checks import CheckMessage, Error, Warning
-from django.db import DatabaseError
+from django.db import Error as DatabaseLayerError
 
 from coupons.surroundings import judging
 
@@ -19,7 +19,7 @@ def surroundings(*, databases: Sequence[str] | None = None, **kwargs: Any) -> li
     try:
         # What `migrate` is about to make cannot be missing; but another application's tables are in its way.
         found = judging.before_migrating() if _is_migrating() else judging.problems()
-    except DatabaseError:
+    except DatabaseLayerError:
         return []
     return [
         (Error if problem.stops else Warning)(

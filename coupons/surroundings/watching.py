@@ -10,7 +10,8 @@ import threading
 import time
 from typing import Final
 
-from django.db import DatabaseError, connection
+from django.db import Error as DatabaseLayerError
+from django.db import connection
 
 from coupons.surroundings import judging
 from couponsite import actuator
@@ -29,7 +30,7 @@ class Watch:
         self._due = 0.0
 
     def line(self) -> str:
-        """What is wrong, in one line; empty if the system can work. Raises DatabaseError."""
+        """What is wrong, in one line; empty if the system can work. Raises django.db.Error."""
         with self._lock:
             if time.monotonic() >= self._due:
                 self._line = judging.in_one_line(judging.problems())
@@ -49,7 +50,7 @@ def database() -> Component:
     answers = actuator.database()
     try:
         line = watch.line() if answers.is_up else _why_refused()
-    except DatabaseError as error:
+    except DatabaseLayerError as error:
         connection.close()
         watch.forget()
         return Component(is_up=False, details={"error": type(error).__name__})
@@ -59,6 +60,6 @@ def database() -> Component:
 
 
 def _why_refused() -> str:
-    """A database that refuses the connection says why. Raises DatabaseError where it is merely away."""
+    """A database that refuses the connection says why. Raises django.db.Error where it is merely away."""
     watch.forget()
     return judging.in_one_line(judging.problems())

@@ -9,6 +9,9 @@ from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import pytest
+from django.test import RequestFactory
+from django.urls import resolve
+from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.validation import validate_schema
 
 from coupons.outcomes import Code
@@ -39,6 +42,25 @@ def document(running: System) -> dict[str, Any]:
 def test_the_document_is_valid_openapi_3(document: dict[str, Any]) -> None:
     assert document["openapi"].startswith("3.")
     validate_schema(document)
+
+
+def test_the_document_is_made_once(rf: RequestFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Making it computes for long, and claims are answered by the same interpreter."""
+    made: list[object] = []
+    make = SchemaGenerator.get_schema
+
+    def get_schema(generator: SchemaGenerator, *args: Any, **named: Any) -> Any:
+        made.append(generator)
+        return make(generator, *args, **named)  # type: ignore[no-untyped-call]
+
+    monkeypatch.setattr(SchemaGenerator, "get_schema", get_schema)
+    view = resolve("/api/schema").func
+    queries = ["", "?lang=en", "?lang=ko", "?version=9", ""]
+
+    told = [view(rf.get(f"/api/schema{query}")).render().content for query in queries]
+
+    assert len(made) <= 1
+    assert len(set(told)) == 1
 
 
 def test_every_route_is_in_it(document: dict[str, Any]) -> None:

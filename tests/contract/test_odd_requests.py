@@ -91,6 +91,18 @@ def test_the_documents_refuse_in_our_form(running: System, method: str) -> None:
     assert (answer.status, answer.code) == (405, "METHOD_NOT_ALLOWED")
 
 
+@pytest.mark.parametrize("path", ["/api/docs", "/api/coupons/1", "/actuator/health", "/actuator/prometheus"])
+@pytest.mark.parametrize(("language", "word"), [("ko", "메서드"), ("en", "method")])
+def test_a_method_is_refused_in_the_clients_language(
+    running: System, path: str, language: str, word: str
+) -> None:
+    answer = ask(running.api.port, "DELETE", path, headers={"Accept-Language": language})
+
+    assert (answer.status, answer.code) == (405, "METHOD_NOT_ALLOWED")
+    assert word in answer.body["message"]
+    assert "GET" in answer.headers["Allow"]
+
+
 @pytest.mark.parametrize("host", ["elsewhere.example", "10.1.2.3:8080", "coupon_api", "\xff", ""])
 @pytest.mark.parametrize("role", ["api", "consumer"])
 def test_health_answers_whatever_the_host_is(running: System, role: str, host: str) -> None:

@@ -182,7 +182,7 @@ def test_an_idle_worker_stops_within_seconds(system: System) -> None:
         started = time.monotonic()
         assert system.api.stop() == 0
 
-    assert time.monotonic() - started < 15  # gunicorn itself would wait for its 20 s
+    assert time.monotonic() - started < 15  # gunicorn itself would wait for its whole time
 
 
 def test_an_idle_connection_is_kept_for_as_long_as_the_setting_says(running: System) -> None:

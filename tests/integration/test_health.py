@@ -8,8 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from django.db import InterfaceError, OperationalError
 from redis import Redis
 
+from coupons.surroundings import judging, watching
 from couponsite import actuator
 from couponsite.actuator import Actuator, Check, Component
 from deploy.services.own import free_port
@@ -48,6 +50,28 @@ def test_a_full_redis_is_down(redis: Redis) -> None:
     redis.config_set("maxmemory", 1)
 
     assert actuator.redis().details["error"] == "OutOfMemoryError"
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("error", [InterfaceError, OperationalError])
+def test_a_database_that_fails_in_any_way_is_down(
+    error: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """InterfaceError, of a connection that is unusable, is no DatabaseError."""
+
+    def fail(*_: object) -> None:
+        raise error(0, "")
+
+    monkeypatch.setattr(actuator.connection, "close", lambda: None)  # the test's own
+    monkeypatch.setattr(actuator.connection, "close_if_unusable_or_obsolete", fail)
+    assert actuator.database().details == {"error": error.__name__}
+
+    monkeypatch.setattr(judging, "problems", fail)
+    monkeypatch.setattr(watching.watch, "_due", 0.0)
+    assert watching.database().details == {"error": error.__name__}
+
+    monkeypatch.setattr(actuator, "database", lambda: Component(is_up=True))
+    assert watching.database().details == {"error": error.__name__}
 
 
 def test_checks_run_side_by_side_and_one_that_hangs_is_down(monkeypatch: pytest.MonkeyPatch) -> None:

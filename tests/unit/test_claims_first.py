@@ -192,6 +192,36 @@ def test_a_user_id_in_the_body_is_told_where_it_belongs(
     assert submitted == []
 
 
+@pytest.mark.parametrize(("language", "word"), [("ko", "바이트"), ("en", "bytes")])
+@pytest.mark.parametrize("size", [5_000, 2_000_000, 3_000_000])
+def test_a_large_body_is_refused_before_it_is_parsed(
+    size: int, language: str, word: str, submitted: list[Claim], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Parsing it would stop the whole worker meanwhile."""
+    body = b'"' + b"x" * (size - 2) + b'"'
+    parsed: list[bytes] = []
+    monkeypatch.setattr("coupons.api.claims.json.loads", parsed.append)
+
+    heard, answer = ask(
+        CONTENT_LENGTH=str(size), HTTP_ACCEPT_LANGUAGE=language, **{"wsgi.input": io.BytesIO(body)}
+    )
+    monkeypatch.undo()
+
+    assert heard.status == "400 Bad Request"
+    told = json.loads(answer)
+    assert told["code"] == "INVALID_REQUEST"
+    assert word in told["message"]
+    assert (parsed, submitted) == ([], [])
+
+
+def test_a_small_body_is_none_of_our_business(submitted: list[Claim]) -> None:
+    body = json.dumps({"note": "x" * 4_000}).encode()
+
+    heard, _ = ask(CONTENT_LENGTH=str(len(body)), **{"wsgi.input": io.BytesIO(body)})
+
+    assert heard.status == "202 Accepted"
+
+
 @pytest.mark.parametrize("body", [b"", b'"1234', b"{}"])
 def test_a_body_shorter_than_was_said_is_no_claim(body: bytes, submitted: list[Claim]) -> None:
     """Its client has hung up in the middle."""

@@ -1,10 +1,12 @@
-"""A greenlet that a worker cannot do without: its end is the worker's, loud and in order."""
+"""The loop of a worker: what it cannot do without, and how long a computing thread keeps it waiting."""
 
 from __future__ import annotations
 
 import signal
 import subprocess
 import sys
+
+import pytest
 
 from deploy.services.own import PROJECT
 
@@ -36,3 +38,28 @@ def test_its_bug_stops_the_worker_as_when_it_is_asked_to() -> None:
     assert done.stdout.strip() == f"[{int(signal.SIGTERM)}]", done.stderr
     assert "this worker cannot go on" in done.stderr
     assert "ZeroDivisionError" in done.stderr
+
+
+_BESIDE_A_THREAD_THAT_COMPUTES = """
+import os, sys
+os.environ["DJANGO_SETTINGS_MODULE"] = "couponsite.settings"
+import django
+django.setup()
+from couponsite.doors import Doors
+from coupons import loop
+Doors(lambda environ, start_response: []).enter_loop()
+print(sys.getswitchinterval(), loop.apart(sys.getswitchinterval), sys.getswitchinterval())
+"""
+
+
+def test_a_thread_that_computes_lets_the_loop_go_on() -> None:
+    """Whatever thread it is: Python's own interval is 5 ms, each time that the loop wants to go on."""
+    done = subprocess.run(
+        [sys.executable, "-c", _BESIDE_A_THREAD_THAT_COMPUTES],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+    assert [float(each) for each in done.stdout.split()] == pytest.approx([0.0005] * 3), done.stderr

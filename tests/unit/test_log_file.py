@@ -49,6 +49,26 @@ def test_many_processes_rotate_one_file_and_lose_no_line(tmp_path: Path) -> None
     assert len(files) > 3  # who loses the race to rename writes on where it is
 
 
+def test_who_comes_too_late_to_rename_rotates_again_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Another process renames the file between this one's look at its size and its lock."""
+    path = tmp_path / "a.log"
+    handler = log_file(path, max_bytes=10)
+    handler.emit(record("line 0"))
+
+    with monkeypatch.context() as racing:
+        racing.setattr("couponsite.log_file.fcntl.flock", lambda *_: path.rename(tmp_path / "a.log.1"))
+        handler.emit(record("line 1"))
+    handler.emit(record("line 2"))
+
+    assert capsys.readouterr().err == ""
+    assert {file.name: file.read_text() for file in tmp_path.iterdir()} == {
+        "a.log": "line 2\n",
+        "a.log.1": "line 1\n",
+    }
+
+
 def test_the_oldest_files_are_dropped(tmp_path: Path) -> None:
     handler = log_file(tmp_path / "a.log", max_bytes=10, backups=2)
 

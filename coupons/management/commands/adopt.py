@@ -8,7 +8,8 @@ import sys
 from typing import Any, Final
 
 from django.core.management.base import BaseCommand, CommandError
-from django.db import DatabaseError, connection
+from django.db import Error as DatabaseLayerError
+from django.db import connection
 from tqdm import tqdm
 
 from coupons import surroundings
@@ -58,7 +59,7 @@ class Command(BaseCommand):
             if is_done:
                 self._confirm(found, yes=yes, may_ask=sys.stdin.isatty() and not as_json)
                 self._carry_out(found, quiet=as_json)
-        except DatabaseError as error:
+        except DatabaseLayerError as error:
             raise CommandError(
                 f"the database says: {error}. Nothing is lost: mend it and run adopt again, it goes on there"
             ) from error

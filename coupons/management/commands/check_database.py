@@ -6,7 +6,7 @@ import sys
 from typing import Any, Final
 
 from django.core.management.base import BaseCommand
-from django.db import DatabaseError
+from django.db import Error as DatabaseLayerError
 
 from coupons import surroundings
 
@@ -24,7 +24,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             found = surroundings.problems()
-        except DatabaseError as error:
+        except DatabaseLayerError as error:
             self.stderr.write(f"the database of DATABASE_URL does not answer: {error}")
             sys.exit(AWAY)
         if line := surroundings.in_one_line(found):

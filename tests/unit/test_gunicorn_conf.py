@@ -1,0 +1,47 @@
+"""What gunicorn is told: how many connections a worker has, how long it may take to stop."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+from coupons import gate_loading
+from couponsite import config
+from deploy.services.own import PROJECT
+from embedded import supervisor
+
+_SHOW = ["-m", "gunicorn", "-c", "couponsite/gunicorn_conf.py", "--print-config", "couponsite.wsgi"]
+
+
+def told(files: int, **environ: str) -> dict[str, str]:
+    done = subprocess.run(
+        ["sh", "-c", f'ulimit -n {files} && exec "$@"', "sh", sys.executable, *_SHOW],
+        cwd=PROJECT,
+        env=os.environ | environ,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    return dict(re.findall(r"^(\w+) += (.*)$", done.stdout, re.MULTILINE))
+
+
+@pytest.mark.parametrize(
+    ("files", "threads", "connections"),
+    [(20_000, 4, 10_000), (1024, 4, 816), (1024, 256, 312), (100, 4, 10)],
+)
+def test_a_worker_has_no_more_connections_than_files(files: int, threads: int, connections: int) -> None:
+    assert told(files, COUPON_API_THREADS=str(threads))["worker_connections"] == str(connections)
+
+
+def test_a_worker_that_stops_has_time_for_the_longest_claim() -> None:
+    assert config.LONGEST_READING_S == gate_loading.LOG_TIMEOUT_S
+    usual = told(1024, COUPON_PUBLISH_TIMEOUT_MS="5000", COUPON_REDIS_TIMEOUT_MS="500")
+    longest = told(1024, COUPON_PUBLISH_TIMEOUT_MS="9000", COUPON_REDIS_TIMEOUT_MS="10000")
+
+    assert usual["graceful_timeout"] == "35"
+    assert int(longest["graceful_timeout"]) < supervisor.API_GRACE_S
