@@ -28,8 +28,8 @@ __all__ = ["LogUnavailable", "load", "load_all"]
 
 log = logging.getLogger(__name__)
 
-#: A claim waits for its reading, and perhaps for one that began before it came: some ten seconds ordinarily, 16 at
-#: worst. Shorter, and a large backlog cannot be read; longer, and clients hang up first.
+#: A claim waits for its own reading, and perhaps for one that began before it came: 16 s at worst.
+#: Shorter, and a large backlog cannot be read; longer, and clients hang up first.
 LOG_TIMEOUT_S: Final = 8.0
 _IN_AT_ONCE: Final = 1000
 _one_at_a_time = threading.Lock()
