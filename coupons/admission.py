@@ -16,7 +16,18 @@ from typing import Any, Final
 from uuid import UUID
 
 from coupons.catalog import CouponView
-from coupons.gate_keys import Claim, claims_in, coupon_of, flat, keys_of, pair, paired, pairs
+from coupons.gate_keys import (
+    Claim,
+    claim_in,
+    claims_in,
+    count_in,
+    coupon_of,
+    flat,
+    keys_of,
+    pair,
+    paired,
+    pairs,
+)
 from coupons.gate_redis import Call, GateRedis, GateUnavailable
 
 __all__ = ["AdmissionGate", "Claim", "GateUnavailable", "GateUnknown", "gate"]
@@ -192,12 +203,13 @@ class AdmissionGate(GateRedis):
         pipeline = self._redis.pipeline(transaction=True)
         pipeline.hmget(gate, ["ready", "epoch", "issued"])
         pipeline.hgetall(reservations)
-        (ready, epoch, issued), reserved = self.guarded(pipeline.execute)
-        if ready != b"1" or epoch is None or not (issued or b"").isdigit():
+        (ready, epoch, counted), reserved = self.guarded(pipeline.execute)
+        issued = count_in(counted)
+        if ready != b"1" or epoch is None or issued is None:
             return None
         return GateState(
             epoch=epoch.decode(errors="replace"),
-            issued=int(issued),
+            issued=issued,
             reservations=list(claims_in(coupon_id, reserved.items())),
         )
 
@@ -207,10 +219,10 @@ class AdmissionGate(GateRedis):
         def read() -> dict[int, int]:
             keys = [key for key in self._each_hash("{coupon:*}:gate") if coupon_of(key) is not None]
             counts = {}
-            for key, issued in self._issued(keys):
-                coupon_id = coupon_of(key)
-                if coupon_id is not None and (issued or b"").isdigit():
-                    counts[coupon_id] = int(issued)
+            for key, counted in self._issued(keys):
+                coupon_id, issued = coupon_of(key), count_in(counted)
+                if coupon_id is not None and issued is not None:
+                    counts[coupon_id] = issued
             return counts
 
         return self.guarded(read)
@@ -224,15 +236,25 @@ class AdmissionGate(GateRedis):
             yield from zip(some, pipeline.execute(), strict=True)
 
     def reservations(self, *, limit: int | None, coupon_id: int | None = None) -> list[Claim]:
-        """Reservations of all coupons, or of one, ``limit`` at most."""
+        """Reservations of all coupons, or of one, ``limit`` at most.
+
+        Drops fields that are none: each would keep a slot that nobody gives back. Where one was a reservation
+        the hash is one short then, and its gate is loaded anew.
+        """
         return self.guarded(lambda: list(islice(self._each_reservation(coupon_id), limit)))
 
     def _each_reservation(self, only: int | None) -> Iterator[Claim]:
         name = "{coupon:*}:reservations" if only is None else keys_of(only)[1]
         for key in self._each_hash(name):
             coupon_id = coupon_of(key)
-            if coupon_id is not None:
-                yield from claims_in(coupon_id, self._redis.hscan_iter(key, count=1000))
+            if coupon_id is None:
+                continue
+            for user, request in self._redis.hscan_iter(key, count=1000):
+                claim = claim_in(coupon_id, user, request)
+                if claim is not None:
+                    yield claim
+                else:
+                    self._redis.hdel(key, user)
 
     def _each_hash(self, name: str) -> Iterator[bytes]:
         """One key of a wrong kind must not hide all others from who looks at all."""

@@ -9,9 +9,11 @@ from itertools import chain
 from typing import Final
 from uuid import UUID
 
+from coupons.events import MAX_ID
 from coupons.gate_redis import Argument
 
 _KEY: Final = re.compile(rb"\{coupon:([1-9][0-9]{0,18})\}:.*")
+_COUNT: Final = re.compile(rb"[0-9]{1,16}")  #: as lua/common.lua takes it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,18 +34,26 @@ def keys_of(coupon_id: int) -> tuple[str, str, str]:
 def coupon_of(key: bytes) -> int | None:
     """None: somebody else's key."""
     match = _KEY.fullmatch(key)
-    return int(match[1]) if match else None
+    return int(match[1]) if match and int(match[1]) <= MAX_ID else None
+
+
+def count_in(value: bytes | None) -> int | None:
+    """None: no number of ours."""
+    return int(value) if value is not None and _COUNT.fullmatch(value) else None
 
 
 def claims_in(coupon_id: int, reservations: Iterable[tuple[bytes, bytes]]) -> Iterator[Claim]:
     """A field that is no reservation of ours is none: the gate is loaded anew, without it."""
-    for user_id, request_id in reservations:
-        if 1 <= len(user_id) <= 8 and len(request_id) == 16:
-            yield Claim(
-                coupon_id=coupon_id,
-                user_id=int.from_bytes(user_id, "big"),
-                request_id=UUID(bytes=request_id),
-            )
+    claims = (claim_in(coupon_id, user_id, request_id) for user_id, request_id in reservations)
+    return (claim for claim in claims if claim is not None)
+
+
+def claim_in(coupon_id: int, user: bytes, request: bytes) -> Claim | None:
+    """None: no reservation that ``pair`` could have written."""
+    user_id = int.from_bytes(user, "big")
+    if not 1 <= user_id <= MAX_ID or user[0] == 0 or len(request) != 16:
+        return None
+    return Claim(coupon_id=coupon_id, user_id=user_id, request_id=UUID(bytes=request))
 
 
 def paired(values: Sequence[bytes] = ()) -> Iterable[tuple[bytes, bytes]]:

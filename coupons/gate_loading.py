@@ -28,7 +28,9 @@ __all__ = ["LogUnavailable", "load", "load_all"]
 
 log = logging.getLogger(__name__)
 
-LOG_TIMEOUT_S: Final = 8.0  #: a claim is answered within ten seconds, and a large backlog takes some to read
+#: A claim waits for its own reading, and perhaps for one that began before it came: 16 s at worst.
+#: Shorter, and a large backlog cannot be read; longer, and clients hang up first.
+LOG_TIMEOUT_S: Final = 8.0
 _IN_AT_ONCE: Final = 1000
 _one_at_a_time = threading.Lock()
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 from uuid import UUID
 
@@ -39,6 +39,7 @@ class Waiting:
     claim: Claim
     waiter: Waiter[Answer]
     since: float = field(default_factory=time.monotonic)
+    was_loaded: bool = False  #: its gate, for it, at least once
 
 
 class Gathering:
@@ -93,8 +94,16 @@ class Gathering:
     def _set_aside(self, group: list[Waiting], cold: Sequence[Claim]) -> list[Waiting]:
         """Let the cold claims wait for their gates; the others go on. Returns those."""
         aside = {claim.request_id for claim in cold}
-        self._cold += [each for each in group if each.claim.request_id in aside]
-        self._cold_claims_wait.set()
+        patient_since = time.monotonic() - gate_loading.LOG_TIMEOUT_S
+        lost: list[Waiting] = []
+        for each in group:
+            if each.claim.request_id in aside:
+                is_lost = each.was_loaded and each.since <= patient_since
+                (lost if is_lost else self._cold).append(each)
+        # A gate that is lost again and again: Redis is at work, so nobody is admitted without it.
+        self._refuse(lost)
+        if self._cold:
+            self._cold_claims_wait.set()
         return [each for each in group if each.claim.request_id not in aside]
 
     def _warm_up(self) -> None:
@@ -131,13 +140,12 @@ class Gathering:
                 self._refuse(waiting)
 
     def _go_on(self, waiting: Sequence[Waiting]) -> None:
-        """Their gates are loaded: they are screened with the next group, ahead of who came later."""
-        patient_since = time.monotonic() - gate_loading.LOG_TIMEOUT_S
-        self._waiting[:0] = [each for each in waiting if each.since > patient_since]
-        if self._waiting:
-            self._claims_wait.set()
-        # A gate that is lost again and again: Redis is at work, so nobody is admitted without it.
-        self._refuse([each for each in waiting if each.since <= patient_since])
+        """Their gates are loaded: they are screened with the next group, ahead of who came later.
+
+        However long they waited: perhaps for a reading that served others, and their own is done.
+        """
+        self._waiting[:0] = [replace(each, was_loaded=True) for each in waiting]
+        self._claims_wait.set()
 
     def _refuse(self, waiting: Sequence[Waiting]) -> None:
         if waiting:

@@ -33,7 +33,8 @@ def in_thread(function: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:
         return function(*args, **named)
 
     def call() -> T:
-        close_old_connections()
+        close_old_connections()  # before each: a question that finds its connection dead is answered with 503
+        loop.look_at_connection()  # the views of coupons that it reads are those that claims use
         return function(*args, **named)
 
     result: T = _pool.apply(call)

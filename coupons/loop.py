@@ -103,15 +103,18 @@ def _apply(pool: ThreadPool | None, function: Callable[P, T], *args: P.args, **n
         return function(*args, **named)
 
     def call() -> T:
-        _look_at_connection()
+        look_at_connection()
         return function(*args, **named)
 
     result: T = pool.apply(call)
     return result
 
 
-def _look_at_connection() -> None:
-    """What Django does around each request, once a second: it asks the database whether it is still there."""
+def look_at_connection() -> None:
+    """What Django does around each request, once a second: it asks the database whether it is still there.
+
+    And whether it takes writes. For every thread that keeps a connection and reads what claims rely on.
+    """
     if time.monotonic() - getattr(_looked, "at", 0.0) > _LOOK_EVERY_S:
         close_old_connections()
         leave_read_only_database()

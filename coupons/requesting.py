@@ -160,11 +160,17 @@ def _publish_in_time(records: Sequence[Record], reserving_since: float) -> list[
 def _given_up_meanwhile(claims: Sequence[Claim], reserving_since: float) -> set[UUID]:
     """Held up while publishing: those whose slot was given back meanwhile are not told yes.
 
-    Looks as soon as whoever gives slots back may have waited long enough, by the shortest timeout.
+    Looks as soon as whoever gives slots back may have waited long enough, by the shortest timeout. Where the
+    database cannot tell, it may be any of them: their events are in the log, which answers for their ids.
     """
     if not claims or time.monotonic() - reserving_since < 2 * SHORTEST_PUBLISH_MS / 1000:
         return set()
-    return loop.in_thread(selectors.given_up, [claim.request_id for claim in claims])
+    request_ids = [claim.request_id for claim in claims]
+    try:
+        return loop.in_thread(selectors.given_up, request_ids)
+    except DatabaseLayerError as error:
+        log.warning("%d published requests may be given up, and are not told yes: %s", len(claims), error)
+        return set(request_ids)
 
 
 def _answer(claim: Claim, receipt: Receipt, *, is_given_up: bool) -> Answer:
@@ -186,5 +192,5 @@ def _give_back(claims: Iterable[Claim]) -> None:
     except GateUnavailable:
         # The gate is loaded anew from the database and the log, neither of which knows these claims.
         log.warning("%d slots not given back: Redis does not answer", len(unpublished))
-    except screening.AWAY as error:
+    except DatabaseLayerError as error:
         log.warning("slots that somebody was told of are given back later, as leaked ones: %s", error)

@@ -8,6 +8,7 @@ and writes how fast it is. Losing all of it loses nothing: the log itself is ask
 from __future__ import annotations
 
 import logging
+import math
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -116,9 +117,11 @@ def rate(partition: int) -> float | None:
     """Events a second that were decided lately; None if there were none. Raises RedisError."""
     stored = get_redis_connection("default").get(_rate_key(partition))
     try:
-        return float(stored) if stored else None
+        events_per_s = float(stored or 0)
     except ValueError:
         return None
+    # "nan" and "inf" are numbers to float, and to no client; one place is all that is written.
+    return events_per_s if 0.1 <= events_per_s < math.inf else None
 
 
 def settle(request_ids: Iterable[UUID], rates: Mapping[int, float]) -> None:

@@ -126,8 +126,9 @@ class UndecidedIndex:
                 question.answered.set()
 
     def _reading_failed(self) -> Exception | None:
-        close_old_connections()
         try:
+            close_old_connections()
+            loop.look_at_connection()  # an old primary's positions would call undecided what is over
             self._read()
         except LogUnavailable as error:
             return error

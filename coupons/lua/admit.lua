@@ -27,10 +27,13 @@ only('hash', settled_before)
 local answers, taken = {}, 0
 for i = 4, #ARGV, 2 do
   local user, request = ARGV[i], ARGV[i + 1]
-  local reserved_for = redis.call('HGET', KEYS[2], user)
-  local first = reserved_for
-    or redis.call('HGET', settled, user)
-    or redis.call('HGET', settled_before, user)
+  local reserved_for, is_damaged = request_of(KEYS[2], user)
+  if is_damaged then
+    -- What the user has is in the log. Reservations made here stand: the same claims ask again.
+    count(KEYS[1], taken)
+    return {'UNKNOWN'}
+  end
+  local first = reserved_for or request_of(settled, user) or request_of(settled_before, user)
   if first == request then
     answers[#answers + 1] = 'ADMITTED'
   elseif first then

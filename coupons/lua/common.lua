@@ -7,6 +7,22 @@ local function only(kind, key)
   end
 end
 
+-- A number that we wrote, or nil. To Lua, 'inf', '1e3' and '-1' are numbers too.
+local function whole(text)
+  return text and #text <= 16 and text:match('^%d+$') and tonumber(text) or nil
+end
+
+-- The request that stands for this user, or nil; and whether it was damage. That is dropped: a hash of
+-- reservations is one short then, and its gate is unknown until it is loaded anew.
+local function request_of(key, user)
+  local request = redis.call('HGET', key, user)
+  if request and #request ~= 16 then
+    redis.call('HDEL', key, user)
+    return nil, true
+  end
+  return request or nil, false
+end
+
 -- The count of issued coupons and of reservations, if the gate is whole and of this row; else nothing.
 -- The gate keeps the number of reservations beside them: a hash that was lost or evicted is as long as an
 -- empty one. epoch nil: of whatever row.
@@ -14,7 +30,7 @@ local function known(gate_key, reservations_key, epoch)
   only('hash', gate_key)
   only('hash', reservations_key)
   local gate = redis.call('HMGET', gate_key, 'ready', 'epoch', 'issued', 'reserved')
-  local issued, reserved = tonumber(gate[3] or ''), tonumber(gate[4] or '')
+  local issued, reserved = whole(gate[3]), whole(gate[4])
   if gate[1] ~= '1' or not gate[2] or (epoch and gate[2] ~= epoch) or not issued then
     return nil
   end
@@ -26,8 +42,11 @@ end
 
 -- The number of reservations follows where it is kept; a gate that is not loaded has none.
 local function count(gate_key, change)
-  if change ~= 0 and redis.call('HEXISTS', gate_key, 'reserved') == 1 then
+  local reserved = change ~= 0 and redis.call('HGET', gate_key, 'reserved')
+  if reserved and whole(reserved) then
     redis.call('HINCRBY', gate_key, 'reserved', change)
+  elseif reserved then
+    redis.call('HDEL', gate_key, 'reserved')
   end
 end
 

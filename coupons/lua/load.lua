@@ -16,7 +16,7 @@ local issued = tonumber(ARGV[2])
 -- A count above ours, of the same row: settled since our reading, or our row is an old one. A count never goes
 -- back by itself, and the winners that it counts need no reservation beside it. Winners that it does not count
 -- do need one: their database went back, and will decide them again.
-local is_ahead = gate[1] == ARGV[1] and (tonumber(gate[2] or '') or 0) > issued
+local is_ahead = gate[1] == ARGV[1] and (whole(gate[2]) or 0) > issued
 local is_one_of_several = redis.call('EXISTS', KEYS[4]) == 1 or ARGV[3] == '0'
 for i = 4, #ARGV, 2 do
   local won = is_ahead
@@ -30,7 +30,7 @@ if ARGV[3] == '0' then
   return 1
 end
 if is_ahead then
-  issued = tonumber(gate[2])
+  issued = whole(gate[2])
 end
 if is_ahead and is_one_of_several then
   for _, key in ipairs({settled, settled_before}) do  -- decided between our calls

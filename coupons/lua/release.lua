@@ -21,7 +21,7 @@ for i = 2, #ARGV, 2 do
     answer[#answer + 1] = request
   else
     for _, key in ipairs({KEYS[2], settled, settled_before}) do
-      if redis.call('HGET', key, user) == request then
+      if request_of(key, user) == request then
         redis.call('HDEL', key, user)
         answer[1] = answer[1] + 1
         freed = freed + (key == KEYS[2] and 1 or 0)

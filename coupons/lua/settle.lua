@@ -8,7 +8,7 @@ only('hash', KEYS[2])
 redis.call('HDEL', KEYS[1], 'none')
 local freed = 0
 for i = 3, #ARGV, 3 do
-  if redis.call('HGET', KEYS[2], ARGV[i]) == ARGV[i + 1] then
+  if request_of(KEYS[2], ARGV[i]) == ARGV[i + 1] then
     redis.call('HDEL', KEYS[2], ARGV[i])
     freed = freed + 1
   end
@@ -19,7 +19,7 @@ if gate[1] ~= ARGV[1] then
   redis.call('DEL', KEYS[1])
   redis.call('HSET', KEYS[1], 'epoch', ARGV[1], 'issued', ARGV[2])
   redis.call('EXPIRE', KEYS[1], 86400)
-elseif tonumber(ARGV[2]) > (tonumber(gate[2] or '') or -1) then
+elseif tonumber(ARGV[2]) > (whole(gate[2]) or -1) then
   redis.call('HSET', KEYS[1], 'issued', ARGV[2])
 end
 -- Winners are remembered for a minute at least: a claim that looked in the database just before

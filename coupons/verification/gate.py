@@ -10,11 +10,11 @@ from django_redis import get_redis_connection
 
 from coupons.admission import Claim, GateState, gate
 from coupons.allocation import IssueRequest
+from coupons.gate_keys import claim_in, claims_in, count_in
 from coupons.models import Coupon, IssueOutcome, UserCoupon
 from coupons.verification.decided import existing
 from coupons.verification.findings import Check, Finding
 
-_ID_BYTES: Final = 16
 _HASH_OR_NOTHING: Final = (b"hash", b"none")
 
 
@@ -63,18 +63,15 @@ def _read(coupon_id: int) -> tuple[GateState | None, str | None]:
 
 
 def _state(coupon_id: int, fields: Mapping[bytes, bytes], reserved: Mapping[bytes, bytes]) -> GateState:
-    epoch, issued = fields.get(b"epoch"), fields.get(b"issued", b"")
-    if epoch is None or not issued.isdigit():
-        raise _Damaged(f"epoch {epoch!r}, issued {issued!r}")
-    if odd := [pair for pair in reserved.items() if len(pair[1]) != _ID_BYTES]:
+    epoch, issued = fields.get(b"epoch"), count_in(fields.get(b"issued"))
+    if epoch is None or issued is None:
+        raise _Damaged(f"epoch {epoch!r}, issued {fields.get(b'issued')!r}")
+    if odd := [pair for pair in reserved.items() if claim_in(coupon_id, *pair) is None]:
         raise _Damaged(f"{odd[0]!r} is no reservation")
     return GateState(
         epoch=epoch.decode(errors="replace"),
-        issued=int(issued),
-        reservations=[
-            Claim(coupon_id=coupon_id, user_id=int.from_bytes(user, "big"), request_id=UUID(bytes=request))
-            for user, request in reserved.items()
-        ],
+        issued=issued,
+        reservations=list(claims_in(coupon_id, reserved.items())),
     )
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+
 import pytest
 from django.db import connection
 
-from coupons import loop
+from coupons import backlog, lookups, loop, undecided
+from coupons.backlog import Positions
 from tests.stack import services
 
 pytestmark = [pytest.mark.services_only, pytest.mark.django_db(transaction=True)]
@@ -18,21 +21,61 @@ def _connection_id() -> int:
     return int(number)
 
 
-def test_a_connection_to_a_read_only_database_is_dropped_and_one_to_a_primary_is_kept(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def _claims() -> int:
+    return loop.in_thread(_connection_id)
+
+
+def _loading() -> int:
+    return loop.apart(_connection_id)
+
+
+def _lookups() -> int:
+    return lookups.in_thread(_connection_id)
+
+
+def _undecided() -> int:
+    """The connection that the thread of the undecided events reads the positions by."""
+    read: list[int] = []
+
+    def positions(*, timeout_s: float) -> dict[int, Positions]:
+        read.append(_connection_id())
+        return {}
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(backlog, "positions", positions)
+        undecided.index._wait_for_reading()
+    return read[-1]
+
+
+@pytest.fixture
+def _loop(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A loop whose pools have one thread each, and so one connection."""
     monkeypatch.setattr(loop, "_LOOK_EVERY_S", 0.0)
-    for name in ("_thread", "_pool", "_apart"):
-        monkeypatch.setattr(loop, name, None)
+    monkeypatch.setattr(loop, "_THREADS", 1)
+    monkeypatch.setattr(lookups, "_THREADS", 1)
+    for module, name in [(loop, "_thread"), (loop, "_pool"), (loop, "_apart"), (lookups, "_pool")]:
+        monkeypatch.setattr(module, name, None)
+    monkeypatch.setattr(undecided, "index", undecided.UndecidedIndex())
+    monkeypatch.setattr(undecided, "_FORGOTTEN_AFTER_S", 1.0)
     loop.start()
+    lookups.start()
+    yield
+    for in_thread in (loop.in_thread, loop.apart, lookups.in_thread):
+        in_thread(lambda: connection.close())
+
+
+@pytest.mark.usefixtures("_loop")
+@pytest.mark.parametrize("ask", [_claims, _loading, _lookups, _undecided])
+def test_a_connection_to_a_read_only_database_is_dropped_and_one_to_a_primary_is_kept(
+    ask: Callable[[], int],
+) -> None:
     try:
-        kept = [loop.apart(_connection_id) for _ in range(3)]
+        kept = [ask() for _ in range(3)]
         services("sql", "SET GLOBAL read_only = 1")
-        demoted = [loop.apart(_connection_id) for _ in range(3)]
+        demoted = [ask() for _ in range(3)]
     finally:
         services("sql", "SET GLOBAL read_only = 0")
-    promoted = [loop.apart(_connection_id) for _ in range(2)]
-    loop.apart(lambda: connection.close())
+    promoted = [ask() for _ in range(2)]
 
     assert len(set(kept)) == 1
     assert len({kept[0], *demoted}) == 4

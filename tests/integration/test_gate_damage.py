@@ -10,7 +10,16 @@ from django_redis import get_redis_connection
 from uuid_utils.compat import uuid7
 
 from coupons import backlog, catalog, gate_loading
-from coupons.admission import Admission, Admitted, AlreadyRequested, Claim, GateUnknown, OutOfStock, gate
+from coupons.admission import (
+    Admission,
+    Admitted,
+    AlreadyRequested,
+    Claim,
+    GateUnknown,
+    OutOfStock,
+    Settlement,
+    gate,
+)
 from coupons.allocation import IssueRequest
 from coupons.backlog import Backlog
 from coupons.catalog import CouponView
@@ -69,6 +78,26 @@ def ask(coupon: Coupon, *users: int) -> list[Admission]:
         return gate.admit(gate_loading.load(view_of(coupon)), claims)
 
 
+def settle(coupon: Coupon, *won: Claim) -> None:
+    """As after the transaction that issued to these."""
+    Coupon.objects.filter(pk=coupon.pk).update(stock=5 - len(won), issued_count=len(won))
+    decided = [(claim, True) for claim in won]
+    epoch = view_of(coupon).epoch
+    gate.settle(
+        [Settlement(coupon_id=coupon.pk, epoch=epoch, issued_count=len(won), decided=decided)],
+    )
+
+
+def overwrite(key: str, value: bytes) -> None:
+    """Every user's field holds this, and not the request's id."""
+    redis = get_redis_connection("default")
+    redis.hset(key, mapping=dict.fromkeys(redis.hkeys(key), value))
+
+
+#: What no request id is. The last would say yes, if it were handed on.
+NO_IDS = {"short": b"x", "long": b"x" * 17, "empty": b"", "a word": b"ADMITTED"}
+no_ids = pytest.mark.parametrize("value", NO_IDS.values(), ids=NO_IDS)
+
 Damage = Callable[[Any, str], object]
 DAMAGES: dict[str, Damage] = {
     "reservations lost": lambda redis, tag: redis.delete(f"{tag}:reservations"),
@@ -80,11 +109,21 @@ DAMAGES: dict[str, Damage] = {
     "all lost": lambda redis, tag: redis.delete(f"{tag}:gate", f"{tag}:reservations"),
     "the count lost": lambda redis, tag: redis.hdel(f"{tag}:gate", "issued"),
     "the count no number": lambda redis, tag: redis.hset(f"{tag}:gate", "issued", "many"),
+    "the count a fraction": lambda redis, tag: redis.hset(f"{tag}:gate", "issued", "0.5"),
+    "the count without end": lambda redis, tag: redis.hset(f"{tag}:gate", "issued", "inf"),
+    "the count below nothing": lambda redis, tag: redis.hset(f"{tag}:gate", "issued", "-1"),
+    "the count beyond all numbers": lambda redis, tag: redis.hset(f"{tag}:gate", "issued", "9" * 5000),
     "the epoch lost": lambda redis, tag: redis.hdel(f"{tag}:gate", "epoch"),
     "the mark of readiness lost": lambda redis, tag: redis.hdel(f"{tag}:gate", "ready"),
     "the number of reservations lost": lambda redis, tag: redis.hdel(f"{tag}:gate", "reserved"),
+    "the number of reservations no number": lambda redis, tag: redis.hset(f"{tag}:gate", "reserved", "many"),
+    "the number of reservations empty": lambda redis, tag: redis.hset(f"{tag}:gate", "reserved", ""),
     "reservations of a wrong kind": lambda redis, tag: redis.set(f"{tag}:reservations", "x"),
     "the gate of a wrong kind": lambda redis, tag: redis.set(f"{tag}:gate", "x"),
+    "reservations too short": lambda redis, tag: overwrite(f"{tag}:reservations", NO_IDS["short"]),
+    "reservations too long": lambda redis, tag: overwrite(f"{tag}:reservations", NO_IDS["long"]),
+    "reservations empty": lambda redis, tag: overwrite(f"{tag}:reservations", NO_IDS["empty"]),
+    "reservations that say yes": lambda redis, tag: overwrite(f"{tag}:reservations", NO_IDS["a word"]),
 }
 
 
@@ -117,6 +156,95 @@ def test_what_looks_at_all_gates_is_not_stopped_by_a_damaged_one(coupon: Coupon,
     assert gate.issued_counts()[neighbour.pk] == 0
     gate.reserved(coupon.pk)
     gate.state(coupon.pk)
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_what_is_decided_of_a_damaged_gate_keeps_no_slot(
+    coupon: Coupon, log: list[IssueRequest], damage: Damage
+) -> None:
+    won = gate.reservations(limit=10)
+    damage(get_redis_connection("default"), f"{{coupon:{coupon.pk}}}")
+
+    settle(coupon, *won)
+    log.clear()
+
+    assert ask(coupon, *make_users(4)) == [Admitted(), Admitted(), Admitted(), OutOfStock()]
+    assert not gate.is_away
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_what_is_given_back_to_a_damaged_gate_keeps_no_slot(
+    coupon: Coupon, log: list[IssueRequest], damage: Damage
+) -> None:
+    unpublished = gate.reservations(limit=10)
+    damage(get_redis_connection("default"), f"{{coupon:{coupon.pk}}}")
+
+    gate.release(unpublished)
+    log.clear()
+
+    assert ask(coupon, *make_users(6)) == [*[Admitted()] * 5, OutOfStock()]
+    assert not gate.is_away
+
+
+@no_ids
+def test_a_damaged_reservation_that_nobody_asks_for_is_found_by_who_looks_at_all(
+    coupon: Coupon, log: list[IssueRequest], value: bytes
+) -> None:
+    overwrite(f"{{coupon:{coupon.pk}}}:reservations", value)
+    log.clear()
+
+    assert gate.reservations(limit=10) == []
+
+    assert ask(coupon, *make_users(6)) == [*[Admitted()] * 5, OutOfStock()]
+
+
+@pytest.mark.parametrize("user", [b"\xff" * 8, b"\x80" + b"\0" * 7, b"\0", b"\0\1", b"x" * 9, b""])
+def test_a_reservation_of_nobody_is_none(coupon: Coupon, log: list[IssueRequest], user: bytes) -> None:
+    redis, tag = get_redis_connection("default"), f"{{coupon:{coupon.pk}}}"
+    redis.hset(f"{tag}:reservations", user, uuid7().bytes)
+    redis.hincrby(f"{tag}:gate", "reserved", 1)
+
+    assert {claim.request_id for claim in gate.reservations(limit=10)} == {
+        request.event.event_id for request in log
+    }
+    assert ask(coupon, *make_users(4)) == [Admitted(), Admitted(), Admitted(), OutOfStock()]
+
+
+def test_a_gate_of_a_coupon_that_cannot_be_is_none() -> None:
+    redis = get_redis_connection("default")
+    redis.hset("{coupon:9223372036854775808}:gate", "issued", "1")
+    redis.hset("{coupon:9223372036854775808}:reservations", b"\1", uuid7().bytes)
+
+    assert gate.reservations(limit=10) == []
+    assert gate.issued_counts() == {}
+
+
+@no_ids
+def test_a_damaged_claim_in_a_group_costs_the_others_nothing(
+    coupon: Coupon, log: list[IssueRequest], value: bytes
+) -> None:
+    overwrite(f"{{coupon:{coupon.pk}}}:reservations", value)
+    first, [before, after] = log[0].event, make_users(2)
+
+    assert ask(coupon, before, first.user_id, after) == [
+        Admitted(),
+        AlreadyRequested(first_request_id=first.event_id),
+        Admitted(),
+    ]
+    assert gate.reserved(coupon.pk) == 4
+
+
+@no_ids
+def test_a_winner_whose_request_is_damaged_is_forgotten(coupon: Coupon, value: bytes) -> None:
+    won = gate.reservations(limit=10)
+    settle(coupon, *won)
+    redis = get_redis_connection("default")
+    for key in redis.scan_iter(match=f"{{coupon:{coupon.pk}}}:settled:*", _type="hash"):
+        overwrite(key.decode(), value)
+
+    # It was remembered for claims that asked the database just before the commit: now the consumer decides.
+    assert ask(coupon, won[0].user_id) == [Admitted()]
+    assert ask(coupon, *make_users(3)) == [Admitted(), Admitted(), OutOfStock()]
 
 
 @pytest.mark.parametrize("kind", ["settled", "told"])

@@ -168,6 +168,18 @@ def test_a_position_is_never_negative_and_a_standing_consumer_promises_nothing()
     assert (report.position, report.eta_s) == (0, None)
 
 
+@pytest.mark.parametrize("pace", ["nan", "inf", "-1", "1e-320", "quick", ""])
+def test_a_damaged_pace_promises_nothing(pace: str) -> None:
+    requests = make_requests(make_coupon().pk, make_users(31))
+    note(requests[30])
+    stand({0: 10})
+    get_redis_connection("default").set(tracking._rate_key(0), pace)
+
+    report = status(requests[30].event.event_id)
+
+    assert (report.position, report.eta_s) == (20, None)
+
+
 def test_where_another_group_stands_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     requests = make_requests(make_coupon().pk, make_users(31))
     note(requests[30])

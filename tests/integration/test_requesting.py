@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import DatabaseError, Error, InterfaceError, OperationalError, connection
 from django.utils import timezone
 from django_redis import get_redis_connection
 from uuid_utils.compat import uuid7
@@ -356,6 +356,61 @@ def test_a_claim_that_was_given_up_while_it_was_published_is_not_told_yes(
         Refused(code=Code.BROKER_UNAVAILABLE, request_id=given_up.request_id),
         Accepted(request_id=other.request_id),
     ]
+
+
+def refusing(error: Error, beginning: str) -> Callable[..., Any]:
+    """A database that answers statements about outcomes with this error."""
+
+    def execute_or_fail(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        if sql.startswith(beginning) and IssueOutcome._meta.db_table in sql:
+            raise error
+        return execute(sql, params, many, context)
+
+    return execute_or_fail
+
+
+ERRORS = [OperationalError("away"), InterfaceError("closed"), DatabaseError("anything else")]
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=repr)
+def test_published_claims_are_told_their_ids_where_the_database_cannot_tell_who_was_given_up(
+    broker: Broker, clock: Clock, error: Error
+) -> None:
+    coupon, users = make_coupon(), make_users(2)
+    claims = [claim(coupon.pk, user) for user in users]
+
+    def take_long(offset: int) -> Receipt:
+        clock.jumped_s = 1.1
+        return Acknowledged(partition=0, offset=offset)
+
+    broker.receipt = take_long
+
+    with connection.execute_wrapper(refusing(error, "SELECT")):
+        answers = submit(claims)
+
+    assert answers == [Refused(code=Code.BROKER_UNAVAILABLE, request_id=each.request_id) for each in claims]
+    assert gate.reserved(coupon.pk) == 2
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=repr)
+def test_a_slot_that_the_database_cannot_give_back_costs_the_group_no_answer(
+    broker: Broker, error: Error
+) -> None:
+    coupon, users = make_coupon(), make_users(2)
+    first, again, other = claim(coupon.pk, users[0]), claim(coupon.pk, users[0]), claim(coupon.pk, users[1])
+    broker.receipt = lambda offset: (
+        Acknowledged(partition=0, offset=offset) if offset else NotPublished(error="full")
+    )
+
+    with connection.execute_wrapper(refusing(error, "INSERT")):
+        answers = submit([first, again, other])
+
+    assert answers == [
+        Refused(code=Code.BROKER_UNAVAILABLE),
+        Refused(code=Code.ALREADY_REQUESTED, request_id=first.request_id),
+        Accepted(request_id=other.request_id),
+    ]
+    assert gate.reserved(coupon.pk) == 2  # the leaked one is found later
 
 
 def test_a_request_decided_while_it_is_looked_up_is_not_taken_for_over() -> None:

@@ -258,6 +258,22 @@ def test_a_claim_whose_gate_stays_unknown_is_refused_in_the_end(
     assert isinstance(answers(ask(own, on_coupon(1)))[0], Accepted)
 
 
+def test_a_claim_that_waited_for_the_readings_of_others_is_screened_once_its_own_gate_is_loaded(
+    cold_desk: ColdDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gate_loading, "LOG_TIMEOUT_S", 0.2)
+    own = Gathering()
+    asking = ask(own, on_coupon(2))
+    gevent.sleep(0.1)
+    asking += ask(own, on_coupon(3))
+    gevent.sleep(0.5)
+
+    cold_desk.may_load.set()
+
+    assert all(isinstance(answer, Accepted) for answer in answers(asking))
+    assert cold_desk.loadings == [{2}, {3}]
+
+
 @pytest.mark.parametrize("error", [OperationalError("away"), RuntimeError("a bug")])
 def test_what_goes_wrong_in_loading_reaches_the_cold_claims_alone_and_the_next_are_loaded(
     cold_desk: ColdDesk,
