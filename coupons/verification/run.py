@@ -84,14 +84,16 @@ def _replay(report: Report, coupon_id: int | None, on_progress: Progress) -> Non
     }
     whole = sum(each.end - each.first for each in at.values())
     check = LogCheck(at, coupon_id=coupon_id)
-    for number, entry in enumerate(backlog.read_all(at, patience_s=_LOG_TIMEOUT_S), start=1):
+    read = 0
+    for entry in backlog.read_all(at, patience_s=_LOG_TIMEOUT_S):
         check.add(entry)
-        on_progress(number, whole)
+        read += 1
+        on_progress(read, whole)
     check.events.gone_before(positions.look_at_topic().first)
     with snapshot():
         report.findings += check.findings(read_on=_read_on)
         report.findings += positions.check(check.events.read_to, _read_on)
-    report.count("events", whole)
+    report.count("events", read)
     report.count("outcomesWithTheirEvent", check.noted.with_event)
     report.notes += check.noted.notes()
 
