@@ -83,6 +83,11 @@ def _wrong(row: LogPosition, topic: Topic, end: int | None) -> str | None:
         )
     if end is None:
         return f"the position is {row.next_offset}, and the topic has no such partition"
+    if row.lost_end is not None:
+        return (
+            f"the position is {row.next_offset}, and the log ended at {row.lost_end} when a consumer looked: "
+            "the broker lost its end, and deciding stands still"
+        )
     if row.next_offset > end:
         return f"the position is {row.next_offset}, beyond the log's end, which is {end}"
     first = topic.first.get(row.partition, 0)

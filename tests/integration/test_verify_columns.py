@@ -424,6 +424,7 @@ def test_every_column_of_log_positions(scene: Scene) -> None:
             case("topic_id", "AAAAAAAAAAAAAAAAAAAAAQ", of_another_topic),
             case("next_offset", row.next_offset - 1, "note: at or beyond the group's position"),
             case("next_offset", row.next_offset + 1_000, "POSITION_IN_LOG"),
+            case("lost_end", row.next_offset - 1, "POSITION_IN_LOG"),
             case("updated_at", row.updated_at - timedelta(days=1), "not looked at: updated_at"),
         ],
         held={"id"},  # nothing points at it
