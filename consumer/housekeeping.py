@@ -15,7 +15,7 @@ from django.db import close_old_connections, connection
 from django_redis import get_redis_connection
 from redis.exceptions import RedisError
 
-from coupons import disclosed
+from coupons import disclosed, gate_catching_up
 from coupons.admission import GateUnavailable
 from coupons.backlog import LogUnavailable
 from coupons.gate_catching_up import CatchingUp
@@ -38,12 +38,17 @@ class Housekeeper:
         self._stop = threading.Event()
         self._catching_up = CatchingUp()
         self._failure = ""
+        self._partitions_came = threading.Event()
         self._thread = threading.Thread(target=self._run, name="housekeeping", daemon=True)
 
     def health(self) -> Component:
         """A thread that died, or that fails at each turn, says nothing by itself."""
         details = {"error": self._failure} if self._failure else {}
         return Component(is_up=self._thread.is_alive() and not self._failure, details=details)
+
+    def partitions_came(self) -> None:
+        """From the loop's thread: whoever had them may have died before it told Redis what it decided."""
+        self._partitions_came.set()
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -52,20 +57,25 @@ class Housekeeper:
             yield
         finally:
             self._stop.set()
+            self._partitions_came.set()
             self._thread.join(_STEP_S + 10)
 
     def _run(self) -> None:
-        while not self._stop.wait(_STEP_S):
+        while not self._stop.is_set():
+            self._partitions_came.wait(_STEP_S)
             try:
+                self._free_decided()
                 self._take_a_turn()
                 self._failure = ""
             except _AWAY as error:
                 log.info("housekeeping waits: %s", error)
                 connection.close()
+                self._stop.wait(_STEP_S)
             except Exception as error:  # told in health and the log; without it leaked slots stay for ever
                 self._failure = f"{type(error).__name__}: {error}"
                 log.exception("housekeeping failed, and tries again")
                 connection.close()
+                self._stop.wait(_STEP_S)
 
     def _take_a_turn(self) -> None:
         """One round, if no other instance of the group is at it."""
@@ -80,8 +90,20 @@ class Housekeeper:
                 close_old_connections()
                 self._catch_up()  # a round lasts much longer than a gate may be behind
 
+    def _free_decided(self) -> None:
+        """At once, and whoever has the turn: it may be the dead one's still."""
+        if self._partitions_came.is_set():
+            self._partitions_came.clear()
+            close_old_connections()
+            try:
+                gate_catching_up.free_decided()
+            except BaseException:
+                self._partitions_came.set()  # it is still to be done
+                raise
+
     def _catch_up(self) -> None:
         try:
+            self._free_decided()
             self._catching_up.look()
         except GateUnavailable as error:
             log.info("gates are not looked at: %s", error)

@@ -87,6 +87,7 @@ class ConsumerLoop:
         process: Process,
         batch_size: int,
         stop: threading.Event,
+        on_partitions: Callable[[], None] = lambda: None,
     ) -> None:
         self._topic = settings.CONFIG.kafka.topic
         self._settings = settings.CONFIG.consumer
@@ -94,6 +95,7 @@ class ConsumerLoop:
         self._batch_size = batch_size
         self._stop = stop
         self._make_consumer = make_consumer
+        self._on_partitions = on_partitions
         self.state = LoopState()
         metrics.OLDEST_UNDECIDED_SECONDS.set_function(self._oldest_undecided_s)
 
@@ -161,6 +163,7 @@ class ConsumerLoop:
             assignment = self._standing.assignment()
             self._consumer.assign(assignment)
             self._consumer.resume(assignment)  # librdkafka keeps a pause across assignments
+            self._on_partitions()
         self.state.has_joined = True
         self.state.stuck = dict(self._standing.stuck)
         self.state.retrying_since = self.state.retry_cause = None

@@ -4,6 +4,9 @@ Behind: Redis was away when a batch was decided, and kept what it had. Such a ga
 and its reservations of decided requests stand. Together they may still be the right sum, but nothing corrects
 them until the next batch of that coupon, and after the last one nothing ever would.
 
+A consumer that died between its commit and telling Redis leaves the same behind; who takes its partitions
+over begins after what it decided, and frees it (``free_decided``).
+
 Ahead: the row was set back by hand, or the database is an older one (restored, or a replica that lags). In
 the second case the gate is right, until the events are decided again. So a count is lowered only to a row
 whose database has decided all there is of the coupon in the log.
@@ -51,6 +54,20 @@ class CatchingUp:
             _tell(coupon_id, counted=counts[coupon_id])
         ahead = {pk: counted for pk, (counted, issued) in still.items() if counted > issued}
         return behind + (_correct(ahead) if ahead else [])
+
+
+def free_decided() -> list[int]:
+    """Free reservations of decided requests, and count what was won; returns their coupons.
+
+    Raises GateUnavailable or a database error. A consumer that is just telling the same is no obstacle.
+    """
+    reserved = gate.reservations(limit=_MOST_AT_ONCE)
+    decided = _statuses([claim.request_id for claim in reserved])
+    missed = sorted({claim.coupon_id for claim in reserved if claim.request_id in decided})
+    counts = gate.issued_counts() if missed else {}
+    for coupon_id in missed:
+        _tell(coupon_id, counted=counts.get(coupon_id, 0))
+    return missed
 
 
 def _issued_counts(coupon_ids: Collection[int]) -> dict[int, int]:

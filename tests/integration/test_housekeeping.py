@@ -6,6 +6,11 @@ import pytest
 
 from consumer import housekeeping
 from consumer.housekeeping import Housekeeper
+from coupons import catalog, gate_loading
+from coupons.admission import Claim, gate
+from coupons.issuing import issue_coupons
+from coupons.models import Coupon
+from tests.factories import make_coupon, make_requests, make_users
 from tests.system import eventually
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -53,6 +58,35 @@ def test_it_goes_on_without_redis(
 
     with Housekeeper().running():
         eventually(lambda: rounds.begun > 2)
+
+
+def test_what_a_dead_consumer_did_not_tell_is_freed_when_its_partitions_come(
+    topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though the dead one has the turn still, and though nobody won."""
+    monkeypatch.setattr(housekeeping, "Round", Rounds())
+    coupon, users = make_coupon(stock=2), make_users(3)
+    requests = make_requests(coupon.pk, users)
+    claims = [
+        Claim(coupon_id=coupon.pk, user_id=each.event.user_id, request_id=each.event.event_id)
+        for each in requests
+    ]
+    view = catalog.coupon_view(coupon.pk)
+    assert view is not None
+    gate_loading.load(view)
+    gate.admit(view, claims[:2])
+    Coupon.objects.filter(pk=coupon.pk).update(stock=1)
+    issue_coupons(requests[:2])  # one wins, one is rejected; and it died then
+    assert gate.reserved(coupon.pk) == 2
+
+    housekeeper = Housekeeper()
+    with housekeeping._turn(), housekeeper.running():
+        housekeeper.partitions_came()
+        eventually(lambda: gate.reserved(coupon.pk) == 0)
+
+    state = gate.state(coupon.pk)
+    assert state is not None
+    assert state.issued == 1
 
 
 def test_one_at_a_time(topic: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -56,14 +56,15 @@ class Command(BaseCommand):
         # Before anything is wired: housekeeping asks the same group as the loop how far it is.
         config = settings.CONFIG
         settings.CONFIG = replace(config, kafka=replace(config.kafka, group_id=group_id))
+        housekeeper = Housekeeper()
         with stop_on_signals() as stop:
             loop = ConsumerLoop(
                 make_consumer=partial(make_consumer, group_id=group_id),
                 process=BatchProcessor(producer=event_producer()).process,
                 batch_size=batch_size,
                 stop=stop,
+                on_partitions=housekeeper.partitions_came,
             )
-            housekeeper = Housekeeper()
             health = actuator_of(loop.state, housekeeper.health)
             host = settings.CONFIG.api.host
             with served(health, host=host, port=health_port), housekeeper.running():
