@@ -40,6 +40,7 @@ class Case:
     ``links`` go through a proxy, as "api-redis". ``*_patch`` name changes of ``patching.py`` for the
     processes that are started. ``lasts_s``: where the rush must last longer than in other cases, and
     nearly everybody gets a coupon. ``around``: what holds from before the start to after the judgement.
+    ``meanwhile``: the same from after the start, for what would be refused at a start.
     """
 
     name: str
@@ -57,3 +58,4 @@ class Case:
     env: Mapping[str, str] = field(default_factory=dict)
     lasts_s: Callable[[Scale], float] | None = None
     around: Callable[[Services], AbstractContextManager[None]] = lambda services: nullcontext()
+    meanwhile: Callable[[], AbstractContextManager[None]] = nullcontext

@@ -40,7 +40,11 @@ def run(case: Case, *, scale: Scale, services: Services) -> Row:
 
 
 def _run(case: Case, *, scale: Scale, services: Services) -> Row:
-    with case.around(services), staged(case, scale=scale, services=services) as scene:
+    with (
+        case.around(services),
+        staged(case, scale=scale, services=services) as scene,
+        case.meanwhile(),
+    ):
         scene.rush.start()
         scene.middle()
         case.act(scene)

@@ -47,7 +47,7 @@ CASES = [
         in_short=True,
         consumer_patch="bug:ignore-holders",
         consumer_words=("--batch-size", "20"),
-        around=lambda services: without_unique_claims(),
+        meanwhile=without_unique_claims,
     ),
     Case(
         name="bug-slot-kept",
