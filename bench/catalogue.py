@@ -42,6 +42,12 @@ ALL: Final = (
         function="issuing.large",
         in_short=False,
     ),
+    Measurement(
+        name="cold",
+        what="Redis flushed under 50,000 undecided: a claim on each of 1,000 coupons, and warm ones beside",
+        function="cold.cold",
+        in_short=False,
+    ),
     Measurement(name="memory", what="memory of the processes, Redis per claimant", function="memory.memory"),
     Measurement(name="start", what="from process start to ready", function="starting.start"),
 )

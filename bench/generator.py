@@ -1,6 +1,6 @@
 """A load generator in a process of its own: one thread, epoll, raw sockets, keep-alive.
 
-    python -m bench.generator '{"port": 8080, "head": "/api/coupons/1/issue?userId=", ...}'
+    python -m bench.generator '{"port": 8080, "heads": ["/api/coupons/1/issue?userId="], ...}'
 
 Open loop (``per_s``): a request is due at its scheduled time, whether or not the answers before it
 have come, and its latency counts from then: a server that stalls is charged for everybody who had to
@@ -18,6 +18,7 @@ import sys
 import time
 from array import array
 from collections import Counter, deque
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Final
 
@@ -29,7 +30,7 @@ _REQUEST: Final = "POST {head}{user} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Leng
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     port: int
-    head: str  #: the request's target, up to the user's id
+    heads: Sequence[str]  #: the requests' targets, up to the user's id, one after the other
     first_user: int
     count: int  #: requests, each by the next user
     connections: int
@@ -112,7 +113,8 @@ class Crowd:
         self._sent.append(now)
         self._took.append(-1.0)
         self._statuses.append(0)
-        text = _REQUEST.format(head=self._plan.head, user=self._plan.first_user + number)
+        head = self._plan.heads[number % len(self._plan.heads)]
+        text = _REQUEST.format(head=head, user=self._plan.first_user + number)
         try:
             connection.socket.send(text.encode())
         except OSError:

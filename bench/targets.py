@@ -24,6 +24,8 @@ TARGETS: Final[dict[str, Target]] = {
     "rush / last answer": Target(reach=1.25, floor=3.0, smaller_is_better=True),
     "rush / 12 s": Target(reach=1.0, floor=None, smaller_is_better=True),
     "issue-large / empty": Target(reach=0.85, floor=0.40),
+    "cold / 3 s": Target(reach=1.0, floor=3.0, smaller_is_better=True),
+    "cold: warm p99 / before": Target(reach=2.0, floor=20.0, smaller_is_better=True),
     "memory API worker / 120 MB": Target(reach=1.0, floor=1.5, smaller_is_better=True),
     "memory consumer / 150 MB": Target(reach=1.0, floor=1.5, smaller_is_better=True),
     "memory Redis / 120 bytes": Target(reach=1.0, floor=6.0, smaller_is_better=True),
@@ -38,6 +40,7 @@ PLAIN_PER_S_FOR_ISSUING: Final = 6_000
 PLAIN_PER_S_FOR_RUSH: Final = 8_000
 ISSUED_PER_S: Final = 10_000
 RUSH_S: Final = 12.0
+COLD_S: Final = 3.0
 API_WORKER_MB: Final = 120
 CONSUMER_MB: Final = 150
 REDIS_BYTES_PER_CLAIMANT: Final = 120

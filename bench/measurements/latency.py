@@ -61,7 +61,7 @@ def _open_loop(stage: Stage, coupon_id: int, *, per_s: float) -> Report:
     return crowd.run(
         Plan(
             port=stage.system.api.port,
-            head=stage.claim_path(coupon_id),
+            heads=[stage.claim_path(coupon_id)],
             first_user=stage.run.users.take(count).start,
             count=count,
             connections=_CONNECTIONS,
@@ -77,7 +77,7 @@ def _capacity(stage: Stage) -> Report:
     baselines.load(site, seconds=stage.run.scale.warm_s)
     plan = Plan(
         port=site.port,
-        head="/",
+        heads=["/"],
         first_user=1,
         count=1_000_000,
         connections=_CONNECTIONS,

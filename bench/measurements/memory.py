@@ -63,7 +63,7 @@ def _load(stage: Stage, coupon_id: int) -> list[str]:
     report = crowd.run(
         Plan(
             port=stage.system.api.port,
-            head=stage.claim_path(coupon_id),
+            heads=[stage.claim_path(coupon_id)],
             first_user=stage.run.users.take(count).start,
             count=count,
             connections=_CONNECTIONS,

@@ -67,7 +67,7 @@ def _round(stage: Stage, complaints: list[str]) -> dict[str, Any]:
     [coupon_id] = database.make_coupons(1, stock=stock)
     plan = Plan(
         port=stage.system.api.port,
-        head=stage.claim_path(coupon_id),
+        heads=[stage.claim_path(coupon_id)],
         first_user=stage.run.users.take(count).start,
         count=count,
         connections=_CONNECTIONS,

@@ -100,7 +100,7 @@ class TestGenerator:
             whole_status(b"HTTP/1.1 200 OK\r\n\r\n")
 
     def test_every_user_asks_once(self, answering: Answering) -> None:
-        plan = Plan(port=answering.port, head="/u=", first_user=5, count=40, connections=4, limit_s=20)
+        plan = Plan(port=answering.port, heads=["/u="], first_user=5, count=40, connections=4, limit_s=20)
 
         report = crowd.run(plan)
 
@@ -113,7 +113,7 @@ class TestGenerator:
         """One connection, 20 ms an answer, a request due every 5 ms: each waits for those before it."""
         answering.delay_s = 0.02
         plan = Plan(
-            port=answering.port, head="/u=", first_user=5, count=20, connections=1, limit_s=20, per_s=200
+            port=answering.port, heads=["/u="], first_user=5, count=20, connections=1, limit_s=20, per_s=200
         )
 
         report = crowd.run(plan)
