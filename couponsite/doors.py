@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Iterable
 from typing import Final
@@ -37,6 +38,8 @@ class Doors:
     def enter_loop(self) -> None:
         """From now on called in this thread's loop (couponsite/gunicorn_worker.py): nothing may block it."""
         sys.setswitchinterval(_SWITCH_S)
+        gc.collect()
+        gc.freeze()  # what the start made lives as long as the worker: no collection looks through it again
         loop.start()
         lookups.start()
         gathering.start()

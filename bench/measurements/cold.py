@@ -97,5 +97,5 @@ def _details(report: Report) -> dict[str, Any]:
         "slowest_ms_by_100_ms": [round(slowest.get(each, 0.0) * 1000) for each in range(max(slowest) + 1)],
         "milliseconds": {
             str(percent): round(percentile(report.took, percent) * 1000, 1) for percent in (50, 90, 99, 100)
-        }
+        },
     }

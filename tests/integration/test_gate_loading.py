@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 import pytest
+import redis_lock
 from django.db import connection
 from django.utils import timezone
 from django_redis import get_redis_connection
@@ -116,6 +117,27 @@ def test_undecided_events_of_this_coupon_hold_their_slots(log: list[IssueRequest
         Admitted(),
         OutOfStock(),
     ]
+
+
+def test_one_reading_loads_every_gate_that_it_tells_of(log: list[IssueRequest]) -> None:
+    asked, another, users = [make_coupon(stock=3).pk for _ in range(2)], make_coupon(stock=3), make_users(2)
+    log += make_requests(asked[0], users) + make_requests(another.pk, users)
+
+    gate_loading.load_all(asked)
+
+    assert [gate.reserved(pk) for pk in (*asked, another.pk)] == [2, 0, 2]
+
+
+def test_who_has_the_turn_and_died_holds_up_nobody_for_long(
+    log: list[IssueRequest], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gate_loading, "_OTHERS_TAKE_S", 0.1)
+    redis_lock.Lock(get_redis_connection("locks"), gate_loading._TURN, expire=60).acquire(blocking=False)
+    coupon = make_coupon(stock=3)
+
+    gate_loading.load(view_of(coupon))
+
+    assert gate.reserved(coupon.pk) == 0
 
 
 def test_the_first_event_of_a_user_holds_the_slot(log: list[IssueRequest]) -> None:
