@@ -71,9 +71,9 @@ class Gathering:
                 self._claims_wait.clear()
             metrics.CLAIM_GROUP_SIZE.observe(len(group))
             is_screened = Event()
-            submitting = gevent.spawn(self._submit, group, is_screened)
+            under_way = gevent.spawn(self._submit, group, is_screened)
             is_screened.wait()
-            submitting.join(_PACE_S)
+            under_way.join(_PACE_S)
 
     def _submit(self, group: list[Waiting], is_screened: Event) -> None:
         try:

@@ -43,9 +43,9 @@ def status_of(request_id: UUID) -> StatusReport | None:
     known = lookups.in_thread(_known, request_id)
     if known is not None:
         return known
-    pending = _from_log(request_id)
-    if pending is not None:
-        return pending
+    waiting = _from_log(request_id)
+    if waiting is not None:
+        return waiting
     return lookups.in_thread(_outcome, request_id)  # decided while we looked elsewhere
 
 

@@ -49,28 +49,28 @@ def test_decisions_that_the_gate_missed_are_told_at_the_second_look(coupon: Coup
     users = make_users(4)
     missed, waiting = [_reserve(coupon, user) for user in users[:2]]
     _decide_untold(missed, offset=0)
-    catching_up = CatchingUp()
+    catches = CatchingUp()
 
-    assert catching_up.look() == []
+    assert catches.look() == []
     assert gate.issued_counts() == {coupon.pk: 0}
-    assert catching_up.look() == [coupon.pk]
+    assert catches.look() == [coupon.pk]
 
     assert gate.issued_counts() == {coupon.pk: 1}
     assert gate.reservations(limit=10) == [waiting]
-    assert catching_up.look() == []
+    assert catches.look() == []
     last = [Claim(coupon_id=coupon.pk, user_id=user, request_id=uuid7()) for user in users[2:]]
     assert gate.admit(_view(coupon), last) == [Admitted(), OutOfStock()]
 
 
 def test_a_gate_that_is_told_in_time_is_left_alone(coupon: Coupon) -> None:
     [user, other] = make_users(2)
-    catching_up = CatchingUp()
+    catches = CatchingUp()
     _decide_untold(_reserve(coupon, user), offset=0)
-    assert catching_up.look() == []
+    assert catches.look() == []
 
     _decide_untold(_reserve(coupon, other), offset=1)
 
-    assert catching_up.look() == [], "it is behind by another count: a consumer is at work"
+    assert catches.look() == [], "it is behind by another count: a consumer is at work"
 
 
 def test_only_the_coupon_that_is_behind_is_told(coupon: Coupon) -> None:
@@ -79,9 +79,9 @@ def test_only_the_coupon_that_is_behind_is_told(coupon: Coupon) -> None:
     gate_loading.load(_view(neighbour))
     standing = _reserve(neighbour, other)
     _decide_untold(_reserve(coupon, user), offset=0)
-    catching_up = CatchingUp()
+    catches = CatchingUp()
 
-    assert [catching_up.look(), catching_up.look()] == [[], [coupon.pk]]
+    assert [catches.look(), catches.look()] == [[], [coupon.pk]]
 
     assert gate.reservations(limit=10) == [standing]
     assert gate.reservations(limit=10, coupon_id=coupon.pk) == []
@@ -96,9 +96,9 @@ def test_more_reservations_than_one_step_takes_are_all_freed(
     users = make_users(9)
     for offset, claim in enumerate([_reserve(big, user) for user in users[:5]]):
         _decide_untold(claim, offset=offset)
-    catching_up = CatchingUp()
+    catches = CatchingUp()
 
-    assert [catching_up.look(), catching_up.look()] == [[], [big.pk]]
+    assert [catches.look(), catches.look()] == [[], [big.pk]]
 
     assert gate.reservations(limit=10) == []
     last = [Claim(coupon_id=big.pk, user_id=user, request_id=uuid7()) for user in users[5:8]]
@@ -110,9 +110,9 @@ def test_a_count_above_the_row_of_a_database_that_has_decided_everything_is_corr
     get_redis_connection("default").hset(f"{{coupon:{coupon.pk}}}:gate", "issued", 3)
     claim = Claim(coupon_id=coupon.pk, user_id=user, request_id=uuid7())
     assert gate.admit(_view(coupon), [claim]) == [OutOfStock()]
-    catching_up = CatchingUp()
+    catches = CatchingUp()
 
-    assert [catching_up.look(), catching_up.look(), catching_up.look()] == [[], [coupon.pk], []]
+    assert [catches.look(), catches.look(), catches.look()] == [[], [coupon.pk], []]
 
     assert gate.admit(_view(coupon), [claim]) == [Admitted()]
 
@@ -123,9 +123,9 @@ def test_a_database_that_went_back_does_not_take_the_count_back(coupon: Coupon, 
     event = make_event(coupon_id=coupon.pk, user_id=user)
     broker.write(topic, encode(event), key=partition_key(coupon.pk))
     get_redis_connection("default").hset(f"{{coupon:{coupon.pk}}}:gate", "issued", 3)
-    catching_up = CatchingUp()
+    catches = CatchingUp()
 
-    assert [catching_up.look() for _ in range(3)] == [[], [], []]
+    assert [catches.look() for _ in range(3)] == [[], [], []]
 
     claim = Claim(coupon_id=coupon.pk, user_id=late, request_id=uuid7())
     assert gate.admit(_view(coupon), [claim]) == [OutOfStock()]

@@ -139,7 +139,7 @@ def test_a_gate_that_is_lost_again_and_again_admits_nobody_while_redis_is_up(
 ) -> None:
     coupon, [user] = make_coupon(), make_users(1)
     monkeypatch.setattr(gate_loading, "LOG_TIMEOUT_S", 0.5)
-    monkeypatch.setattr(gate, "load_each", lambda loading: [True] * len(loading))
+    monkeypatch.setattr(gate, "load_each", lambda gates: [True] * len(loading))
 
     assert submit([claim(coupon.pk, user)]) == [Refused(code=Code.BROKER_UNAVAILABLE)]
 
@@ -150,8 +150,8 @@ def test_a_gate_that_is_lost_once_more_is_loaded_once_more(log: Log, monkeypatch
     coupon, [user] = make_coupon(), make_users(1)
     load_each = gate.load_each
 
-    def load_and_lose(loading: Any) -> Any:
-        loaded = load_each(loading)
+    def load_and_lose(gates: Any) -> Any:
+        loaded = load_each(gates)
         if log.readings == 1:
             get_redis_connection("default").flushdb()
         return loaded
