@@ -139,7 +139,7 @@ def test_a_gate_that_is_lost_again_and_again_admits_nobody_while_redis_is_up(
 ) -> None:
     coupon, [user] = make_coupon(), make_users(1)
     monkeypatch.setattr(gate_loading, "LOG_TIMEOUT_S", 0.5)
-    monkeypatch.setattr(gate, "load_each", lambda gates: [True] * len(loading))
+    monkeypatch.setattr(gate, "load_each", lambda gates: [True] * len(gates))
 
     assert submit([claim(coupon.pk, user)]) == [Refused(code=Code.BROKER_UNAVAILABLE)]
 
