@@ -163,6 +163,7 @@ CASES = [
         name="api-reloaded",
         what="the API told to reload (SIGHUP), again and again: nobody who holds a slot goes unanswered",
         act=_reload_api,
+        lasts_s=lambda scale: 2 * scale.kills,
     ),
     Case(
         name="consumers-come-and-go",
