@@ -157,8 +157,7 @@ class TestCommand:
     def test_the_short_form_leaves_out_the_millions(self) -> None:
         names = [each.name for each in catalogue.chosen([], short=True)]
 
-        assert "issue-large" not in names
-        assert len(names) == len(catalogue.ALL) - 1
+        assert {each.name for each in catalogue.ALL} - set(names) == {"issue-large", "cold"}
 
     def test_every_measurement_has_its_function(self) -> None:
         from bench.measuring import function_of
