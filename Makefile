@@ -10,22 +10,22 @@ help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
 
 run: $(VENV)/.embedded  ## the whole system on SQLite, an embedded Redis and an embedded Kafka; Ctrl-C ends it
-	@exec $(BIN)/python -m embedded
+	@exec $(BIN)/python -m dev.embedded
 
 services: $(VENV)/.production  ## start MariaDB (SERVICES_DATABASE=mysql: MySQL), Redis, Kafka on loopback, in .services/
-	@$(BIN)/python -m deploy.services start
+	@$(BIN)/python -m dev.services start
 
 services-stop: $(VENV)/.made  ## stop them
-	@$(BIN)/python -m deploy.services stop
+	@$(BIN)/python -m dev.services stop
 
 test: $(VENV)/.dev  ## the suite on the embedded stack and, wherever they can be had, on the real services
 	@$(BIN)/python -m tests.run
 
 faults: $(VENV)/.dev  ## a rush of claims and a fault in its middle, 63 times; half an hour (FAULTS=--short: 6)
-	@$(BIN)/python -m faults $(FAULTS)
+	@$(BIN)/python -m dev.faults $(FAULTS)
 
 bench: $(VENV)/.dev  ## every figure beside a baseline of the same run; BENCH=--short: under 3 minutes
-	@$(BIN)/python -m bench $(BENCH)
+	@$(BIN)/python -m dev.bench $(BENCH)
 
 lint: $(VENV)/.dev  ## ruff, mypy, import-linter, missing migrations
 	$(BIN)/ruff check .

@@ -16,17 +16,18 @@ from redis.exceptions import RedisError
 from consumer import dead_letters
 from consumer.dead_letters import DeadLetter, TooManyDeadLetters
 from consumer.kafka import headers_of, place
-from consumer.standing import Standing
-from coupons import surroundings, tracking
-from coupons.admission import Claim, GateUnavailable, Settlement, gate
-from coupons.allocation import Allocation, IssueRequest
-from coupons.database_errors import Kind, kind_of
-from coupons.events import SECOND_CHANCE_HEADER, UndecodableEvent, decode
-from coupons.issuing import CouponsNotFound, Issued, issue_coupons
+from consumer.partitions import Standing
+from coupons.eventlog.events import SECOND_CHANCE_HEADER, UndecodableEvent, decode
+from coupons.eventlog.positions import Advance
+from coupons.eventlog.producer import EventProducer
+from coupons.gate import pending
+from coupons.gate.admission import Claim, GateUnavailable, Settlement, gate
+from coupons.issuing.allocation import Allocation, IssueRequest
+from coupons.issuing.deciding import CouponsNotFound, Issued, issue_coupons
+from coupons.operations import surroundings
 from coupons.outcomes import DeadLetterReason, Decision
-from coupons.positions import Advance
-from coupons.producer import EventProducer
-from couponsite import logs, metrics
+from runtime import logs, metrics
+from runtime.database_errors import Kind, kind_of
 
 log = logging.getLogger(__name__)
 
@@ -285,7 +286,7 @@ def _tell_redis(issued: Issued, letters: Sequence[DeadLetter], rates: Mapping[in
             ]
         )
         gate.release(failed)
-        tracking.settle([*request_ids, *(claim.request_id for claim in failed)], rates)
+        pending.settle([*request_ids, *(claim.request_id for claim in failed)], rates)
     except (GateUnavailable, RedisError) as error:
         # The gate is loaded anew from the database and the log once Redis is back and empty; where
         # Redis kept its data, these reservations are found to be decided when they stand in the way.

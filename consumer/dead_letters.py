@@ -13,11 +13,11 @@ from django.conf import settings
 from django.utils import timezone
 
 from consumer.kafka import headers_of, place, timestamp_ms
-from coupons.delivery import Acknowledged, Record
-from coupons.failures import FailedEvent
+from coupons.eventlog.delivery import Acknowledged, Record
+from coupons.eventlog.producer import EventProducer
+from coupons.issuing.failures import FailedEvent
 from coupons.outcomes import DeadLetterReason
-from coupons.producer import EventProducer
-from couponsite import metrics
+from runtime import metrics
 
 log = logging.getLogger(__name__)
 

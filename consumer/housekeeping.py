@@ -15,12 +15,12 @@ from django.db import close_old_connections, connection
 from django_redis import get_redis_connection
 from redis.exceptions import RedisError
 
-from coupons import disclosed, gate_catching_up
-from coupons.admission import GateUnavailable
-from coupons.backlog import LogUnavailable
-from coupons.gate_catching_up import CatchingUp
-from coupons.reclaiming import Round
-from couponsite.actuator import Component
+from coupons.eventlog.backlog import LogUnavailable
+from coupons.gate import catching_up, disclosed
+from coupons.gate.admission import GateUnavailable
+from coupons.gate.catching_up import CatchingUp
+from coupons.gate.leaked_slots import Round
+from runtime.actuator import Component
 
 log = logging.getLogger(__name__)
 
@@ -96,7 +96,7 @@ class Housekeeper:
             self._partitions_came.clear()
             close_old_connections()
             try:
-                gate_catching_up.free_decided()
+                catching_up.free_decided()
             except BaseException:
                 self._partitions_came.set()  # it is still to be done
                 raise

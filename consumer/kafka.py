@@ -10,7 +10,7 @@ from typing import Final
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 from django.conf import settings
 
-from coupons import kafka_client
+from coupons.eventlog import kafka_client
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ def make_consumer(
         kafka_client.common()
         | {
             "group.id": group_id,
-            # Never a jump: an offset outside of the log is an error that is shown (consumer/standing.py).
+            # Never a jump: an offset outside of the log is an error that is shown (consumer/partitions.py).
             "auto.offset.reset": "error",
             "enable.partition.eof": True,
             "enable.auto.commit": False,

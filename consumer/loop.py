@@ -1,6 +1,6 @@
 """Poll, hand over; wait in place while something is away; follow rebalances and the database's positions.
 
-The only rule: a position moves in the transaction that decides what lies before it (coupons/positions.py).
+The only rule: a position moves in the transaction that decides what lies before it (coupons/eventlog/positions.py).
 Everything else may happen twice.
 """
 
@@ -19,15 +19,15 @@ from django.conf import settings
 from django.db import Error as DatabaseLayerError
 from django.db import close_old_connections, connection
 
+from consumer.broker_watch import Reach
 from consumer.dead_letters import DeadLettersNotAcknowledged, TooManyDeadLetters
 from consumer.kafka import ClientLost, abandon, close, first_offsets, place, positions, timestamp_ms
-from consumer.offset_copy import OffsetCopy
-from consumer.reach import Reach
-from consumer.standing import Standing
-from coupons import kafka_client
-from coupons.issuing import StockChangedUnderLock
-from coupons.positions import PositionMoved
-from couponsite import logs, metrics
+from consumer.offsets import OffsetCopy
+from consumer.partitions import Standing
+from coupons.eventlog import kafka_client
+from coupons.eventlog.positions import PositionMoved
+from coupons.issuing.deciding import StockChangedUnderLock
+from runtime import logs, metrics
 
 log = logging.getLogger(__name__)
 

@@ -6,6 +6,6 @@ class CouponsConfig(AppConfig):
     name = "coupons"
 
     def ready(self) -> None:
-        from coupons.surroundings import system_check
+        from coupons.operations.surroundings import system_check
 
         register(system_check.surroundings, Tags.database)

@@ -10,7 +10,7 @@ from uuid import UUID
 from django.db import connection
 from django.db.models import QuerySet
 
-from coupons import claim_rows
+from coupons.issuing import claim_rows
 from coupons.models import IssueOutcome, User, UserCoupon
 from coupons.outcomes import Code
 
@@ -120,7 +120,7 @@ def _select(statement: str) -> list[tuple[Any, ...]]:
 
 
 def given_up(request_ids: Sequence[UUID]) -> set[UUID]:
-    """Those that were decided as never published (``coupons/reclaiming.py``)."""
+    """Those that were decided as never published (``coupons/gate/leaked_slots.py``)."""
     over = IssueOutcome.objects.filter(pk__in=request_ids, reason=Code.BROKER_UNAVAILABLE.value)
     return set(over.values_list("pk", flat=True))
 

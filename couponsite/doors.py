@@ -10,16 +10,17 @@ from typing import Final
 import gevent
 from django.conf import settings
 
-from coupons import gathering, health, lookups, loop
 from coupons.api import hosts, messages
-from coupons.api.claims_first import ClaimsFirst
+from coupons.api.front import ClaimsFirst
 from coupons.api.lookups_first import LookupsFirst
 from coupons.api.replies import refusal_reply
+from coupons.claims import batching, lookup_threads
 from coupons.errors import RefusedError
+from coupons.operations import health
 from coupons.outcomes import Code
-from couponsite import metrics, request_body
-from couponsite.actuator_routes import PREFIX, ActuatorRoutes
-from couponsite.in_threads import Application, Environ, InThreads, StartResponse
+from runtime import greenlets, metrics, request_body
+from runtime.actuator_routes import PREFIX, ActuatorRoutes
+from runtime.in_threads import Application, Environ, InThreads, StartResponse
 
 _LOOK_AT_FILES_EVERY_S: Final = 1.0
 #: A thread that computes (a page, a reading of the log) keeps the interpreter for so long each time the loop
@@ -36,15 +37,15 @@ class Doors:
         self._api = ClaimsFirst(LookupsFirst(self._page))
 
     def enter_loop(self) -> None:
-        """From now on called in this thread's loop (couponsite/gunicorn_worker.py): nothing may block it."""
+        """From now on called in this thread's loop (runtime/gunicorn_worker.py): nothing may block it."""
         sys.setswitchinterval(_SWITCH_S)
         gc.collect()
         gc.freeze()  # what the start made lives as long as the worker: no collection looks through it again
-        loop.start()
-        lookups.start()
-        gathering.start()
+        greenlets.start()
+        lookup_threads.start()
+        batching.start()
         self._pages = InThreads(self._pages, threads=settings.CONFIG.api.threads)
-        loop.spawn_for_life(_keep_metrics_files)
+        greenlets.spawn_for_life(_keep_metrics_files)
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         path = environ["PATH_INFO"]

@@ -13,8 +13,9 @@ from typing import Any
 sys.path = [path for path in sys.path if os.path.basename(path) != "gunicorn"]
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from couponsite import metrics_folder, starting  # noqa: E402 - where `sys.path` is right
-from couponsite.config import ConfigError, load  # noqa: E402
+from couponsite import starting  # noqa: E402 - where `sys.path` is right
+from runtime import metrics_folder
+from runtime.config import ConfigError, load  # noqa: E402
 
 try:
     _config = load()
@@ -28,7 +29,7 @@ resource.setrlimit(resource.RLIMIT_NOFILE, (max(_soft, _wanted), _hard))
 
 bind = f"{_config.api.host}:{_config.api.port}"
 workers = _config.api.workers
-worker_class = "couponsite.gunicorn_worker.LoopWorker"
+worker_class = "runtime.gunicorn_worker.LoopWorker"
 # A browser keeps its connection for a while after its claim. Where files are few, room is left for our own.
 worker_connections = max(10, min(10_000, max(_soft, _wanted) - 200 - 2 * _config.api.threads))
 backlog = 2048
@@ -63,15 +64,15 @@ def pre_fork(server: Any, worker: Any) -> None:
 
 def post_worker_init(worker: Any) -> None:
     """Make this worker's producer now: its first delivery takes half a second."""
-    from coupons.producer import event_producer
+    from coupons.eventlog.producer import event_producer
 
     event_producer()
 
 
 def worker_exit(server: Any, worker: Any) -> None:
     """Deliver what is queued. The master calls it too, for a worker that is gone: it has no producer."""
-    if "coupons.producer" in sys.modules:
-        sys.modules["coupons.producer"].close_event_producer()
+    if "coupons.eventlog.producer" in sys.modules:
+        sys.modules["coupons.eventlog.producer"].close_event_producer()
 
 
 def child_exit(server: Any, worker: Any) -> None:

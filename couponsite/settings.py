@@ -1,4 +1,4 @@
-"""Django's wiring. Values come from ``couponsite.config``; nothing is read from the environment here."""
+"""Django's wiring. Values come from ``runtime.config``; nothing is read from the environment here."""
 
 import sys
 import warnings
@@ -9,7 +9,7 @@ import dj_database_url
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from couponsite import config, logs
+from runtime import config, logs
 
 try:
     CONFIG = config.load()

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from typing import Final
 
-from couponsite.config import BASE_DIR
+from runtime.config import BASE_DIR
 
 #: A database that does not answer is waited for by the workers, not here: connecting takes 3 s at the most.
 _PATIENCE_S: Final = 20.0

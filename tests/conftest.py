@@ -14,8 +14,9 @@ from django.core.management import call_command
 from django_redis import get_redis_connection
 from pytest_django.plugin import DjangoDbBlocker
 
-from coupons import backlog, catalog
-from coupons.producer import close_event_producer
+from coupons import coupon_cache
+from coupons.eventlog import backlog
+from coupons.eventlog.producer import close_event_producer
 from tests import stack
 from tests.system import System
 
@@ -23,7 +24,7 @@ from tests.system import System
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers",
-        "services_only: kills servers or deletes records, which only deploy.services' own may suffer",
+        "services_only: kills servers or deletes records, which only dev.services' own may suffer",
     )
     config.addinivalue_line("markers", "whole_wait: waits (on a clock that jumps) as long as in production")
 
@@ -52,7 +53,7 @@ def _default_topic() -> None:
 @pytest.fixture(autouse=True)
 def _nothing_remembered() -> None:
     """Each test begins with an empty Redis, no remembered coupons, and no producer of an earlier topic."""
-    catalog.forget_all()
+    coupon_cache.forget_all()
     backlog.forget_failure()
     close_event_producer()
     get_redis_connection("default").flushdb()

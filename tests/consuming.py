@@ -11,10 +11,10 @@ from django.conf import settings
 from django.db import connections
 
 from consumer.kafka import first_offsets, make_consumer, positions
-from consumer.standing import Standing
-from coupons import backlog, kafka_client
-from coupons import positions as rows
-from coupons.positions import Position
+from consumer.partitions import Standing
+from coupons.eventlog import backlog, kafka_client
+from coupons.eventlog import positions as rows
+from coupons.eventlog.positions import Position
 from tests import stack
 
 #: Past the told ends, quiet is the end: the embedded broker tells them too low.

@@ -8,8 +8,8 @@ from typing import Any
 
 from uuid_utils.compat import uuid7
 
-from coupons.allocation import IssueRequest
-from coupons.events import CouponIssueEvent
+from coupons.eventlog.events import CouponIssueEvent
+from coupons.issuing.allocation import IssueRequest
 from coupons.models import Coupon, User
 
 _ids = itertools.count(1)

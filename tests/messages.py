@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from confluent_kafka import KafkaError
 
-from coupons.allocation import IssueRequest
-from coupons.events import encode, partition_key
+from coupons.eventlog.events import encode, partition_key
+from coupons.issuing.allocation import IssueRequest
 
 
 class ReceivedMessage:

@@ -2,7 +2,7 @@
 
 COUPON_TEST_STACK=embedded (default): SQLite, Redis and the embedded broker.
 COUPON_TEST_STACK=services: MariaDB or MySQL (SERVICES_DATABASE=mysql), Redis, Apache Kafka, started by
-deploy.services in a folder and on ports of their own. Whatever was started is stopped at the end.
+dev.services in a folder and on ports of their own. Whatever was started is stopped at the end.
 COUPON_TEST_STACK=given: the servers of DATABASE_URL, REDIS_URL and KAFKA_BOOTSTRAP_SERVERS (tests/given.py).
 """
 
@@ -19,7 +19,7 @@ from urllib.parse import quote
 
 import pytest
 
-from deploy.services.own import PROJECT, Services, ServicesFailed
+from dev.services.own import PROJECT, Services, ServicesFailed
 from tests.given import GivenServersRefused, given
 from tests.given import versions as given_versions
 
@@ -35,13 +35,13 @@ def own_services() -> Services:
 
 
 def services(*words: str) -> str:
-    """Run a command of deploy.services on the tests' servers and return what it printed."""
+    """Run a command of dev.services on the tests' servers and return what it printed."""
     return _services.run(*words)
 
 
 @contextmanager
 def _embedded(folder: Path) -> Iterator[Mapping[str, str]]:
-    from embedded.stack import start_broker, start_redis
+    from dev.embedded.stack import start_broker, start_redis
 
     with ExitStack() as started:
         redis = start_redis(directory=folder)

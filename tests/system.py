@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from deploy.services.own import PROJECT, free_port
+from dev.services.own import PROJECT, free_port
 
 _START_S = 40.0
 _PYTHON = (sys.executable,)

@@ -19,17 +19,17 @@ from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_sche
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
-from coupons import gathering, identity
-from coupons.admission import Claim
 from coupons.api import messages
 from coupons.api.messages import Language
 from coupons.api.replies import Reply, json_reply
 from coupons.api.serializers import AcceptedSerializer, RefusalSerializer
+from coupons.claims import batching, identity
+from coupons.claims.submitting import Accepted
 from coupons.errors import RefusedError
-from coupons.events import MAX_ID
+from coupons.eventlog.events import MAX_ID
+from coupons.gate.admission import Claim
 from coupons.outcomes import Code
-from coupons.requesting import Accepted
-from couponsite import metrics
+from runtime import metrics
 
 _ONE_USER_ID: Final = re.compile(r"userId=([0-9]{1,30})", re.ASCII)
 _DIGITS: Final = re.compile(r"[0-9]{1,30}", re.ASCII)
@@ -73,7 +73,7 @@ def _claim(coupon_id: int, *, query: str, body: bytes, token: str) -> Accepted:
         raise RefusedError(Code.IDENTITY_NOT_PROVEN, detail=identity.HEADER)
     # Version 7: ids that sort by time keep the outcome table's index small and warm.
     claim = Claim(coupon_id=coupon_id, user_id=user_id, request_id=uuid_utils.compat.uuid7())
-    told = gathering.submit(claim)
+    told = batching.submit(claim)
     if isinstance(told, Accepted):
         return told
     raise RefusedError(told.code, request_id=told.request_id, coupon_id=coupon_id, user_id=user_id)

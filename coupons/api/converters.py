@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from coupons.events import MAX_ID
+from coupons.eventlog.events import MAX_ID
 
 
 class IdConverter:

@@ -16,8 +16,8 @@ from rest_framework.response import Response
 
 from coupons.api import messages
 from coupons.api.messages import Language
-from coupons.backlog import LogUnavailable
 from coupons.errors import RefusedError
+from coupons.eventlog.backlog import LogUnavailable
 from coupons.outcomes import Code
 
 log = logging.getLogger(__name__)

@@ -8,13 +8,13 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from coupons import queue
 from coupons.api import messages
 from coupons.api.messages import Language
 from coupons.api.serializers import PendingStatusSerializer, RequestStatusSerializer
+from coupons.claims import queue
+from coupons.claims.request_status import status_of
 from coupons.errors import RefusedError
 from coupons.outcomes import Code, RequestStatus
-from coupons.request_status import status_of
 
 
 def request_status(request_id: UUID, language: Language) -> dict[str, Any]:

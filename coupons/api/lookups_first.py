@@ -18,8 +18,8 @@ from coupons.api import lookups, messages
 from coupons.api.converters import IdConverter, RequestIdConverter
 from coupons.api.messages import Language
 from coupons.api.replies import Reply, json_reply, refusal_reply
-from couponsite import request_body
-from couponsite.in_threads import Application, Environ, StartResponse
+from runtime import request_body
+from runtime.in_threads import Application, Environ, StartResponse
 
 Lookup = Callable[[Language], dict[str, Any]]
 _STATUS: Final = re.compile(rf"/api/coupons/requests/({RequestIdConverter.regex})")

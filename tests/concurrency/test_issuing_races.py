@@ -18,9 +18,9 @@ import pytest
 from django.db import DatabaseError, OperationalError, connection
 from django.db.models import F, QuerySet
 
-from coupons import issuing
-from coupons.allocation import Allocation, IssueRequest
-from coupons.issuing import Issued, StockChangedUnderLock, issue_coupons
+from coupons.issuing import deciding
+from coupons.issuing.allocation import Allocation, IssueRequest
+from coupons.issuing.deciding import Issued, StockChangedUnderLock, issue_coupons
 from coupons.models import Coupon, IssueOutcome, UserCoupon
 from coupons.outcomes import Decision
 from tests.factories import make_coupon, make_requests, make_users
@@ -32,21 +32,21 @@ Result = list[Decision] | Exception
 
 @pytest.fixture(autouse=True)
 def _redis_lock_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(issuing, "coupon_locks", lambda coupon_ids: nullcontext())
+    monkeypatch.setattr(deciding, "coupon_locks", lambda coupon_ids: nullcontext())
 
 
 @pytest.fixture
 def _both_decide_before_either_writes(monkeypatch: pytest.MonkeyPatch) -> None:
     """If the database lets the second decide. Where it makes it wait, the first goes on after a moment."""
     meeting = threading.Barrier(2)
-    record = issuing._record
+    record = deciding._record
 
     def meet_then_record(*decided: Any) -> Any:
         with suppress(threading.BrokenBarrierError):
             meeting.wait(1)
         return record(*decided)
 
-    monkeypatch.setattr(issuing, "_record", meet_then_record)
+    monkeypatch.setattr(deciding, "_record", meet_then_record)
 
 
 @pytest.fixture
@@ -151,7 +151,7 @@ def test_proof_without_the_row_lock_and_the_condition_the_check_constraint_is_le
         coupon_id = winners[0].request.event.coupon_id
         Coupon.objects.filter(pk=coupon_id).update(stock=F("stock") - len(winners))
 
-    monkeypatch.setattr(issuing, "_take_stock", take_without_looking)
+    monkeypatch.setattr(deciding, "_take_stock", take_without_looking)
     coupon, (first, second) = make_coupon(stock=1), make_users(2)
 
     [error] = errors(at_once(*batches_of(coupon, [first], [second])))
@@ -169,7 +169,7 @@ def test_proof_without_any_of_these_the_race_over_issues(monkeypatch: pytest.Mon
         coupon_id = winners[0].request.event.coupon_id
         Coupon.objects.filter(pk=coupon_id).update(stock=winners[-1].stock_left)
 
-    monkeypatch.setattr(issuing, "_take_stock", write_what_was_read)
+    monkeypatch.setattr(deciding, "_take_stock", write_what_was_read)
     coupon, (first, second) = make_coupon(stock=1), make_users(2)
 
     failed = errors(at_once(*batches_of(coupon, [first], [second])))

@@ -14,17 +14,18 @@ from redis.connection import ConnectionPool
 from redis.exceptions import ConnectionError as RedisConnectionError
 from uuid_utils.compat import uuid7
 
-from coupons import backlog, requesting
-from coupons.admission import Claim, gate
-from coupons.allocation import IssueRequest
-from coupons.backlog import Backlog
-from coupons.delivery import Acknowledged, Receipt, Record
-from coupons.events import decode
-from coupons.issuing import issue_coupons
+from coupons.claims import submitting
+from coupons.claims.screening import Refused
+from coupons.claims.submitting import Answer, submit
+from coupons.eventlog import backlog
+from coupons.eventlog.backlog import Backlog
+from coupons.eventlog.delivery import Acknowledged, Receipt, Record
+from coupons.eventlog.events import decode
+from coupons.gate.admission import Claim, gate
+from coupons.issuing.allocation import IssueRequest
+from coupons.issuing.deciding import issue_coupons
 from coupons.models import UserCoupon
 from coupons.outcomes import Code
-from coupons.requesting import Answer, submit
-from coupons.screening import Refused
 from tests.factories import make_coupon, make_users
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -50,7 +51,7 @@ class Log:
 @pytest.fixture
 def log(monkeypatch: pytest.MonkeyPatch) -> Log:
     log = Log()
-    monkeypatch.setattr(requesting, "event_producer", lambda: log)
+    monkeypatch.setattr(submitting, "event_producer", lambda: log)
     monkeypatch.setattr(backlog, "read", lambda **_: Backlog(requests=list(log.requests), committed={0: 0}))
     return log
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from deploy.services.own import free_port
+from dev.services.own import free_port
 from tests.factories import make_coupon, make_users
 from tests.system import HttpAnswer, Server, System, ask, eventually
 

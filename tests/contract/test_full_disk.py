@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.services.own import PROJECT
+from dev.services.own import PROJECT
 from tests.factories import make_coupon, make_users
 from tests.system import Server, System
 

@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 
 import pytest
 
-from coupons.events import encode, partition_key
+from coupons.eventlog.events import encode, partition_key
 from tests import broker
 from tests.factories import make_coupon, make_event, make_users
 from tests.system import System, ask, eventually

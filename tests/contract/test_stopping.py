@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from coupons.admission import gate
+from coupons.gate.admission import gate
 from coupons.models import Coupon, IssueOutcome
 from tests.factories import make_coupon, make_users
 from tests.system import Server, System, ask, eventually

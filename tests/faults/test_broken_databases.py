@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from deploy.services.own import free_port
+from dev.services.own import free_port
 from tests.own_database import own_database, sql
 from tests.system import Server, System, ask, eventually
 

@@ -9,7 +9,7 @@ import pytest
 from django.db import connection
 
 from coupons.models import Coupon
-from deploy.services.own import Services
+from dev.services.own import Services
 from tests.factories import make_coupon
 from tests.stack import own_services
 

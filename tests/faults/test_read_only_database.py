@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterator
 import pytest
 from django.db import connection
 
-from coupons import backlog, lookups, loop, undecided
-from coupons.backlog import Positions
+from coupons.claims import lookup_threads, undecided
+from coupons.eventlog import backlog
+from coupons.eventlog.backlog import Positions
+from runtime import greenlets
 from tests.stack import services
 
 pytestmark = [pytest.mark.services_only, pytest.mark.django_db(transaction=True)]
@@ -22,15 +24,15 @@ def _connection_id() -> int:
 
 
 def _claims() -> int:
-    return loop.in_thread(_connection_id)
+    return greenlets.in_thread(_connection_id)
 
 
 def _loading() -> int:
-    return loop.apart(_connection_id)
+    return greenlets.apart(_connection_id)
 
 
 def _lookups() -> int:
-    return lookups.in_thread(_connection_id)
+    return lookup_threads.in_thread(_connection_id)
 
 
 def _undecided() -> int:
@@ -50,17 +52,22 @@ def _undecided() -> int:
 @pytest.fixture
 def _loop(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A loop whose pools have one thread each, and so one connection."""
-    monkeypatch.setattr(loop, "_LOOK_EVERY_S", 0.0)
-    monkeypatch.setattr(loop, "_THREADS", 1)
-    monkeypatch.setattr(lookups, "_THREADS", 1)
-    for module, name in [(loop, "_thread"), (loop, "_pool"), (loop, "_apart"), (lookups, "_pool")]:
+    monkeypatch.setattr(greenlets, "_LOOK_EVERY_S", 0.0)
+    monkeypatch.setattr(greenlets, "_THREADS", 1)
+    monkeypatch.setattr(lookup_threads, "_THREADS", 1)
+    for module, name in [
+        (greenlets, "_thread"),
+        (greenlets, "_pool"),
+        (greenlets, "_apart"),
+        (lookup_threads, "_pool"),
+    ]:
         monkeypatch.setattr(module, name, None)
     monkeypatch.setattr(undecided, "index", undecided.UndecidedIndex())
     monkeypatch.setattr(undecided, "_FORGOTTEN_AFTER_S", 1.0)
-    loop.start()
-    lookups.start()
+    greenlets.start()
+    lookup_threads.start()
     yield
-    for in_thread in (loop.in_thread, loop.apart, lookups.in_thread):
+    for in_thread in (greenlets.in_thread, greenlets.apart, lookup_threads.in_thread):
         in_thread(lambda: connection.close())
 
 

@@ -13,7 +13,7 @@ from uuid import uuid4
 import pytest
 from django.db import connection
 
-from coupons.admission import gate
+from coupons.gate.admission import gate
 from coupons.models import Coupon, DeadLetter, IssueOutcome, UserCoupon
 from tests.factories import make_coupon, make_users
 from tests.stack import services

@@ -9,7 +9,7 @@ import pytest
 from redis.connection import ConnectionPool
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from coupons.admission import gate
+from coupons.gate.admission import gate
 
 
 @pytest.fixture

@@ -19,9 +19,9 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from coupons.admin_forms import CouponChangeForm
+from coupons.admin.forms import CouponChangeForm
 from coupons.models import Coupon, DeadLetter, IssueOutcome, Point, User, UserCoupon
-from coupons.stock import MOST, StockOutOfRange, change_stock
+from coupons.operations.stock import MOST, StockOutOfRange, change_stock
 
 pytestmark = [
     pytest.mark.django_db,

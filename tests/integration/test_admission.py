@@ -10,8 +10,9 @@ import pytest
 from django_redis import get_redis_connection
 from uuid_utils.compat import uuid7
 
-from coupons import admission
-from coupons.admission import (
+from coupons.coupon_cache import CouponView
+from coupons.gate import admission
+from coupons.gate.admission import (
     Admission,
     Admitted,
     AlreadyRequested,
@@ -22,7 +23,6 @@ from coupons.admission import (
     Settlement,
     gate,
 )
-from coupons.catalog import CouponView
 
 COUPON = CouponView(
     coupon_id=7, epoch="1", stock=2, issued_count=0, is_opened=True, opens_at=None, closes_at=None

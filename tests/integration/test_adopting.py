@@ -13,14 +13,14 @@ from django.core.management import CommandError, call_command
 from django.db import DatabaseError, connection
 from pytest_django.plugin import DjangoDbBlocker
 
-from coupons import surroundings
-from coupons.adopting import steps
-from coupons.adopting.findings import Step
-from coupons.issuing import issue_coupons
+from coupons.issuing.deciding import issue_coupons
 from coupons.models import Coupon, UserCoupon
+from coupons.operations import surroundings
+from coupons.operations.adopting import steps
+from coupons.operations.adopting.findings import Step
+from coupons.operations.surroundings import reading
+from coupons.operations.verification import run as verification
 from coupons.outcomes import Decision
-from coupons.surroundings import reading
-from coupons.verification import run as verification
 from tests import kotlin_tables
 from tests.factories import make_requests
 from tests.own_database import own_database, sql

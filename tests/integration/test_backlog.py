@@ -11,11 +11,11 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from django.conf import settings
 
-from coupons import backlog, kafka_client, positions
-from coupons.backlog import LogUnavailable, Positions
-from coupons.events import encode
-from coupons.positions import Position
-from deploy.services.own import free_port
+from coupons.eventlog import backlog, kafka_client, positions
+from coupons.eventlog.backlog import LogUnavailable, Positions
+from coupons.eventlog.events import encode
+from coupons.eventlog.positions import Position
+from dev.services.own import free_port
 from tests import broker
 from tests.factories import make_event
 

@@ -9,14 +9,16 @@ from prometheus_client import REGISTRY
 from uuid_utils.compat import uuid7
 
 from consumer.batch import BatchProcessor
-from coupons import backlog, catalog, gate_loading, tracking
-from coupons.admission import Admitted, AlreadyRequested, Claim, OutOfStock, gate
-from coupons.allocation import IssueRequest
-from coupons.backlog import Backlog
-from coupons.catalog import CouponView
-from coupons.delivery import Acknowledged
+from coupons import coupon_cache
+from coupons.coupon_cache import CouponView
+from coupons.eventlog import backlog
+from coupons.eventlog.backlog import Backlog
+from coupons.eventlog.delivery import Acknowledged
+from coupons.gate import loading, pending
+from coupons.gate.admission import Admitted, AlreadyRequested, Claim, OutOfStock, gate
+from coupons.gate.pending import Tracked
+from coupons.issuing.allocation import IssueRequest
 from coupons.models import Coupon, IssueOutcome
-from coupons.tracking import Tracked
 from tests.consuming import standing_before
 from tests.factories import make_coupon, make_requests, make_users
 from tests.messages import received
@@ -41,16 +43,16 @@ def claim_of(request: IssueRequest) -> Claim:
 
 
 def fresh_view(coupon: Coupon) -> CouponView:
-    view = catalog.coupon_view(coupon.pk, fresh=True)
+    view = coupon_cache.coupon_view(coupon.pk, fresh=True)
     assert view is not None
     return view
 
 
 def reserve(coupon: Coupon, requests: Sequence[IssueRequest]) -> None:
     """As the API did before it published them."""
-    view = gate_loading.load(fresh_view(coupon))
+    view = loading.load(fresh_view(coupon))
     assert gate.admit(view, list(map(claim_of, requests))) == [Admitted()] * len(requests)
-    tracking.note(
+    pending.note(
         [
             Tracked.of(claim_of(r), Acknowledged(partition=r.partition, offset=r.offset), requested_at_ms=1)
             for r in requests
@@ -88,8 +90,8 @@ def test_decided_requests_are_not_tracked_any_more_and_the_pace_is_noted() -> No
 
     process(requests)
 
-    assert [tracking.find(request.event.event_id) for request in requests] == [None] * 3
-    pace = tracking.rate(1)
+    assert [pending.find(request.event.event_id) for request in requests] == [None] * 3
+    pace = pending.rate(1)
     assert pace is not None
     assert pace > 0
 

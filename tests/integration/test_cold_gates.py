@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from django_redis import get_redis_connection
 
-from coupons.events import encode, partition_key
+from coupons.eventlog.events import encode, partition_key
 from coupons.models import Coupon
 from tests import broker
 from tests.factories import make_coupon, make_event, make_users

@@ -13,7 +13,7 @@ from django.conf import settings
 from django.core.management import CommandError, call_command
 
 from coupons.management.commands import create_topics
-from deploy.services.own import free_port
+from dev.services.own import free_port
 
 
 @pytest.fixture

@@ -14,14 +14,16 @@ from uuid_utils.compat import uuid7
 
 from consumer.batch import BatchProcessor
 from consumer.dead_letters import DeadLettersNotAcknowledged
-from coupons import catalog, failures, gate_loading, tracking
-from coupons.admission import Claim, gate
-from coupons.delivery import Acknowledged, NotPublished, Receipt, Uncertain
-from coupons.events import SECOND_CHANCE_HEADER, encode, partition_key
+from coupons import coupon_cache
+from coupons.claims.request_status import status_of
+from coupons.eventlog.delivery import Acknowledged, NotPublished, Receipt, Uncertain
+from coupons.eventlog.events import SECOND_CHANCE_HEADER, encode, partition_key
+from coupons.eventlog.producer import EventProducer, event_producer
+from coupons.gate import loading, pending
+from coupons.gate.admission import Claim, gate
+from coupons.gate.pending import Tracked
+from coupons.issuing import failures
 from coupons.models import Coupon, DeadLetter, IssueOutcome, UserCoupon
-from coupons.producer import EventProducer, event_producer
-from coupons.request_status import status_of
-from coupons.tracking import Tracked
 from tests import broker
 from tests.consuming import standing_before
 from tests.factories import make_coupon, make_event, make_users
@@ -266,17 +268,17 @@ def test_a_dead_letter_gives_its_slot_back_and_is_not_pending_any_more(topic: st
     coupon, [user] = make_coupon(), make_users(1)
     event = make_event(coupon_id=coupon.pk, user_id=user)
     claim = Claim(coupon_id=coupon.pk, user_id=user, request_id=event.event_id)
-    view = catalog.coupon_view(coupon.pk)
+    view = coupon_cache.coupon_view(coupon.pk)
     assert view is not None
-    gate_loading.load(view)
+    loading.load(view)
     gate.admit(view, [claim])
-    tracking.note([Tracked.of(claim, Acknowledged(partition=0, offset=0), requested_at_ms=1)])
+    pending.note([Tracked.of(claim, Acknowledged(partition=0, offset=0), requested_at_ms=1)])
     unreadable = encode(event).replace(b'"version":1', b'"version":2')
 
     process(ReceivedMessage(0, 0, value=unreadable, key=partition_key(coupon.pk)))
 
     assert gate.reserved(coupon.pk) == 0
-    assert tracking.find(event.event_id) is None
+    assert pending.find(event.event_id) is None
 
 
 def test_the_operator_finds_each_letter_with_its_original(topic: str) -> None:

@@ -12,14 +12,17 @@ from django.utils import timezone
 from django_redis import get_redis_connection
 from uuid_utils.compat import uuid7
 
-from coupons import backlog, disclosed, reclaiming, request_status, requesting, selectors
-from coupons.admission import Claim, gate
-from coupons.backlog import Backlog
-from coupons.delivery import Acknowledged, NotPublished, Receipt, Record, Uncertain
+from coupons import selectors
+from coupons.claims import request_status, submitting
+from coupons.claims.screening import Refused
+from coupons.claims.submitting import Accepted, submit
+from coupons.eventlog import backlog
+from coupons.eventlog.backlog import Backlog
+from coupons.eventlog.delivery import Acknowledged, NotPublished, Receipt, Record, Uncertain
+from coupons.gate import disclosed, leaked_slots
+from coupons.gate.admission import Claim, gate
 from coupons.models import DisclosedRequest, IssueOutcome
 from coupons.outcomes import Code, RequestStatus
-from coupons.requesting import Accepted, submit
-from coupons.screening import Refused
 from tests.factories import make_coupon, make_users
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -40,7 +43,7 @@ class Broker:
 @pytest.fixture
 def broker(monkeypatch: pytest.MonkeyPatch, topic: str) -> Broker:
     stands_in = Broker()
-    monkeypatch.setattr(requesting, "event_producer", lambda: stands_in)
+    monkeypatch.setattr(submitting, "event_producer", lambda: stands_in)
     monkeypatch.setattr(backlog, "read", lambda **_: Backlog(requests=[], committed={0: 0}))
     return stands_in
 
@@ -161,7 +164,7 @@ def test_what_is_decided_is_forgotten_and_no_suspect(monkeypatch: pytest.MonkeyP
     coupon = make_coupon()
     claims = [claim(coupon.pk, user) for user in make_users(7)]
     disclosed.keep(claims)
-    reclaiming.give_back(claims[:5])
+    leaked_slots.give_back(claims[:5])
 
     assert disclosed.suspects(10) == claims[5:]
     assert disclosed.suspects(1) == claims[5:6]

@@ -6,13 +6,14 @@ import pytest
 from django_redis import get_redis_connection
 from uuid_utils.compat import uuid7
 
-from coupons import catalog, gate_catching_up, gate_loading
-from coupons.admission import Admitted, Claim, OutOfStock, gate
-from coupons.allocation import IssueRequest
-from coupons.catalog import CouponView
-from coupons.events import encode, partition_key
-from coupons.gate_catching_up import CatchingUp
-from coupons.issuing import issue_coupons
+from coupons import coupon_cache
+from coupons.coupon_cache import CouponView
+from coupons.eventlog.events import encode, partition_key
+from coupons.gate import catching_up, loading
+from coupons.gate.admission import Admitted, Claim, OutOfStock, gate
+from coupons.gate.catching_up import CatchingUp
+from coupons.issuing.allocation import IssueRequest
+from coupons.issuing.deciding import issue_coupons
 from coupons.models import Coupon
 from tests import broker
 from tests.factories import make_coupon, make_event, make_users
@@ -21,7 +22,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def _view(coupon: Coupon) -> CouponView:
-    view = catalog.coupon_view(coupon.pk, fresh=True)
+    view = coupon_cache.coupon_view(coupon.pk, fresh=True)
     assert view is not None
     return view
 
@@ -41,7 +42,7 @@ def _decide_untold(claim: Claim, *, offset: int) -> None:
 @pytest.fixture
 def coupon(topic: str) -> Coupon:
     coupon = make_coupon(stock=3)
-    gate_loading.load(_view(coupon))
+    loading.load(_view(coupon))
     return coupon
 
 
@@ -76,7 +77,7 @@ def test_a_gate_that_is_told_in_time_is_left_alone(coupon: Coupon) -> None:
 def test_only_the_coupon_that_is_behind_is_told(coupon: Coupon) -> None:
     [user, other] = make_users(2)
     neighbour = make_coupon(stock=3)
-    gate_loading.load(_view(neighbour))
+    loading.load(_view(neighbour))
     standing = _reserve(neighbour, other)
     _decide_untold(_reserve(coupon, user), offset=0)
     catches = CatchingUp()
@@ -90,9 +91,9 @@ def test_only_the_coupon_that_is_behind_is_told(coupon: Coupon) -> None:
 def test_more_reservations_than_one_step_takes_are_all_freed(
     coupon: Coupon, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gate_catching_up, "_MOST_AT_ONCE", 2)
+    monkeypatch.setattr(catching_up, "_MOST_AT_ONCE", 2)
     big = make_coupon(stock=7)
-    gate_loading.load(_view(big))
+    loading.load(_view(big))
     users = make_users(9)
     for offset, claim in enumerate([_reserve(big, user) for user in users[:5]]):
         _decide_untold(claim, offset=offset)

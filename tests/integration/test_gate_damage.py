@@ -9,8 +9,12 @@ import pytest
 from django_redis import get_redis_connection
 from uuid_utils.compat import uuid7
 
-from coupons import backlog, catalog, gate_loading
-from coupons.admission import (
+from coupons import coupon_cache
+from coupons.coupon_cache import CouponView
+from coupons.eventlog import backlog
+from coupons.eventlog.backlog import Backlog
+from coupons.gate import loading
+from coupons.gate.admission import (
     Admission,
     Admitted,
     AlreadyRequested,
@@ -20,10 +24,8 @@ from coupons.admission import (
     Settlement,
     gate,
 )
-from coupons.allocation import IssueRequest
-from coupons.backlog import Backlog
-from coupons.catalog import CouponView
-from coupons.gate_catching_up import CatchingUp
+from coupons.gate.catching_up import CatchingUp
+from coupons.issuing.allocation import IssueRequest
 from coupons.models import Coupon
 from tests.factories import make_coupon, make_event, make_users
 
@@ -31,7 +33,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def view_of(coupon: Coupon) -> CouponView:
-    view = catalog.coupon_view(coupon.pk, fresh=True)
+    view = coupon_cache.coupon_view(coupon.pk, fresh=True)
     assert view is not None
     return view
 
@@ -60,7 +62,7 @@ def log(monkeypatch: pytest.MonkeyPatch) -> list[IssueRequest]:
 def coupon(log: list[IssueRequest]) -> Coupon:
     """Stock for five, two of them reserved and in the log."""
     coupon = make_coupon(stock=5)
-    gate_loading.load(view_of(coupon))
+    loading.load(view_of(coupon))
     for offset, user in enumerate(make_users(2)):
         claim = Claim(coupon_id=coupon.pk, user_id=user, request_id=uuid7())
         assert gate.admit(view_of(coupon), [claim]) == [Admitted()]
@@ -75,7 +77,7 @@ def ask(coupon: Coupon, *users: int) -> list[Admission]:
     try:
         return gate.admit(view_of(coupon), claims)
     except GateUnknown:
-        return gate.admit(gate_loading.load(view_of(coupon)), claims)
+        return gate.admit(loading.load(view_of(coupon)), claims)
 
 
 def settle(coupon: Coupon, *won: Claim) -> None:
@@ -130,7 +132,7 @@ DAMAGES: dict[str, Damage] = {
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
 def test_a_damaged_gate_is_loaded_anew(coupon: Coupon, log: list[IssueRequest], damage: Damage) -> None:
     neighbour, users = make_coupon(), make_users(5)
-    gate_loading.load(view_of(neighbour))
+    loading.load(view_of(neighbour))
     damage(get_redis_connection("default"), f"{{coupon:{coupon.pk}}}")
 
     assert ask(neighbour, users[0]) == [Admitted()]
@@ -143,7 +145,7 @@ def test_a_damaged_gate_is_loaded_anew(coupon: Coupon, log: list[IssueRequest], 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
 def test_what_looks_at_all_gates_is_not_stopped_by_a_damaged_one(coupon: Coupon, damage: Damage) -> None:
     neighbour, [user] = make_coupon(), make_users(1)
-    gate_loading.load(view_of(neighbour))
+    loading.load(view_of(neighbour))
     claim = Claim(coupon_id=neighbour.pk, user_id=user, request_id=uuid7())
     gate.admit(view_of(neighbour), [claim])
     redis = get_redis_connection("default")

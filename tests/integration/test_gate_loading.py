@@ -15,8 +15,13 @@ from django_redis import get_redis_connection
 from prometheus_client import REGISTRY
 from uuid_utils.compat import uuid7
 
-from coupons import backlog, catalog, gate_loading
-from coupons.admission import (
+from coupons import coupon_cache
+from coupons.coupon_cache import CouponView
+from coupons.eventlog import backlog
+from coupons.eventlog.backlog import Backlog, LogUnavailable
+from coupons.eventlog.events import encode, partition_key
+from coupons.gate import loading
+from coupons.gate.admission import (
     Admission,
     Admitted,
     AlreadyRequested,
@@ -26,15 +31,12 @@ from coupons.admission import (
     Settlement,
     gate,
 )
-from coupons.allocation import IssueRequest
-from coupons.backlog import Backlog, LogUnavailable
-from coupons.catalog import CouponView
-from coupons.events import encode, partition_key
-from coupons.gate_catching_up import CatchingUp
-from coupons.issuing import issue_coupons
+from coupons.gate.catching_up import CatchingUp
+from coupons.issuing.allocation import IssueRequest
+from coupons.issuing.deciding import issue_coupons
 from coupons.models import Coupon, IssueOutcome, UserCoupon
+from coupons.operations.reconciling import reconcile
 from coupons.outcomes import Decision, RequestStatus
-from coupons.reconciling import reconcile
 from tests import broker
 from tests.factories import make_coupon, make_event, make_requests, make_users
 
@@ -42,7 +44,7 @@ pytestmark = pytest.mark.django_db
 
 
 def view_of(coupon: Coupon) -> CouponView:
-    view = catalog.coupon_view(coupon.pk, fresh=True)
+    view = coupon_cache.coupon_view(coupon.pk, fresh=True)
     assert view is not None
     return view
 
@@ -60,12 +62,12 @@ def claims_of(requests: Sequence[IssueRequest]) -> list[Claim]:
 
 def ask(claim: Claim) -> Admission:
     """Ask the gate as the API does: load it where it knows nothing."""
-    view = catalog.coupon_view(claim.coupon_id, fresh=True)
+    view = coupon_cache.coupon_view(claim.coupon_id, fresh=True)
     assert view is not None
     try:
         [answer] = gate.admit(view, [claim])
     except GateUnknown:
-        [answer] = gate.admit(gate_loading.load(view), [claim])
+        [answer] = gate.admit(loading.load(view), [claim])
     return answer
 
 
@@ -99,7 +101,7 @@ def log(monkeypatch: pytest.MonkeyPatch) -> list[IssueRequest]:
 def test_a_new_coupon_is_loaded_with_nothing_under_way(log: list[IssueRequest]) -> None:
     coupon = make_coupon(stock=1)
 
-    gate_loading.load(view_of(coupon))
+    loading.load(view_of(coupon))
 
     assert gate.reserved(coupon.pk) == 0
 
@@ -108,7 +110,7 @@ def test_undecided_events_of_this_coupon_hold_their_slots(log: list[IssueRequest
     coupon, users = make_coupon(stock=3), make_users(5)
     log += make_requests(coupon.pk, users[:2]) + make_requests(987_654, users)
 
-    gate_loading.load(view_of(coupon))
+    loading.load(view_of(coupon))
 
     assert gate.reserved(coupon.pk) == 2
     again, fresh, late = (Claim(coupon_id=coupon.pk, user_id=u, request_id=uuid7()) for u in users[1:4])
@@ -123,7 +125,7 @@ def test_one_reading_loads_every_gate_that_it_tells_of(log: list[IssueRequest]) 
     asked, another, users = [make_coupon(stock=3).pk for _ in range(2)], make_coupon(stock=3), make_users(2)
     log += make_requests(asked[0], users) + make_requests(another.pk, users)
 
-    gate_loading.load_all(asked)
+    loading.load_all(asked)
 
     assert [gate.reserved(pk) for pk in (*asked, another.pk)] == [2, 0, 2]
 
@@ -131,11 +133,11 @@ def test_one_reading_loads_every_gate_that_it_tells_of(log: list[IssueRequest]) 
 def test_who_has_the_turn_and_died_holds_up_nobody_for_long(
     log: list[IssueRequest], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gate_loading, "_OTHERS_TAKE_S", 0.1)
-    redis_lock.Lock(get_redis_connection("locks"), gate_loading._TURN, expire=60).acquire(blocking=False)
+    monkeypatch.setattr(loading, "_OTHERS_TAKE_S", 0.1)
+    redis_lock.Lock(get_redis_connection("locks"), loading._TURN, expire=60).acquire(blocking=False)
     coupon = make_coupon(stock=3)
 
-    gate_loading.load(view_of(coupon))
+    loading.load(view_of(coupon))
 
     assert gate.reserved(coupon.pk) == 0
 
@@ -144,7 +146,7 @@ def test_the_first_event_of_a_user_holds_the_slot(log: list[IssueRequest]) -> No
     coupon, [user] = make_coupon(stock=3), make_users(1)
     log += make_requests(coupon.pk, [user, user])
 
-    gate_loading.load(view_of(coupon))
+    loading.load(view_of(coupon))
 
     assert gate.reserved(coupon.pk) == 1
     [answer] = gate.admit(view_of(coupon), [Claim(coupon_id=coupon.pk, user_id=user, request_id=uuid7())])
@@ -154,14 +156,14 @@ def test_the_first_event_of_a_user_holds_the_slot(log: list[IssueRequest]) -> No
 def test_a_reservation_without_an_event_stands_until_it_is_decided(log: list[IssueRequest]) -> None:
     coupon, [on_its_way, decided, late] = make_coupon(stock=2), make_users(3)
     claims = [Claim(coupon_id=coupon.pk, user_id=user, request_id=uuid7()) for user in (on_its_way, decided)]
-    gate_loading.load(view_of(coupon))
+    loading.load(view_of(coupon))
     gate.admit(view_of(coupon), claims)
     IssueOutcome.objects.create(
         request_id=claims[1].request_id, status=RequestStatus.REJECTED, requested_at=timezone.now()
     )
     gate.unload(coupon.pk)
 
-    gate_loading.load(view_of(coupon))
+    loading.load(view_of(coupon))
 
     assert gate.reservations(limit=10) == claims[:1]
     assert ask(Claim(coupon_id=coupon.pk, user_id=late, request_id=uuid7())) == Admitted()
@@ -172,7 +174,7 @@ def test_a_row_made_anew_does_not_take_over_the_old_ones_reservations(log: list[
     ask(Claim(coupon_id=coupon.pk, user_id=user, request_id=uuid7()))
     Coupon.objects.filter(pk=coupon.pk).update(created_at=timezone.now() + timedelta(seconds=1))
 
-    gate_loading.load(view_of(coupon))
+    loading.load(view_of(coupon))
 
     assert gate.reserved(coupon.pk) == 0
 
@@ -183,7 +185,7 @@ def test_what_was_decided_after_the_log_was_read_holds_no_slot(log: list[IssueRe
     log += requests
     issue_coupons(requests)  # committed in the database, the offset is not yet
 
-    gate_loading.load(view_of(coupon))
+    loading.load(view_of(coupon))
 
     assert gate.reserved(coupon.pk) == 0
 
@@ -196,7 +198,7 @@ def test_without_the_log_nothing_is_loaded(monkeypatch: pytest.MonkeyPatch) -> N
     coupon = make_coupon()
 
     with pytest.raises(LogUnavailable):
-        gate_loading.load(view_of(coupon))
+        loading.load(view_of(coupon))
 
     assert gate.reserved(coupon.pk) is None
 
@@ -212,7 +214,7 @@ def test_the_row_is_read_anew_after_the_log(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(backlog, "read", read)
 
-    fresh = gate_loading.load(old)
+    fresh = loading.load(old)
 
     assert (fresh.stock, fresh.issued_count) == (2, 3)
     claims = [Claim(coupon_id=coupon.pk, user_id=u, request_id=uuid7()) for u in make_users(3)]
@@ -234,7 +236,7 @@ def test_many_who_find_it_empty_load_it_once(monkeypatch: pytest.MonkeyPatch) ->
 
     def claim(user: int) -> None:
         all_there.wait(5)
-        gate.admit(gate_loading.load(view), [Claim(coupon_id=coupon.pk, user_id=user, request_id=uuid7())])
+        gate.admit(loading.load(view), [Claim(coupon_id=coupon.pk, user_id=user, request_id=uuid7())])
         connection.close()
 
     threads = [threading.Thread(target=claim, args=(user,)) for user in users]
@@ -250,12 +252,12 @@ def test_many_who_find_it_empty_load_it_once(monkeypatch: pytest.MonkeyPatch) ->
 def test_a_slower_process_does_not_undo_what_a_faster_one_loaded(log: list[IssueRequest]) -> None:
     coupon, users = make_coupon(stock=10), make_users(2)
     view = view_of(coupon)
-    gate_loading.load(view)
+    loading.load(view)
     gate.admit(view, [Claim(coupon_id=coupon.pk, user_id=users[0], request_id=uuid7())])
     before = REGISTRY.get_sample_value("coupon_gate_loads_total", {"result": "was_loaded"}) or 0
 
     assert gate.load(view, claims_of(make_requests(coupon.pk, users[1:]))) is False
-    gate_loading.load(view)
+    loading.load(view)
 
     assert gate.reserved(coupon.pk) == 1
     assert (REGISTRY.get_sample_value("coupon_gate_loads_total", {"result": "was_loaded"}) or 0) == before
@@ -279,7 +281,7 @@ def test_from_a_real_log(topic: str) -> None:
     values = encode(events[0]), b"broken", encode(events[1])
     broker.write(topic, *values, key=partition_key(coupon.pk), together=True)
 
-    gate_loading.load(view_of(coupon))
+    loading.load(view_of(coupon))
 
     assert gate.reserved(coupon.pk) == 2
 
@@ -287,7 +289,7 @@ def test_from_a_real_log(topic: str) -> None:
 def _went_back(coupon: Coupon, log: list[IssueRequest]) -> None:
     """Three have won; then the database is one from before, and their events in the log are undecided."""
     claims = [Claim(coupon_id=coupon.pk, user_id=user, request_id=uuid7()) for user in make_users(3)]
-    gate_loading.load(view_of(coupon))
+    loading.load(view_of(coupon))
     assert gate.admit(view_of(coupon), claims) == [Admitted()] * 3
     events = [
         make_event(coupon_id=coupon.pk, user_id=claim.user_id, event_id=claim.request_id) for claim in claims

@@ -11,11 +11,11 @@ import pytest
 from django.db import InterfaceError, OperationalError
 from redis import Redis
 
-from coupons.surroundings import judging, watching
-from couponsite import actuator
-from couponsite.actuator import Actuator, Check, Component
-from deploy.services.own import free_port
-from embedded.stack import start_redis
+from coupons.operations.surroundings import judging, watching
+from dev.embedded.stack import start_redis
+from dev.services.own import free_port
+from runtime import actuator
+from runtime.actuator import Actuator, Check, Component
 
 
 @pytest.fixture

@@ -6,9 +6,10 @@ import pytest
 
 from consumer import housekeeping
 from consumer.housekeeping import Housekeeper
-from coupons import catalog, gate_loading
-from coupons.admission import Claim, gate
-from coupons.issuing import issue_coupons
+from coupons import coupon_cache
+from coupons.gate import loading
+from coupons.gate.admission import Claim, gate
+from coupons.issuing.deciding import issue_coupons
 from coupons.models import Coupon
 from tests.factories import make_coupon, make_requests, make_users
 from tests.system import eventually
@@ -71,9 +72,9 @@ def test_what_a_dead_consumer_did_not_tell_is_freed_when_its_partitions_come(
         Claim(coupon_id=coupon.pk, user_id=each.event.user_id, request_id=each.event.event_id)
         for each in requests
     ]
-    view = catalog.coupon_view(coupon.pk)
+    view = coupon_cache.coupon_view(coupon.pk)
     assert view is not None
-    gate_loading.load(view)
+    loading.load(view)
     gate.admit(view, claims[:2])
     Coupon.objects.filter(pk=coupon.pk).update(stock=1)
     issue_coupons(requests[:2])  # one wins, one is rejected; and it died then

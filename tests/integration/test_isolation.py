@@ -14,10 +14,10 @@ from django.db import DataError, IntegrityError, OperationalError, ProgrammingEr
 from consumer import batch
 from consumer.batch import BatchProcessor
 from consumer.dead_letters import TooManyDeadLetters
-from coupons.database_errors import Kind, kind_of
-from coupons.events import encode
+from coupons.eventlog.events import encode
+from coupons.eventlog.producer import EventProducer, event_producer
 from coupons.models import DeadLetter, IssueOutcome, LogPosition, UserCoupon
-from coupons.producer import EventProducer, event_producer
+from runtime.database_errors import Kind, kind_of
 from tests import broker
 from tests.consuming import standing_before
 from tests.factories import make_coupon, make_event, make_users

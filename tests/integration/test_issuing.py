@@ -12,9 +12,9 @@ from django.db import OperationalError, connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from coupons import issuing, locks
-from coupons.allocation import IssueRequest
-from coupons.issuing import CouponsNotFound, Issued, issue_coupons
+from coupons.issuing import deciding, locks
+from coupons.issuing.allocation import IssueRequest
+from coupons.issuing.deciding import CouponsNotFound, Issued, issue_coupons
 from coupons.models import Coupon, IssueOutcome, UserCoupon
 from coupons.outcomes import Decision
 from tests.factories import make_coupon, make_event, make_requests, make_users
@@ -300,7 +300,7 @@ def _table(sql: str) -> str | None:
 def test_a_failure_before_the_commit_leaves_nothing(step: str, monkeypatch: pytest.MonkeyPatch) -> None:
     coupon, users = make_coupon(stock=5), make_users(2)
     requests = make_requests(coupon.pk, users)
-    record = issuing._record
+    record = deciding._record
 
     def fail(*args: object, **kwargs: object) -> None:
         raise OperationalError(2013, "Lost connection")
@@ -311,7 +311,7 @@ def test_a_failure_before_the_commit_leaves_nothing(step: str, monkeypatch: pyte
 
     with monkeypatch.context() as broken:
         if step == "after everything":
-            broken.setattr(issuing, "_record", record_then_fail)
+            broken.setattr(deciding, "_record", record_then_fail)
         else:
             broken.setattr(f"coupons.{step}", fail)
         with pytest.raises(OperationalError):

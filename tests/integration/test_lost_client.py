@@ -13,21 +13,21 @@ from confluent_kafka import Consumer, Message
 from django.conf import settings
 from django.db import transaction
 
-from consumer import kafka, reach
+from consumer import broker_watch, kafka
 from consumer.loop import ConsumerLoop
-from consumer.standing import Standing
-from coupons import positions
-from coupons.delivery import Record
-from coupons.producer import event_producer
-from deploy.services.own import free_port
+from consumer.partitions import Standing
+from coupons.eventlog import positions
+from coupons.eventlog.delivery import Record
+from coupons.eventlog.producer import event_producer
+from dev.services.own import free_port
 from tests.consuming import in_a_thread
 from tests.system import eventually
 
 
 @pytest.mark.django_db(transaction=True)
 def test_a_client_that_finds_no_broker_is_replaced(topic: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reach, "_EVERY_S", 0.1)
-    monkeypatch.setattr(reach, "_PATIENCE_S", 1)
+    monkeypatch.setattr(broker_watch, "_EVERY_S", 0.1)
+    monkeypatch.setattr(broker_watch, "_PATIENCE_S", 1)
     monkeypatch.setattr(kafka, "_LET_GO_AFTER_S", 0.1)
     there = settings.CONFIG
     nowhere = replace(there, kafka=replace(there.kafka, bootstrap_servers=f"127.0.0.1:{free_port()}"))

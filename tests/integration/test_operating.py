@@ -14,12 +14,13 @@ from uuid_utils.compat import uuid7
 
 from consumer.batch import BatchProcessor
 from consumer.dead_letters import TooManyDeadLetters
-from coupons import catalog, gate_loading, reclaiming
-from coupons.admission import Claim, gate
-from coupons.delivery import Record
-from coupons.events import encode, partition_key
+from coupons import coupon_cache
+from coupons.eventlog.delivery import Record
+from coupons.eventlog.events import encode, partition_key
+from coupons.eventlog.producer import event_producer
+from coupons.gate import leaked_slots, loading
+from coupons.gate.admission import Claim, gate
 from coupons.models import Coupon, DeadLetter, IssueOutcome, UserCoupon
-from coupons.producer import event_producer
 from tests.consuming import consume_all
 from tests.factories import make_coupon, make_event, make_users
 
@@ -176,20 +177,20 @@ def test_good_events_between_keep_the_consumer_going(monkeypatch: pytest.MonkeyP
 @pytest.fixture
 def _short_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody publishes here for as long as an API may."""
-    monkeypatch.setattr(reclaiming, "_PUBLISHABLE_S", 1.0)
+    monkeypatch.setattr(leaked_slots, "_PUBLISHABLE_S", 1.0)
 
 
 @pytest.mark.usefixtures("_short_wait")
 def test_reconcile_says_first_and_then_mends() -> None:
     coupon, [user] = make_coupon(stock=5), make_users(1)
-    view = catalog.coupon_view(coupon.pk)
+    view = coupon_cache.coupon_view(coupon.pk)
     assert view is not None
-    gate_loading.load(view)
+    loading.load(view)
     gate.admit(view, [Claim(coupon_id=coupon.pk, user_id=user, request_id=uuid7())])
     other = make_coupon(stock=5)
-    other_view = catalog.coupon_view(other.pk)
+    other_view = coupon_cache.coupon_view(other.pk)
     assert other_view is not None
-    gate_loading.load(other_view)
+    loading.load(other_view)
     gate._redis.hset(f"{{coupon:{other.pk}}}:gate", "issued", 4)
 
     told = json.loads(_run("reconcile", "--dry-run", "--json"))
@@ -205,9 +206,9 @@ def test_reconcile_says_first_and_then_mends() -> None:
 
 def _leak_in_a_gate_that_miscounts() -> Claim:
     coupon, [user] = make_coupon(stock=5), make_users(1)
-    view = catalog.coupon_view(coupon.pk)
+    view = coupon_cache.coupon_view(coupon.pk)
     assert view is not None
-    gate_loading.load(view)
+    loading.load(view)
     leaked = Claim(coupon_id=coupon.pk, user_id=user, request_id=uuid7())
     gate.admit(view, [leaked])
     gate._redis.hset(f"{{coupon:{coupon.pk}}}:gate", "issued", 4)

@@ -14,8 +14,8 @@ from django.conf import settings
 from django.db import connection
 from django.db.models import F
 
-from coupons import positions
-from coupons.events import encode, partition_key
+from coupons.eventlog import positions
+from coupons.eventlog.events import encode, partition_key
 from coupons.models import Coupon, IssueOutcome, LogPosition, UserCoupon
 from tests import broker
 from tests.factories import make_coupon, make_event, make_users

@@ -18,11 +18,12 @@ from django.conf import settings
 from django.core.management import call_command
 from prometheus_client import REGISTRY
 
-from coupons import loop, producer
-from coupons.delivery import Acknowledged, NotPublished, Record, Uncertain
-from coupons.events import partition_key
-from coupons.producer import EventProducer, close_event_producer, event_producer
-from deploy.services.own import free_port
+from coupons.eventlog import producer
+from coupons.eventlog.delivery import Acknowledged, NotPublished, Record, Uncertain
+from coupons.eventlog.events import partition_key
+from coupons.eventlog.producer import EventProducer, close_event_producer, event_producer
+from dev.services.own import free_port
+from runtime import greenlets
 from tests import broker
 from tests.system import eventually
 
@@ -185,9 +186,9 @@ def test_what_an_old_producer_still_held_is_uncertain(topic: str) -> None:
 @pytest.fixture
 def _in_a_loop(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The test's own thread answers, as a gunicorn worker's does."""
-    monkeypatch.setattr(loop, "_thread", None)
-    monkeypatch.setattr(loop, "_pool", None)
-    loop.start()
+    monkeypatch.setattr(greenlets, "_thread", None)
+    monkeypatch.setattr(greenlets, "_pool", None)
+    greenlets.start()
     yield
     close_event_producer()  # made in the loop, so closed in it
 
@@ -247,7 +248,7 @@ def test_in_a_loop_who_waits_is_woken_by_a_rebuild_in_the_loops_own_thread(
         woken_in.append(threading.get_ident())
         set_event(event)
 
-    monkeypatch.setattr("coupons.loop.gevent.event.Event", noting(noting_set))
+    monkeypatch.setattr("runtime.greenlets.gevent.event.Event", noting(noting_set))
     publishing = gevent.spawn(own.publish, [Record(key=b"k", value=b"x")] * 3)
     gevent.sleep(0.2)
     started = time.monotonic()

@@ -12,28 +12,20 @@ from django.conf import settings
 from uuid_utils.compat import uuid7
 
 from consumer.batch import BatchProcessor
-from coupons import (
-    backlog,
-    catalog,
-    disclosed,
-    gate_loading,
-    kafka_client,
-    log_search,
-    positions,
-    reclaiming,
-    requesting,
-    tracking,
-)
-from coupons.admission import Claim, gate
-from coupons.allocation import IssueRequest
-from coupons.delivery import Acknowledged
-from coupons.issuing import issue_coupons
+from coupons import coupon_cache
+from coupons.claims import submitting
+from coupons.claims.request_status import status_of
+from coupons.eventlog import backlog, kafka_client, log_search, positions
+from coupons.eventlog.delivery import Acknowledged
+from coupons.eventlog.positions import Position
+from coupons.eventlog.producer import event_producer
+from coupons.gate import disclosed, leaked_slots, loading, pending
+from coupons.gate.admission import Claim, gate
+from coupons.gate.leaked_slots import Round
+from coupons.gate.pending import Tracked
+from coupons.issuing.allocation import IssueRequest
+from coupons.issuing.deciding import issue_coupons
 from coupons.models import IssueOutcome, UserCoupon
-from coupons.positions import Position
-from coupons.producer import event_producer
-from coupons.reclaiming import Round
-from coupons.request_status import status_of
-from coupons.tracking import Tracked
 from tests import broker
 from tests.consuming import consume_all
 from tests.factories import make_coupon, make_event, make_users
@@ -46,7 +38,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def _short_wait(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """In this process nobody publishes for as long as an API may."""
     if "whole_wait" not in request.keywords:
-        monkeypatch.setattr(reclaiming, "_PUBLISHABLE_S", 1.0)
+        monkeypatch.setattr(leaked_slots, "_PUBLISHABLE_S", 1.0)
 
 
 class Clock:
@@ -59,10 +51,10 @@ class Clock:
 
 
 def _reserve(coupon_id: int, user_id: int) -> Claim:
-    view = catalog.coupon_view(coupon_id)
+    view = coupon_cache.coupon_view(coupon_id)
     assert view is not None
     claim = Claim(coupon_id=coupon_id, user_id=user_id, request_id=uuid7())
-    gate_loading.load(view)
+    loading.load(view)
     gate.admit(view, [claim])
     return claim
 
@@ -98,7 +90,7 @@ def test_the_wait_is_for_the_slowest_api_there_may_be_not_for_the_own_setting(
     producer = replace(settings.CONFIG.producer, publish_timeout_ms=500)
     monkeypatch.setattr(settings, "CONFIG", replace(settings.CONFIG, producer=producer))
     clock = Clock()
-    monkeypatch.setattr(reclaiming, "time", clock)
+    monkeypatch.setattr(leaked_slots, "time", clock)
     coupon, [user] = make_coupon(stock=1), make_users(1)
     leaked = _reserve(coupon.pk, user)
     round_ = Round()
@@ -115,8 +107,8 @@ def test_the_wait_is_for_the_slowest_api_there_may_be_not_for_the_own_setting(
 def test_a_reservation_whose_event_is_undecided_in_the_log_is_kept(topic: str) -> None:
     coupon, [user] = make_coupon(stock=1), make_users(1)
     claim = Claim(coupon_id=coupon.pk, user_id=user, request_id=uuid7())
-    [answer] = requesting.submit([claim])
-    assert isinstance(answer, requesting.Accepted)
+    [answer] = submitting.submit([claim])
+    assert isinstance(answer, submitting.Accepted)
     round_ = Round()
 
     until = time.monotonic() + 4  # well past the wait
@@ -131,7 +123,7 @@ def test_a_reservation_whose_event_is_undecided_in_the_log_is_kept(topic: str) -
 def test_an_event_that_comes_after_all_changes_nothing() -> None:
     coupon, [user] = make_coupon(stock=1), make_users(1)
     claim = Claim(coupon_id=coupon.pk, user_id=user, request_id=uuid7())
-    reclaiming.give_back([claim])
+    leaked_slots.give_back([claim])
 
     late = make_event(coupon_id=coupon.pk, user_id=user, event_id=claim.request_id)
     issue_coupons([IssueRequest(event=late, partition=0, offset=7)])
@@ -146,7 +138,7 @@ def test_a_decided_reservation_keeps_its_outcome() -> None:
     issue_coupons([IssueRequest(event=event, partition=0, offset=0)])
 
     claim = Claim(coupon_id=coupon.pk, user_id=user, request_id=event.event_id)
-    assert reclaiming.give_back([claim]) == []
+    assert leaked_slots.give_back([claim]) == []
 
     assert IssueOutcome.objects.get(pk=event.event_id).status == "ISSUED"
 
@@ -173,8 +165,8 @@ def test_the_consumer_gives_leaked_slots_back_by_itself(
 
 def _published(coupon_id: int, user_id: int) -> Claim:
     claim = Claim(coupon_id=coupon_id, user_id=user_id, request_id=uuid7())
-    [answer] = requesting.submit([claim])
-    assert isinstance(answer, requesting.Accepted)
+    [answer] = submitting.submit([claim])
+    assert isinstance(answer, submitting.Accepted)
     return claim
 
 
@@ -203,7 +195,7 @@ def test_a_request_that_was_acknowledged_and_is_in_no_log_is_told_lost_and_not_n
     coupon, [user] = make_coupon(stock=1), make_users(1)
     claim = _reserve(coupon.pk, user)
     acknowledged = Acknowledged(partition=0, offset=7)  # and deleted since
-    tracking.note([Tracked.of(claim, acknowledged, requested_at_ms=1)])
+    pending.note([Tracked.of(claim, acknowledged, requested_at_ms=1)])
 
     assert _finish(Round()) == [claim]
 

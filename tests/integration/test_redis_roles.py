@@ -17,13 +17,14 @@ from redis import Redis
 from redis.exceptions import OutOfMemoryError, RedisError
 from uuid_utils.compat import uuid7
 
-from coupons import locks, tracking
-from coupons.admission import AdmissionGate, Admitted, Claim, GateUnavailable, Settlement, gate
-from coupons.catalog import CouponView
-from coupons.delivery import Acknowledged
-from coupons.tracking import Tracked
-from deploy.services.own import free_port
-from embedded.stack import start_redis
+from coupons.coupon_cache import CouponView
+from coupons.eventlog.delivery import Acknowledged
+from coupons.gate import pending
+from coupons.gate.admission import AdmissionGate, Admitted, Claim, GateUnavailable, Settlement, gate
+from coupons.gate.pending import Tracked
+from coupons.issuing import locks
+from dev.embedded.stack import start_redis
+from dev.services.own import free_port
 from tests import stack
 from tests.system import eventually
 
@@ -96,7 +97,7 @@ class Name:
 @pytest.fixture
 def own_gate(monkeypatch: pytest.MonkeyPatch) -> AdmissionGate:
     """A gate as in a process that has just started; ``retry`` is at once."""
-    monkeypatch.setattr("coupons.gate_redis._RETRY_REDIS_AFTER_S", 0.0)
+    monkeypatch.setattr("coupons.gate.redis_client._RETRY_REDIS_AFTER_S", 0.0)
     return AdmissionGate()
 
 
@@ -114,7 +115,7 @@ def redis_at(port: int, monkeypatch: pytest.MonkeyPatch, *names: str) -> Iterato
                 client.close()
 
 
-PLACES = ("coupons.gate_redis", "coupons.tracking", "coupons.locks")
+PLACES = ("coupons.gate.redis_client", "coupons.gate.pending", "coupons.issuing.locks")
 
 
 def test_a_demoted_redis_is_left_by_all_who_write(
@@ -123,12 +124,12 @@ def test_a_demoted_redis_is_left_by_all_who_write(
     with own_redis(tmp_path / "old") as old, own_redis(tmp_path / "new") as new:
         name = Name(old)
         with redis_at(name.port, monkeypatch, *PLACES):
-            monkeypatch.setattr(tracking, "gate", own_gate)
+            monkeypatch.setattr(pending, "gate", own_gate)
             first, second = claim(1), claim(2)
             own_gate.load(COUPON, [])
             own_gate.admit(COUPON, [first])
             tracked = Tracked.of(first, Acknowledged(partition=0, offset=1), requested_at_ms=1)
-            tracking.note([tracked])
+            pending.note([tracked])
             with locks.coupon_locks([7]):
                 pass
 
@@ -144,8 +145,8 @@ def test_a_demoted_redis_is_left_by_all_who_write(
                 pass
             with locks.coupon_locks([7]):
                 assert Redis(port=new).exists("lock:{coupon:7}")
-            tracking.note([tracked])
-            assert tracking.find(first.request_id) is not None
+            pending.note([tracked])
+            assert pending.find(first.request_id) is not None
         name.close()
         assert Redis(port=new).exists("{coupon:7}:reservations")
 
@@ -164,11 +165,11 @@ def test_tracking_alone_leaves_a_demoted_redis(
 
             def write() -> None:
                 if forgotten == "note":
-                    tracking.note(
+                    pending.note(
                         [Tracked.of(claim(1), Acknowledged(partition=0, offset=1), requested_at_ms=1)]
                     )
                 else:
-                    tracking.settle([], {0: 1.0})
+                    pending.settle([], {0: 1.0})
 
             with suppress(RedisError):
                 write()
@@ -193,7 +194,7 @@ def test_a_full_redis_frees_what_is_decided_and_is_told_as_failing(
         claims = [claim(user) for user in range(1, 101)]
         own_gate.load(COUPON, [])
         own_gate.admit(COUPON, claims)
-        tracking.note(
+        pending.note(
             [Tracked.of(each, Acknowledged(partition=0, offset=1), requested_at_ms=1) for each in claims]
         )
         _fill(redis)
@@ -205,7 +206,7 @@ def test_a_full_redis_frees_what_is_decided_and_is_told_as_failing(
         own_gate.settle([Settlement(coupon_id=7, epoch="1", issued_count=30, decided=decided)])
         own_gate.settle([Settlement(coupon_id=7, epoch="1", issued_count=31, decided=[])])
         with suppress(RedisError):
-            tracking.settle([each.request_id for each in claims], {0: 1.0})
+            pending.settle([each.request_id for each in claims], {0: 1.0})
 
         assert own_gate.reserved(7) == 0
         assert own_gate.issued_counts() == {7: 31}

@@ -12,17 +12,19 @@ from django.conf import settings
 from django_redis import get_redis_connection
 from uuid_utils.compat import uuid7
 
-from coupons import backlog, positions, tracking, undecided
-from coupons.admission import Claim
-from coupons.allocation import IssueRequest
-from coupons.backlog import Entry, LogUnavailable, Positions
-from coupons.delivery import Acknowledged, Uncertain
-from coupons.events import encode, partition_key
-from coupons.issuing import issue_coupons
+from coupons.claims import undecided
+from coupons.claims.request_status import StatusReport, status_of
+from coupons.eventlog import backlog, positions
+from coupons.eventlog.backlog import Entry, LogUnavailable, Positions
+from coupons.eventlog.delivery import Acknowledged, Uncertain
+from coupons.eventlog.events import encode, partition_key
+from coupons.eventlog.positions import Position
+from coupons.gate import pending
+from coupons.gate.admission import Claim
+from coupons.gate.pending import Tracked
+from coupons.issuing.allocation import IssueRequest
+from coupons.issuing.deciding import issue_coupons
 from coupons.outcomes import RequestStatus
-from coupons.positions import Position
-from coupons.request_status import StatusReport, status_of
-from coupons.tracking import Tracked
 from tests import broker
 from tests.factories import make_coupon, make_event, make_requests, make_users
 from tests.system import eventually
@@ -75,7 +77,7 @@ def note(request: IssueRequest) -> Tracked:
         Acknowledged(partition=request.partition, offset=request.offset),
         requested_at_ms=event.timestamp_ms,
     )
-    tracking.note([tracked])
+    pending.note([tracked])
     return tracked
 
 
@@ -90,9 +92,9 @@ def test_what_was_noted_is_found_as_it_was(
     claim = Claim(coupon_id=7, user_id=user_id, request_id=request_id)
     tracked = Tracked.of(claim, receipt, requested_at_ms=made_ms + after_ms)
 
-    tracking.note([tracked])
+    pending.note([tracked])
 
-    assert tracking.find(request_id) == tracked
+    assert pending.find(request_id) == tracked
 
 
 def status(request_id: UUID) -> StatusReport:
@@ -150,7 +152,7 @@ def test_its_position_is_what_is_ahead_of_it_in_its_partition() -> None:
     requests = make_requests(make_coupon().pk, make_users(31), partition=1)
     note(requests[30])
     stand({1: 10, 0: 99})
-    tracking.settle([], {1: 40.0, 0: 1.0})
+    pending.settle([], {1: 40.0, 0: 1.0})
 
     report = status(requests[30].event.event_id)
 
@@ -161,7 +163,7 @@ def test_a_position_is_never_negative_and_a_standing_consumer_promises_nothing()
     [request] = make_requests(make_coupon().pk, make_users(1))
     note(request)
     stand({0: 10})
-    tracking.settle([], {0: 0.0})
+    pending.settle([], {0: 0.0})
 
     report = status(request.event.event_id)
 
@@ -173,7 +175,7 @@ def test_a_damaged_pace_promises_nothing(pace: str) -> None:
     requests = make_requests(make_coupon().pk, make_users(31))
     note(requests[30])
     stand({0: 10})
-    get_redis_connection("default").set(tracking._rate_key(0), pace)
+    get_redis_connection("default").set(pending._rate_key(0), pace)
 
     report = status(requests[30].event.event_id)
 
@@ -194,7 +196,7 @@ def test_where_another_group_stands_says_nothing(monkeypatch: pytest.MonkeyPatch
 
 def test_an_uncertain_request_is_pending_without_a_place() -> None:
     claim = Claim(coupon_id=1, user_id=2, request_id=uuid7())
-    tracking.note([Tracked.of(claim, Uncertain(error="timeout"), requested_at_ms=5)])
+    pending.note([Tracked.of(claim, Uncertain(error="timeout"), requested_at_ms=5)])
 
     report = status(claim.request_id)
 
@@ -214,11 +216,11 @@ def test_a_decided_request_is_never_pending_again() -> None:
 def test_what_was_decided_is_forgotten_in_redis() -> None:
     [request] = make_requests(make_coupon().pk, make_users(1))
     note(request)
-    assert tracking.find(request.event.event_id) is not None
+    assert pending.find(request.event.event_id) is not None
 
-    tracking.settle([request.event.event_id], {})
+    pending.settle([request.event.event_id], {})
 
-    assert tracking.find(request.event.event_id) is None
+    assert pending.find(request.event.event_id) is None
 
 
 def test_notes_go_by_themselves_after_an_hour() -> None:
@@ -232,7 +234,7 @@ def test_notes_go_by_themselves_after_an_hour() -> None:
 def test_what_is_read_back_is_what_was_noted() -> None:
     [request] = make_requests(2**63 - 1, [2**63 - 1], partition=2)
 
-    assert note(request) == tracking.find(request.event.event_id)
+    assert note(request) == pending.find(request.event.event_id)
 
 
 def test_a_request_that_nobody_knows_is_none(log: Log) -> None:
@@ -386,4 +388,4 @@ def test_noting_without_redis_is_no_error(redis_away: pytest.MonkeyPatch) -> Non
     note(request)
 
     redis_away.undo()
-    assert tracking.find(request.event.event_id) is None
+    assert pending.find(request.event.event_id) is None

@@ -14,16 +14,19 @@ from django.utils import timezone
 from django_redis import get_redis_connection
 from uuid_utils.compat import uuid7
 
-from coupons import backlog, catalog, reclaiming, requesting, selectors
-from coupons.admission import Claim, gate
-from coupons.backlog import Backlog, LogUnavailable
-from coupons.delivery import Acknowledged, NotPublished, Receipt, Record, Uncertain
-from coupons.events import decode
-from coupons.issuing import issue_coupons
+from coupons import coupon_cache, selectors
+from coupons.claims import submitting
+from coupons.claims.screening import Refused
+from coupons.claims.submitting import Accepted, Answer, submit
+from coupons.eventlog import backlog
+from coupons.eventlog.backlog import Backlog, LogUnavailable
+from coupons.eventlog.delivery import Acknowledged, NotPublished, Receipt, Record, Uncertain
+from coupons.eventlog.events import decode
+from coupons.gate import leaked_slots
+from coupons.gate.admission import Claim, gate
+from coupons.issuing.deciding import issue_coupons
 from coupons.models import Coupon, IssueOutcome, UserCoupon
 from coupons.outcomes import Code
-from coupons.requesting import Accepted, Answer, submit
-from coupons.screening import Refused
 from tests.factories import make_coupon, make_requests, make_users
 
 pytestmark = pytest.mark.django_db
@@ -47,7 +50,7 @@ class Broker:
 @pytest.fixture
 def broker(monkeypatch: pytest.MonkeyPatch) -> Broker:
     stands_in = Broker()
-    monkeypatch.setattr(requesting, "event_producer", lambda: stands_in)
+    monkeypatch.setattr(submitting, "event_producer", lambda: stands_in)
     monkeypatch.setattr(backlog, "read", lambda **_: Backlog(requests=[], committed={0: 0}))
     return stands_in
 
@@ -217,7 +220,7 @@ def test_a_rejected_user_may_ask_again(broker: Broker) -> None:
     assert event.event_id == first.request_id
     issue_coupons([type(request)(event=event, partition=0, offset=0)])  # rejected; the gate is not told
     Coupon.objects.filter(pk=coupon.pk).update(coupon_status="OPENED")
-    catalog.forget_all()
+    coupon_cache.forget_all()
 
     assert told(submit([claim(coupon.pk, user)])) == [None]
 
@@ -314,7 +317,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(requesting, "time", clock)
+    monkeypatch.setattr(submitting, "time", clock)
     return clock
 
 
@@ -347,7 +350,7 @@ def test_a_claim_that_was_given_up_while_it_was_published_is_not_told_yes(
     def freeze_and_acknowledge(offset: int) -> Receipt:
         if not clock.jumped_s:
             clock.jumped_s = held_up_s
-            reclaiming.give_back([given_up])
+            leaked_slots.give_back([given_up])
         return Acknowledged(partition=0, offset=offset)
 
     broker.receipt = freeze_and_acknowledge

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.db import DatabaseError, IntegrityError, connection, transaction
 
-from coupons.issuing import issue_coupons
+from coupons.issuing.deciding import issue_coupons
 from coupons.models import Coupon, User, UserCoupon
 from coupons.outcomes import Decision
 from tests.factories import make_coupon, make_requests, make_users

@@ -16,17 +16,20 @@ from pytest_django import DjangoAssertNumQueries
 from redis.connection import ConnectionPool
 from uuid_utils.compat import uuid7
 
-from coupons import backlog, catalog, gate_loading, requesting, screening
-from coupons.admission import Claim, Settlement, gate
-from coupons.allocation import IssueRequest
-from coupons.backlog import Backlog
-from coupons.delivery import Acknowledged, Receipt, Record
-from coupons.events import decode
-from coupons.issuing import issue_coupons
+from coupons import coupon_cache
+from coupons.claims import screening, submitting
+from coupons.claims.screening import Refused
+from coupons.claims.submitting import Answer, submit
+from coupons.eventlog import backlog
+from coupons.eventlog.backlog import Backlog
+from coupons.eventlog.delivery import Acknowledged, Receipt, Record
+from coupons.eventlog.events import decode
+from coupons.gate import loading
+from coupons.gate.admission import Claim, Settlement, gate
+from coupons.issuing.allocation import IssueRequest
+from coupons.issuing.deciding import issue_coupons
 from coupons.models import Coupon, UserCoupon
 from coupons.outcomes import Code, Decision
-from coupons.requesting import Answer, submit
-from coupons.screening import Refused
 from tests.factories import make_coupon, make_requests, make_users
 
 pytestmark = pytest.mark.django_db
@@ -58,8 +61,8 @@ class Log:
 @pytest.fixture
 def log(monkeypatch: pytest.MonkeyPatch) -> Log:
     log = Log()
-    monkeypatch.setattr(requesting, "event_producer", lambda: log)
-    monkeypatch.setattr(gate_loading, "event_producer", lambda: log)
+    monkeypatch.setattr(submitting, "event_producer", lambda: log)
+    monkeypatch.setattr(loading, "event_producer", lambda: log)
     monkeypatch.setattr(backlog, "read", log.read)
     return log
 
@@ -93,7 +96,7 @@ def test_a_group_of_several_coupons_asks_once(
     coupons, users = [make_coupon(stock=1) for _ in range(5)], make_users(4)
     submit([claim(coupon.pk, users[0]) for coupon in coupons])
     unknown = 987_654_321
-    catalog.forget_all()
+    coupon_cache.forget_all()
     wanted = [claim(pk, user) for pk in [*(c.pk for c in coupons), unknown] for user in users[1:3]]
     redis_calls.clear()
 
@@ -138,7 +141,7 @@ def test_a_gate_that_is_lost_again_and_again_admits_nobody_while_redis_is_up(
     log: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     coupon, [user] = make_coupon(), make_users(1)
-    monkeypatch.setattr(gate_loading, "LOG_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(loading, "LOG_TIMEOUT_S", 0.5)
     monkeypatch.setattr(gate, "load_each", lambda gates: [True] * len(gates))
 
     assert submit([claim(coupon.pk, user)]) == [Refused(code=Code.BROKER_UNAVAILABLE)]
@@ -216,12 +219,12 @@ def test_stock_that_was_added_since_the_view_is_found_in_doubt(log: Log) -> None
 
 def test_rows_of_an_old_primary_tell_nobody_yes_too_many(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
     coupon, users = make_coupon(stock=5), make_users(30)
-    old = catalog.coupon_view(coupon.pk, fresh=True)
+    old = coupon_cache.coupon_view(coupon.pk, fresh=True)
     assert old is not None
     submit([claim(coupon.pk, user) for user in users[:5]])
     _settle(coupon, log.requests)
     log.requests.clear()
-    monkeypatch.setattr(catalog, "coupon_views", lambda ids, *, fresh=False: {old.coupon_id: old})
+    monkeypatch.setattr(coupon_cache, "coupon_views", lambda ids, *, fresh=False: {old.coupon_id: old})
     log.readings = 0
 
     answers = [told(submit([claim(coupon.pk, user)])) for user in users[5:]]
@@ -246,7 +249,7 @@ def test_coupons_that_do_not_exist_are_not_asked_for_again_at_once(
     api = replace(settings.CONFIG.api, coupon_view_ttl_s=1.5)
     monkeypatch.setattr(settings, "CONFIG", replace(settings.CONFIG, api=api))
     clock = StandingClock()
-    monkeypatch.setattr(catalog, "time", clock)
+    monkeypatch.setattr(coupon_cache, "time", clock)
     [user] = make_users(1)
     missing = [claim(10**9 + n, user) for n in range(20)]
     with django_assert_num_queries(2):
@@ -264,15 +267,15 @@ def test_coupons_that_do_not_exist_are_not_asked_for_again_at_once(
 def test_who_asks_for_anything_does_not_push_out_what_is_real(
     log: Log, django_assert_num_queries: DjangoAssertNumQueries, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(catalog, "_MOST_KEPT", 50)
+    monkeypatch.setattr(coupon_cache, "_MOST_KEPT", 50)
     coupon = make_coupon()
-    catalog.coupon_view(coupon.pk)
+    coupon_cache.coupon_view(coupon.pk)
     for n in range(4):
-        catalog.coupon_views(range(10**9 + 40 * n, 10**9 + 40 * n + 40))
+        coupon_cache.coupon_views(range(10**9 + 40 * n, 10**9 + 40 * n + 40))
 
     with django_assert_num_queries(0):
-        assert catalog.coupon_view(coupon.pk) is not None
-    assert len(catalog._unknown) <= 50
+        assert coupon_cache.coupon_view(coupon.pk) is not None
+    assert len(coupon_cache._unknown) <= 50
 
 
 class Clock:
@@ -295,10 +298,10 @@ def test_what_was_open_when_it_was_asked_for_is_open_by_its_event(
 ) -> None:
     now = timezone.now().replace(microsecond=0)
     coupon, [user] = make_coupon(closes_at=now + timedelta(microseconds=closes_in_us)), make_users(1)
-    gate_loading.load_all([coupon.pk])
+    loading.load_all([coupon.pk])
     clock = Clock(int(now.timestamp() * 1000))
     monkeypatch.setattr(screening, "time", clock)
-    monkeypatch.setattr(requesting, "time", clock)
+    monkeypatch.setattr(submitting, "time", clock)
 
     [code] = told(submit([claim(coupon.pk, user)]))
 
@@ -315,7 +318,7 @@ def test_an_open_window_is_the_same_to_the_api_and_to_the_consumer(log: Log) -> 
     opens = timezone.now().replace(microsecond=0)
     for microsecond in (0, 1, 999, 1_000, 500_001, 999_999):
         coupon = make_coupon(opens_at=opens.replace(microsecond=microsecond))
-        view = catalog.coupon_view(coupon.pk)
+        view = coupon_cache.coupon_view(coupon.pk)
         assert view is not None
         first_ms = int(opens.timestamp()) * 1000 + microsecond // 1000
         for at_ms in (first_ms - 1, first_ms, first_ms + 1):

@@ -14,8 +14,10 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 from django_redis import get_redis_connection
 
-from coupons import backlog, catalog, seeding
-from coupons.admission import (
+from coupons import coupon_cache
+from coupons.eventlog import backlog
+from coupons.eventlog.backlog import Backlog, LogUnavailable
+from coupons.gate.admission import (
     Admitted,
     AlreadyRequested,
     Claim,
@@ -24,8 +26,8 @@ from coupons.admission import (
     Settlement,
     gate,
 )
-from coupons.backlog import Backlog, LogUnavailable
 from coupons.models import Coupon, IssueOutcome, Point, User, UserCoupon
+from coupons.operations import seeding
 from tests.factories import make_requests
 
 pytestmark = pytest.mark.django_db
@@ -74,7 +76,7 @@ def claimed(coupon_id: int, user_ids: Iterable[int]) -> list[Claim]:
     coupon.stock -= len(claims)
     coupon.issued_count += len(claims)
     coupon.save()
-    view = catalog.coupon_view(coupon_id, fresh=True)
+    view = coupon_cache.coupon_view(coupon_id, fresh=True)
     assert view is not None
     gate.load(view, [])
     decided = [(claim, True) for claim in claims]
@@ -241,13 +243,13 @@ class TestReset:
     def test_a_former_winner_may_claim_at_once(self) -> None:
         [won] = claimed(1, [5])
         again = Claim(coupon_id=1, user_id=5, request_id=uuid4())
-        view = catalog.coupon_view(1, fresh=True)
+        view = coupon_cache.coupon_view(1, fresh=True)
         assert view is not None
         assert gate.admit(view, [again]) == [AlreadyRequested(first_request_id=won.request_id)]
         assert get_redis_connection("default").keys("{coupon:1}:*")
         seed("--reset", "--yes")
         assert not get_redis_connection("default").keys("{coupon:1}:*")
-        fresh = catalog.coupon_view(1, fresh=True)
+        fresh = coupon_cache.coupon_view(1, fresh=True)
         assert fresh is not None
         with pytest.raises(GateUnknown):
             gate.admit(fresh, [again])
@@ -299,7 +301,7 @@ class TestReset:
         assert UserCoupon.objects.exists() is not is_reset
 
     def test_requests_under_way_stop_it(self) -> None:
-        view = catalog.coupon_view(1, fresh=True)
+        view = coupon_cache.coupon_view(1, fresh=True)
         assert view is not None
         gate.load(view, [Claim(coupon_id=1, user_id=4, request_id=uuid4())])
         before = everything()

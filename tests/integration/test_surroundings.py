@@ -15,11 +15,11 @@ from django.db import OperationalError, connection, connections
 from django.utils import timezone
 from pytest_django.plugin import DjangoDbBlocker
 
-from coupons import surroundings
 from coupons.models import IssueOutcome
-from coupons.surroundings import judging, reading
-from coupons.surroundings.watching import Watch
-from deploy.services.own import PROJECT
+from coupons.operations import surroundings
+from coupons.operations.surroundings import judging, reading
+from coupons.operations.surroundings.watching import Watch
+from dev.services.own import PROJECT
 from tests.own_database import own_database, sql
 
 mysql_only = pytest.mark.services_only  # SQLite has no such thing
@@ -272,7 +272,7 @@ def test_adopt_has_nothing_to_do_where_migrate_made_the_tables() -> None:
 
 def test_health_looks_again_while_something_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1000.0
-    monkeypatch.setattr("coupons.surroundings.watching.time.monotonic", lambda: now)
+    monkeypatch.setattr("coupons.operations.surroundings.watching.time.monotonic", lambda: now)
     watch = Watch()
     assert watch.line() == ""
     sql("ALTER TABLE coupon_log_position RENAME TO elsewhere")

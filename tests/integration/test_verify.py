@@ -13,17 +13,19 @@ from django.core.management import CommandError, call_command
 from uuid_utils.compat import uuid7
 
 from consumer.batch import BatchProcessor
-from coupons import catalog, positions, requesting
-from coupons.admission import Claim, gate
-from coupons.delivery import Record
-from coupons.events import encode, partition_key
+from coupons import coupon_cache
+from coupons.claims import submitting
+from coupons.eventlog import positions
+from coupons.eventlog.delivery import Record
+from coupons.eventlog.events import encode, partition_key
+from coupons.eventlog.producer import event_producer
+from coupons.gate.admission import Claim, gate
 from coupons.models import Coupon, DeadLetter, IssueOutcome, UserCoupon
+from coupons.operations.reconciling import reconcile
+from coupons.operations.verification import run
+from coupons.operations.verification.findings import Check
+from coupons.operations.verification.run import verify
 from coupons.outcomes import RequestStatus
-from coupons.producer import event_producer
-from coupons.reconciling import reconcile
-from coupons.verification import run
-from coupons.verification.findings import Check
-from coupons.verification.run import verify
 from tests import broker
 from tests.consuming import consume_all, standing_before
 from tests.corruption import negative_stock, without_unique_claims
@@ -37,8 +39,8 @@ def _found(*, from_topic: bool = True) -> set[Check]:
     return {finding.check for finding in report.findings}
 
 
-def _claim(coupon: Coupon, users: list[int]) -> list[requesting.Answer]:
-    return requesting.submit([Claim(coupon_id=coupon.pk, user_id=user, request_id=uuid7()) for user in users])
+def _claim(coupon: Coupon, users: list[int]) -> list[submitting.Answer]:
+    return submitting.submit([Claim(coupon_id=coupon.pk, user_id=user, request_id=uuid7()) for user in users])
 
 
 @pytest.fixture(autouse=True)
@@ -67,7 +69,7 @@ def test_clean_data_raises_nothing(event: Coupon) -> None:
 
 def test_a_stock_raised_in_between_raises_nothing(event: Coupon) -> None:
     Coupon.objects.filter(pk=event.pk).update(stock=5)
-    catalog.forget_all()
+    coupon_cache.forget_all()
     _claim(event, make_users(2))
     consume_all(BatchProcessor(producer=event_producer()).process)
     assert UserCoupon.objects.count() == 5
@@ -133,7 +135,7 @@ def _coupon_row_gone(coupon: Coupon) -> None:
 
 
 def _reserve(coupon: Coupon, request_id: UUID) -> None:
-    view = catalog.coupon_view(coupon.pk, fresh=True)
+    view = coupon_cache.coupon_view(coupon.pk, fresh=True)
     assert view is not None
     gate.admit(
         replace(view, stock=view.stock + 1),
@@ -204,7 +206,7 @@ def test_an_accepted_request_without_a_reservation_is_found(event: Coupon) -> No
     Coupon.objects.filter(pk=event.pk).update(stock=5)
     _claim(event, make_users(1))
     gate._redis.delete(f"{{coupon:{event.pk}}}:reservations")
-    catalog.forget_all()
+    coupon_cache.forget_all()
     _claim(event, make_users(1))  # not decided: nobody consumes
 
     gate._redis.delete(f"{{coupon:{event.pk}}}:reservations")

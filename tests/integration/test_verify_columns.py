@@ -18,16 +18,17 @@ from django_redis import get_redis_connection
 from uuid_utils.compat import uuid7
 
 from consumer.batch import BatchProcessor
-from coupons import backlog, kafka_client, requesting
-from coupons.admission import Claim
-from coupons.delivery import Record
-from coupons.events import CouponIssueEvent, encode, partition_key
+from coupons.claims import submitting
+from coupons.eventlog import backlog, kafka_client
+from coupons.eventlog.delivery import Record
+from coupons.eventlog.events import CouponIssueEvent, encode, partition_key
+from coupons.eventlog.producer import event_producer
+from coupons.gate.admission import Claim
+from coupons.gate.leaked_slots import give_back
 from coupons.models import Coupon, DeadLetter, IssueOutcome, LogPosition, UserCoupon
-from coupons.producer import event_producer
-from coupons.reclaiming import give_back
-from coupons.verification import run
-from coupons.verification.findings import Report
-from coupons.verification.run import verify
+from coupons.operations.verification import run
+from coupons.operations.verification.findings import Report
+from coupons.operations.verification.run import verify
 from tests import stack
 from tests.consuming import consume_all
 from tests.factories import make_coupon, make_event, make_users
@@ -107,10 +108,10 @@ def scene(topic: str) -> Scene:
 
 
 def _claim(coupon: Coupon, users: list[int]) -> None:
-    answers = requesting.submit(
+    answers = submitting.submit(
         [Claim(coupon_id=coupon.pk, user_id=user, request_id=uuid7()) for user in users]
     )
-    assert all(isinstance(answer, requesting.Accepted) for answer in answers), answers
+    assert all(isinstance(answer, submitting.Accepted) for answer in answers), answers
 
 
 def _write_positions() -> None:

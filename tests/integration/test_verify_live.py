@@ -10,21 +10,22 @@ import pytest
 from django.db import connection
 
 from consumer.batch import BatchProcessor
-from coupons import catalog, dead_letters, resetting
-from coupons.allocation import IssueRequest
-from coupons.backlog import Entry, Positions
-from coupons.dead_letters import Selection
-from coupons.delivery import Record
-from coupons.events import encode, partition_key
-from coupons.issuing import issue_coupons
+from coupons import coupon_cache
+from coupons.eventlog.backlog import Entry, Positions
+from coupons.eventlog.delivery import Record
+from coupons.eventlog.events import encode, partition_key
+from coupons.eventlog.producer import event_producer
+from coupons.issuing.allocation import IssueRequest
+from coupons.issuing.deciding import issue_coupons
 from coupons.models import Coupon, IssueOutcome, UserCoupon
+from coupons.operations import dead_letters, resetting
+from coupons.operations.dead_letters import Selection
+from coupons.operations.verification import database, run
+from coupons.operations.verification.findings import Check, Report
+from coupons.operations.verification.log import LogCheck
+from coupons.operations.verification.run import verify
+from coupons.operations.verification.snapshot import snapshot
 from coupons.outcomes import RequestStatus
-from coupons.producer import event_producer
-from coupons.verification import database, run
-from coupons.verification.findings import Check, Report
-from coupons.verification.log import LogCheck
-from coupons.verification.run import verify
-from coupons.verification.snapshot import snapshot
 from tests.consuming import consume_all
 from tests.factories import make_coupon, make_event, make_requests, make_users
 
@@ -167,7 +168,7 @@ def test_what_operators_may_do_raises_nothing(topic: str) -> None:
     assert _report().findings == []
 
     Coupon.objects.create(coupon_id=unknown.pk, description="late", discount_amount=1, stock=5)
-    catalog.forget_all()
+    coupon_cache.forget_all()
     [first, second] = IssueOutcome.objects.filter(status=RequestStatus.FAILED).values_list("pk", flat=True)
     ids = dict(dead_letters.DeadLetter.objects.values_list("request_id", "pk"))
     dead_letters.replay(Selection(ids=[ids[first]]), on_progress=lambda done: None)
@@ -179,7 +180,7 @@ def test_what_operators_may_do_raises_nothing(topic: str) -> None:
 
     resetting.reset(coupon.pk, stock=2)
     resetting.forget(coupon.pk)
-    catalog.forget_all()
+    coupon_cache.forget_all()
     _publish(coupon, users[8:])
     _decide()
     assert _report().findings == []

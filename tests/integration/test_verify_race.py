@@ -14,15 +14,15 @@ import pytest
 from django.conf import settings
 from django.utils import timezone
 
-from coupons import resetting
-from coupons.allocation import IssueRequest
-from coupons.backlog import Entry, Positions
-from coupons.issuing import issue_coupons
+from coupons.eventlog.backlog import Entry, Positions
+from coupons.issuing.allocation import IssueRequest
+from coupons.issuing.deciding import issue_coupons
 from coupons.models import Coupon, DeadLetter, IssueOutcome, User, UserCoupon
+from coupons.operations import resetting
+from coupons.operations.verification import database, letters
+from coupons.operations.verification.findings import Check, Finding
+from coupons.operations.verification.log import LogCheck
 from coupons.outcomes import Decision
-from coupons.verification import database, letters
-from coupons.verification.findings import Check, Finding
-from coupons.verification.log import LogCheck
 from tests.factories import make_coupon, make_event, make_users
 
 pytestmark = pytest.mark.django_db(transaction=True)

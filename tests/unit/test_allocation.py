@@ -9,7 +9,7 @@ from uuid import UUID
 
 import pytest
 
-from coupons.allocation import Allocation, CouponState, IssueRequest, allocate
+from coupons.issuing.allocation import Allocation, CouponState, IssueRequest, allocate
 from coupons.outcomes import Decision
 from tests.factories import make_event, make_requests
 

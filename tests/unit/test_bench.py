@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from bench import catalogue, table
-from bench.__main__ import main
-from bench.judging import Figure, Outcome, Target, Verdict, exit_code, lines
-from bench.percentiles import binned_rate, percentile
-from bench.targets import TARGETS
-from deploy.services.own import PROJECT
+from dev.bench import catalogue, table
+from dev.bench.__main__ import main
+from dev.bench.judging import Figure, Outcome, Target, Verdict, exit_code, lines
+from dev.bench.percentiles import binned_rate, percentile
+from dev.bench.targets import TARGETS
+from dev.services.own import PROJECT
 
 HALF = Target(reach=0.6, floor=0.25)
 AT_MOST = Target(reach=5.0, floor=40.0, smaller_is_better=True)
@@ -95,7 +95,7 @@ class TestTargets:
                 assert not target.is_met_by(target.floor), name
 
     def test_every_target_is_of_a_figure_that_is_measured(self) -> None:
-        written = "".join(path.read_text() for path in (PROJECT / "bench/measurements").glob("*.py"))
+        written = "".join(path.read_text() for path in (PROJECT / "dev/bench/measurements").glob("*.py"))
 
         assert [name for name in TARGETS if f'"{name}"' not in written] == []
 
@@ -160,6 +160,6 @@ class TestCommand:
         assert {each.name for each in catalogue.ALL} - set(names) == {"issue-large", "cold"}
 
     def test_every_measurement_has_its_function(self) -> None:
-        from bench.measuring import function_of
+        from dev.bench.measuring import function_of
 
         assert all(callable(function_of(each)) for each in catalogue.ALL)

@@ -8,12 +8,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from bench import crowd
-from bench.generator import Plan, Report, whole_status
-from bench.run import Users
-from bench.series import series_of
-from bench.watching import Watch
-from bench.wrk import Counted
+from dev.bench import crowd
+from dev.bench.generator import Plan, Report, whole_status
+from dev.bench.run import Users
+from dev.bench.series import series_of
+from dev.bench.watching import Watch
+from dev.bench.wrk import Counted
 
 
 class TestWatch:

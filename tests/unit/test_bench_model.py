@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from bench import model
-from bench.capacity import Measured, Scenario, plan, sub_stocks_needed
+from dev.bench import model
+from dev.bench.capacity import Measured, Scenario, plan, sub_stocks_needed
 
 MEASURED = Measured(
     api_us_accepted=500,

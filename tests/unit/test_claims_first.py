@@ -15,11 +15,11 @@ from django.test import RequestFactory
 from django.utils import translation
 from rest_framework.response import Response
 
-from coupons import gathering
-from coupons.admission import Claim
 from coupons.api.claims import ClaimView
-from coupons.api.claims_first import ClaimsFirst
-from coupons.requesting import Accepted
+from coupons.api.front import ClaimsFirst
+from coupons.claims import batching
+from coupons.claims.submitting import Accepted
+from coupons.gate.admission import Claim
 
 Environ = dict[str, Any]
 
@@ -63,7 +63,7 @@ def submitted(monkeypatch: pytest.MonkeyPatch) -> list[Claim]:
         claims.append(claim)
         return Accepted(request_id=claim.request_id)
 
-    monkeypatch.setattr(gathering, "submit", accept)
+    monkeypatch.setattr(batching, "submit", accept)
     return claims
 
 
@@ -245,7 +245,7 @@ def test_a_body_larger_than_django_reads_is_refused_when_it_is_read(submitted: l
 def test_a_client_that_stops_in_the_middle_of_its_body_loses_its_connection(
     monkeypatch: pytest.MonkeyPatch, submitted: list[Claim]
 ) -> None:
-    monkeypatch.setattr("couponsite.request_body._PATIENCE_S", 0.01)
+    monkeypatch.setattr("runtime.request_body._PATIENCE_S", 0.01)
 
     class Silent(io.BytesIO):
         def read(self, size: int | None = -1, /) -> bytes:
@@ -265,7 +265,7 @@ def test_a_bug_is_told_without_its_trace(
     def fail(claim: Claim) -> Accepted:
         raise ZeroDivisionError("secret")
 
-    monkeypatch.setattr(gathering, "submit", fail)
+    monkeypatch.setattr(batching, "submit", fail)
 
     heard, body = ask()
 

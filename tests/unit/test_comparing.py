@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from django.db.migrations.loader import MigrationLoader
 
-from coupons.surroundings import judging
-from coupons.surroundings.comparing import Kind, differences, fits
-from coupons.surroundings.facts import Column, ForeignKey, Server, Table
+from coupons.operations.surroundings import judging
+from coupons.operations.surroundings.comparing import Kind, differences, fits
+from coupons.operations.surroundings.facts import Column, ForeignKey, Server, Table
 
 NUMBER = Column(type="bigint")
 TABLE = Table(

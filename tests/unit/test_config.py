@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from couponsite import config
-from couponsite.config import BASE_DIR, ConfigError
-from deploy.services.own import PROJECT
+from dev.services.own import PROJECT
+from runtime import config
+from runtime.config import BASE_DIR, ConfigError
 
 #: variable -> (its place in Config, default, another value as text, as read, values that are refused)
 VARIABLES: dict[str, tuple[str, Any, str, Any, list[str]]] = {

@@ -10,7 +10,7 @@ from django.conf import settings
 
 from consumer.health import actuator_of
 from consumer.loop import LoopState
-from couponsite.actuator import Component
+from runtime.actuator import Component
 
 
 def consumer(state: LoopState) -> Component:

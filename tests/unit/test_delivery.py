@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 
-from coupons.delivery import Acknowledged, Delivery, NotPublished, Uncertain
+from coupons.eventlog.delivery import Acknowledged, Delivery, NotPublished, Uncertain
 
 
 def test_receipts_are_in_the_order_of_the_records_not_of_the_reports() -> None:

@@ -15,14 +15,14 @@ from urllib.parse import unquote
 import dj_database_url
 import pytest
 
-from embedded import settings as embedded_settings
-from embedded.application import environment_for, has_user, secret_key
-from embedded.backlog import undecided
-from embedded.errors import AlreadyRunning, PortTaken
-from embedded.lock import held
-from embedded.ports import free_port, refuse_taken_ports
-from embedded.settings import PROJECT, BrokerKind, EmbeddedSettings, SettingError
-from embedded.signals import ECHO_S, StopRequest
+from dev.embedded import settings as embedded_settings
+from dev.embedded.application import environment_for, has_user, secret_key
+from dev.embedded.backlog import undecided
+from dev.embedded.errors import AlreadyRunning, PortTaken
+from dev.embedded.lock import held
+from dev.embedded.ports import free_port, refuse_taken_ports
+from dev.embedded.settings import PROJECT, BrokerKind, EmbeddedSettings, SettingError
+from dev.embedded.signals import ECHO_S, StopRequest
 
 
 class TestSettings:

@@ -11,10 +11,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from embedded.errors import ProcessFailed
-from embedded.process import ChildProcess
-from embedded.restarting import RESTARTS, RestartedConsumer
-from embedded.settings import PROJECT
+from dev.embedded.errors import ProcessFailed
+from dev.embedded.process import ChildProcess
+from dev.embedded.restarting import RESTARTS, RestartedConsumer
+from dev.embedded.settings import PROJECT
 
 
 def child(tmp_path: Path, code: str, *, name: str = "a child") -> ChildProcess:
@@ -87,7 +87,7 @@ class TestChildProcess:
     def test_it_does_not_outlive_a_killed_parent(self, tmp_path: Path) -> None:
         parent_code = (
             "import os, pathlib, signal, sys\n"
-            "from embedded.process import ChildProcess\n"
+            "from dev.embedded.process import ChildProcess\n"
             "code = 'import time; print(1, flush=True); time.sleep(60)'\n"
             "child = ChildProcess(name='it', command=[sys.executable, '-c', code],\n"
             "                     log=pathlib.Path(sys.argv[1]), environment=os.environ)\n"

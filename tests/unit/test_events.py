@@ -9,7 +9,7 @@ from uuid import UUID
 
 import pytest
 
-from coupons.events import (
+from coupons.eventlog.events import (
     MAX_ID,
     MAX_VALUE_BYTES,
     CouponIssueEvent,

@@ -10,10 +10,10 @@ from dataclasses import replace
 
 import pytest
 
-from faults import bugs, patching
-from faults.proxy import Link
-from faults.rush import Answer
-from faults.table import Row, as_markdown, as_text
+from dev.faults import bugs, patching
+from dev.faults.proxy import Link
+from dev.faults.rush import Answer
+from dev.faults.table import Row, as_markdown, as_text
 
 GREEN = Row(
     name="redis-flushed",
@@ -170,7 +170,7 @@ def test_a_step_that_is_none_is_refused() -> None:
 
 
 def test_every_bug_of_a_case_exists() -> None:
-    from faults.cases import ALL
+    from dev.faults.cases import ALL
 
     named = " ".join(f"{case.api_patch} {case.consumer_patch}" for case in ALL).split()
 
@@ -179,6 +179,6 @@ def test_every_bug_of_a_case_exists() -> None:
 
 
 def test_the_cases_names_are_distinct() -> None:
-    from faults.cases import ALL
+    from dev.faults.cases import ALL
 
     assert len({case.name for case in ALL}) == len(ALL)

@@ -13,12 +13,14 @@ from django.db import OperationalError
 from gevent.event import Event
 from uuid_utils.compat import uuid7
 
-from coupons import gate_loading, gathering, loop, requesting, screening
-from coupons.admission import Claim
-from coupons.gathering import Gathering
+from coupons.claims import batching, screening, submitting
+from coupons.claims.batching import Gathering
+from coupons.claims.screening import Refused, Screened
+from coupons.claims.submitting import Accepted, Answer
+from coupons.gate import loading
+from coupons.gate.admission import Claim
 from coupons.outcomes import Code
-from coupons.requesting import Accepted, Answer
-from coupons.screening import Refused, Screened
+from runtime import greenlets
 
 
 def claims(count: int) -> list[Claim]:
@@ -34,7 +36,7 @@ class Desk:
         self.may_screen.set()
         self.may_publish.set()
         monkeypatch.setattr(screening, "screen", self.screen)
-        monkeypatch.setattr(requesting, "publish", self.publish)
+        monkeypatch.setattr(submitting, "publish", self.publish)
 
     def screen(self, group: Sequence[Claim]) -> Screened:
         self.groups.append(list(group))
@@ -110,7 +112,7 @@ def test_a_slow_broker_does_not_hold_up_the_next_group(desk: Desk) -> None:
 
 
 def test_a_group_is_bounded(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gathering, "_MOST_AT_ONCE", 4)
+    monkeypatch.setattr(batching, "_MOST_AT_ONCE", 4)
 
     answers(ask(Gathering(), claims(10)))
 
@@ -139,16 +141,16 @@ def test_what_goes_wrong_reaches_every_claim_of_the_group_and_no_other(
 def test_where_nothing_gathers_a_claim_is_submitted_alone(desk: Desk) -> None:
     [claim] = claims(1)
 
-    assert gathering.submit(claim) == Accepted(request_id=claim.request_id)
+    assert batching.submit(claim) == Accepted(request_id=claim.request_id)
     assert desk.groups == [[claim]]
 
 
 def test_what_blocks_runs_in_a_thread_while_the_loop_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "_thread", None)
-    monkeypatch.setattr(loop, "_pool", None)
-    assert loop.in_thread(threading.get_ident) == threading.get_ident()  # no loop here: where it is
+    monkeypatch.setattr(greenlets, "_thread", None)
+    monkeypatch.setattr(greenlets, "_pool", None)
+    assert greenlets.in_thread(threading.get_ident) == threading.get_ident()  # no loop here: where it is
 
-    loop.start()
+    greenlets.start()
     blocked, turns = threading.Event(), [0]
 
     def go_on() -> None:
@@ -158,10 +160,10 @@ def test_what_blocks_runs_in_a_thread_while_the_loop_goes_on(monkeypatch: pytest
         blocked.set()
 
     gevent.spawn(go_on)
-    assert loop.in_thread(blocked.wait, 10)
+    assert greenlets.in_thread(blocked.wait, 10)
     assert turns == [10]
-    assert loop.in_thread(threading.get_ident) != threading.get_ident()
-    assert loop.in_thread(loop.is_here) is False
+    assert greenlets.in_thread(threading.get_ident) != threading.get_ident()
+    assert greenlets.in_thread(greenlets.is_here) is False
 
 
 class ColdDesk(Desk):
@@ -173,7 +175,7 @@ class ColdDesk(Desk):
         self.loadings: list[set[int]] = []
         self.may_load = threading.Event()
         self.is_log_there = True
-        monkeypatch.setattr(requesting, "warm_up", self.warm_up)
+        monkeypatch.setattr(submitting, "warm_up", self.warm_up)
 
     def screen(self, group: Sequence[Claim]) -> Screened:
         screened = super().screen(group)
@@ -195,10 +197,10 @@ class ColdDesk(Desk):
 
 @pytest.fixture
 def cold_desk(monkeypatch: pytest.MonkeyPatch) -> ColdDesk:
-    monkeypatch.setattr(loop, "_thread", None)
-    monkeypatch.setattr(loop, "_pool", None)
-    monkeypatch.setattr(loop, "_apart", None)
-    loop.start()
+    monkeypatch.setattr(greenlets, "_thread", None)
+    monkeypatch.setattr(greenlets, "_pool", None)
+    monkeypatch.setattr(greenlets, "_apart", None)
+    greenlets.start()
     return ColdDesk(monkeypatch)
 
 
@@ -250,8 +252,8 @@ def test_where_the_log_cannot_be_read_cold_claims_are_refused_and_warm_ones_are_
 def test_a_claim_whose_gate_stays_unknown_is_refused_in_the_end(
     cold_desk: ColdDesk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gate_loading, "LOG_TIMEOUT_S", 0.3)
-    monkeypatch.setattr(requesting, "warm_up", lambda coupon_ids: True)  # and loses them at once
+    monkeypatch.setattr(loading, "LOG_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(submitting, "warm_up", lambda coupon_ids: True)  # and loses them at once
     own = Gathering()
 
     assert answers(ask(own, on_coupon(2))) == [Refused(code=Code.BROKER_UNAVAILABLE)]
@@ -261,7 +263,7 @@ def test_a_claim_whose_gate_stays_unknown_is_refused_in_the_end(
 def test_a_claim_that_waited_for_the_readings_of_others_is_screened_once_its_own_gate_is_loaded(
     cold_desk: ColdDesk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gate_loading, "LOG_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(loading, "LOG_TIMEOUT_S", 0.2)
     own = Gathering()
     asking = ask(own, on_coupon(2))
     gevent.sleep(0.1)
@@ -288,7 +290,7 @@ def test_what_goes_wrong_in_loading_reaches_the_cold_claims_alone_and_the_next_a
         raise error
 
     with monkeypatch.context() as broken:
-        broken.setattr(requesting, "warm_up", fail)
+        broken.setattr(submitting, "warm_up", fail)
         asking = ask(own, on_coupon(2, 2))
         gevent.joinall(asking, timeout=10)
 
@@ -298,10 +300,10 @@ def test_what_goes_wrong_in_loading_reaches_the_cold_claims_alone_and_the_next_a
 
 
 def test_what_is_waited_for_in_the_loop_may_be_set_from_any_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "_thread", None)
-    loop.start()
+    monkeypatch.setattr(greenlets, "_thread", None)
+    greenlets.start()
     for _ in range(50):
-        is_set = loop.event()
+        is_set = greenlets.event()
         setting = threading.Thread(target=is_set.set)
         waiting = gevent.spawn(is_set.wait, 10)
         gevent.sleep(0)

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from deploy.services.own import PROJECT
+from dev.services.own import PROJECT
 
 _WORKER = """
 import os, signal, sys, time

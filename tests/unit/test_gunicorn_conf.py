@@ -9,10 +9,10 @@ import sys
 
 import pytest
 
-from coupons import gate_loading
-from couponsite import config
-from deploy.services.own import PROJECT
-from embedded import supervisor
+from coupons.gate import loading
+from dev.embedded import supervisor
+from dev.services.own import PROJECT
+from runtime import config
 
 _SHOW = ["-m", "gunicorn", "-c", "couponsite/gunicorn_conf.py", "--print-config", "couponsite.wsgi"]
 
@@ -39,7 +39,7 @@ def test_a_worker_has_no_more_connections_than_files(files: int, threads: int, c
 
 
 def test_a_worker_that_stops_has_time_for_the_longest_claim() -> None:
-    assert config.LONGEST_READING_S == gate_loading.LOG_TIMEOUT_S
+    assert config.LONGEST_READING_S == loading.LOG_TIMEOUT_S
     usual = told(1024, COUPON_PUBLISH_TIMEOUT_MS="5000", COUPON_REDIS_TIMEOUT_MS="500")
     longest = told(1024, COUPON_PUBLISH_TIMEOUT_MS="9000", COUPON_REDIS_TIMEOUT_MS="10000")
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from django.conf import settings
 
-from coupons.identity import is_proven
+from coupons.claims.identity import is_proven
 
 
 @pytest.fixture

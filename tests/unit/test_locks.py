@@ -18,9 +18,9 @@ from redis.client import Pipeline
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.retry import Retry
 
-from coupons import locks
-from coupons.locks import coupon_locks
-from deploy.services.own import free_port
+from coupons.issuing import locks
+from coupons.issuing.locks import coupon_locks
+from dev.services.own import free_port
 
 CONFIGURED_WAIT_S = settings.CONFIG.consumer.lock_wait_s
 

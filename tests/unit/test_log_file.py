@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from couponsite.log_file import LogFile
-from deploy.services.own import PROJECT
+from dev.services.own import PROJECT
+from runtime.log_file import LogFile
 
 
 def record(message: str) -> logging.LogRecord:
@@ -25,7 +25,7 @@ def log_file(path: Path, *, max_bytes: int = 0, backups: int = 1) -> LogFile:
 
 _WRITER = """
 import logging, sys
-from couponsite.log_file import LogFile
+from runtime.log_file import LogFile
 log = logging.getLogger("n")
 log.setLevel("INFO")
 log.addHandler(LogFile(sys.argv[1], max_bytes=20_000, backups=1000))
@@ -58,7 +58,7 @@ def test_who_comes_too_late_to_rename_rotates_again_later(
     handler.emit(record("line 0"))
 
     with monkeypatch.context() as racing:
-        racing.setattr("couponsite.log_file.fcntl.flock", lambda *_: path.rename(tmp_path / "a.log.1"))
+        racing.setattr("runtime.log_file.fcntl.flock", lambda *_: path.rename(tmp_path / "a.log.1"))
         handler.emit(record("line 1"))
     handler.emit(record("line 2"))
 
@@ -119,7 +119,7 @@ def test_a_full_disk_is_one_warning_a_minute_and_no_trace(
     assert "No space left on device" in warning
     assert "COUPON_LOG_DIR" in warning
 
-    monkeypatch.setattr("couponsite.log_file._WARN_EVERY_S", -1.0)
+    monkeypatch.setattr("runtime.log_file._WARN_EVERY_S", -1.0)
     handler.emit(record("a minute later"))
     [warning] = capsys.readouterr().err.splitlines()
     assert warning.startswith("1000 log records not written")
@@ -140,7 +140,7 @@ def test_what_is_written_after_a_full_disk_begins_on_a_line_of_its_own(
         return write(descriptor, part)
 
     with monkeypatch.context() as full:
-        full.setattr("couponsite.log_file.os.write", write_what_there_is_room_for)
+        full.setattr("runtime.log_file.os.write", write_what_there_is_room_for)
         handler.emit(record("torn in the middle"))
     handler.emit(record("whole"))
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from django.conf import settings
 
-from couponsite import logs
-from couponsite.config import LogSettings
+from runtime import logs
+from runtime.config import LogSettings
 
 TEMPLATE = "쿠폰 발급 성공 - EventId: %s, UserCouponId: %s"
 ROWS = [("aaa", 1), ("bbb", 2), ('"quoted" \\ <message>', 3)]
@@ -75,7 +75,7 @@ def test_all_lines_are_one_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         written.append(len(data))
         return write(descriptor, data)
 
-    monkeypatch.setattr("couponsite.log_file.os.write", noting_write)
+    monkeypatch.setattr("runtime.log_file.os.write", noting_write)
     logs.info_each(logging.getLogger("consumer.batch"), TEMPLATE, [(n, n) for n in range(1000)])
 
     assert written == [file.stat().st_size]

@@ -14,11 +14,11 @@ from django.conf import settings
 from django.db import OperationalError
 from prometheus_client import REGISTRY
 
-from consumer import loop, reach
+from consumer import broker_watch, loop
 from consumer.loop import ConsumerLoop
-from consumer.standing import Standing
-from coupons import kafka_client, positions
-from coupons.positions import Position, PositionMoved
+from consumer.partitions import Standing
+from coupons.eventlog import kafka_client, positions
+from coupons.eventlog.positions import Position, PositionMoved
 from tests.messages import ReceivedMessage
 from tests.unit.fake_kafka import FakeConsumer, Step
 
@@ -512,8 +512,8 @@ def test_partitions_assigned_while_waiting_are_read_afterwards() -> None:
 @pytest.fixture
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A client that is not answered once is lost."""
-    monkeypatch.setattr(reach, "_EVERY_S", 0)
-    monkeypatch.setattr(reach, "_PATIENCE_S", 0)
+    monkeypatch.setattr(broker_watch, "_EVERY_S", 0)
+    monkeypatch.setattr(broker_watch, "_PATIENCE_S", 0)
     consumer = replace(settings.CONFIG.consumer, session_timeout_ms=0)
     monkeypatch.setattr(settings, "CONFIG", replace(settings.CONFIG, consumer=consumer))
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from couponsite import metrics, metrics_files
-from couponsite.metrics_files import KeptFile
+from runtime import metrics, metrics_files
+from runtime.metrics_files import KeptFile
 
 
 def test_a_deleted_file_is_written_again_by_one_thread(

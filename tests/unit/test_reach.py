@@ -7,9 +7,9 @@ from typing import cast
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 
-from consumer import reach
+from consumer import broker_watch
+from consumer.broker_watch import Reach
 from consumer.kafka import ClientLost
-from consumer.reach import Reach
 from tests.unit.fake_kafka import FakeConsumer
 
 
@@ -19,7 +19,7 @@ class Asked:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *, session_timeout_s: float = 10) -> None:
         self.now = 1000.0
         self.said: bool | None = None
-        monkeypatch.setattr(reach, "time", self)
+        monkeypatch.setattr(broker_watch, "time", self)
         self.client = FakeConsumer([], stop=lambda: None)
         self.reach = Reach("t", session_timeout_s=session_timeout_s)
 

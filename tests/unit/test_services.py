@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.services import (
+from dev.services import (
     database_choice,
     database_programs,
     kafka_libs,
@@ -26,17 +26,17 @@ from deploy.services import (
     programs,
     report,
 )
-from deploy.services.__main__ import main
-from deploy.services.daemon import Daemon
-from deploy.services.database_choice import Choice
-from deploy.services.errors import ServiceError
-from deploy.services.files import last_lines
-from deploy.services.mariadb import MariaDB
-from deploy.services.own import Services
-from deploy.services.ports import LOOPBACK, require_distinct, require_free
-from deploy.services.redis import Redis
-from deploy.services.replica import Replica
-from deploy.services.stack import GITIGNORE, Kind, Stack, parse_kind, parse_ports
+from dev.services.__main__ import main
+from dev.services.daemon import Daemon
+from dev.services.database_choice import Choice
+from dev.services.errors import ServiceError
+from dev.services.files import last_lines
+from dev.services.mariadb import MariaDB
+from dev.services.own import Services
+from dev.services.ports import LOOPBACK, require_distinct, require_free
+from dev.services.redis import Redis
+from dev.services.replica import Replica
+from dev.services.stack import GITIGNORE, Kind, Stack, parse_kind, parse_ports
 
 
 @pytest.fixture
@@ -209,9 +209,9 @@ class TestStack:
 
     def test_a_command_names_a_folder_that_is_not_the_default(self, tmp_path: Path) -> None:
         here = Stack(directory=Path(".services").resolve(), asked_ports={})
-        assert here.command_line("stop") == "python -m deploy.services stop"
+        assert here.command_line("stop") == "python -m dev.services stop"
         there = Stack(directory=tmp_path / "a b", asked_ports={})
-        assert there.command_line("stop") == f"python -m deploy.services stop --dir '{tmp_path}/a b'"
+        assert there.command_line("stop") == f"python -m dev.services stop --dir '{tmp_path}/a b'"
 
 
 class TestCommand:
@@ -234,7 +234,7 @@ class TestCommand:
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         assert main(["sql", "SELECT 1", "--dir", str(tmp_path / "none")]) == 1
-        assert "start it with `python -m deploy.services start mariadb --dir" in capsys.readouterr().err
+        assert "start it with `python -m dev.services start mariadb --dir" in capsys.readouterr().err
 
 
 def stack_in(folder: Path, *, kind: Kind | None = None, binlog: bool | None = None) -> Stack:

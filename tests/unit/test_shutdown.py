@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from consumer.shutdown import stop_on_signals
-from deploy.services.own import PROJECT
+from dev.services.own import PROJECT
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

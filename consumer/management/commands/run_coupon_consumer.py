@@ -16,8 +16,8 @@ from consumer.housekeeping import Housekeeper
 from consumer.kafka import make_consumer
 from consumer.loop import ConsumerLoop
 from consumer.shutdown import stop_on_signals
-from coupons import surroundings
-from coupons.producer import close_event_producer, event_producer
+from coupons.eventlog.producer import close_event_producer, event_producer
+from coupons.operations import surroundings
 
 
 class Command(BaseCommand):

@@ -12,10 +12,10 @@ from django.db import Error as DatabaseLayerError
 from django.db import connection
 from tqdm import tqdm
 
-from coupons import surroundings
-from coupons.adopting import steps
-from coupons.adopting.findings import Option, Survey
-from coupons.adopting.survey import survey
+from coupons.operations import surroundings
+from coupons.operations.adopting import steps
+from coupons.operations.adopting.findings import Option, Survey
+from coupons.operations.adopting.survey import survey
 
 #: Longer than any statement of a web application; an ALTER behind a forgotten transaction would wait a day.
 _LOCK_WAIT_S: Final = 30

@@ -8,7 +8,7 @@ from typing import Any, Final
 from django.core.management.base import BaseCommand
 from django.db import Error as DatabaseLayerError
 
-from coupons import surroundings
+from coupons.operations import surroundings
 
 AWAY: Final = 3
 

@@ -16,7 +16,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from coupons import kafka_client
+from coupons.eventlog import kafka_client
 
 _TIMEOUT_S: Final = 15
 #: A dead letter is the original and its headers: larger than the largest original.

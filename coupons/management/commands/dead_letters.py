@@ -12,12 +12,12 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db.models import Count, QuerySet
 from tqdm import tqdm
 
-from coupons import dead_letters, surroundings
-from coupons.dead_letters import NotReplayed, Selection
-from coupons.events import MAX_ID
+from coupons.eventlog.events import MAX_ID
+from coupons.eventlog.producer import close_event_producer
 from coupons.models import DeadLetter, DeadLetterState
+from coupons.operations import dead_letters, surroundings
+from coupons.operations.dead_letters import NotReplayed, Selection
 from coupons.outcomes import DeadLetterReason
-from coupons.producer import close_event_producer
 
 _LISTED: Final = 50
 

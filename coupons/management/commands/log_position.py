@@ -12,10 +12,10 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from coupons import log_state
-from coupons.events import MAX_ID
-from coupons.log_reader import LogUnavailable
-from coupons.log_state import PartitionState, State
+from coupons.eventlog import log_state
+from coupons.eventlog.events import MAX_ID
+from coupons.eventlog.log_reader import LogUnavailable
+from coupons.eventlog.log_state import PartitionState, State
 
 
 class Command(BaseCommand):

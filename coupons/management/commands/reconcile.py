@@ -11,10 +11,10 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from tqdm import tqdm
 
-from coupons import surroundings
-from coupons.admission import GateUnavailable
-from coupons.backlog import LogUnavailable
-from coupons.reconciling import Mended, reconcile
+from coupons.eventlog.backlog import LogUnavailable
+from coupons.gate.admission import GateUnavailable
+from coupons.operations import surroundings
+from coupons.operations.reconciling import Mended, reconcile
 
 
 class Command(BaseCommand):

@@ -14,12 +14,12 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import IntegrityError, OperationalError, ProgrammingError
 from tqdm import tqdm
 
-from coupons import resetting, seeding, surroundings
-from coupons.admission import GateUnavailable
-from coupons.backlog import LogUnavailable
+from coupons.eventlog.backlog import LogUnavailable
+from coupons.gate.admission import GateUnavailable
 from coupons.models import Coupon
-from coupons.resetting import History
-from coupons.seeding import Seeded, Tally
+from coupons.operations import resetting, seeding, surroundings
+from coupons.operations.resetting import History
+from coupons.operations.seeding import Seeded, Tally
 
 _MOST: Final = 100_000_000
 _MOST_NAMED: Final = 10

@@ -12,11 +12,11 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import OperationalError
 from tqdm import tqdm
 
-from coupons import surroundings
-from coupons.backlog import LogUnavailable
+from coupons.eventlog.backlog import LogUnavailable
 from coupons.models import Coupon
-from coupons.verification.findings import Check, Report
-from coupons.verification.run import verify
+from coupons.operations import surroundings
+from coupons.operations.verification.findings import Check, Report
+from coupons.operations.verification.run import verify
 
 _SHOWN: Final = 50
 

@@ -1,8 +1,0 @@
-"""The benchmark: every figure of the system beside a baseline that was measured in the same run.
-
-    python -m bench [--short] [--only NAME ...] [--floors] [--json FILE] [--chart FILE] [--list]
-
-On the real services, in a folder and on ports of its own, with gunicorn and the consumer as shipped.
-``targets.py`` says what a ratio must reach, ``measurements/`` how each is taken, ``model.py`` what
-follows beyond one machine. Nothing in production imports this package.
-"""

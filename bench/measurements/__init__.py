@@ -1,1 +1,0 @@
-"""How each measurement is taken. ``bench.catalogue`` lists them."""

@@ -1,0 +1,54 @@
+"""Kafka's committed offsets follow the database's positions, for tools and autoscalers.
+
+Best effort: nothing of ours depends on them, so nobody waits for an answer.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+
+from consumer.kafka import positions
+from runtime import metrics
+
+log = logging.getLogger(__name__)
+
+
+class OffsetCopy:
+    """For the thread that polls alone. One commit is under way at a time."""
+
+    def __init__(self, topic: str) -> None:
+        self._topic = topic
+        self._copied: dict[int, int] = {}
+        self._is_under_way = False
+
+    def forget(self) -> None:
+        """Partitions came or went: what was copied is not known any more."""
+        self._copied = {}
+
+    def send(self, consumer: Consumer, offsets: Mapping[int, int], *, is_last: bool = False) -> None:
+        """Commit these offsets, by partition, where they were not yet. ``is_last``: there is no later."""
+        news = {each: offset for each, offset in offsets.items() if self._copied.get(each) != offset}
+        if not news or (self._is_under_way and not is_last):
+            return
+        try:
+            consumer.commit(offsets=positions(self._topic, news), asynchronous=True)
+        except KafkaException as error:
+            self._failed(error.args[0])
+        else:
+            self._copied |= news
+            self._is_under_way = True
+
+    def answered(self, error: KafkaError | None, partitions: Sequence[TopicPartition]) -> None:
+        """librdkafka's on_commit, served by poll and consume."""
+        self._is_under_way = False
+        error = error or next((each.error for each in partitions if each.error), None)
+        if error is not None:
+            self._failed(error)
+
+    def _failed(self, error: KafkaError) -> None:
+        metrics.OFFSET_COMMIT_FAILURES.inc()
+        log.info("Kafka's copy of the offsets is behind: %s", error)
+        self._copied = {}

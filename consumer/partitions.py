@@ -1,0 +1,218 @@
+"""Where this consumer stands in each of its partitions: the database's rows as it last saw or wrote them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Iterable, Sequence
+from typing import Final
+
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+
+from consumer.kafka import next_offsets, place
+from coupons.eventlog import kafka_client, positions
+from coupons.eventlog.positions import Advance, Position
+
+log = logging.getLogger(__name__)
+
+_ANSWER_S: Final = 5.0
+
+
+class Standing:
+    """For the thread that polls alone. A partition is ours, then found, and only then decided.
+
+    ``stuck``: why a partition of ours stands still, by partition; only an operator mends that.
+    """
+
+    def __init__(self, topic: str) -> None:
+        self._topic = topic
+        self._owned: set[int] = set()
+        self._at: dict[int, Position] = {}
+        self._ends: dict[int, int] = {}  # where the log was read to, beyond the last message
+        self._look_again_at: set[int] = set()
+        self.stuck: dict[int, str] = {}
+
+    @property
+    def owned(self) -> frozenset[int]:
+        return frozenset(self._owned)
+
+    @property
+    def is_found(self) -> bool:
+        """Whether it is known of every partition of ours where to go on, or that it cannot."""
+        return self._owned <= self._at.keys() | (self.stuck.keys() - self._look_again_at)
+
+    def own(self, partitions: Collection[int]) -> None:
+        self.lose(partitions)  # what was known of them was known to another assignment
+        self._owned |= set(partitions)
+
+    def lose(self, partitions: Collection[int]) -> None:
+        self._owned -= set(partitions)
+        self.forget(partitions)
+
+    def forget(self, partitions: Collection[int]) -> None:
+        """Look for them anew."""
+        for partition in partitions:
+            self._at.pop(partition, None)
+            self._ends.pop(partition, None)
+            self.stuck.pop(partition, None)
+
+    def find(self, client: Consumer) -> bool:
+        """Ask the database and the log where to go on. Raises DatabaseError, KafkaException.
+
+        Returns whether partitions were found that can go on.
+        """
+        missing = self._owned - self._at.keys()
+        topic_id = kafka_client.topic_id(timeout_s=_ANSWER_S)
+        rows = positions.stored()
+        bounds = {
+            each: client.get_watermark_offsets(TopicPartition(self._topic, each), timeout=_ANSWER_S)
+            for each in sorted(missing)
+        }
+        committed = self._committed(client, [each for each in sorted(missing) if each not in rows])
+        begin = {
+            partition: positions.start(
+                rows.get(partition),
+                topic_id=topic_id,
+                committed=committed.get(partition),
+                first=first,
+            )
+            for partition, (first, _) in bounds.items()
+        }
+        found = positions.take_over({each: rows.get(each) for each in missing}, begin)
+        for partition, position in sorted(found.items()):
+            if partition not in self.stuck:
+                self._say(partition, rows.get(partition), position, was_copied=partition in committed)
+            self._stand(partition, position, first=bounds[partition][0])
+        self._look_again_at.clear()
+        self._ends.clear()  # of a reading that is over: what is found is read anew
+        return bool(missing & self._at.keys())
+
+    def _committed(self, client: Consumer, partitions: Sequence[int]) -> dict[int, int]:
+        """Kafka's offsets of the group, for partitions of which the database knows nothing yet."""
+        if not partitions:
+            return {}
+        asked = [TopicPartition(self._topic, partition) for partition in partitions]
+        answers = client.committed(asked, timeout=_ANSWER_S)
+        for answer in answers:
+            if answer.error is not None:
+                raise KafkaException(answer.error)
+        return {answer.partition: answer.offset for answer in answers if answer.offset >= 0}
+
+    def _say(self, partition: int, row: Position | None, position: Position, *, was_copied: bool) -> None:
+        if row is None and was_copied:
+            log.warning(
+                "partition %s: the database has no position, so deciding begins at Kafka's committed "
+                "offset, %s. If the database was restored from a dump without positions, have it decide "
+                "again what it forgot: `manage.py log_position back`",
+                partition,
+                position.next_offset,
+            )
+        elif row is not None and row.topic_id and row.topic_id != position.topic_id:
+            log.error(
+                "partition %s: the topic %s was deleted and made anew. The old one (%s) was decided up to "
+                "offset %s, whatever it had beyond is lost; the new one (%s) is decided from offset %s",
+                partition,
+                self._topic,
+                row.topic_id,
+                row.next_offset,
+                position.topic_id,
+                position.next_offset,
+            )
+        else:
+            log.info("partition %s is decided from offset %s", partition, position.next_offset)
+
+    def _stand(self, partition: int, position: Position, *, first: int) -> None:
+        if position.lost_end is not None:
+            self._get_stuck(
+                partition,
+                f"partition {partition} stands still: the log ended at offset {position.lost_end}, and was "
+                f"decided up to offset {position.next_offset}: the broker has lost its end. See "
+                "`manage.py log_position show`; `manage.py log_position accept-loss` goes on where it ended",
+            )
+        elif position.next_offset < first:
+            self._get_stuck(
+                partition,
+                f"partition {partition} stands still: events from offset {position.next_offset} to "
+                f"{first - 1} were deleted before they were decided. See `manage.py log_position show`; "
+                "`manage.py log_position accept-loss` goes on behind them",
+            )
+        else:
+            self.forget([partition])
+            self._at[partition] = position
+
+    def _get_stuck(self, partition: int, why: str) -> None:
+        if self.stuck.get(partition) != why:
+            log.error("%s", why)
+        self._at.pop(partition, None)
+        self.stuck[partition] = why
+
+    def look_outside(self, partition: int, client: Consumer) -> None:
+        """The broker has nothing at our position: look for it anew, and remember a log that lost its end.
+
+        Raises DatabaseError, KafkaException.
+        """
+        position = self._at.get(partition)
+        if position is None:
+            return
+        bounds = client.get_watermark_offsets(TopicPartition(self._topic, partition), timeout=_ANSWER_S)
+        is_the_same = kafka_client.topic_id(timeout_s=_ANSWER_S) == position.topic_id
+        if is_the_same and bounds[0] <= position.next_offset:
+            positions.halt(partition, seen=position, end=bounds[1])
+        self.forget([partition])
+
+    def look_again(self) -> bool:
+        """Whether the database still says what we believe. Raises DatabaseError.
+
+        If not, it went back, or somebody moved a position. Those that stand still are looked at again.
+        """
+        rows = positions.stored()
+        moved = [each for each, position in self._at.items() if rows.get(each) != position]
+        self._look_again_at = set(self.stuck)
+        for partition in moved:
+            log.warning("partition %s: the position was moved, to %s", partition, rows.get(partition))
+        return not moved
+
+    def is_of(self, topic_id: str) -> bool:
+        """Whether all that was found was found in this topic."""
+        return not topic_id or all(position.topic_id == topic_id for position in self._at.values())
+
+    def assignment(self) -> list[TopicPartition]:
+        """What to read, and from where."""
+        return [TopicPartition(self._topic, each, at.next_offset) for each, at in sorted(self._at.items())]
+
+    def is_next(self, message: Message) -> bool:
+        """Whether this message is still to be decided, here."""
+        partition, offset = place(message)
+        return partition in self._at and offset >= self._at[partition].next_offset
+
+    def note_end(self, partition: int, offset: int) -> None:
+        """The partition was read to this offset: what lies before it and was no message never will be."""
+        if partition in self._at:
+            self._ends[partition] = offset
+
+    @property
+    def has_read_past(self) -> bool:
+        """Whether markers of transactions stand between the last message and the end of a partition."""
+        return any(offset > self._at[each].next_offset for each, offset in self._ends.items())
+
+    def place_of(self, message: Message) -> tuple[str, int, int]:
+        """Topic id, partition and offset: the same for no other message, ever."""
+        partition, offset = place(message)
+        return self._at[partition].topic_id, partition, offset
+
+    def advances(self, messages: Iterable[Message]) -> list[Advance]:
+        """The steps that deciding these messages makes; without messages, those past their ends."""
+        reached = next_offsets(messages) or {
+            each: offset for each, offset in self._ends.items() if offset > self._at[each].next_offset
+        }
+        return [
+            Advance(partition=each, seen=self._at[each], next_offset=offset)
+            for each, offset in sorted(reached.items())
+        ]
+
+    def advanced(self, advances: Sequence[Advance]) -> None:
+        """These steps are committed."""
+        for each in advances:
+            self._at[each.partition] = each.reached
+
+    def next_offsets(self) -> dict[int, int]:
+        return {partition: position.next_offset for partition, position in self._at.items()}

@@ -1,0 +1,133 @@
+"""What every list of the admin has in common: it stays fast on tables of many million rows.
+
+No list counts its table, sorts by a column without an index, or searches with LIKE.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
+
+from django.contrib import admin, messages
+from django.core.exceptions import ValidationError
+from django.core.paginator import Paginator
+from django.db.models import Field, ForeignKey, Model, QuerySet
+from django.forms import ModelForm, SplitDateTimeField
+from django.http import HttpRequest, HttpResponseRedirect
+from django.utils import timezone
+
+from coupons.admin.names import text
+
+if TYPE_CHECKING:
+    _ModelAdmin = admin.ModelAdmin[Model]
+    _Paginator = Paginator[Model]
+else:
+    _ModelAdmin = admin.ModelAdmin
+    _Paginator = Paginator
+
+_ROWS_COUNTED: Final = 10_000
+
+
+class BoundedPaginator(_Paginator):
+    """Counts up to 10,000 rows and pages through these; older ones are found by searching."""
+
+    @cached_property
+    def count(self) -> int:
+        rows = self.object_list
+        return rows.order_by()[:_ROWS_COUNTED].count() if isinstance(rows, QuerySet) else len(rows)
+
+
+class LargeTableAdmin(_ModelAdmin):
+    """A list of the newest rows, and a search by exact ids."""
+
+    #: what a search term may be: its prefix (``coupon`` of ``coupon:1``; empty for a bare id) -> column
+    search_columns: ClassVar[Mapping[str, str]] = {"": "pk"}
+    #: filters that are offered once the list is narrowed to a coupon, a user or a search
+    narrow_filters: ClassVar[Sequence[str]] = ()
+
+    search_fields = ("pk",)  # shows the box; get_search_results() does the search
+    ordering = ("-pk",)
+    sortable_by = ()
+    paginator = BoundedPaginator
+    show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER  # they count every filter's rows
+    list_per_page = 50
+    actions = None  # "delete selected" over a whole table is no way to end an event
+
+    def get_list_filter(self, request: HttpRequest) -> Sequence[str]:  # type: ignore[override]
+        is_narrow = any(request.GET.get(name) for name in ("q", "coupon_id", "user_id"))
+        return self.narrow_filters if is_narrow else ()
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Model], search_term: str
+    ) -> tuple[QuerySet[Model], bool]:
+        """Every term must hold. Django's own search would compare ids as text, row by row."""
+        try:
+            for term in search_term.split():
+                column, value = self._column_and_value(term)
+                queryset = queryset.filter(**{column: value})
+        except ValidationError as error:
+            self.message_user(request, error.messages[0], messages.WARNING)
+            return queryset.none(), False
+        return queryset, False
+
+    def _column_and_value(self, term: str) -> tuple[str, Any]:
+        prefix, _, value = term.rpartition(":")
+        name = self.search_columns.get(prefix.lower())
+        if name is None:
+            raise ValidationError(
+                text(en="Cannot search for {term}. ", ko="{term}(으)로 검색할 수 없습니다. ").format(
+                    term=term
+                )
+                + str(self.search_help_text or "")
+            )
+        meta = self.model._meta
+        field = cast("Field[Any, Any]", meta.pk if name == "pk" else meta.get_field(name))
+        if isinstance(field, ForeignKey):
+            field = field.target_field
+        number = field.to_python(value)
+        field.run_validators(number)  # beyond 2^63 - 1 a database raises
+        return name, number
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        try:
+            return super().changelist_view(request, extra_context)
+        except OverflowError:  # an id in the address that no column holds
+            self.message_user(request, text(en="There is no such ID.", ko="없는 ID입니다."), messages.WARNING)
+            return HttpResponseRedirect(request.path)
+
+
+def zone() -> str:
+    """The zone of the times that the admin shows and takes; the database's are UTC."""
+    offset = timezone.localtime().strftime("%z")
+    return f"{timezone.get_current_timezone_name()}, UTC{offset[:3]}:{offset[3:]}"
+
+
+class LiveForm(ModelForm):  # type: ignore[type-arg]
+    """Knows what its reader saw, so that what others changed meanwhile is not taken for their edit."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for field in self.fields.values():
+            if isinstance(field, SplitDateTimeField):
+                field.help_text = text(en="Time zone: {zone}", ko="시간대: {zone}").format(zone=zone())
+        if self.instance.pk is not None:
+            for field in self.fields.values():
+                field.show_hidden_initial = True
+
+
+class LiveTableAdmin(LargeTableAdmin):
+    """Rows that others write while they are edited: only the edited columns are saved."""
+
+    form = LiveForm
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        if not change:
+            super().save_model(request, obj, form, change)
+            return
+        columns = {field.name for field in self.model._meta.concrete_fields}
+        edited = [name for name in form.changed_data if name in columns]
+        if edited:
+            obj.updated_at = timezone.now()
+            obj.save(update_fields=[*edited, "updated_at"])

@@ -1,0 +1,254 @@
+"""The admin: seed and edit coupons, users and points; look at claims and outcomes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin, messages
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from coupons.admin.forms import CouponChangeForm, CouponForm, PointForm, UserCouponForm, out_of_range
+from coupons.admin.lists import LargeTableAdmin, LiveTableAdmin
+from coupons.admin.names import name_tables, text
+from coupons.models import Coupon, DeadLetter, IssueOutcome, Point, User, UserCoupon
+from coupons.operations import stock
+
+name_tables()
+admin.site.site_title = admin.site.site_header = text(en="Coupons", ko="선착순 쿠폰 관리")
+admin.site.site_url = "/api/docs"  # "view site": there are no pages but these
+
+_WHEN = text(en="When", ko="기간")
+_STOCK = text(en="Stock", ko="재고")
+_LOOK = text(en="see", ko="보기")
+
+
+def _rows(model: str, query: str, label: object) -> SafeString:
+    """A link to a list of the admin."""
+    url = reverse(f"admin:coupons_{model}_changelist")
+    return format_html('<a href="{}?{}">{}</a>', url, query, label)
+
+
+class NewPoint(admin.StackedInline):  # type: ignore[type-arg]
+    """A new user's points, in the form that makes the user."""
+
+    model = Point
+    form = PointForm
+    can_delete = False
+
+
+@admin.register(User)
+class UserAdmin(LiveTableAdmin):
+    list_display = ("user_id", "name", "created_at")
+    search_help_text = text(en="A user's ID, exactly.", ko="사용자 ID (정확히 일치)")
+    readonly_fields = ("user_id", "belongings", "created_at", "updated_at")
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        return ("name",) if obj is None else ("name", *self.readonly_fields)
+
+    def get_inlines(self, request: HttpRequest, obj: Any) -> list[Any]:
+        return [NewPoint] if obj is None else []
+
+    @admin.display(description=_LOOK)
+    def belongings(self, user: User) -> SafeString:
+        points = _rows("point", f"user_id={user.pk}", text(en="points", ko="포인트"))
+        claims = _rows("usercoupon", f"user_id={user.pk}", text(en="coupons", ko="발급된 쿠폰"))
+        return format_html("{} · {}", points, claims)
+
+
+@admin.register(Point)
+class PointAdmin(LiveTableAdmin):
+    form = PointForm
+    list_display = ("point_id", "owner", "balance", "updated_at")
+    search_columns = {"": "user_id"}
+    search_help_text = text(en="A user's ID, exactly.", ko="사용자 ID (정확히 일치)")
+    raw_id_fields = ("user",)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        return () if obj is None else ("user", "created_at", "updated_at")
+
+    @admin.display(description=text(en="user ID", ko="사용자 ID"))
+    def owner(self, point: Point) -> int:
+        return point.user_id
+
+
+@admin.register(Coupon)
+class CouponAdmin(LiveTableAdmin):
+    """Saving writes neither ``stock`` nor ``issued_count``; the stock is changed by an amount."""
+
+    list_display = (
+        "coupon_id",
+        "description",
+        "discount_amount",
+        "stock",
+        "issued_count",
+        "coupon_status",
+        "opens_at",
+        "closes_at",
+    )
+    list_display_links = ("coupon_id", "description")
+    search_help_text = text(en="A coupon's ID, exactly.", ko="쿠폰 ID (정확히 일치)")
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        form = CouponChangeForm if obj is not None and self._may_change(request, obj) else CouponForm
+        return super().get_form(request, obj, change, form=form, **kwargs)
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        what = ("description", "discount_amount", "coupon_status")
+        if obj is None:
+            return [(None, {"fields": (*what, "stock")}), (_WHEN, {"fields": ("opens_at", "closes_at")})]
+        change = ("stock_change",) if self._may_change(request, obj) else ()
+        return [
+            (None, {"fields": ("coupon_id", *what)}),
+            (_STOCK, {"fields": ("stock", "issued_count", *change, "claims")}),
+            (_WHEN, {"fields": ("opens_at", "closes_at", "created_at", "updated_at")}),
+        ]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        if obj is None:
+            return ()
+        return ("coupon_id", "stock", "issued_count", "claims", "created_at", "updated_at")
+
+    def _may_change(self, request: HttpRequest, obj: Coupon) -> bool:
+        return self.has_change_permission(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """A coupon that somebody has stays: close it. (The delete page would also list every claim.)"""
+        may_delete = super().has_delete_permission(request, obj)
+        return may_delete and (obj is None or not obj.user_coupons.exists())
+
+    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        try:
+            return super().changeform_view(request, *args, **kwargs)
+        except stock.StockOutOfRange as error:  # coupons were issued after the form was checked
+            self.message_user(request, out_of_range(error), messages.ERROR)
+            return HttpResponseRedirect(request.get_full_path())
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        amount = form.cleaned_data.get("stock_change") if change else None
+        if amount:
+            left = stock.change_stock(coupon_id=obj.pk, amount=amount)
+            # The log entry is made of the labels of the changed fields.
+            form.fields["stock_change"].label = f"stock by {amount:+d} to {left}"
+
+    @admin.display(description=_LOOK)
+    def claims(self, coupon: Coupon) -> SafeString:
+        query = f"coupon_id={coupon.pk}"
+        issued = _rows("usercoupon", query, text(en="issued coupons", ko="발급된 쿠폰"))
+        outcomes = _rows("issueoutcome", query, text(en="outcomes of requests", ko="요청 결과"))
+        return format_html("{} · {}", issued, outcomes)
+
+
+@admin.register(UserCoupon)
+class UserCouponAdmin(LiveTableAdmin):
+    """Made by the consumer alone, which takes the stock with it; what may be edited is the use."""
+
+    form = UserCouponForm
+    list_display = ("user_coupon_id", "of_coupon", "of_user", "status", "issued_at", "used_at")
+    narrow_filters = ("status",)
+    search_columns = {"": "pk", "coupon": "coupon_id", "user": "user_id"}
+    search_help_text = text(
+        en="The ID of an issued coupon, or coupon:1, user:5, or both: coupon:1 user:5.",
+        ko="발급 쿠폰 ID, 또는 coupon:1, user:5, 또는 둘 다: coupon:1 user:5",
+    )
+    fields = (
+        "user_coupon_id",
+        "coupon",
+        "user",
+        "status",
+        "used_at",
+        "issued_at",
+        "request_id",
+        "created_at",
+        "updated_at",
+    )
+    readonly_fields = (
+        "user_coupon_id",
+        "coupon",
+        "user",
+        "issued_at",
+        "request_id",
+        "created_at",
+        "updated_at",
+    )
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    # Plain ids: a list that shows related rows joins them, and MySQL may then sort the whole table.
+    @admin.display(description=text(en="coupon ID", ko="쿠폰 ID"))
+    def of_coupon(self, user_coupon: UserCoupon) -> int:
+        return user_coupon.coupon_id
+
+    @admin.display(description=text(en="user ID", ko="사용자 ID"))
+    def of_user(self, user_coupon: UserCoupon) -> int:
+        return user_coupon.user_id
+
+
+class ReadOnlyAdmin(LargeTableAdmin):
+    """What only the consumer and commands write."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+@admin.register(DeadLetter)
+class DeadLetterAdmin(ReadOnlyAdmin):
+    """To look at; `manage.py dead_letters` replays and discards."""
+
+    list_display = ("dead_letter_id", "state", "reason", "error", "request_id", "created_at")
+    list_filter = ("state", "reason")
+    search_help_text = text(en="A dead letter's ID, exactly.", ko="번호 (정확히 일치)")
+    fields = (
+        "dead_letter_id",
+        "state",
+        "reason",
+        "error",
+        "request_id",
+        "original_topic",
+        "original_partition",
+        "original_offset",
+        "value",
+        "created_at",
+        "updated_at",
+    )
+
+    def get_list_filter(self, request: HttpRequest) -> tuple[str, ...]:
+        return self.list_filter  # an index serves them
+
+    @admin.display(description=text(en="value", ko="내용"))
+    def value(self, letter: DeadLetter) -> str:
+        return bytes(letter.original_value or b"")[:2000].decode("utf-8", "backslashreplace")
+
+
+@admin.register(IssueOutcome)
+class IssueOutcomeAdmin(ReadOnlyAdmin):
+    """The final word on each request: read, never written."""
+
+    list_display = (
+        "request_id",
+        "coupon_id",
+        "user_id",
+        "status",
+        "reason",
+        "claim_rank",
+        "processed_at",
+    )
+    narrow_filters = ("status",)
+    search_columns = {"": "pk", "coupon": "coupon_id"}
+    search_help_text = text(
+        en="A request ID, or coupon:1.",
+        ko="요청 ID 또는 coupon:1",
+    )

@@ -1,0 +1,143 @@
+"""Ask the gates for a group of claims on open coupons; once more where the first answer is not the last.
+
+One call to Redis in the ordinary case. A second one where a refusal rests on something that may be over: an
+earlier request that was decided and gave its user nothing, or a count that contradicts the row.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from uuid import UUID
+
+from django.db import Error as DatabaseLayerError
+
+from coupons import coupon_cache, selectors
+from coupons.coupon_cache import CouponView
+from coupons.gate import pending
+from coupons.gate.admission import (
+    Admission,
+    Admitted,
+    AlreadyRequested,
+    Claim,
+    GateUnavailable,
+    GateUnknown,
+    OutOfStock,
+    gate,
+)
+
+log = logging.getLogger(__name__)
+
+Coupons = Mapping[int, CouponView]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """``answers`` by request id; ``cold`` are the claims whose gate must be loaded, and have no answer yet.
+
+    ``unproven``: requests that answers name, of which neither an outcome nor a place in the log is known.
+    """
+
+    answers: dict[UUID, Admission] = field(default_factory=dict)
+    cold: list[Claim] = field(default_factory=list)
+    unproven: list[Claim] = field(default_factory=list)
+
+
+def ask(coupons: Coupons, claims: Sequence[Claim]) -> Asked:
+    """Reserve slots, in the order given. Raises GateUnavailable if no gate answered; a database error."""
+    answers = _ask(coupons, claims)
+    decided: dict[UUID, bool] = {}
+    if any(map(_may_be_outdated, answers.values())):
+        try:
+            decided = selectors.decided(_named(claims, answers))
+            again = [claim for claim in claims if _is_open_still(answers.get(claim.request_id), decided)]
+            if again:
+                answers |= _ask_again(coupons, again, answers)
+        except DatabaseLayerError:
+            _give_back([claim for claim in claims if answers.get(claim.request_id) == Admitted()])
+            raise
+    named = _named(claims, answers)
+    return Asked(
+        answers=answers,
+        cold=[claim for claim in claims if claim.request_id not in answers],
+        unproven=_unproven({key: holding for key, holding in named.items() if key not in decided}),
+    )
+
+
+def _may_be_outdated(answer: Admission) -> bool:
+    return isinstance(answer, AlreadyRequested) or (isinstance(answer, OutOfStock) and answer.is_doubtful)
+
+
+def _give_back(admitted: Sequence[Claim]) -> None:
+    """Nobody publishes these: the group is answered with the database's error."""
+    try:
+        gate.release_untold(admitted)
+    except GateUnavailable as error:
+        log.warning("%d slots are given back later, as leaked ones: %s", len(admitted), error)
+
+
+def _ask(coupons: Coupons, claims: Iterable[Claim]) -> dict[UUID, Admission]:
+    """Without those whose gate is unknown."""
+    groups: dict[int, list[Claim]] = {}
+    for claim in claims:
+        groups.setdefault(claim.coupon_id, []).append(claim)
+    asked = [(coupons[coupon_id], group) for coupon_id, group in groups.items()]
+    return {
+        claim.request_id: admission
+        for (_, group), admissions in zip(asked, gate.admit_each(asked), strict=True)
+        if not isinstance(admissions, GateUnknown)
+        for claim, admission in zip(group, admissions, strict=True)
+    }
+
+
+def _named(claims: Iterable[Claim], answers: Mapping[UUID, Admission]) -> dict[UUID, selectors.Holding]:
+    """The earlier requests that the answers name, and whose they are."""
+    return {
+        answer.first_request_id: (claim.coupon_id, claim.user_id)
+        for claim in claims
+        if isinstance(answer := answers.get(claim.request_id), AlreadyRequested)
+    }
+
+
+def _is_open_still(answer: Admission | None, decided: Mapping[UUID, bool]) -> bool:
+    match answer:
+        case OutOfStock(is_doubtful=is_doubtful):
+            return is_doubtful
+        case AlreadyRequested(first_request_id=first):
+            return decided.get(first) is False  # it is over, and its user has no coupon
+        case _:
+            return False
+
+
+def _ask_again(
+    coupons: Coupons, claims: Sequence[Claim], answers: Mapping[UUID, Admission]
+) -> dict[UUID, Admission]:
+    """What refused these may be over: they ask once more, and that answer stands."""
+    outdated = [
+        replace(claim, request_id=answer.first_request_id)
+        for claim in claims
+        if isinstance(answer := answers[claim.request_id], AlreadyRequested)
+    ]
+    doubted = {claim.coupon_id for claim in claims if isinstance(answers[claim.request_id], OutOfStock)}
+    rows = coupon_cache.coupon_views(doubted, fresh=True) if doubted else {}
+    try:
+        gate.release(outdated)
+        return _ask({**coupons, **rows}, claims)
+    except GateUnavailable as error:
+        log.warning("%d refusals stand that may be outdated: %s", len(claims), error)
+        return {}
+
+
+def _unproven(named: Mapping[UUID, selectors.Holding]) -> list[Claim]:
+    if not named:
+        return []
+    try:
+        in_log = gate.guarded(lambda: pending.acknowledged(named.keys()))
+    except GateUnavailable:
+        in_log = set()
+    return [
+        Claim(coupon_id=coupon_id, user_id=user_id, request_id=request_id)
+        for request_id, (coupon_id, user_id) in named.items()
+        if request_id not in in_log
+    ]

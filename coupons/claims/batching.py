@@ -1,0 +1,181 @@
+"""Claims that wait in one worker at the same moment are submitted together.
+
+A gunicorn worker answers its connections in one loop of greenlets (runtime/gunicorn_worker.py).
+A claim's greenlet sleeps while another one submits all claims that wait: one database query, one
+Redis call, publishes that travel together. The busier the worker, the larger the group, the
+cheaper the claim.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final
+from uuid import UUID
+
+import gevent
+from gevent.event import Event
+from gevent.hub import Waiter
+
+from coupons.claims import screening, submitting
+from coupons.claims.submitting import Answer
+from coupons.gate import loading
+from coupons.gate.admission import Claim
+from runtime import greenlets, metrics
+
+_MOST_AT_ONCE: Final = 1000  #: claims in a group
+_PACE_S: Final = 0.01  #: the next group waits for the one before, but no longer than this for its publishing
+#: After a flush a crowd meets hundreds of cold gates within some groups, and a reading of the log, which
+#: takes a second where much is undecided, serves those that are known when it begins. So it begins a moment
+#: after the first cold coupon (later, and the first claim on a new coupon waits for no reason); where there
+#: are several, when no other came for some groups' time, or at the last after so long.
+_COLD_GATHER_S: Final = 0.02
+_COLD_QUIET_S: Final = 0.1
+_COLD_GATHER_AT_MOST_S: Final = 0.5
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Waiting:
+    claim: Claim
+    waiter: Waiter[Answer]
+    since: float = field(default_factory=time.monotonic)
+    was_loaded: bool = False  #: its gate, for it, at least once
+
+
+class Gathering:
+    """Belongs to the loop of the thread that makes it. All methods run in that loop."""
+
+    def __init__(self) -> None:
+        self._loop = gevent.get_hub().loop
+        self._waiting: list[Waiting] = []
+        self._claims_wait = Event()
+        self._cold: list[Waiting] = []
+        self._cold_claims_wait = Event()
+        greenlets.spawn_for_life(self._run)
+        greenlets.spawn_for_life(self._warm_up)
+
+    def submit(self, claim: Claim) -> Answer:
+        """Answer one claim. Raises what submitting its group raised."""
+        waiter: Waiter[Answer] = Waiter()
+        self._waiting.append(Waiting(claim, waiter))
+        self._claims_wait.set()
+        answer: Answer = waiter.get()
+        return answer
+
+    def _run(self) -> None:
+        """One group after the other: while one is under way, the next one grows."""
+        while True:
+            self._claims_wait.wait()
+            group, self._waiting = self._waiting[:_MOST_AT_ONCE], self._waiting[_MOST_AT_ONCE:]
+            if not self._waiting:
+                self._claims_wait.clear()
+            metrics.CLAIM_GROUP_SIZE.observe(len(group))
+            is_screened = Event()
+            under_way = gevent.spawn(self._submit, group, is_screened)
+            is_screened.wait()
+            under_way.join(_PACE_S)
+
+    def _submit(self, group: list[Waiting], is_screened: Event) -> None:
+        try:
+            screened = screening.screen([each.claim for each in group])
+            if screened.cold:
+                group = self._set_aside(group, screened.cold)
+            is_screened.set()
+            answers = submitting.publish(screened)
+        except BaseException as error:
+            self._loop.run_callback(_throw, group, error)
+            if not isinstance(error, screening.AWAY):
+                raise  # a bug: gevent prints it
+        else:
+            self._loop.run_callback(_wake, group, answers)
+        finally:
+            is_screened.set()
+
+    def _set_aside(self, group: list[Waiting], cold: Sequence[Claim]) -> list[Waiting]:
+        """Let the cold claims wait for their gates; the others go on. Returns those."""
+        aside = {claim.request_id for claim in cold}
+        patient_since = time.monotonic() - loading.LOG_TIMEOUT_S
+        lost: list[Waiting] = []
+        for each in group:
+            if each.claim.request_id in aside:
+                is_lost = each.was_loaded and each.since <= patient_since
+                (lost if is_lost else self._cold).append(each)
+        # A gate that is lost again and again: Redis is at work, so nobody is admitted without it.
+        self._refuse(lost)
+        if self._cold:
+            self._cold_claims_wait.set()
+        return [each for each in group if each.claim.request_id not in aside]
+
+    def _warm_up(self) -> None:
+        """Load the gates of cold claims, all that are known in one reading, beside the groups."""
+        while True:
+            self._cold_claims_wait.wait()
+            self._let_cold_claims_gather()
+            self._cold_claims_wait.clear()
+            waiting, self._cold = self._cold, []
+            gevent.spawn(self._load_gates, waiting).join()
+
+    def _let_cold_claims_gather(self) -> None:
+        until = time.monotonic() + _COLD_GATHER_AT_MOST_S
+        gevent.sleep(_COLD_GATHER_S)
+        before = 1
+        while before < (count := self._cold_coupons()) and time.monotonic() < until:
+            before = count
+            gevent.sleep(_COLD_QUIET_S)
+
+    def _cold_coupons(self) -> int:
+        return len({each.claim.coupon_id for each in self._cold})
+
+    def _load_gates(self, waiting: list[Waiting]) -> None:
+        try:
+            is_warm = greenlets.apart(submitting.warm_up, {each.claim.coupon_id for each in waiting})
+        except BaseException as error:
+            self._loop.run_callback(_throw, waiting, error)
+            if not isinstance(error, screening.AWAY):
+                raise  # a bug: gevent prints it
+        else:
+            if is_warm:
+                self._go_on(waiting)
+            else:
+                self._refuse(waiting)
+
+    def _go_on(self, waiting: Sequence[Waiting]) -> None:
+        """Their gates are loaded: they are screened with the next group, ahead of who came later.
+
+        However long they waited: perhaps for a reading that served others, and their own is done.
+        """
+        self._waiting[:0] = [replace(each, was_loaded=True) for each in waiting]
+        self._claims_wait.set()
+
+    def _refuse(self, waiting: Sequence[Waiting]) -> None:
+        if waiting:
+            answers = submitting.refused(each.claim for each in waiting)
+            self._loop.run_callback(_wake, waiting, answers)
+
+
+def _wake(group: Sequence[Waiting], answers: Mapping[UUID, Answer]) -> None:
+    for each in group:
+        each.waiter.switch(answers[each.claim.request_id])
+
+
+def _throw(group: Sequence[Waiting], error: BaseException) -> None:
+    for each in group:
+        each.waiter.throw(error)
+
+
+_gathering: Gathering | None = None
+
+
+def start() -> None:
+    """From now on this process gathers. Called in a worker, in the thread of its loop."""
+    global _gathering
+    _gathering = Gathering()
+
+
+def submit(claim: Claim) -> Answer:
+    """Answer one claim, together with those that wait beside it where this process gathers."""
+    if _gathering is not None:
+        return _gathering.submit(claim)
+    [answer] = submitting.submit([claim])
+    return answer

@@ -1,0 +1,128 @@
+"""Check claims and reserve slots for them, all at once: one database query, one Redis call.
+
+What the database alone decides comes first (does the user exist, do they have the coupon, is it
+open), then the gate. Without Redis the database's stock decides. Claims whose gate knows nothing
+are set aside until it is loaded (``coupons/gate/loading.py``): nobody waits for a reading of the
+log whose own coupon needs none.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+from uuid import UUID
+
+from django.db import InterfaceError, OperationalError
+
+from coupons import coupon_cache, selectors
+from coupons.claims import admitting
+from coupons.claims.admitting import Asked
+from coupons.coupon_cache import CouponView
+from coupons.gate.admission import Admission, Admitted, AlreadyRequested, Claim, GateUnavailable, OutOfStock
+from coupons.outcomes import Code
+from runtime import greenlets
+
+#: The database is away: nothing can be said. The log and Redis being away are answers.
+AWAY: Final = (OperationalError, InterfaceError)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """``request_id`` names the request whose result answers the user's question, if there is one."""
+
+    code: Code
+    request_id: UUID | None = None
+
+
+_SOLD_OUT: Final = Refused(code=Code.OUT_OF_STOCK)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Screened:
+    """Claims after check and admission: ``refusals`` by request id, ``admitted`` in the order given.
+
+    ``cold``: claims whose gate must be loaded; screen them again then.
+    ``unproven``: requests that refusals name, of which neither an outcome nor a place in the log is known.
+    ``reserving_since``: when reserving their slots began, by the monotonic clock.
+    ``requested_at_ms``: the one reading of the clock that decides whether coupons are open; events bear it.
+    """
+
+    refusals: dict[UUID, Refused]
+    admitted: list[Claim]
+    reserving_since: float
+    requested_at_ms: int
+    cold: list[Claim] = field(default_factory=list)
+    unproven: list[Claim] = field(default_factory=list)
+
+
+def screen(claims: Sequence[Claim]) -> Screened:
+    """Check the claims and reserve slots. Whoever screens must publish. Raises AWAY."""
+    return greenlets.in_thread(_screen, claims)
+
+
+def _screen(claims: Sequence[Claim]) -> Screened:
+    now_ms = time.time_ns() // 1_000_000
+    claimants = selectors.claimants((claim.coupon_id, claim.user_id) for claim in claims)
+    coupons = coupon_cache.coupon_views({claim.coupon_id for claim in claims})
+    refusals: dict[UUID, Refused] = {}
+    for claim in claims:
+        claimant = claimants.get((claim.coupon_id, claim.user_id))
+        if (refused := _check(coupons.get(claim.coupon_id), claimant, now_ms)) is not None:
+            refusals[claim.request_id] = refused
+    open_claims = [claim for claim in claims if claim.request_id not in refusals]
+    reserving_since = time.monotonic()
+    asked = _ask(coupons, open_claims)
+    return Screened(
+        refusals=refusals | _refusals(asked.answers),
+        admitted=[c for c in open_claims if isinstance(asked.answers.get(c.request_id), Admitted)],
+        cold=asked.cold,
+        unproven=asked.unproven,
+        reserving_since=reserving_since,
+        requested_at_ms=now_ms,
+    )
+
+
+def _check(coupon: CouponView | None, claimant: selectors.Claimant | None, now_ms: int) -> Refused | None:
+    """The refusal, if the database alone decides it."""
+    if claimant is None:
+        return Refused(code=Code.USER_NOT_FOUND)
+    if coupon is None:
+        return Refused(code=Code.COUPON_NOT_FOUND)
+    if claimant.has_coupon:
+        return Refused(code=Code.ALREADY_REQUESTED, request_id=claimant.first_request_id)
+    if not coupon.is_open_at(now_ms):
+        return Refused(code=Code.COUPON_CLOSED)
+    return None
+
+
+def _ask(coupons: Mapping[int, CouponView], claims: Sequence[Claim]) -> Asked:
+    if not claims:
+        return Asked()
+    try:
+        return admitting.ask(coupons, claims)
+    except GateUnavailable:
+        return Asked(answers=_without_gate(coupons, claims))
+
+
+def _without_gate(coupons: Mapping[int, CouponView], claims: Sequence[Claim]) -> dict[UUID, Admission]:
+    """Redis is away: the database's stock decides, and requests under way are not counted.
+
+    More may be told yes than there is stock; the consumer rejects the rest. Nothing is lost.
+    """
+    return {
+        claim.request_id: Admitted() if coupons[claim.coupon_id].stock > 0 else OutOfStock()
+        for claim in claims
+    }
+
+
+def _refusals(answers: Mapping[UUID, Admission]) -> dict[UUID, Refused]:
+    """What the gates' answers say to those that were not admitted, by request id."""
+    refusals: dict[UUID, Refused] = {}
+    for request_id, answer in answers.items():
+        if isinstance(answer, OutOfStock):
+            refusals[request_id] = _SOLD_OUT
+        elif isinstance(answer, AlreadyRequested):
+            refusals[request_id] = Refused(code=Code.ALREADY_REQUESTED, request_id=answer.first_request_id)
+    return refusals

@@ -1,0 +1,198 @@
+"""Submit claims: screen -> publish -> note. A slot whose event was not published is given back.
+
+No answer names a request that could vanish: what is not known to be in the log is kept in the database first
+(``coupons/gate/disclosed.py``).
+
+Everything takes a list: claims that wait at the same moment share the database's, Redis's and
+the broker's round trips.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from uuid import UUID
+
+from django.conf import settings
+from django.db import Error as DatabaseLayerError
+
+from coupons import selectors
+from coupons.claims import screening
+from coupons.claims.screening import Refused, Screened
+from coupons.eventlog.delivery import Acknowledged, NotPublished, Receipt, Record, Uncertain
+from coupons.eventlog.events import CouponIssueEvent, encode, partition_key
+from coupons.eventlog.producer import event_producer
+from coupons.gate import disclosed, leaked_slots, loading, pending
+from coupons.gate.admission import Claim, GateUnavailable, gate
+from coupons.outcomes import Code
+from runtime import greenlets, logs
+from runtime.config import SHORTEST_PUBLISH_MS
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accepted:
+    """The broker has the event: the request will be decided."""
+
+    request_id: UUID
+
+
+Answer = Accepted | Refused
+
+
+def submit(claims: Sequence[Claim]) -> list[Answer]:
+    """Answer each claim, in the order given. Request ids must be new and distinct. Raises screening.AWAY.
+
+    Where nothing gathers: whose gate is cold is waited for here.
+    """
+    screened = screening.screen(claims)
+    answers = publish(screened)
+    give_up_at = time.monotonic() + loading.LOG_TIMEOUT_S
+    while cold := screened.cold:
+        is_over = time.monotonic() >= give_up_at
+        if is_over or not warm_up({claim.coupon_id for claim in cold}):
+            answers |= refused(cold)
+            break
+        screened = screening.screen(cold)
+        answers |= publish(screened)
+    return [answers[claim.request_id] for claim in claims]
+
+
+def warm_up(coupon_ids: Collection[int]) -> bool:
+    """Load the gates. False if that cannot be done now: the log cannot be read. Raises screening.AWAY."""
+    try:
+        loading.load_all(coupon_ids)
+    except loading.LogUnavailable as error:
+        log.warning("the gates of %d coupons cannot be loaded: %s", len(coupon_ids), error)
+        return False
+    except GateUnavailable:
+        pass  # the next screening finds Redis away, and asks the database
+    return True
+
+
+def refused(cold: Iterable[Claim]) -> dict[UUID, Answer]:
+    """The answers to claims whose gate could not be loaded: nothing was reserved, the user may try again."""
+    return {claim.request_id: Refused(code=Code.BROKER_UNAVAILABLE) for claim in cold}
+
+
+def publish(screened: Screened) -> dict[UUID, Answer]:
+    """Publish what was admitted, give back what could not be; answers by request id, but for cold claims."""
+    if not screened.admitted and not screened.unproven:
+        return dict(screened.refusals)
+    records = [_record(claim, screened.requested_at_ms) for claim in screened.admitted]
+    receipts = _publish_in_time(records, screened.reserving_since) if records else []
+    published = list(zip(screened.admitted, receipts, strict=True))
+    acknowledged = [claim for claim, receipt in published if isinstance(receipt, Acknowledged)]
+    logs.info_each(
+        log,
+        "쿠폰 발급 이벤트 발행 - EventId: %s, UserId: %s, CouponId: %s",
+        [(claim.request_id, claim.user_id, claim.coupon_id) for claim in acknowledged],
+    )
+    given_up = _given_up_meanwhile(acknowledged, screened.reserving_since)
+    disclosing = _disclosing(screened.unproven, published)
+    is_kept = greenlets.in_thread(_tell, published, screened.requested_at_ms, disclosing)
+    answers: dict[UUID, Answer] = dict(screened.refusals)
+    for claim, receipt in published:
+        answers[claim.request_id] = _answer(claim, receipt, is_given_up=claim.request_id in given_up)
+    return answers if is_kept else _without(answers, {claim.request_id for claim in disclosing})
+
+
+def _disclosing(unproven: Iterable[Claim], published: Sequence[tuple[Claim, Receipt]]) -> list[Claim]:
+    """The requests that answers will name, and that nothing but an answer may be known to hold."""
+    proven = {claim.request_id for claim, receipt in published if isinstance(receipt, Acknowledged)}
+    uncertain = [claim for claim, receipt in published if isinstance(receipt, Uncertain)]
+    return [*uncertain, *(claim for claim in unproven if claim.request_id not in proven)]
+
+
+def _without(answers: Mapping[UUID, Answer], unkept: Collection[UUID]) -> dict[UUID, Answer]:
+    """An id that could not be kept is not told: who asks for it might hear that there is no such request."""
+    return {
+        request_id: replace(answer, request_id=None)
+        if isinstance(answer, Refused) and answer.request_id in unkept
+        else answer
+        for request_id, answer in answers.items()
+    }
+
+
+def _record(claim: Claim, requested_at_ms: int) -> Record:
+    event = CouponIssueEvent(
+        event_id=claim.request_id,
+        user_id=claim.user_id,
+        coupon_id=claim.coupon_id,
+        timestamp_ms=requested_at_ms,
+    )
+    return Record(key=partition_key(claim.coupon_id), value=encode(event))
+
+
+def _tell(
+    published: Sequence[tuple[Claim, Receipt]], requested_at_ms: int, disclosing: Sequence[Claim]
+) -> bool:
+    """Give back, track, keep. Whether what is to be disclosed is kept."""
+    _give_back(claim for claim, receipt in published if isinstance(receipt, NotPublished))
+    pending.note(
+        [
+            pending.Tracked.of(claim, receipt, requested_at_ms=requested_at_ms)
+            for claim, receipt in published
+            if not isinstance(receipt, NotPublished)
+        ]
+    )
+    if not disclosing:
+        return True
+    try:
+        disclosed.keep(disclosing)
+    except DatabaseLayerError as error:
+        log.warning("%d requests are not named in their answers: %s", len(disclosing), error)
+        return False
+    return True
+
+
+def _publish_in_time(records: Sequence[Record], reserving_since: float) -> list[Receipt]:
+    """A process that was held up (frozen, swapped out) since it reserved publishes nothing any more.
+
+    Reclaiming counts on it: a publish begins within the publish timeout of its reservation.
+    """
+    if time.monotonic() - reserving_since > settings.CONFIG.producer.publish_timeout_ms / 1000:
+        return [NotPublished(error="held up between reserving and publishing")] * len(records)
+    return event_producer().publish(records)
+
+
+def _given_up_meanwhile(claims: Sequence[Claim], reserving_since: float) -> set[UUID]:
+    """Held up while publishing: those whose slot was given back meanwhile are not told yes.
+
+    Looks as soon as whoever gives slots back may have waited long enough, by the shortest timeout. Where the
+    database cannot tell, it may be any of them: their events are in the log, which answers for their ids.
+    """
+    if not claims or time.monotonic() - reserving_since < 2 * SHORTEST_PUBLISH_MS / 1000:
+        return set()
+    request_ids = [claim.request_id for claim in claims]
+    try:
+        return greenlets.in_thread(selectors.given_up, request_ids)
+    except DatabaseLayerError as error:
+        log.warning("%d published requests may be given up, and are not told yes: %s", len(claims), error)
+        return set(request_ids)
+
+
+def _answer(claim: Claim, receipt: Receipt, *, is_given_up: bool) -> Answer:
+    if isinstance(receipt, Acknowledged) and not is_given_up:
+        return Accepted(request_id=claim.request_id)
+    if isinstance(receipt, NotPublished):
+        return Refused(code=Code.BROKER_UNAVAILABLE)
+    # Uncertain. The slot stays reserved: the event may be in the log.
+    return Refused(code=Code.BROKER_UNAVAILABLE, request_id=claim.request_id)
+
+
+def _give_back(claims: Iterable[Claim]) -> None:
+    unpublished = list(claims)
+    if not unpublished:
+        return
+    try:
+        # Who claimed again meanwhile was told of this request, and must find out that nothing came of it.
+        leaked_slots.give_back(gate.release_untold(unpublished))
+    except GateUnavailable:
+        # The gate is loaded anew from the database and the log, neither of which knows these claims.
+        log.warning("%d slots not given back: Redis does not answer", len(unpublished))
+    except DatabaseLayerError as error:
+        log.warning("slots that somebody was told of are given back later, as leaked ones: %s", error)

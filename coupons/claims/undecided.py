@@ -1,0 +1,193 @@
+"""The undecided events of the log by request id: what is asked when Redis knows nothing of a request.
+
+However many ask, one thread of this process reads, at most twice a second, and only what is new since
+its last reading. What was found is told at once: the database was asked just before, so it is undecided.
+What was not found is believed only of a reading that began after the question: a request may have been
+accepted in between. Who waits for that waits in the loop.
+"""
+
+from __future__ import annotations
+
+import struct
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Final
+from uuid import UUID
+
+from django.db import close_old_connections
+
+from coupons.eventlog import backlog
+from coupons.eventlog.backlog import Entry, LogUnavailable, Positions
+from coupons.eventlog.events import CouponIssueEvent
+from coupons.eventlog.producer import event_producer
+from coupons.gate.admission import Claim
+from coupons.gate.pending import Tracked
+from runtime import greenlets
+
+_BETWEEN_READINGS_S: Final = 0.5
+_TIMEOUT_S: Final = 3.0  #: for where the partitions stand, and for the next message
+_PATIENCE_S: Final = 6.0  #: of who asks: a reading that is on, and the next one
+_FORGOTTEN_AFTER_S: Final = 60.0  #: without a question: a million entries take some 200 MB
+_FRESH_S: Final = 1.0
+_EVENT: Final = struct.Struct("<qqqq")  #: coupon, user, time, offset
+
+
+@dataclass(slots=True, kw_only=True)
+class _Partition:
+    start: int  #: every undecided event from here on is in ``events``
+    following: int  #: up to here
+    next_to_decide: int = 0
+    events: dict[bytes, bytes] = field(default_factory=dict)  #: by request id, in log order
+
+
+@dataclass(slots=True, kw_only=True)
+class _Question:
+    answered: threading.Event | greenlets.LoopEvent
+    error: Exception | None = None
+
+
+class UndecidedIndex:
+    """Asked from any thread and from the loop; one thread of its own reads while somebody asks."""
+
+    def __init__(self) -> None:
+        self._partitions: dict[int, _Partition] = {}
+        self._of_coupon: Counter[int] = Counter()
+        self._lock = threading.Lock()
+        self._asked = threading.Condition(self._lock)
+        self._questions: list[_Question] = []
+        self._thread: threading.Thread | None = None
+        self._began_at = float("-inf")
+
+    def find(self, request_id: UUID) -> tuple[Tracked, int] | None:
+        """The request, and how many events are ahead of it. Raises LogUnavailable."""
+        found = self._found(request_id)
+        if found is None:
+            self._wait_for_reading()
+            return self._found(request_id)
+        if time.monotonic() - self._began_at > _FRESH_S:
+            self._ask()  # its position has changed: for the next one who asks
+        return found
+
+    def count(self, coupon_id: int) -> int:
+        """How many events of this coupon are undecided. Raises LogUnavailable."""
+        if time.monotonic() - self._began_at > _FRESH_S:
+            self._wait_for_reading()
+        return self._of_coupon[coupon_id]
+
+    def _found(self, request_id: UUID) -> tuple[Tracked, int] | None:
+        for number, partition in list(self._partitions.items()):
+            packed = partition.events.get(request_id.bytes)
+            if packed is not None:
+                coupon_id, user_id, requested_at_ms, offset = _EVENT.unpack(packed)
+                claim = Claim(coupon_id=coupon_id, user_id=user_id, request_id=request_id)
+                tracked = Tracked(
+                    claim=claim, requested_at_ms=requested_at_ms, partition=number, offset=offset
+                )
+                return tracked, max(0, offset - partition.next_to_decide)
+        return None
+
+    def _wait_for_reading(self) -> None:
+        """Wait for a reading that begins after now."""
+        if event_producer().is_down:
+            raise LogUnavailable("the broker does not answer")
+        question = self._ask()
+        if not question.answered.wait(_PATIENCE_S):
+            raise LogUnavailable("the events could not be read in time")
+        if question.error is not None:
+            raise question.error
+
+    def _ask(self) -> _Question:
+        question = _Question(answered=greenlets.event())
+        with self._lock:
+            self._questions.append(question)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._read_while_asked, name="undecided", daemon=True)
+                self._thread.start()
+            self._asked.notify()
+        return question
+
+    def _read_while_asked(self) -> None:
+        """The thread. It ends, and forgets, when nobody has asked for a while."""
+        while True:
+            with self._lock:
+                if not self._questions and not self._asked.wait(_FORGOTTEN_AFTER_S):
+                    self._thread = None
+                    self._forget()
+                    return
+            time.sleep(max(0.0, self._began_at + _BETWEEN_READINGS_S - time.monotonic()))
+            with self._lock:
+                questions, self._questions = self._questions, []
+            began_at, error = time.monotonic(), self._reading_failed()
+            if error is None:
+                self._began_at = began_at
+            for question in questions:
+                question.error = error
+                question.answered.set()
+
+    def _reading_failed(self) -> Exception | None:
+        try:
+            close_old_connections()
+            greenlets.look_at_connection()  # an old primary's positions would call undecided what is over
+            self._read()
+        except LogUnavailable as error:
+            return error
+        except Exception as error:  # noqa: BLE001 - raised where it was asked for
+            self._forget()
+            return error
+        return None
+
+    def _read(self) -> None:
+        at = backlog.positions(timeout_s=_TIMEOUT_S)
+        for gone in self._partitions.keys() - at.keys():
+            self._drop(gone)
+        for number, position in at.items():
+            self._follow(number, position)
+        unread = {
+            number: Positions(first=part.following, next_to_decide=part.next_to_decide, end=at[number].end)
+            for number, part in self._partitions.items()
+        }
+        for entry in backlog.read_all(unread, patience_s=_TIMEOUT_S):
+            self._add(entry)
+
+    def _follow(self, number: int, at: Positions) -> None:
+        """Forget what was decided; begin anew where the database or the topic went back."""
+        start = max(at.first, at.next_to_decide)
+        part = self._partitions.get(number)
+        if part is not None and (start < part.start or at.end < part.following):
+            self._drop(number)
+            part = None
+        if part is None:
+            part = self._partitions[number] = _Partition(start=start, following=start)
+        decided = []
+        for request_id, packed in part.events.items():
+            if _EVENT.unpack(packed)[3] >= start:
+                break
+            decided.append(request_id)
+        for request_id in decided:
+            self._of_coupon[_EVENT.unpack(part.events.pop(request_id))[0]] -= 1
+        part.start, part.following = start, max(start, part.following)
+        part.next_to_decide = at.next_to_decide
+
+    def _add(self, entry: Entry) -> None:
+        part = self._partitions[entry.partition]
+        part.following = entry.offset + 1
+        event: CouponIssueEvent | None = entry.event
+        if event is not None and event.event_id.bytes not in part.events:
+            part.events[event.event_id.bytes] = _EVENT.pack(
+                event.coupon_id, event.user_id, event.timestamp_ms, entry.offset
+            )
+            self._of_coupon[event.coupon_id] += 1
+
+    def _drop(self, number: int) -> None:
+        for packed in self._partitions.pop(number).events.values():
+            self._of_coupon[_EVENT.unpack(packed)[0]] -= 1
+
+    def _forget(self) -> None:
+        self._partitions = {}
+        self._of_coupon = Counter()
+        self._began_at = float("-inf")
+
+
+index = UndecidedIndex()

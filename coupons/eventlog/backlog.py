@@ -1,0 +1,189 @@
+"""The event log read from outside the group: what is not decided, all of it, or where a request stands.
+
+It is what Redis cannot be asked for after it was flushed: which accepted requests are under way. How far
+the log is decided says the database (``coupons/eventlog/positions.py``).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from django.conf import settings
+
+from coupons.eventlog import kafka_client, log_reader
+from coupons.eventlog.events import CouponIssueEvent, UndecodableEvent, decode
+from coupons.eventlog.log_reader import LogUnavailable as LogUnavailable
+from coupons.eventlog.positions import start, stored
+from coupons.issuing.allocation import IssueRequest
+
+_FAILURE_LASTS_S: Final = 2.0
+_failed_at = float("-inf")
+#: What a broker says while a coordinator moves or a leader is elected: asked again while there is time.
+_MOMENTARY: Final = (
+    KafkaError.NOT_COORDINATOR,
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.UNSTABLE_OFFSET_COMMIT,
+    KafkaError._WAIT_COORD,
+)
+_ASK_AGAIN_AFTER_S: Final = 0.1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Positions:
+    """Offsets of one partition: the first there is, the next to decide, the one after the last.
+
+    ``next_to_decide`` below ``first``: events were deleted before they were decided.
+    """
+
+    first: int
+    next_to_decide: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backlog:
+    """``requests`` in log order per partition; ``committed`` the next offset to decide, by partition."""
+
+    requests: list[IssueRequest]
+    committed: dict[int, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One message of the log; ``event`` is None where it is none."""
+
+    partition: int
+    offset: int
+    event: CouponIssueEvent | None
+
+
+def read(*, timeout_s: float, coupon_id: int | None = None) -> Backlog:
+    """Every decodable event that the group has not decided, or those of one coupon. Raises LogUnavailable.
+
+    At once, if another reading failed a moment ago: many may ask, and none should wait in a row.
+    """
+    global _failed_at
+    if time.monotonic() - _failed_at < _FAILURE_LASTS_S:
+        raise LogUnavailable("the log could not be read a moment ago")
+    try:
+        return _read(timeout_s, coupon_id)
+    except LogUnavailable:
+        _failed_at = time.monotonic()
+        raise
+
+
+def _read(timeout_s: float, coupon_id: int | None) -> Backlog:
+    left = log_reader.deadline(timeout_s)
+    with log_reader.reader() as reader:
+        positions = _positions(reader, left)
+        ranges = {p: (max(at.first, at.next_to_decide), at.end) for p, at in positions.items()}
+        requests = [
+            IssueRequest(event=entry.event, partition=entry.partition, offset=entry.offset)
+            for entry in _entries(reader, ranges, left)
+            if entry.event is not None  # it will be a dead letter: nobody holds a slot for it
+            and coupon_id in (None, entry.event.coupon_id)
+        ]
+    return Backlog(requests=requests, committed={p: at.next_to_decide for p, at in positions.items()})
+
+
+def forget_failure() -> None:
+    """Try again at once."""
+    global _failed_at
+    _failed_at = float("-inf")
+
+
+def positions(*, timeout_s: float) -> dict[int, Positions]:
+    """Where each partition stands. Raises LogUnavailable."""
+    with log_reader.reader() as reader:
+        return _positions(reader, log_reader.deadline(timeout_s))
+
+
+def read_all(at: Mapping[int, Positions], *, patience_s: float) -> Iterator[Entry]:
+    """The log from its beginning to the given ends at least, in order per partition.
+
+    Raises LogUnavailable after ``patience_s`` without a message.
+    """
+    ranges = {partition: (each.first, each.end) for partition, each in at.items()}
+    with log_reader.reader() as reader:
+        yield from _entries(reader, ranges, lambda: patience_s)
+
+
+def is_decided_to(ends: Mapping[int, int], *, timeout_s: float) -> bool:
+    """Whether every message before these offsets is decided. Raises LogUnavailable.
+
+    Looks for one that is not: an offset that a transaction's marker has is never consumed, so that the
+    position alone would say no for ever.
+    """
+    left = log_reader.deadline(timeout_s)
+    with log_reader.reader() as reader:
+        at = _positions(reader, left)
+        if any(each.next_to_decide < each.first for each in at.values()):
+            return False  # deleted before it was decided, and nobody has accepted that
+        ranges = {
+            partition: (each.next_to_decide, ends[partition])
+            for partition, each in at.items()
+            if each.next_to_decide < ends.get(partition, 0)
+        }
+        places = map(log_reader.place, log_reader.messages(reader, ranges, left)) if ranges else ()
+        return not any(offset < ends[partition] for partition, offset in places)
+
+
+def _positions(reader: Consumer, left: Callable[[], float]) -> dict[int, Positions]:
+    while True:
+        try:
+            return _positions_now(reader, left)
+        except KafkaException as error:
+            if error.args[0].code() not in _MOMENTARY:
+                raise
+            time.sleep(min(_ASK_AGAIN_AFTER_S, left()))
+
+
+def _positions_now(reader: Consumer, left: Callable[[], float]) -> dict[int, Positions]:
+    topic = settings.CONFIG.kafka.topic
+    partitions = log_reader.partitions(reader, left())
+    topic_id = kafka_client.topic_id(timeout_s=left())
+    rows = stored()
+    committed = _committed(reader, [each for each in partitions if each not in rows], left)
+    positions = {}
+    for partition in partitions:
+        low, high = reader.get_watermark_offsets(TopicPartition(topic, partition), timeout=left())
+        at = start(rows.get(partition), topic_id=topic_id, committed=committed.get(partition), first=low)
+        positions[partition] = Positions(
+            first=low, next_to_decide=at.next_offset, end=max(at.next_offset, high)
+        )
+    return positions
+
+
+def _committed(reader: Consumer, partitions: list[int], left: Callable[[], float]) -> dict[int, int]:
+    """Kafka's offsets of the group, where it has any."""
+    if not partitions:
+        return {}
+    asked = [TopicPartition(settings.CONFIG.kafka.topic, partition) for partition in partitions]
+    answers = reader.committed(asked, timeout=left())
+    for answer in answers:
+        if answer.error is not None:
+            raise KafkaException(answer.error)
+    return {answer.partition: answer.offset for answer in answers if answer.offset >= 0}
+
+
+def _entries(
+    reader: Consumer, ranges: Mapping[int, tuple[int, int]], left: Callable[[], float]
+) -> Iterator[Entry]:
+    for message in log_reader.messages(reader, ranges, left):
+        partition, offset = log_reader.place(message)
+        yield Entry(partition=partition, offset=offset, event=_event(message))
+
+
+def _event(message: Message) -> CouponIssueEvent | None:
+    value = message.value()
+    try:
+        return decode(value.encode() if isinstance(value, str) else value)
+    except UndecodableEvent:
+        return None

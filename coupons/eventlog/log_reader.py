@@ -1,0 +1,121 @@
+"""Reads the event log from outside the group: a consumer that joins nothing, to where the log truly ends."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Final
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from django.conf import settings
+
+from coupons.eventlog import kafka_client
+
+_READ_AT_ONCE: Final = 2000
+_QUIET_S: Final = 0.3  #: no message for so long past the told ends: there are no more
+_FIRST_S: Final = 1.0  #: connecting and the first fetch may take longer than what follows
+_PAST_THE_END_S: Final = 1.0  #: while others write on, reading ends at some time
+
+
+class LogUnavailable(RuntimeError):
+    """The broker did not answer in time; nothing can be said about the events."""
+
+
+def deadline(timeout_s: float) -> Callable[[], float]:
+    """A function that tells how many seconds are left. It raises LogUnavailable when none are."""
+    deadline = time.monotonic() + timeout_s
+
+    def left() -> float:
+        seconds = deadline - time.monotonic()
+        if seconds <= 0:
+            raise LogUnavailable("the events could not be read in time")
+        return seconds
+
+    return left
+
+
+@contextmanager
+def reader() -> Iterator[Consumer]:
+    """A consumer that does not join the group; Kafka's errors become LogUnavailable."""
+    consumer = Consumer(
+        kafka_client.common()
+        | {
+            "group.id": settings.CONFIG.kafka.group_id,  # to ask for its offsets
+            "enable.auto.commit": False,
+            "enable.auto.offset.store": False,
+            "enable.partition.eof": True,
+            "auto.offset.reset": "error",  # an offset outside of the log is no reason to read another
+            "fetch.wait.max.ms": 10,
+        }
+    )
+    try:
+        yield consumer
+    except KafkaException as error:
+        raise LogUnavailable(str(error)) from error
+    finally:
+        consumer.close()
+
+
+def partitions(reader: Consumer, timeout_s: float) -> list[int]:
+    topic = settings.CONFIG.kafka.topic
+    metadata = reader.list_topics(topic, timeout=timeout_s).topics[topic]
+    if metadata.error is not None:
+        raise KafkaException(metadata.error)
+    return sorted(metadata.partitions)
+
+
+def messages(
+    reader: Consumer, ranges: Mapping[int, tuple[int, int]], left: Callable[[], float]
+) -> Iterator[Message]:
+    """Everything from the starts on, to the ends at least and to where the log truly ends.
+
+    A broker tells the end of a partition by an EOF. The embedded one does not, and counts too few in
+    its ends: there, quiet past the told ends is the end.
+    """
+    topic = settings.CONFIG.kafka.topic
+    reader.assign([TopicPartition(topic, partition, start) for partition, (start, _) in ranges.items()])
+    unfinished = set(ranges)
+    behind = {partition for partition, (start, end) in ranges.items() if start < end}
+    going_on_until = float("inf")
+    quiet_s = _FIRST_S
+    while unfinished and time.monotonic() < going_on_until:
+        # Waits for the first alone: consume() would wait for a full batch.
+        first = reader.poll(left() if behind else min(quiet_s, left()))
+        if first is None:
+            if behind:
+                raise LogUnavailable("the events could not be read in time")
+            return
+        for message in (first, *reader.consume(_READ_AT_ONCE, timeout=0)):
+            if _is_beyond(message, behind):
+                unfinished.discard(message.partition() or 0)
+                continue
+            partition, offset = place(message)
+            if message.error() is not None:  # an EOF; one before the told end was too early
+                if offset >= ranges[partition][1]:
+                    unfinished.discard(partition)
+                    behind.discard(partition)
+                continue
+            quiet_s = _QUIET_S
+            yield message
+            if offset + 1 >= ranges[partition][1]:
+                behind.discard(partition)
+        if not behind:
+            going_on_until = min(going_on_until, time.monotonic() + _PAST_THE_END_S)
+
+
+def _is_beyond(message: Message, behind: Collection[int]) -> bool:
+    """Asked for beyond its end, as after the broker lost that: there is nothing to read."""
+    error = message.error()
+    is_outside = error is not None and error.code() == KafkaError._AUTO_OFFSET_RESET
+    return is_outside and message.partition() not in behind
+
+
+def place(message: Message) -> tuple[int, int]:
+    """Raises KafkaException if the message is an error other than the partition's end."""
+    if (error := message.error()) is not None and error.code() != KafkaError._PARTITION_EOF:
+        raise KafkaException(error)
+    partition, offset = message.partition(), message.offset()
+    if partition is None or offset is None:
+        raise KafkaException(KafkaError(KafkaError._BAD_MSG))
+    return partition, offset

@@ -1,0 +1,231 @@
+"""Acknowledged publishing: one producer per process, made after fork, watched over.
+
+``publish`` returns only what the broker said. Three answers: acknowledged, certainly not
+published, uncertain. The watchdog asks the broker for metadata whenever something looks wrong:
+while it does not answer, claims are refused at once and nothing is queued. The producer is made anew
+when the broker answers and messages still time out (a broker that lost its state leaves a live
+idempotent producer failing for ever, without a fatal error), and when none has answered for longer
+than a message may live (librdkafka may have lost all it knew, its issue 5301, and never ask again).
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import threading
+import time
+from collections.abc import Sequence
+from typing import Final
+
+import gevent
+import gevent.event
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+from django.conf import settings
+
+from coupons.eventlog import kafka_client
+from coupons.eventlog.delivery import Acknowledged, Delivery, NotPublished, Receipt, Record, Uncertain
+from runtime import greenlets, metrics
+
+log = logging.getLogger(__name__)
+
+_PROBE_TIMEOUT_S: Final = 2.0
+_PROBE_EVERY_S: Final = 1.0
+_LOOK_EVERY_S: Final = 10.0
+_PATIENCE_S: Final = 10.0  #: beyond the life of a message
+_SLOW_S: Final = 1.0
+_POLL_S: Final = 0.001
+_IDLE_POLL_S: Final = 0.1
+
+
+class EventProducer:
+    """Publishes records and waits for the broker. Thread-safe. Call ``close`` at the end."""
+
+    def __init__(self) -> None:
+        self._topic = settings.CONFIG.kafka.topic
+        self._timeout_s = settings.CONFIG.producer.publish_timeout_ms / 1000
+        self._stop = threading.Event()
+        self._suspicion = threading.Event()  # something failed: the watchdog should look
+        self._timed_out = False  # a message was not delivered since the producer was made
+        self._is_down = False
+        self._down_since = 0.0
+        self._producer = self._make()
+        self._threads = [threading.Thread(target=self._watch, name="producer-watchdog", daemon=True)]
+        self._under_way = 0  # records that wait for their report, in the loop
+        if greenlets.is_here():
+            self._wanted = gevent.event.Event()
+            greenlets.spawn_for_life(self._serve_reports_in_loop)
+        else:
+            serving = threading.Thread(target=self._serve_reports, name="producer-poll", daemon=True)
+            self._threads.append(serving)
+        for thread in self._threads:
+            thread.start()
+        self._suspicion.set()
+
+    @property
+    def is_down(self) -> bool:
+        """The broker did not answer when last asked."""
+        return self._is_down
+
+    def suspect(self) -> None:
+        """Somebody else found the broker silent: look now."""
+        self._suspicion.set()
+
+    def publish(self, records: Sequence[Record]) -> list[Receipt]:
+        """Publish and wait for the acknowledgements, in the order given.
+
+        Takes COUPON_PUBLISH_TIMEOUT_MS and a second at most. Never raises for the broker's sake.
+        """
+        if self._is_down:
+            return [NotPublished(error="the broker does not answer")] * len(records)
+        started = time.monotonic()
+        delivery = Delivery(len(records))
+        for index, record in enumerate(records):
+            self._enqueue(record, index, delivery)
+        self._under_way += 1
+        if greenlets.is_here():
+            self._wanted.set()
+        if not delivery.is_complete(_SLOW_S):  # a broker that hangs is noticed before the first timeout
+            self._suspicion.set()
+        receipts = delivery.wait(self._timeout_s + 1 - _SLOW_S)
+        self._under_way -= 1
+        metrics.PUBLISH_SECONDS.observe(time.monotonic() - started)
+        return receipts
+
+    def close(self) -> None:
+        """Deliver what is queued, for as long as a message may live, and stop."""
+        self._producer.flush(self._timeout_s)
+        self._stop.set()
+        self._suspicion.set()
+        for thread in self._threads:
+            thread.join(_PROBE_TIMEOUT_S + 1)
+
+    def _make(self) -> Producer:
+        return Producer(kafka_client.producer_config() | {"error_cb": self._on_error})
+
+    def _enqueue(self, record: Record, index: int, delivery: Delivery) -> None:
+        def report(error: KafkaError | None, message: Message) -> None:
+            delivery.settle(index, self._receipt(error, message))
+
+        try:
+            self._producer.produce(
+                record.topic or self._topic,
+                value=record.value,
+                key=record.key,
+                headers=list(record.headers),
+                on_delivery=report,
+            )
+        except BufferError:
+            delivery.settle(index, NotPublished(error="the producer's buffer is full"))
+        except KafkaException as error:  # refused before it was queued: a fatal state, a message too large
+            self._timed_out = True
+            self._suspicion.set()
+            delivery.settle(index, NotPublished(error=str(error)))
+
+    def _receipt(self, error: KafkaError | None, message: Message) -> Receipt:
+        if error is None:
+            return Acknowledged(partition=_number(message.partition()), offset=_number(message.offset()))
+        log.warning("event not acknowledged: %s", error)
+        # Purged: taken out of an old producer. It may have been sent before, and its answer lost.
+        if error.code() not in (KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT):
+            self._timed_out = True
+            self._suspicion.set()
+        return Uncertain(error=str(error))
+
+    def _on_error(self, error: KafkaError) -> None:
+        log.log(kafka_client.level_of(error), "producer: %s", error)
+        self._suspicion.set()
+
+    def _serve_reports(self) -> None:
+        while not self._stop.is_set():
+            self._producer.poll(0.1)
+
+    def _serve_reports_in_loop(self) -> None:
+        """A thread that waits inside librdkafka would fight the loop for the interpreter at each report."""
+        while not self._stop.is_set():
+            self._producer.poll(0)
+            if not self._under_way:
+                self._wanted.clear()
+                self._wanted.wait(_IDLE_POLL_S)
+            else:
+                gevent.sleep(_POLL_S)
+
+    def _watch(self) -> None:
+        while not self._stop.is_set():
+            # Without suspicion too, now and then: a broker may go silently while nobody claims.
+            self._suspicion.wait(_PROBE_EVERY_S if self._is_down else _LOOK_EVERY_S)
+            if self._stop.is_set():
+                return
+            self._suspicion.clear()
+            self._set_down(not self._broker_answers())
+            if self._is_down:
+                if time.monotonic() - self._down_since > self._timeout_s + _PATIENCE_S:
+                    self._down_since = time.monotonic()  # the new one has as long
+                    self._rebuild("neither broker nor topic has answered for long")
+                self._stop.wait(_PROBE_EVERY_S)
+            elif self._timed_out:
+                self._rebuild("messages timed out although the broker answers")
+
+    def _broker_answers(self) -> bool:
+        try:
+            topics = self._producer.list_topics(self._topic, timeout=_PROBE_TIMEOUT_S).topics
+        except KafkaException:
+            return False
+        return topics[self._topic].error is None
+
+    def _set_down(self, is_down: bool) -> None:
+        if is_down != self._is_down:
+            self._down_since = time.monotonic()
+            log.warning("the broker %s", "does not answer" if is_down else "answers again")
+        self._is_down = is_down
+        metrics.PRODUCER_UP.set(not is_down)
+
+    def _rebuild(self, why: str) -> None:
+        """A new producer for what comes; the old one's messages are told as uncertain."""
+        log.warning("%s: the producer is made anew", why)
+        old, self._producer = self._producer, self._make()
+        self._timed_out = False
+        metrics.PRODUCER_REBUILDS.inc()
+        old.purge(in_queue=True, in_flight=True)
+        old.flush(1)
+
+
+def _number(value: int | None) -> int:
+    if value is None:
+        raise RuntimeError("an acknowledged message has a partition and an offset")
+    return value
+
+
+class _PerProcess:
+    """Makes the process's producer when it is first wanted: one made before a fork never delivers."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._producer: EventProducer | None = None
+
+    def get(self) -> EventProducer:
+        if self._producer is None:
+            with self._lock:
+                if self._producer is None:
+                    self._producer = EventProducer()
+                    atexit.register(self.close)
+        return self._producer
+
+    def close(self) -> None:
+        with self._lock:
+            producer, self._producer = self._producer, None
+        if producer is not None:
+            atexit.unregister(self.close)
+            producer.close()
+
+
+_process = _PerProcess()
+
+
+def event_producer() -> EventProducer:
+    """This process's producer. The first call connects; gunicorn makes it when a worker starts."""
+    return _process.get()
+
+
+def close_event_producer() -> None:
+    """Deliver what is queued and stop; does nothing where no producer was made."""
+    _process.close()

@@ -1,0 +1,289 @@
+"""The Redis gate: says early who is too late, and reserves a slot for who is not. Never the truth.
+
+Per coupon it holds the reservations (accepted and not yet decided requests), how many coupons
+were issued, and the winners of the last minute. Everything in it can be made again from the
+database and the undecided events of the log (``coupons/gate/loading.py``). Why this is exact
+while Redis lives, and safe when it does not: docs/decisions/admission.md.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any, Final
+from uuid import UUID
+
+from coupons.coupon_cache import CouponView
+from coupons.gate.keys import (
+    Claim,
+    claim_in,
+    claims_in,
+    count_in,
+    coupon_of,
+    flat,
+    keys_of,
+    pair,
+    paired,
+    pairs,
+)
+from coupons.gate.redis_client import Call, GateRedis, GateUnavailable
+
+__all__ = ["AdmissionGate", "Claim", "GateUnavailable", "GateUnknown", "gate"]
+
+_CLAIMS_AT_ONCE: Final = 5_000  #: loaded by one script: 10 ms in which Redis answers nobody else
+
+
+class GateUnknown(LookupError):
+    """The gate holds nothing about this coupon. Load it (gate_loading), then ask again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Admitted:
+    """A slot is reserved; publish the event, or give the slot back."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlreadyRequested:
+    first_request_id: UUID
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutOfStock:
+    """No slot is free.
+
+    ``is_doubtful``: nothing is under way, and the caller's view has stock. Read the row, and ask again;
+    what is said then stands.
+    """
+
+    is_doubtful: bool = field(default=False, compare=False)
+
+
+Admission = Admitted | AlreadyRequested | OutOfStock
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """Another process, or this one before, loaded the gate."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateState:
+    """All a coupon's gate holds, but for the winners of the last minute."""
+
+    epoch: str
+    issued: int
+    reservations: list[Claim]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settlement:
+    """What one committed transaction decided of a coupon.
+
+    ``issued_count`` as it is after the commit; ``decided``: each claim, and whether it was issued.
+    """
+
+    coupon_id: int
+    epoch: str
+    issued_count: int
+    decided: Sequence[tuple[Claim, bool]]
+
+
+class AdmissionGate(GateRedis):
+    """One per process. Every method raises GateUnavailable when Redis does not answer."""
+
+    def admit(self, coupon: CouponView, claims: Sequence[Claim]) -> list[Admission]:
+        """Reserve a slot for each claim of this coupon, in order. Raises GateUnknown."""
+        [answer] = self.admit_each([(coupon, claims)])
+        if isinstance(answer, GateUnknown):
+            raise answer
+        return answer
+
+    def admit_each(
+        self, asked: Sequence[tuple[CouponView, Sequence[Claim]]]
+    ) -> list[list[Admission] | GateUnknown]:
+        """Reserve slots on several coupons, all in one call; GateUnknown stands where one must be loaded."""
+        calls: list[Call] = [
+            (keys_of(coupon.coupon_id), [coupon.epoch, coupon.stock, coupon.issued_count, *pairs(claims)])
+            for coupon, claims in asked
+        ]
+        return [
+            GateUnknown(f"coupon {coupon.coupon_id}")
+            if answers == [b"UNKNOWN"]
+            else [_admission(answer) for answer in answers]
+            for (coupon, _), answers in zip(asked, self.run_each("admit", calls), strict=True)
+        ]
+
+    def load(self, coupon: CouponView, undecided: Sequence[Claim]) -> bool:
+        """Fill the gate if it is empty. ``undecided`` in log order. False: somebody else did."""
+        [loaded] = self.load_each([(coupon, undecided)])
+        return loaded
+
+    def load_each(self, loading: Sequence[tuple[CouponView, Sequence[Claim]]]) -> list[bool]:
+        calls: list[Call] = []
+        for coupon, undecided in loading:
+            calls += _loading_calls(coupon, undecided)
+        lasts = [done for call, done in zip(calls, self.run_each("load", calls), strict=True) if call[1][2]]
+        return [bool(done) for done in lasts]
+
+    def release(self, claims: Sequence[Claim]) -> int:
+        """Give slots back, each only if it is still that request's. Returns how many were."""
+        return sum(self._release(claims, keeps_told=False)[0])
+
+    def release_untold(self, claims: Sequence[Claim]) -> list[Claim]:
+        """Give slots back, but for requests that another claim of their user was answered with.
+
+        Those are returned, and stay reserved: somebody will ask for them, so they need an outcome first.
+        """
+        kept = self._release(claims, keeps_told=True)[1]
+        return [claim for claim in claims if claim.request_id.bytes in kept]
+
+    def _release(self, claims: Sequence[Claim], *, keeps_told: bool) -> tuple[list[int], set[bytes]]:
+        by_coupon: dict[int, list[Claim]] = {}
+        for claim in claims:
+            by_coupon.setdefault(claim.coupon_id, []).append(claim)
+        calls: list[Call] = [
+            (keys_of(coupon_id), [int(keeps_told), *pairs(group)]) for coupon_id, group in by_coupon.items()
+        ]
+        answers = self.run_each("release", calls)
+        return [count for count, *_ in answers], {told for _, *kept in answers for told in kept}
+
+    def settle(self, settlements: Sequence[Settlement]) -> None:
+        """Tell the gates what was committed, all in one call."""
+        calls: list[Call] = [
+            (
+                keys_of(settlement.coupon_id),
+                [
+                    settlement.epoch,
+                    settlement.issued_count,
+                    *flat((*pair(claim), int(won)) for claim, won in settlement.decided),
+                ],
+            )
+            for settlement in settlements
+        ]
+        self.run_each("settle", calls)
+
+    def clear(self, coupon_id: int) -> None:
+        """Forget the coupon: its counts, reservations and winners. The next claim loads it anew."""
+        self.run("clear", (keys_of(coupon_id), []))
+
+    def unload(self, coupon_id: int) -> None:
+        """Forget the count alone; the next claim loads it anew, and the reservations stand."""
+        gate, *_ = keys_of(coupon_id)
+        self.guarded(lambda: self._redis.hdel(gate, "ready", "issued"))
+
+    def correct(self, coupon: CouponView, *, seen: int) -> bool:
+        """Set a count that is too high to the row's, if it is still as ``seen``. Says whether it was."""
+        return bool(
+            self.run("correct", (keys_of(coupon.coupon_id), [coupon.epoch, seen, coupon.issued_count]))
+        )
+
+    def reserved(self, coupon_id: int) -> int | None:
+        """How many requests are accepted and not yet decided; None if the gate must be loaded."""
+        count = int(self.run("reserved", (keys_of(coupon_id), [])))
+        return None if count < 0 else count
+
+    def standing(self, coupon: CouponView) -> list[Claim] | Loaded:
+        [standing] = self.standing_each([coupon])
+        return standing
+
+    def standing_each(self, coupons: Sequence[CouponView]) -> list[list[Claim] | Loaded]:
+        """The reservations that stand in gates that must be loaded; none of another row's."""
+        calls: list[Call] = [(keys_of(coupon.coupon_id), [coupon.epoch]) for coupon in coupons]
+        return [
+            Loaded() if is_known else list(claims_in(coupon.coupon_id, paired(*reserved)))
+            for coupon, (is_known, *reserved) in zip(coupons, self.run_each("standing", calls), strict=True)
+        ]
+
+    def state(self, coupon_id: int) -> GateState | None:
+        """The gate as it is; None if it is empty. For checks: it reads every reservation."""
+        gate, reservations, _ = keys_of(coupon_id)
+        self.reserved(coupon_id)  # drops what is of a wrong kind
+        pipeline = self._redis.pipeline(transaction=True)
+        pipeline.hmget(gate, ["ready", "epoch", "issued"])
+        pipeline.hgetall(reservations)
+        (ready, epoch, counted), reserved = self.guarded(pipeline.execute)
+        issued = count_in(counted)
+        if ready != b"1" or epoch is None or issued is None:
+            return None
+        return GateState(
+            epoch=epoch.decode(errors="replace"),
+            issued=issued,
+            reservations=list(claims_in(coupon_id, reserved.items())),
+        )
+
+    def issued_counts(self) -> dict[int, int]:
+        """How many each gate counts as issued, by coupon."""
+
+        def read() -> dict[int, int]:
+            keys = [key for key in self._each_hash("{coupon:*}:gate") if coupon_of(key) is not None]
+            counts = {}
+            for key, counted in self._issued(keys):
+                coupon_id, issued = coupon_of(key), count_in(counted)
+                if coupon_id is not None and issued is not None:
+                    counts[coupon_id] = issued
+            return counts
+
+        return self.guarded(read)
+
+    def _issued(self, keys: Sequence[bytes]) -> Iterator[tuple[bytes, Any]]:
+        for start in range(0, len(keys), _CLAIMS_AT_ONCE):
+            some = keys[start : start + _CLAIMS_AT_ONCE]
+            pipeline = self._redis.pipeline(transaction=False)
+            for key in some:
+                pipeline.hget(key, "issued")
+            yield from zip(some, pipeline.execute(), strict=True)
+
+    def reservations(self, *, limit: int | None, coupon_id: int | None = None) -> list[Claim]:
+        """Reservations of all coupons, or of one, ``limit`` at most.
+
+        Drops fields that are none: each would keep a slot that nobody gives back. Where one was a reservation
+        the hash is one short then, and its gate is loaded anew.
+        """
+        return self.guarded(lambda: list(islice(self._each_reservation(coupon_id), limit)))
+
+    def _each_reservation(self, only: int | None) -> Iterator[Claim]:
+        name = "{coupon:*}:reservations" if only is None else keys_of(only)[1]
+        for key in self._each_hash(name):
+            coupon_id = coupon_of(key)
+            if coupon_id is None:
+                continue
+            for user, request in self._redis.hscan_iter(key, count=1000):
+                claim = claim_in(coupon_id, user, request)
+                if claim is not None:
+                    yield claim
+                else:
+                    self._redis.hdel(key, user)
+
+    def _each_hash(self, name: str) -> Iterator[bytes]:
+        """One key of a wrong kind must not hide all others from who looks at all."""
+        if "*" in name:
+            yield from self._redis.scan_iter(match=name, count=1000, _type="hash")
+        elif self._redis.type(name) == b"hash":
+            yield name.encode()
+
+
+gate = AdmissionGate()
+
+
+def _loading_calls(coupon: CouponView, undecided: Sequence[Claim]) -> Iterator[Call]:
+    keys = [*keys_of(coupon.coupon_id), f"{keys_of(coupon.coupon_id)[0]}:loading:{uuid.uuid4().hex}"]
+    parts = [
+        undecided[start : start + _CLAIMS_AT_ONCE] for start in range(0, len(undecided), _CLAIMS_AT_ONCE)
+    ] or [[]]
+    for number, part in enumerate(parts, 1):
+        is_last = int(number == len(parts))
+        yield keys, [coupon.epoch, coupon.issued_count, is_last, *pairs(part)]
+
+
+#: One object each: a group has hundreds of these answers.
+_FIXED: Final[dict[bytes, Admission]] = {
+    b"ADMITTED": Admitted(),
+    b"OUT_OF_STOCK": OutOfStock(),
+    b"IN_DOUBT": OutOfStock(is_doubtful=True),
+}
+
+
+def _admission(answer: bytes) -> Admission:
+    return _FIXED.get(answer) or AlreadyRequested(first_request_id=UUID(bytes=answer))

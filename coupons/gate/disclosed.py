@@ -1,0 +1,122 @@
+"""Requests that a client knows by their id, and that may not be in the log: kept until they have an outcome.
+
+An answer that names a request is a promise that it can be asked for. The log keeps it for what the broker
+acknowledged, the outcome for what was decided. What is neither (a publish without an answer, somebody else's
+reservation that a second claim was told of) is written here before it is told, and so outlives Redis.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+from datetime import UTC, datetime
+from itertools import islice
+from typing import Final
+from uuid import UUID
+
+from django.db import connection, transaction
+from django.db.models import Exists, OuterRef, QuerySet
+from django.utils import timezone
+
+from coupons.eventlog.events import LAST_TIMESTAMP_MS
+from coupons.gate.admission import Claim
+from coupons.gate.pending import Tracked
+from coupons.models import DisclosedRequest, IssueOutcome
+
+_AT_ONCE: Final = 1_000
+_WITH_TIME_IN_IT: Final = 7  #: this version of a UUID begins with the milliseconds at which it was made
+
+
+def keep(claims: Collection[Claim]) -> None:
+    """Keep these requests, all or none. Returning means: durable. Raises a database error.
+
+    Several claims may be told of the same request at the same moment: who comes second changes nothing.
+    """
+    rows = [
+        DisclosedRequest(
+            request_id=claim.request_id,
+            coupon_id=claim.coupon_id,
+            user_id=claim.user_id,
+            requested_at=_requested_at(claim.request_id),
+        )
+        # In one order, so that those who write the same rows do not wait for each other in a ring.
+        for claim in sorted({claim.request_id: claim for claim in claims}.values(), key=_by_id)
+    ]
+    # An upsert that changes nothing, and no INSERT IGNORE, which would hide every other error as well.
+    target = ["request_id"] if connection.features.supports_update_conflicts_with_target else None
+    with transaction.atomic(durable=True):
+        DisclosedRequest.objects.bulk_create(
+            rows,
+            batch_size=_AT_ONCE,
+            update_conflicts=True,
+            update_fields=["coupon_id"],
+            unique_fields=target,
+        )
+
+
+def find(request_id: UUID) -> Tracked | None:
+    """The request if it is kept here; it may be decided by now."""
+    row = DisclosedRequest.objects.filter(pk=request_id).first()
+    if row is None:
+        return None
+    return Tracked(
+        claim=_claim(row),
+        requested_at_ms=int(row.requested_at.timestamp() * 1000),
+        partition=None,
+        offset=None,
+    )
+
+
+def suspects(limit: int) -> list[Claim]:
+    """Kept requests without an outcome, the oldest first. Those that the log does not have are over."""
+    undecided = DisclosedRequest.objects.filter(~_has_outcome()).order_by("pk")
+    return [_claim(row) for row in undecided[:limit]]
+
+
+def settle(request_ids: Iterable[UUID]) -> int:
+    """Forget those of the requests that have an outcome. Returns how many."""
+    ids = iter(request_ids)
+    return sum(_delete(DisclosedRequest.objects.filter(pk__in=some)) for some in _in_chunks(ids))
+
+
+def forget_decided(limit: int = 10 * _AT_ONCE) -> int:
+    """Forget requests that have an outcome, ``limit`` at most, in small statements. Returns how many."""
+    forgotten = 0
+    while forgotten < limit:
+        some = _delete(DisclosedRequest.objects.order_by("pk"))
+        forgotten += some
+        if some < _AT_ONCE:
+            break
+    return forgotten
+
+
+def _delete(rows: QuerySet[DisclosedRequest]) -> int:
+    """A thousand of these at most, of those that have an outcome. By key: no lock on what stays."""
+    keys = list(rows.filter(_has_outcome()).values_list("pk", flat=True)[:_AT_ONCE])
+    if not keys:
+        return 0
+    return DisclosedRequest.objects.filter(pk__in=keys).delete()[0]
+
+
+def _has_outcome() -> Exists:
+    return Exists(IssueOutcome.objects.filter(pk=OuterRef("pk")))
+
+
+def _requested_at(request_id: UUID) -> datetime:
+    """As near as is known. Another producer's id may say nothing of its time, or nonsense."""
+    made_at_ms = request_id.int >> 80
+    if request_id.version != _WITH_TIME_IN_IT or made_at_ms > LAST_TIMESTAMP_MS:
+        return timezone.now()
+    return datetime.fromtimestamp(made_at_ms / 1000, tz=UTC)
+
+
+def _claim(row: DisclosedRequest) -> Claim:
+    return Claim(coupon_id=row.coupon_id, user_id=row.user_id, request_id=row.request_id)
+
+
+def _by_id(claim: Claim) -> bytes:
+    return claim.request_id.bytes
+
+
+def _in_chunks(ids: Iterator[UUID]) -> Iterator[list[UUID]]:
+    while some := list(islice(ids, _AT_ONCE)):
+        yield some

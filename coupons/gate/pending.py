@@ -1,0 +1,167 @@
+"""Where accepted requests stand in the log, kept in Redis until they are decided.
+
+The status route asks here what PENDING requests there are; the consumer clears what it decided
+and writes how fast it is. Losing all of it loses nothing: the log itself is asked instead
+(``coupons/claims/request_status.py``).
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+from django.conf import settings
+from django_redis import get_redis_connection
+from redis.exceptions import RedisError
+
+from coupons.eventlog.delivery import Acknowledged, Receipt
+from coupons.gate.admission import Claim, gate
+from runtime.redis_roles import leave_if_demoted
+
+log = logging.getLogger(__name__)
+
+_KEPT_S: Final = 3600
+_RATE_LASTS_S: Final = 10  #: a consumer that stopped promises nothing
+#: Whole numbers with spaces between them, as hexadecimal digits: two characters to a byte.
+_PACKED: Final = str.maketrans(" -", "fe")
+_UNPACKED: Final = str.maketrans("fe", " -")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tracked:
+    """An undecided request. Place in the log: None while uncertain whether it is there."""
+
+    claim: Claim
+    requested_at_ms: int
+    partition: int | None
+    offset: int | None
+
+    @classmethod
+    def of(cls, claim: Claim, receipt: Receipt, *, requested_at_ms: int) -> Tracked:
+        acknowledged = receipt if isinstance(receipt, Acknowledged) else None
+        return cls(
+            claim=claim,
+            requested_at_ms=requested_at_ms,
+            partition=acknowledged.partition if acknowledged else None,
+            offset=acknowledged.offset if acknowledged else None,
+        )
+
+
+def note(requests: Sequence[Tracked]) -> None:
+    """Remember undecided requests for an hour. Best effort."""
+    if not requests or gate.is_away:
+        return
+    noted: defaultdict[str, dict[bytes, bytes]] = defaultdict(dict)
+    for request in requests:
+        request_id = request.claim.request_id
+        noted[_key(request_id)][_field(request_id)] = _packed(request)
+    client = get_redis_connection("default")
+    pipeline = client.pipeline(transaction=False)
+    for key, fields in noted.items():
+        pipeline.hset(key, mapping=fields)
+        pipeline.expire(key, _KEPT_S)
+    try:
+        pipeline.execute()
+    except RedisError as error:
+        leave_if_demoted(client, error)
+        log.warning("%d requests not tracked, the log knows them: %s", len(requests), error)
+
+
+def find(request_id: UUID) -> Tracked | None:
+    """The request if it is tracked. Raises RedisError."""
+    value = get_redis_connection("default").hget(_key(request_id), _field(request_id))
+    return None if value is None else _unpacked(request_id, value)
+
+
+def acknowledged(request_ids: Collection[UUID]) -> set[UUID]:
+    """Those that are known to be in the log. Raises RedisError."""
+    ids = list(request_ids)
+    pipeline = get_redis_connection("default").pipeline(transaction=False)
+    for request_id in ids:
+        pipeline.hget(_key(request_id), _field(request_id))
+    found = zip(ids, pipeline.execute(), strict=True)
+    tracked = [_unpacked(request_id, value) for request_id, value in found if value is not None]
+    return {each.claim.request_id for each in tracked if each is not None and each.offset is not None}
+
+
+def _unpacked(request_id: UUID, value: bytes) -> Tracked | None:
+    """None if it is nothing that was written here: the log is asked then."""
+    try:
+        coupon_id, user_id, after_ms, *place = map(int, value.hex().translate(_UNPACKED).split())
+        partition, offset = place or (None, None)
+    except ValueError:
+        return None
+    return Tracked(
+        claim=Claim(coupon_id=coupon_id, user_id=user_id, request_id=request_id),
+        requested_at_ms=_time_ms(request_id) + after_ms,
+        partition=partition,
+        offset=offset,
+    )
+
+
+def _packed(request: Tracked) -> bytes:
+    """Short, because Redis keeps one for every claimant: the time counts from the request id's own."""
+    claim = request.claim
+    after_ms = request.requested_at_ms - _time_ms(claim.request_id)
+    place = "" if request.offset is None else f" {request.partition} {request.offset}"
+    text = f"{claim.coupon_id} {claim.user_id} {after_ms}{place}"
+    return bytes.fromhex((text if len(text) % 2 == 0 else text + " ").translate(_PACKED))
+
+
+def rate(partition: int) -> float | None:
+    """Events a second that were decided lately; None if there were none. Raises RedisError."""
+    stored = get_redis_connection("default").get(_rate_key(partition))
+    try:
+        events_per_s = float(stored or 0)
+    except ValueError:
+        return None
+    # "nan" and "inf" are numbers to float, and to no client; one place is all that is written.
+    return events_per_s if 0.1 <= events_per_s < math.inf else None
+
+
+def settle(request_ids: Iterable[UUID], rates: Mapping[int, float]) -> None:
+    """Forget decided requests and note how fast they were decided, by partition. Raises RedisError.
+
+    Frees first: a full Redis takes that, and refuses what follows.
+    """
+    client = get_redis_connection("default")
+    pipeline = client.pipeline(transaction=False)
+    decided: defaultdict[str, list[bytes]] = defaultdict(list)
+    for request_id in request_ids:
+        decided[_key(request_id)].append(_field(request_id))
+    for key, fields in decided.items():
+        pipeline.hdel(key, *fields)
+    for partition, events_per_s in rates.items():
+        pipeline.set(_rate_key(partition), f"{events_per_s:.1f}", ex=_RATE_LASTS_S)
+    try:
+        pipeline.execute()
+    except RedisError as error:
+        leave_if_demoted(client, error)
+        raise
+
+
+def _rate_key(partition: int) -> str:
+    # A second group that reads everything again has another pace.
+    kafka = settings.CONFIG.kafka
+    return f"coupon-consumer-rate:{kafka.topic}:{kafka.group_id}:{partition}"
+
+
+def _time_ms(request_id: UUID) -> int:
+    """A version 7 id begins with the time it was made, in milliseconds."""
+    return request_id.int >> 80
+
+
+def _key(request_id: UUID) -> str:
+    # Requests of the same 8 ms share a hash: one of up to 128 fields is packed tightly, and takes a fifth of
+    # what keys of their own would. So it is up to 16,000 requests a second; beyond that it is larger.
+    return f"coupon-requests:{_time_ms(request_id) >> 3:x}"
+
+
+def _field(request_id: UUID) -> bytes:
+    """What tells it from the others of these 8 ms: the id's last 8 bytes, 62 bits of which nobody chooses."""
+    return request_id.bytes[8:]

@@ -1,0 +1,100 @@
+"""The first-come rule: the first N distinct valid users in log order win. Pure: no clock, no I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from coupons.eventlog.events import CouponIssueEvent
+from coupons.outcomes import Decision
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IssueRequest:
+    """One event at its place in the log.
+
+    ``is_second_chance``: an operator sent a dead letter again; its FAILED is not the last word.
+    """
+
+    event: CouponIssueEvent
+    partition: int
+    offset: int
+    is_second_chance: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CouponState:
+    """What the decisions depend on, read under the coupon's row lock."""
+
+    stock: int
+    issued_count: int
+    is_opened: bool
+    opens_at_ms: int | None = None
+    closes_at_ms: int | None = None
+
+    def was_open_at(self, timestamp_ms: int) -> bool:
+        """The status counts as it is now; the window as it was when the request was accepted."""
+        return (
+            self.is_opened
+            and (self.opens_at_ms is None or timestamp_ms >= self.opens_at_ms)
+            and (self.closes_at_ms is None or timestamp_ms < self.closes_at_ms)
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Allocation:
+    """The decision on one request.
+
+    ``rank``: a winner's place among the coupon's winners, from 1. ``stock_left``: the stock as this
+    decision left it; None where no stock was looked at.
+    """
+
+    request: IssueRequest
+    decision: Decision
+    rank: int | None = None
+    stock_left: int | None = None
+
+
+def allocate(
+    requests: Sequence[IssueRequest],
+    *,
+    coupon: CouponState,
+    holders: Collection[int],
+    known_users: Collection[int],
+    decided: Collection[UUID],
+) -> list[Allocation]:
+    """Decide one coupon's requests, given in log order.
+
+    ``holders`` are users who have the coupon, ``known_users`` those who exist, ``decided`` the
+    request ids that have an outcome already. Returns one Allocation per request, same order.
+    """
+    stock, rank = coupon.stock, coupon.issued_count
+    holding, settled = set(holders), set(decided)
+    allocations = []
+    for request in requests:
+        event = request.event
+        if event.event_id in settled:
+            decision = Decision.REPLAYED
+        elif event.user_id not in known_users:
+            decision = Decision.USER_NOT_FOUND
+        elif event.user_id in holding:
+            decision = Decision.ALREADY_REQUESTED
+        elif not coupon.was_open_at(event.timestamp_ms):
+            decision = Decision.COUPON_CLOSED
+        elif stock < 1:
+            decision = Decision.OUT_OF_STOCK
+        else:
+            decision = Decision.ISSUED
+            stock, rank = stock - 1, rank + 1
+            holding.add(event.user_id)
+        settled.add(event.event_id)
+        allocations.append(
+            Allocation(
+                request=request,
+                decision=decision,
+                rank=rank if decision is Decision.ISSUED else None,
+                stock_left=None if decision is Decision.REPLAYED else stock,
+            )
+        )
+    return allocations

@@ -1,0 +1,137 @@
+"""Events that can never succeed: what is stored of them, in the transaction that decides the rest.
+
+Whatever a message holds, this can be stored: text is ASCII, values are cut, statements bounded in bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+from uuid import UUID
+
+from django.conf import settings
+from django.utils import timezone
+
+from coupons.eventlog.events import LAST_TIMESTAMP_MS, MAX_VALUE_BYTES
+from coupons.models import DeadLetter, IssueOutcome
+from coupons.outcomes import DeadLetterReason, RequestStatus
+
+_MOST_TEXT: Final = 255
+_MOST_KEY_BYTES: Final = 1_000
+#: A value that an event could be is kept whole; of what can be none, the beginning tells enough.
+_MOST_VALUE_BYTES: Final = 4 * MAX_VALUE_BYTES
+#: Escaping may double it: far below every max_allowed_packet (MariaDB's is 16 MB, the least allowed 1 MB).
+_MOST_STATEMENT_BYTES: Final = 4 * _MOST_VALUE_BYTES
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailedEvent:
+    """A message that can never succeed, why, and what of it could be read."""
+
+    partition: int
+    offset: int
+    written_ms: int | None
+    key: bytes | None
+    value: bytes | None
+    reason: DeadLetterReason
+    error: str
+    request_id: UUID | None = None
+    user_id: int | None = None
+    coupon_id: int | None = None
+    requested_at_ms: int | None = None
+
+    @property
+    def place(self) -> tuple[int, int]:
+        return self.partition, self.offset
+
+
+def record(failed: Sequence[FailedEvent]) -> None:
+    """Write their outcomes and letters, where they were not yet. Inside the deciding transaction."""
+    if failed:
+        _record_outcomes(failed)
+        _record_letters(failed)
+
+
+def _record_outcomes(failed: Sequence[FailedEvent]) -> None:
+    outcomes: dict[UUID, IssueOutcome] = {}
+    for each in failed:
+        if each.request_id is not None:
+            outcomes.setdefault(each.request_id, _outcome(each.request_id, each))
+    if not outcomes:
+        return
+    decided = set(IssueOutcome.objects.filter(pk__in=outcomes).values_list("pk", flat=True))
+    IssueOutcome.objects.bulk_create(
+        outcome for request_id, outcome in sorted(outcomes.items()) if request_id not in decided
+    )
+
+
+def _record_letters(failed: Sequence[FailedEvent]) -> None:
+    """For the operator: once per place in the log, however often the batch comes."""
+    topic = settings.CONFIG.kafka.topic
+    known = set(
+        DeadLetter.objects.filter(
+            original_topic=topic,
+            original_partition__in={each.partition for each in failed},
+            original_offset__in={each.offset for each in failed},
+        ).values_list("original_partition", "original_offset", "original_timestamp_ms")
+    )
+    # The time as well: a topic that was made anew counts its offsets from 0 again.
+    new = [each for each in failed if (*each.place, each.written_ms) not in known]
+    for some in _in_chunks([_letter(each, topic) for each in new]):
+        DeadLetter.objects.bulk_create(some)
+
+
+def _in_chunks(letters: Sequence[DeadLetter]) -> Iterator[list[DeadLetter]]:
+    some: list[DeadLetter] = []
+    size = 0
+    for letter in letters:
+        size += len(letter.original_key or b"") + len(letter.original_value or b"")
+        if some and size > _MOST_STATEMENT_BYTES:
+            yield some
+            some, size = [], len(letter.original_key or b"") + len(letter.original_value or b"")
+        some.append(letter)
+    if some:
+        yield some
+
+
+def _letter(failed: FailedEvent, topic: str) -> DeadLetter:
+    return DeadLetter(
+        reason=failed.reason.value,
+        error=_text(failed.error),
+        request_id=failed.request_id,
+        original_topic=topic,
+        original_partition=failed.partition,
+        original_offset=failed.offset,
+        original_timestamp_ms=failed.written_ms,
+        original_key=None if failed.key is None else failed.key[:_MOST_KEY_BYTES],
+        original_value=None if failed.value is None else failed.value[:_MOST_VALUE_BYTES],
+    )
+
+
+def _outcome(request_id: UUID, failed: FailedEvent) -> IssueOutcome:
+    return IssueOutcome(
+        request_id=request_id,
+        coupon_id=failed.coupon_id,
+        user_id=failed.user_id,
+        status=RequestStatus.FAILED,
+        reason=failed.reason.value,
+        detail=_text(failed.error),
+        requested_at=_moment(failed.requested_at_ms or failed.written_ms),
+        processed_at=timezone.now(),
+        kafka_partition=failed.partition,
+        kafka_offset=failed.offset,
+    )
+
+
+def _text(error: str) -> str:
+    """What any character set holds: others as escapes."""
+    return error.encode("ascii", "backslashreplace").decode()[:_MOST_TEXT]
+
+
+def _moment(epoch_ms: int | None) -> datetime:
+    """A message may claim any time at all; one that no column holds counts as now."""
+    if epoch_ms is None or not 0 <= epoch_ms <= LAST_TIMESTAMP_MS:
+        return timezone.now()
+    return datetime.fromtimestamp(epoch_ms / 1000, tz=UTC)

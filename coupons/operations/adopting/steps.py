@@ -1,0 +1,135 @@
+"""What an adoption does, one statement at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+
+from django.core.management import call_command
+from django.db import connection, transaction
+from django.db.migrations.loader import MigrationLoader
+from django.db.migrations.recorder import MigrationRecorder
+
+from coupons.operations.adopting import rows
+from coupons.operations.adopting.findings import Step
+from coupons.operations.adopting.rows import Movable
+from coupons.operations.surroundings import judging, reading, wanted
+from coupons.operations.surroundings.comparing import Difference, Kind, differences
+from coupons.operations.surroundings.facts import Table
+
+Columns = Collection[tuple[str, str]]  #: table, column
+
+
+def moved(those: Movable, table: Table, number: int) -> list[Step]:
+    """Copied whole and then deleted, in one transaction."""
+    side, key = rows.aside(those.table), those.key
+    kept = reading.tables([side]).get(side)  # of an earlier run, before the table got columns of ours
+    names = [column for column in table.columns if kept is None or column in kept.columns]
+    columns, values = (", ".join(f"{of}`{name}`" for name in names) for of in ("", "moved."))
+    made = Step(
+        title=f"table {side} is made",
+        statements=(
+            f"CREATE TABLE IF NOT EXISTS `{side}` (PRIMARY KEY (`{key}`), "
+            "`set_aside_why` VARCHAR(20) NOT NULL DEFAULT '', "
+            "`set_aside_at` DATETIME(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6)) "
+            f"AS SELECT * FROM `{those.table}` WHERE FALSE",
+        ),
+    )
+    statements = (
+        f"INSERT INTO `{side}` ({columns}, `set_aside_why`) "
+        f"SELECT {values}, '{those.why}' FROM {those.those}",
+        f"DELETE moved FROM `{those.table}` moved JOIN `{side}` side ON side.`{key}` = moved.`{key}`",
+    )
+    title = f"{number} rows of {those.table} MOVED to {side}: {those.what}"
+    move = Step(title=title, statements=statements, in_one=True)
+    return [made, move] if kept is None else [move]
+
+
+def keys_dropped(found: Mapping[str, Table], rewritten: Columns) -> Iterator[Step]:
+    """A foreign key holds the types at both its ends."""
+    for table in found.values():
+        for name, key in table.foreign_keys.items():
+            if {(table.name, key.column), (key.table, key.target)} & set(rewritten):
+                yield Step(
+                    title=f"table {table.name}: foreign key {name} is dropped, and made again below",
+                    statements=(f"ALTER TABLE `{table.name}` DROP FOREIGN KEY `{name}`",),
+                )
+
+
+def keys_to_make_again(found: Mapping[str, Table], rewritten: Columns) -> Iterator[Difference]:
+    for table in found.values():
+        for key in table.foreign_keys.values():
+            if {(table.name, key.column), (key.table, key.target)} & set(rewritten):
+                yield Difference(table=table.name, kind=Kind.FOREIGN_KEY, name=key.column)
+
+
+def alien_keys(found: Mapping[str, Table]) -> list[tuple[str, str]]:
+    """Foreign keys of tables that are not ours to columns whose type must change: table and name."""
+    rewritten = {
+        (each.table, each.name)
+        for each in differences(wanted.tables(), found)
+        if each.kind is Kind.COLUMN_TYPE
+    }
+    return [
+        (table, name)
+        for table, name, to, target in rows.ask(
+            "SELECT table_name, constraint_name, referenced_table_name, referenced_column_name "
+            "FROM information_schema.key_column_usage "
+            "WHERE table_schema = DATABASE() AND referenced_table_name IS NOT NULL"
+        )
+        if table not in wanted.models() and (to, target) in rewritten
+    ]
+
+
+def counted() -> Step:
+    """Who has a coupon was issued one, by the other application: there are no outcomes of theirs (verify)."""
+    return Step(
+        title="issued_count and adopted_count of each coupon are counted from user_coupon",
+        statements=(
+            "UPDATE coupon LEFT JOIN "
+            "(SELECT coupon_id, COUNT(*) AS held FROM user_coupon GROUP BY coupon_id) theirs "
+            "ON theirs.coupon_id = coupon.coupon_id "
+            "SET issued_count = COALESCE(held, 0), adopted_count = COALESCE(held, 0), reset_at = NOW(6)",
+        ),
+        in_one=True,
+    )
+
+
+def carry_out(step: Step) -> None:
+    """Raises django.db.Error; what was done before stays done, and the next survey sees it."""
+    if step.in_one:
+        with transaction.atomic(durable=True):
+            _execute(step)
+    else:
+        _execute(step)
+
+
+def _execute(step: Step) -> None:
+    with connection.cursor() as cursor:
+        for statement in step.statements:
+            cursor.execute(statement)
+
+
+def record_migrations() -> None:
+    """The tables are as our migrations would have left them; the remaining ones are other packages'."""
+    recorder = MigrationRecorder(connection)
+    recorder.ensure_schema()
+    names = [name for app, name in MigrationLoader(None).graph.nodes if app == judging.APP]
+    with transaction.atomic(durable=True):
+        for name in sorted(names):
+            recorder.record_applied(judging.APP, name)
+
+
+def migrate_the_rest() -> None:
+    call_command("migrate", verbosity=0)
+
+
+def lock() -> bool:
+    """One adoption at a time, for as long as this connection lives. False: somebody else is at it."""
+    [(got,)] = rows.ask("SELECT GET_LOCK(CONCAT('adopt ', LEFT(DATABASE(), 50)), 0)")
+    return bool(got)
+
+
+def wait_no_longer_than(seconds: int) -> None:
+    """A table that another application holds open is not waited for all day."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"SET SESSION lock_wait_timeout = {seconds:d}")

@@ -1,0 +1,130 @@
+"""Look at the database and say what an adoption would do. Reads only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final
+
+from coupons.operations.adopting import rows, steps
+from coupons.operations.adopting.findings import Obstacle, Option, Step, Survey
+from coupons.operations.surroundings import judging, mending, reading, wanted
+from coupons.operations.surroundings.comparing import OF_A_COLUMN, Difference, Kind, differences
+from coupons.operations.surroundings.facts import Table
+
+_ORDER: Final = list(Kind)
+#: Told by what is wrong with the rows, or by the mend of the rows.
+_FOR_A_PERSON: Final = (Kind.COLUMN_UNKNOWN, Kind.PRIMARY_KEY)
+
+
+def survey(*, options: Iterable[Option] = ()) -> Survey:
+    """``options``: what the operator allows. Raises django.db.Error."""
+    theirs = judging.others_tables()
+    if not theirs:
+        missing = judging.unapplied()
+        is_begun = not any(each.startswith(f"{judging.APP}.") for each in missing)
+        return Survey(unapplied=missing if is_begun else [])
+    wants, found = wanted.tables(), reading.tables(wanted.models().keys())
+    differ = sorted(differences(wants, found), key=lambda each: _ORDER.index(each.kind))
+    allowed = set(options)
+    obstacles = list(_of_tables(differ, wants, found))
+    if obstacles:  # the rows of tables that are no coupons' tables say nothing
+        return Survey(tables=_sizes(theirs), differences=[str(each) for each in differ], obstacles=obstacles)
+    moves, kept = _moves(wants, found, allowed)
+    filled, unfilled = _gaps(wants, found)
+    return Survey(
+        tables=_sizes(theirs),
+        differences=[str(each) for each in differ],
+        obstacles=[*kept, *unfilled, *rows.against_the_rules(found)],
+        steps=[*_engines(differ), *moves, *filled, *_structure(differ, found), steps.counted()],
+        notes=[*rows.unknown_statuses(found), *_more_columns(wants, found)],
+    )
+
+
+def _sizes(tables: Iterable[str]) -> dict[str, int]:
+    return {table: int(rows.ask(f"SELECT COUNT(*) FROM `{table}`")[0][0]) for table in tables}
+
+
+def _of_tables(
+    differ: Iterable[Difference], wants: Mapping[str, Table], found: Mapping[str, Table]
+) -> Iterator[Obstacle]:
+    """Differences that no statement can do away with."""
+    for each in differ:
+        if each.kind in _FOR_A_PERSON:
+            yield Obstacle(what=str(each), mend=judging.mend_of(each))
+        elif each.kind is Kind.COLUMN_MISSING and wants[each.table].columns[each.name].must_be_given:
+            yield Obstacle(
+                what=f"{each}, and nothing tells what to put there",
+                mend=f"is {each.table} a table of the coupon system? If so, add the column and its values",
+            )
+    for table, key in steps.alien_keys(found):
+        yield Obstacle(
+            what=f"table {table}: its foreign key {key} holds a column whose type must change",
+            mend=f"ALTER TABLE `{table}` DROP FOREIGN KEY `{key}`, and make it again afterwards",
+        )
+
+
+def _moves(
+    wants: Mapping[str, Table], found: Mapping[str, Table], allowed: set[Option]
+) -> tuple[list[Step], list[Obstacle]]:
+    moves: list[Step] = []
+    kept: list[Obstacle] = []
+    for each in rows.movable(wants, found):
+        number = rows.count(each)
+        if number and each.option in allowed:
+            moves += steps.moved(each, found[each.table], number)
+        elif number:
+            kept.append(rows.obstacle(each, number))
+    return moves, kept
+
+
+def _gaps(wants: Mapping[str, Table], found: Mapping[str, Table]) -> tuple[list[Step], list[Obstacle]]:
+    filled: list[Step] = []
+    unfilled: list[Obstacle] = []
+    for name, table in found.items():
+        steps_, obstacles = rows.gaps(wants[name], table)
+        filled += steps_
+        unfilled += obstacles
+    return filled, unfilled
+
+
+def _engines(differ: Iterable[Difference]) -> Iterator[Step]:
+    """First of all: what is moved must not be in two places, which takes transactions."""
+    for each in differ:
+        if each.kind is Kind.ENGINE:
+            yield Step(title=str(each), statements=tuple(mending.statements(each)))
+
+
+def _structure(differ: list[Difference], found: Mapping[str, Table]) -> Iterator[Step]:
+    rewritten = {(each.table, each.name) for each in differ if each.kind is Kind.COLUMN_TYPE}
+    dropped = list(steps.keys_dropped(found, rewritten))
+    yield from dropped
+    # A column is rewritten once, whatever of it differs, and a key dropped once.
+    done = {statement for step in dropped for statement in step.statements}
+    for each in [*differ, *steps.keys_to_make_again(found, rewritten)]:
+        if each.kind is Kind.ENGINE:
+            continue
+        statements = tuple(statement for statement in mending.statements(each) if statement not in done)
+        done.update(statements)
+        if statements:
+            yield Step(title=_title(each, differ), statements=statements)
+
+
+def _title(difference: Difference, differ: Iterable[Difference]) -> str:
+    if difference.kind not in OF_A_COLUMN:
+        return str(difference)
+    what = ", ".join(
+        each.kind
+        for each in differ
+        if each.kind in OF_A_COLUMN and (each.table, each.name) == (difference.table, difference.name)
+    )
+    return f"table {difference.table}, {difference.name}: {what}"
+
+
+def _more_columns(wants: Mapping[str, Table], found: Mapping[str, Table]) -> Iterator[str]:
+    for name, table in found.items():
+        if more := [column for column in table.columns if column not in wants[name].columns]:
+            yield f"table {name}: {', '.join(more)} are unknown here and stay as they are"
+    yield (
+        "DATETIME columns are read as UTC: if the other application wrote local times, shift them afterwards "
+        "(docs/moving.md)"
+    )

@@ -1,0 +1,91 @@
+"""What an operator does with dead letters: look, send again, put aside."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from coupons.eventlog.delivery import Acknowledged, Record
+from coupons.eventlog.events import SECOND_CHANCE_HEADER
+from coupons.eventlog.producer import event_producer
+from coupons.models import DeadLetter, DeadLetterState
+
+_AT_ONCE: Final = 200
+Progress = Callable[[int], object]
+
+
+class NotReplayed(RuntimeError):
+    """The broker did not acknowledge; letters replayed before are marked, the rest is as it was."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """Which dead letters: by id, by reason, or all that wait."""
+
+    ids: Sequence[int] = ()
+    reason: str | None = None
+
+    def waiting(self) -> QuerySet[DeadLetter]:
+        """The waiting ones among them, oldest first."""
+        letters = DeadLetter.objects.filter(state=DeadLetterState.WAITING).order_by("pk")
+        if self.ids:
+            letters = letters.filter(pk__in=self.ids)
+        if self.reason:
+            letters = letters.filter(reason=self.reason)
+        return letters
+
+
+def replay(selection: Selection, *, on_progress: Progress) -> int:
+    """Send the originals to the event topic again, in their order. Returns how many. Raises NotReplayed.
+
+    Each carries a header that lets it overrule its own FAILED, and only that. A crash in the middle
+    may send some twice: the second is a replay of a decided request.
+    """
+    sent = 0
+    pks = list(selection.waiting().values_list("pk", flat=True))
+    for start in range(0, len(pks), _AT_ONCE):
+        letters = list(DeadLetter.objects.filter(pk__in=pks[start : start + _AT_ONCE]).order_by("pk"))
+        receipts = event_producer().publish([_record(letter) for letter in letters])
+        done = [
+            letter.pk
+            for letter, receipt in zip(letters, receipts, strict=True)
+            if isinstance(receipt, Acknowledged)
+        ]
+        _mark(done, DeadLetterState.REPLAYED)
+        sent += len(done)
+        on_progress(len(done))
+        if len(done) < len(letters):
+            raise NotReplayed(f"{sent} of {len(pks)} were sent, then the broker did not acknowledge")
+    return sent
+
+
+def discard(selection: Selection, *, on_progress: Progress) -> int:
+    """Mark them as done with. The topic keeps its copy; their outcome stays FAILED. Returns how many."""
+    pks = list(selection.waiting().values_list("pk", flat=True))
+    for start in range(0, len(pks), _AT_ONCE):
+        chunk = pks[start : start + _AT_ONCE]
+        _mark(chunk, DeadLetterState.DISCARDED)
+        on_progress(len(chunk))
+    return len(pks)
+
+
+def _record(letter: DeadLetter) -> Record:
+    return Record(
+        key=_bytes(letter.original_key),
+        value=_bytes(letter.original_value),
+        headers=[(SECOND_CHANCE_HEADER, str(letter.pk).encode())],
+    )
+
+
+def _bytes(stored: bytes | memoryview | None) -> bytes | None:
+    return None if stored is None else bytes(stored)
+
+
+def _mark(pks: Sequence[int], state: DeadLetterState) -> None:
+    DeadLetter.objects.filter(pk__in=pks, state=DeadLetterState.WAITING).update(
+        state=state, updated_at=timezone.now()
+    )

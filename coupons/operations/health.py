@@ -1,0 +1,25 @@
+"""What the API's health depends on."""
+
+from __future__ import annotations
+
+from coupons.eventlog.producer import event_producer
+from coupons.operations.surroundings import watching
+from runtime import actuator
+from runtime.actuator import Actuator, Check, Component
+
+
+def broker() -> Component:
+    """The producer's watchdog knows; asking costs nothing."""
+    if event_producer().is_down:
+        return Component(is_up=False, details={"error": "the broker or the topic does not answer"})
+    return Component(is_up=True)
+
+
+api = Actuator(
+    checks={
+        "db": Check(watching.database),
+        "redis": Check(actuator.redis),
+        "kafka": Check(broker),
+    },
+    required=frozenset({"db", "kafka"}),
+)

@@ -1,0 +1,120 @@
+"""Set coupons back to the beginning: nobody has them, nobody asked, all of the stock is left.
+
+For trying things out. Kafka's log is not touched: a consumer group that reads it from its
+beginning would decide the old events again, on the reset coupon.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from django.db import transaction
+from django.db.models import Model, QuerySet
+from django.utils import timezone
+
+from coupons.eventlog import backlog
+from coupons.gate.admission import GateUnavailable, gate
+from coupons.models import Coupon, CouponStatus, IssueOutcome, UserCoupon
+
+_LOG_TIMEOUT_S: Final = 3.0
+_AT_ONCE: Final = 1_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """What is deleted with a reset."""
+
+    coupons: int = 0
+    user_coupons: int = 0
+    outcomes: int = 0
+
+    def __add__(self, other: History) -> History:
+        return History(
+            coupons=self.coupons + other.coupons,
+            user_coupons=self.user_coupons + other.user_coupons,
+            outcomes=self.outcomes + other.outcomes,
+        )
+
+
+def coupons_up_to(last_id: int) -> list[int]:
+    """Ids of the existing coupons from 1 to ``last_id``."""
+    return list(Coupon.objects.filter(pk__range=(1, last_id)).order_by("pk").values_list("pk", flat=True))
+
+
+def history(coupon_ids: Sequence[int]) -> History:
+    """What a reset of these coupons would delete."""
+    found = History(coupons=len(coupon_ids))
+    for start in range(0, len(coupon_ids), _AT_ONCE):
+        ids = coupon_ids[start : start + _AT_ONCE]
+        found += History(
+            user_coupons=UserCoupon.objects.filter(coupon_id__in=ids).count(),
+            outcomes=IssueOutcome.objects.filter(coupon_id__in=ids).count(),
+        )
+    return found
+
+
+def under_way(coupon_ids: Sequence[int]) -> dict[int, int]:
+    """Number of accepted and undecided requests of those coupons that have any.
+
+    The gate's count, or the log's where the gate is empty or Redis away. Raises
+    backlog.LogUnavailable when neither answers.
+    """
+    counts: dict[int, int] = {}
+    unknown: set[int] = set()
+    for coupon_id in coupon_ids:
+        reserved = _reserved(coupon_id)
+        if reserved is None:
+            unknown.add(coupon_id)
+        elif reserved:
+            counts[coupon_id] = reserved
+    if unknown:
+        requests = backlog.read(timeout_s=_LOG_TIMEOUT_S).requests
+        counts |= Counter(r.event.coupon_id for r in requests if r.event.coupon_id in unknown)
+    return dict(sorted(counts.items()))
+
+
+def _reserved(coupon_id: int) -> int | None:
+    try:
+        return gate.reserved(coupon_id)
+    except GateUnavailable:
+        return None
+
+
+def reset(coupon_id: int, *, stock: int) -> History:
+    """Delete the coupon's user coupons and outcomes, open it without a window, set its stock afresh.
+
+    All in one transaction that holds the row's lock, so that no consumer issues in between. The
+    row becomes another one to the gate (``Coupon.epoch`` is its creation time): what Redis still
+    knows of it no longer counts. Call forget() afterwards all the same. Raises Coupon.DoesNotExist.
+    """
+    with transaction.atomic(durable=True):
+        coupon = Coupon.objects.select_for_update().get(pk=coupon_id)
+        deleted = History(
+            coupons=1,
+            user_coupons=_delete(UserCoupon.objects.filter(coupon_id=coupon_id)),
+            outcomes=_delete(IssueOutcome.objects.filter(coupon_id=coupon_id)),
+        )
+        coupon.stock = stock
+        coupon.issued_count = coupon.adopted_count = 0
+        coupon.coupon_status = CouponStatus.OPENED
+        coupon.opens_at = coupon.closes_at = None
+        coupon.created_at = coupon.updated_at = coupon.reset_at = timezone.now()
+        coupon.save()
+    return deleted
+
+
+def forget(coupon_id: int) -> None:
+    """Clear the coupon's keys in Redis, so that former winners may claim at once. Raises GateUnavailable."""
+    gate.clear(coupon_id)
+
+
+def _delete(rows: QuerySet[Any, Any]) -> int:
+    """Delete in statements of a thousand rows: a single one could outlast the database's read timeout."""
+    model: type[Model] = rows.model
+    keys = list(rows.values_list("pk", flat=True))
+    for start in range(0, len(keys), _AT_ONCE):
+        model._default_manager.filter(pk__in=keys[start : start + _AT_ONCE]).delete()
+    return len(keys)

@@ -1,0 +1,155 @@
+"""What differs between the tables as they must be and as they are. Pure.
+
+A table may hold more than it must (a longer text, one more index, a column of somebody else's that needs no
+value): it works. What is compared is what the statements and the promises of this system rest on.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Final
+
+from coupons.operations.surroundings.facts import Column, Table
+
+_INTEGERS: Final = ("tinyint", "smallint", "mediumint", "int", "bigint")
+_BLOBS: Final = ("tinyblob", "blob", "mediumblob", "longblob")
+_TEXTS: Final = ("text", "mediumtext", "longtext")
+
+
+class Kind(StrEnum):
+    """What can differ. The order is the order in which it is mended."""
+
+    ENGINE = "engine"
+    TABLE_CHARSET = "character set of the table"
+    COLUMN_MISSING = "the column is missing"
+    COLUMN_TYPE = "type"
+    COLUMN_CHARSET = "character set"
+    COLUMN_COUNTED = "AUTO_INCREMENT"
+    COLUMN_DEFAULT = "default"
+    COLUMN_NULLS = "NULL"
+    COLUMN_UNKNOWN = "an unknown column that every INSERT must name"
+    PRIMARY_KEY = "primary key"
+    TABLE_MISSING = "the table is missing"
+    UNIQUE = "unique constraint"
+    UNIQUE_NAME = "name of the unique constraint"
+    CHECK = "check constraint"
+    FOREIGN_KEY = "foreign key"
+    INDEX = "index"
+
+
+#: Without these the system is slower or a later migration stumbles; nothing goes wrong.
+HARMLESS: Final = frozenset({Kind.INDEX, Kind.UNIQUE_NAME})
+#: A column's whole definition is written anew, whatever of it differs.
+OF_A_COLUMN: Final = frozenset(
+    {Kind.COLUMN_TYPE, Kind.COLUMN_CHARSET, Kind.COLUMN_COUNTED, Kind.COLUMN_DEFAULT, Kind.COLUMN_NULLS}
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """``name``: the column's, constraint's or index's; empty for the table itself."""
+
+    table: str
+    kind: Kind
+    name: str = ""
+    found: str = ""
+    wanted: str = ""
+
+    def __str__(self) -> str:
+        where = f"table {self.table}" + (f", {self.name}" if self.name else "")
+        if not self.wanted:
+            return f"{where}: {self.kind}"
+        return f"{where}: {self.kind} is {self.found or 'missing'}, it must be {self.wanted}"
+
+
+def differences(wanted: Mapping[str, Table], found: Mapping[str, Table]) -> list[Difference]:
+    return [each for name, table in wanted.items() for each in _of_table(table, found.get(name))]
+
+
+def fits(wanted: str, found: str) -> bool:
+    """Can a column of the found type hold everything that one of the wanted type can?"""
+    wanted, found = _plain(wanted), _plain(found)
+    if wanted == found:
+        return True
+    for ladder in (_INTEGERS, _BLOBS):
+        if wanted in ladder:
+            return found in ladder and ladder.index(found) >= ladder.index(wanted)
+    length, room = _length(wanted), _length(found)
+    if not length:
+        return False
+    return found in _TEXTS or room >= length
+
+
+def _plain(type_: str) -> str:
+    """Display widths of whole numbers say nothing, and MySQL no longer tells them."""
+    return re.sub(r"(int)\(\d+\)", r"\1", type_.lower()).replace("integer", "int")
+
+
+def _length(type_: str) -> int:
+    """Of a char or varchar, else 0."""
+    found = re.fullmatch(r"(?:var)?char\((\d+)\)", type_)
+    return int(found[1]) if found else 0
+
+
+def _of_table(wanted: Table, found: Table | None) -> Iterator[Difference]:
+    if found is None:
+        yield Difference(table=wanted.name, kind=Kind.TABLE_MISSING)
+        return
+    if not found.is_transactional:
+        yield _difference(wanted, Kind.ENGINE, "", found.engine or "none", wanted.engine or "")
+    if wanted.charset and found.charset != wanted.charset:
+        yield _difference(wanted, Kind.TABLE_CHARSET, "", found.charset or "none", wanted.charset)
+    for name, column in wanted.columns.items():
+        if name not in found.columns:
+            yield Difference(table=wanted.name, kind=Kind.COLUMN_MISSING, name=name)
+        else:
+            yield from _of_column(wanted, name, column, found.columns[name])
+    for name, column in found.columns.items():
+        if name not in wanted.columns and column.must_be_given:
+            yield Difference(table=wanted.name, kind=Kind.COLUMN_UNKNOWN, name=name)
+    yield from _of_keys(wanted, found)
+
+
+def _of_column(table: Table, name: str, wanted: Column, found: Column) -> Iterator[Difference]:
+    if wanted.type and found.type and not fits(wanted.type, found.type):
+        yield _difference(table, Kind.COLUMN_TYPE, name, found.type, wanted.type)
+    if wanted.charset and found.charset and found.charset != wanted.charset:
+        yield _difference(table, Kind.COLUMN_CHARSET, name, found.charset, wanted.charset)
+    if wanted.is_counted and not found.is_counted:
+        yield _difference(table, Kind.COLUMN_COUNTED, name, "missing", "there")
+    if wanted.has_default and not found.has_default:
+        yield _difference(table, Kind.COLUMN_DEFAULT, name, "missing", "there")
+    if wanted.is_nullable != found.is_nullable and name not in table.primary_key:
+        words = {True: "allowed", False: "refused"}
+        yield _difference(table, Kind.COLUMN_NULLS, name, words[found.is_nullable], words[wanted.is_nullable])
+
+
+def _of_keys(wanted: Table, found: Table) -> Iterator[Difference]:
+    if wanted.primary_key != found.primary_key:
+        told = ", ".join(found.primary_key)
+        yield _difference(wanted, Kind.PRIMARY_KEY, "", told, ", ".join(wanted.primary_key))
+    for name, columns in wanted.uniques.items():
+        if not any(set(columns) == set(each) for each in found.uniques.values()):
+            yield _difference(wanted, Kind.UNIQUE, name, "", f"on {', '.join(columns)}")
+        elif name not in columns and found.uniques.get(name) != columns:
+            yield _difference(wanted, Kind.UNIQUE_NAME, name, "another", name)
+    for name in wanted.checks:
+        if not found.checks.get(name):
+            told = "not enforced" if name in found.checks else "missing"
+            yield _difference(wanted, Kind.CHECK, name, told, "enforced")
+    present = set(found.foreign_keys.values())
+    for key in wanted.foreign_keys.values():
+        if key not in present:
+            told = "one that deletes along" if replace(key, is_firm=False) in present else "missing"
+            firm = f"to {key.table}.{key.target}, ON DELETE RESTRICT"
+            yield _difference(wanted, Kind.FOREIGN_KEY, key.column, told, firm)
+    for name, columns in wanted.indexes.items():
+        if columns not in {*found.indexes.values(), *found.uniques.values()}:
+            yield _difference(wanted, Kind.INDEX, name, "", f"on {', '.join(columns)}")
+
+
+def _difference(table: Table, kind: Kind, name: str, found: str, wanted: str) -> Difference:
+    return Difference(table=table.name, kind=kind, name=name, found=found, wanted=wanted)

@@ -1,0 +1,182 @@
+"""Everything that keeps the system from working on this database, the worst first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from django.core.management.base import CommandError
+from django.db import Error as DatabaseLayerError
+from django.db import NotSupportedError, OperationalError, connection
+from django.db.migrations.loader import MigrationLoader
+from django.db.migrations.recorder import MigrationRecorder
+
+from coupons.operations.surroundings import mending, reading, wanted
+from coupons.operations.surroundings.comparing import HARMLESS, Difference, differences
+from coupons.operations.surroundings.facts import Problem, Server
+
+APP: Final = "coupons"
+MIGRATE: Final = "python manage.py migrate"
+ADOPT: Final = "python manage.py adopt --dry-run"
+_OLDEST: Final = {"MariaDB": (10, 6), "MySQL": (8, 0, 16), "SQLite": (3, 35)}
+#: A dead letter of a message as large as a topic takes by default (1 MB), every byte escaped, has twice that.
+_SMALLEST_PACKET: Final = 4 << 20
+#: Errors of a connection that waiting does not mend, by number.
+_REFUSED: Final = {
+    1044: "GRANT ALL PRIVILEGES ON the database of DATABASE_URL TO its user",
+    1045: "the right user and password in DATABASE_URL",
+    1049: "CREATE DATABASE … CHARACTER SET utf8mb4, or the right name in DATABASE_URL",
+    1115: "a server that knows utf8mb4",
+    1193: "a server (or a proxy before it) that knows sql_mode, time_zone and innodb_lock_wait_timeout",
+    1227: "a user, or a proxy, that may SET sql_mode and time_zone for its own session",
+    1231: "a server (or a proxy before it) that takes sql_mode STRICT_TRANS_TABLES and time_zone +00:00",
+    1698: "a user in DATABASE_URL who may log in with a password",
+}
+
+
+def problems() -> list[Problem]:
+    """What is wrong; empty if the system can work. Raises OperationalError while the database is away."""
+    return _sorted_out(lambda server: [*_of_server(server), *_of_schema()])
+
+
+def before_migrating() -> list[Problem]:
+    """What would make `migrate` fail, or make tables that are no good. Raises OperationalError as above."""
+    return _sorted_out(lambda server: [*_of_server(server), *_of_new_tables(server), *_of_others_tables()])
+
+
+def _sorted_out(look: Callable[[Server], list[Problem]]) -> list[Problem]:
+    try:
+        found = look(reading.server())
+    except NotSupportedError as error:  # Django's own word on a server that is too old
+        return [Problem(what=str(error).rstrip("."), mend="a newer database server")]
+    except OperationalError as error:
+        return [_of_connection(error)]
+    return sorted(found, key=lambda problem: not problem.stops)
+
+
+def in_one_line(found: list[Problem]) -> str:
+    """The first that stops, and how many more there are; empty if nothing stops."""
+    stopping = [problem for problem in found if problem.stops]
+    if not stopping:
+        return ""
+    more = f" ({len(stopping) - 1} more: python manage.py check --database default)"
+    return f"the database cannot be worked on: {stopping[0]}" + (more if len(stopping) > 1 else "")
+
+
+def refuse() -> None:
+    """Raise CommandError, one line, if the system cannot work on this database.
+
+    A database that is away is no reason: whoever needs it says so, or waits.
+    """
+    try:
+        line = in_one_line(problems())
+    except DatabaseLayerError:
+        connection.close()
+        return
+    if line:
+        raise CommandError(line)
+
+
+def _of_connection(error: OperationalError) -> Problem:
+    """Raises the error itself where waiting may mend it."""
+    number = error.args[0] if error.args else None
+    if isinstance(number, int) and number in _REFUSED:
+        return Problem(what=f"it refuses the connection ({number}, {error.args[1]})", mend=_REFUSED[number])
+    raise error
+
+
+def _of_server(server: Server) -> Iterator[Problem]:
+    oldest = _OLDEST[server.product]
+    if server.version < oldest:
+        told = ".".join(map(str, server.version))
+        yield Problem(
+            what=f"{server.product} {told} is too old",
+            mend=f"{server.product} {'.'.join(map(str, oldest))} or newer",
+        )
+    if server.product == "SQLite":
+        return
+    if not server.sql_mode & {"STRICT_TRANS_TABLES", "STRICT_ALL_TABLES"}:
+        yield _not_set("sql_mode", ",".join(sorted(server.sql_mode)) or "empty", "STRICT_TRANS_TABLES")
+    if server.time_zone not in ("+00:00", "UTC"):
+        yield _not_set("time_zone", server.time_zone, "+00:00")
+    if server.isolation != "READ-COMMITTED":
+        yield _not_set("the isolation level", server.isolation, "READ-COMMITTED")
+    if server.max_packet < _SMALLEST_PACKET:
+        yield Problem(
+            what=f"max_allowed_packet is {server.max_packet}, and {_SMALLEST_PACKET} are needed",
+            mend=f"SET GLOBAL max_allowed_packet = {16 << 20}, and the same in the server's configuration",
+        )
+    if server.binlog_format == "STATEMENT":
+        yield Problem(
+            what="binlog_format is STATEMENT, with which READ COMMITTED cannot write",
+            mend="SET GLOBAL binlog_format = 'ROW', and the same in the server's configuration",
+        )
+    for name in server.switched_off:
+        yield Problem(
+            what=f"{name} is off: constraints are not looked at",
+            mend=f"SET GLOBAL {name} = 1, and the same in the server's configuration",
+        )
+
+
+def _not_set(name: str, found: str, needed: str) -> Problem:
+    return Problem(
+        what=f"{name} is {found} although this connection has set {needed}",
+        mend="a direct connection in DATABASE_URL, or a proxy that passes SET on for the whole session",
+    )
+
+
+def _of_new_tables(server: Server) -> Iterator[Problem]:
+    if server.charset != wanted.CHARSET:
+        yield Problem(
+            what=f"new tables would have the character set {server.charset}, which cannot hold every name",
+            mend=f"ALTER DATABASE {connection.ops.quote_name(str(connection.settings_dict['NAME']))} "
+            f"CHARACTER SET {wanted.CHARSET}",
+        )
+
+
+def _of_others_tables() -> Iterator[Problem]:
+    if found := others_tables():
+        yield Problem(
+            what=f"its tables {', '.join(found)} are another application's, or were made by hand",
+            mend=f"{ADOPT}, which says what differs and takes them over",
+        )
+
+
+def others_tables() -> list[str]:
+    """Tables under our names that no migration of ours has made."""
+    if any(app == APP for app, _ in MigrationRecorder(connection).applied_migrations()):
+        return []
+    return sorted(reading.tables(wanted.models().keys()))
+
+
+def unapplied() -> list[str]:
+    """Migrations of this code that the database has not seen, in order; gaps before later ones too."""
+    loader = MigrationLoader(connection)
+    plan = [key for leaf in loader.graph.leaf_nodes() for key in loader.graph.forwards_plan(leaf)]
+    return [".".join(key) for key in dict.fromkeys(plan) if key not in loader.applied_migrations]
+
+
+def _of_schema() -> Iterator[Problem]:
+    """The differences of tables that are not ours, or not ours yet, say nothing."""
+    if missing := unapplied():
+        yield from list(_of_others_tables()) or [_not_migrated(missing)]
+        return
+    for difference in differences(wanted.tables(), reading.tables(wanted.models().keys())):
+        yield Problem(
+            what=str(difference),
+            mend=mend_of(difference),
+            stops=difference.kind not in HARMLESS,
+        )
+
+
+def mend_of(difference: Difference) -> str:
+    if not reading.is_mysql():
+        return "a database file that `python manage.py migrate` made"
+    if statements := mending.statements(difference):
+        return "; ".join(statements)
+    return f"a default: ALTER TABLE {difference.table} ALTER COLUMN {difference.name} SET DEFAULT …"
+
+
+def _not_migrated(missing: list[str]) -> Problem:
+    told = missing[0] if len(missing) == 1 else f"{missing[0]} and {len(missing) - 1} more"
+    return Problem(what=f"it is not migrated ({told})", mend=MIGRATE)

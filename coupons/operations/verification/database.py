@@ -1,0 +1,181 @@
+"""What the database alone can show, coupon by coupon. Each check is one query that an index serves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Final
+
+from django.db.models import Count, Exists, F, Max, Min, OuterRef, Q, QuerySet, Subquery
+
+from coupons.models import Coupon, IssueOutcome, UserCoupon
+from coupons.operations.verification.findings import Check, Finding
+from coupons.outcomes import Code, DeadLetterReason, Decision, RequestStatus
+
+_SHOWN: Final = 20  #: findings of one kind and coupon that are told one by one
+_REJECTIONS: Final = [d.value for d in Decision if d.is_rejection]
+_FAILURES: Final = [reason.value for reason in DeadLetterReason]
+#: One transaction writes both moments, and they are the same; a table that was taken over may keep seconds.
+_SAME_MOMENT: Final = timedelta(seconds=1)
+
+
+def check(coupon: Coupon) -> Iterator[Finding]:
+    """Everything wrong with one coupon's rows."""
+    yield from _stock(coupon)
+    yield from _claims(coupon)
+    yield from _winners(coupon)
+    yield from _moments(coupon)
+    yield from whole(IssueOutcome.objects.filter(coupon_id=coupon.pk))
+
+
+def _finding(check: Check, coupon: Coupon, message: str, request_id: object = None) -> Finding:
+    return Finding(
+        check=check,
+        coupon_id=coupon.pk,
+        message=message,
+        request_id=None if request_id is None else str(request_id),
+    )
+
+
+def _outcomes(coupon: Coupon) -> QuerySet[IssueOutcome]:
+    """Those of this very row: a coupon that was deleted and made anew under its id begins at nothing.
+
+    And those of no row at all, which are no decisions of the consumer. No clocks are compared.
+    """
+    return IssueOutcome.objects.filter(
+        Q(coupon_epoch=int(coupon.epoch)) | Q(coupon_epoch__isnull=True), coupon_id=coupon.pk
+    )
+
+
+def _stock(coupon: Coupon) -> Iterator[Finding]:
+    if coupon.stock < 0:
+        yield _finding(Check.STOCK_NOT_NEGATIVE, coupon, f"stock is {coupon.stock}")
+
+
+def _claims(coupon: Coupon) -> Iterator[Finding]:
+    twice = (
+        UserCoupon.objects.filter(coupon_id=coupon.pk)
+        .values("user_id")
+        .annotate(held=Count("pk"))
+        .filter(held__gt=1)
+    )
+    for row in twice[:_SHOWN]:
+        yield _finding(
+            Check.ONE_CLAIM_PER_USER, coupon, f"user {row['user_id']} has the coupon {row['held']} times"
+        )
+
+
+def _winners(coupon: Coupon) -> Iterator[Finding]:
+    issued = _outcomes(coupon).filter(status=RequestStatus.ISSUED, coupon_epoch__isnull=False)
+    ranks = issued.aggregate(
+        count=Count("pk"),
+        distinct=Count("claim_rank", distinct=True),
+        low=Min("claim_rank"),
+        high=Max("claim_rank"),
+    )
+    issued_here = coupon.issued_count - coupon.adopted_count
+    if ranks["count"] != issued_here:
+        yield _finding(
+            Check.ISSUED_COUNT,
+            coupon,
+            f"issued_count is {coupon.issued_count}, outcomes say {ranks['count']} were issued"
+            + (f", and {coupon.adopted_count} by another application" if coupon.adopted_count else ""),
+        )
+    if ranks["count"] and (ranks["low"], ranks["high"], ranks["distinct"]) != (
+        coupon.adopted_count + 1,
+        coupon.adopted_count + ranks["count"],
+        ranks["count"],
+    ):
+        yield _finding(
+            Check.RANKS_WITHOUT_GAPS,
+            coupon,
+            f"{ranks['count']} winners have {ranks['distinct']} ranks from {ranks['low']} to {ranks['high']}",
+        )
+    theirs = UserCoupon.objects.filter(
+        pk=OuterRef("user_coupon_id"),
+        coupon_id=coupon.pk,
+        user_id=OuterRef("user_id"),
+        request_id=OuterRef("request_id"),
+    )
+    for outcome in issued.filter(~Exists(theirs))[:_SHOWN]:
+        yield _finding(
+            Check.WINNER_HAS_COUPON,
+            coupon,
+            f"user {outcome.user_id} was told ISSUED with coupon {outcome.user_coupon_id}, and has no such "
+            "coupon of that request",
+            outcome.pk,
+        )
+    its_outcome = issued.filter(pk=OuterRef("request_id"), user_id=OuterRef("user_id"))
+    for held in UserCoupon.objects.filter(
+        ~Exists(its_outcome), coupon_id=coupon.pk, request_id__isnull=False
+    )[:_SHOWN]:
+        yield _finding(
+            Check.COUPON_HAS_OUTCOME,
+            coupon,
+            f"user {held.user_id} has a coupon whose request was not decided ISSUED",
+            held.request_id,
+        )
+
+
+def _moments(coupon: Coupon) -> Iterator[Finding]:
+    issued_at = UserCoupon.objects.filter(pk=OuterRef("user_coupon_id")).values("issued_at")
+    differing = (
+        _outcomes(coupon)
+        .filter(status=RequestStatus.ISSUED)
+        .annotate(issued_at=Subquery(issued_at[:1]))
+        .exclude(issued_at=F("processed_at"))
+        .values_list("pk", "processed_at", "issued_at")
+    )
+    shown = 0
+    for request_id, decided_at, given_at in differing.iterator():
+        if given_at is None or abs(given_at - decided_at) <= _SAME_MOMENT:
+            continue
+        yield _finding(
+            Check.ISSUED_WHEN_DECIDED,
+            coupon,
+            f"decided at {decided_at.isoformat()}, in the transaction that issued the coupon at "
+            f"{given_at.isoformat()}",
+            request_id,
+        )
+        shown += 1
+        if shown == _SHOWN:
+            return
+
+
+def _has_place() -> Q:
+    return Q(kafka_partition__gte=0, kafka_offset__gte=0)
+
+
+def whole(outcomes: QuerySet[IssueOutcome]) -> Iterator[Finding]:
+    """Those whose columns do not go together, whatever row of the coupon they are of."""
+    decided = _has_place() & Q(coupon_epoch__isnull=False, user_id__isnull=False, stock_left__gte=0)
+    nothing_won = Q(claim_rank__isnull=True, user_coupon_id__isnull=True)
+    no_place = Q(kafka_partition__isnull=True, kafka_offset__isnull=True, user_id__isnull=False)
+    not_decided = nothing_won & Q(stock_left__isnull=True)
+    lost = Q(reason=DeadLetterReason.EVENT_LOST.value)
+    broken = outcomes.exclude(
+        decided & Q(status=RequestStatus.ISSUED, reason__isnull=True, claim_rank__isnull=False)
+        | decided & nothing_won & Q(status=RequestStatus.REJECTED, reason__in=_REJECTIONS)
+        | not_decided & no_place & Q(status=RequestStatus.REJECTED, reason=Code.BROKER_UNAVAILABLE.value)
+        | not_decided & (_has_place() | lost) & Q(status=RequestStatus.FAILED, reason__in=_FAILURES)
+    )
+    for outcome in broken[:_SHOWN]:
+        yield _of(
+            Check.OUTCOME_IS_WHOLE,
+            outcome,
+            f"status {outcome.status}, reason {outcome.reason}, rank {outcome.claim_rank}, "
+            f"user coupon {outcome.user_coupon_id}, stock left {outcome.stock_left}, "
+            f"partition {outcome.kafka_partition}, offset {outcome.kafka_offset}, "
+            f"epoch {outcome.coupon_epoch} do not go together",
+        )
+    skipped = outcomes.filter(reason=Decision.OUT_OF_STOCK.value, stock_left__gt=0)
+    for outcome in skipped[:_SHOWN]:
+        yield _of(
+            Check.NOBODY_SKIPPED,
+            outcome,
+            f"user {outcome.user_id} was told OUT_OF_STOCK while {outcome.stock_left} were left",
+        )
+
+
+def _of(check: Check, outcome: IssueOutcome, message: str) -> Finding:
+    return Finding(check=check, coupon_id=outcome.coupon_id, message=message, request_id=str(outcome.pk))

@@ -1,0 +1,130 @@
+"""Outcomes as verify reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from sys import intern
+from typing import Any, Final
+from uuid import UUID
+
+from django.db.models import QuerySet
+
+from coupons.eventlog.events import CouponIssueEvent
+from coupons.models import IssueOutcome
+from coupons.outcomes import Code, DeadLetterReason, RequestStatus
+
+_IN_AT_ONCE: Final = 1000
+_EACH_AT_ONCE: Final = 5000
+_FIELDS: Final = (
+    "pk",
+    "status",
+    "reason",
+    "user_id",
+    "coupon_id",
+    "coupon_epoch",
+    "claim_rank",
+    "stock_left",
+    "processed_at",
+    "requested_at",
+    "kafka_partition",
+    "kafka_offset",
+)
+#: They say that no event of the request was there to be decided.
+GIVEN_UP: Final = (Code.BROKER_UNAVAILABLE.value, DeadLetterReason.EVENT_LOST.value)
+#: Dead letters whose event could be read.
+READABLE: Final = (DeadLetterReason.COUPON_NOT_FOUND.value, DeadLetterReason.UNSTORABLE.value)
+Place = tuple[int | None, int | None]  #: partition and offset
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decided:
+    """An outcome. ``processed_at`` is one for all of a transaction, and its own."""
+
+    request_id: UUID
+    status: str
+    reason: str | None
+    user_id: int | None
+    coupon_id: int | None
+    coupon_epoch: int | None
+    rank: int | None
+    stock_left: int | None
+    processed_at: datetime
+    requested_at_ms: int
+    place: Place
+    timestamp_ms: int = 0  #: the event's
+
+    @property
+    def is_issued(self) -> bool:
+        return self.status == RequestStatus.ISSUED
+
+    @property
+    def is_given_up(self) -> bool:
+        return self.reason in GIVEN_UP
+
+    @property
+    def is_of_the_race(self) -> bool:
+        """A decision of the consumer about a claim that it could read."""
+        return self.status != RequestStatus.FAILED and not self.is_given_up
+
+    def is_of(self, event: CouponIssueEvent) -> bool:
+        return (self.user_id, self.coupon_id) == (event.user_id, event.coupon_id)
+
+    def is_before(self, ends: Mapping[int | None, int]) -> bool:
+        partition, offset = self.place
+        return offset is not None and (partition not in ends or offset < ends[partition])
+
+    def with_time(self, timestamp_ms: int) -> Decided:
+        return replace(self, timestamp_ms=timestamp_ms)
+
+
+def outcomes_of(request_ids: Sequence[UUID]) -> dict[UUID, Decided]:
+    """Those that there are. A million fit: what many rows have in common is kept once."""
+    found: dict[UUID, Decided] = {}
+    moments: dict[datetime, datetime] = {}
+    for start in range(0, len(request_ids), _IN_AT_ONCE):
+        some = {request_id: request_id for request_id in request_ids[start : start + _IN_AT_ONCE]}
+        for pk, status, reason, *others in IssueOutcome.objects.filter(pk__in=some).values_list(*_FIELDS):
+            user_id, coupon_id, epoch, rank, stock_left, processed_at, requested_at, *place = others
+            found[some[pk]] = Decided(
+                request_id=some[pk],
+                status=intern(status),
+                reason=None if reason is None else intern(reason),
+                user_id=user_id,
+                coupon_id=coupon_id,
+                coupon_epoch=epoch,
+                rank=rank,
+                stock_left=stock_left,
+                processed_at=moments.setdefault(processed_at, processed_at),
+                requested_at_ms=epoch_ms(requested_at),
+                place=(place[0], place[1]),
+            )
+    return found
+
+
+def epoch_ms(moment: datetime) -> int:
+    """The nearest millisecond: DATETIME columns keep microseconds, and some that were taken over fewer."""
+    return round(moment.timestamp() * 1000)
+
+
+def existing(rows: QuerySet[Any, Any], field: str, wanted: Collection[Any]) -> set[Any]:
+    """The wanted values that the field has in some row."""
+    values = list(wanted)
+    found: set[Any] = set()
+    for start in range(0, len(values), _IN_AT_ONCE):
+        some = values[start : start + _IN_AT_ONCE]
+        found.update(rows.filter(**{f"{field}__in": some}).values_list(field, flat=True))
+    return found
+
+
+def each_of(rows: QuerySet[Any, Any], *fields: str) -> Iterator[tuple[Any, ...]]:
+    """The primary key and these fields of every row, a few thousand at a time: none are held in memory."""
+    last: Any = None
+    while True:
+        following = rows if last is None else rows.filter(pk__gt=last)
+        some = list(following.order_by("pk").values_list("pk", *fields)[:_EACH_AT_ONCE])
+        yield from some
+        if len(some) < _EACH_AT_ONCE:
+            return
+        last = some[-1][0]

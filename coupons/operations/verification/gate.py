@@ -1,0 +1,132 @@
+"""Whether the Redis gate agrees with the database and the undecided events of the log."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
+from uuid import UUID
+
+from django_redis import get_redis_connection
+
+from coupons.gate.admission import Claim, GateState, gate
+from coupons.gate.keys import claim_in, claims_in, count_in
+from coupons.issuing.allocation import IssueRequest
+from coupons.models import Coupon, IssueOutcome, UserCoupon
+from coupons.operations.verification.decided import existing
+from coupons.operations.verification.findings import Check, Finding
+
+_HASH_OR_NOTHING: Final = (b"hash", b"none")
+
+
+class _Damaged(ValueError):
+    """What is there is no gate: loaded anew when a claim meets it, and wrong until then."""
+
+
+def check(coupon: Coupon, undecided: Sequence[IssueRequest]) -> Iterator[Finding]:
+    """Everything wrong with one coupon's gate; an empty gate is right. Raises GateUnavailable.
+
+    While requests come and go a reservation may be between two of the readings: look twice, and
+    believe what was there both times.
+    """
+    try:
+        state, told = _read(coupon.pk)
+    except _Damaged as damage:
+        yield _finding(Check.GATE_COUNTS, coupon, f"the gate is damaged: {damage}")
+        return
+    if state is None:
+        return
+    held = len(state.reservations)
+    if told is not None and told != str(held):
+        yield _finding(Check.GATE_COUNTS, coupon, f"the gate counts {told} reservations and holds {held}")
+    yield from _counts(coupon, state)
+    yield from _reservations(coupon, state, undecided)
+
+
+def _read(coupon_id: int) -> tuple[GateState | None, str | None]:
+    """The gate, None if it is empty, and how many reservations it says that it holds.
+
+    Reads by itself, since the gate would mend in passing what is damaged. Raises _Damaged.
+    """
+    gate_key, reservations_key = f"{{coupon:{coupon_id}}}:gate", f"{{coupon:{coupon_id}}}:reservations"
+    redis = get_redis_connection("default")
+    kinds = gate.guarded(lambda: [redis.type(key) for key in (gate_key, reservations_key)])
+    if any(kind not in _HASH_OR_NOTHING for kind in kinds):
+        raise _Damaged(f"its keys are {' and '.join(kind.decode() for kind in kinds)}, not hashes")
+    pipeline = redis.pipeline(transaction=True)
+    pipeline.hgetall(gate_key)
+    pipeline.hgetall(reservations_key)
+    fields, reserved = gate.guarded(pipeline.execute)
+    if fields.get(b"ready") != b"1":
+        return None, None
+    told = fields.get(b"reserved")
+    return _state(coupon_id, fields, reserved), None if told is None else told.decode(errors="replace")
+
+
+def _state(coupon_id: int, fields: Mapping[bytes, bytes], reserved: Mapping[bytes, bytes]) -> GateState:
+    epoch, issued = fields.get(b"epoch"), count_in(fields.get(b"issued"))
+    if epoch is None or issued is None:
+        raise _Damaged(f"epoch {epoch!r}, issued {fields.get(b'issued')!r}")
+    if odd := [pair for pair in reserved.items() if claim_in(coupon_id, *pair) is None]:
+        raise _Damaged(f"{odd[0]!r} is no reservation")
+    return GateState(
+        epoch=epoch.decode(errors="replace"),
+        issued=issued,
+        reservations=list(claims_in(coupon_id, reserved.items())),
+    )
+
+
+def _counts(coupon: Coupon, state: GateState) -> Iterator[Finding]:
+    if state.epoch != coupon.epoch:
+        yield _finding(Check.GATE_COUNTS, coupon, "the gate is of an earlier coupon with this id")
+    elif state.issued != coupon.issued_count:
+        yield _finding(
+            Check.GATE_COUNTS,
+            coupon,
+            f"the gate counts {state.issued} issued, the database {coupon.issued_count}",
+        )
+
+
+def _reservations(coupon: Coupon, state: GateState, undecided: Sequence[IssueRequest]) -> Iterator[Finding]:
+    in_log = {r.event.event_id: r for r in undecided if r.event.coupon_id == coupon.pk}
+    reserved: Mapping[UUID, Claim] = {claim.request_id: claim for claim in state.reservations}
+    # An event behind which the group's offset was not committed may be decided all the same: by a
+    # consumer that died in between, by another group, or before the offsets were set back.
+    decided = existing(IssueOutcome.objects.all(), "pk", {*reserved, *in_log})
+    for request_id, claim in reserved.items():
+        if request_id in decided:
+            yield _finding(
+                Check.NO_STALE_RESERVATION,
+                coupon,
+                f"user {claim.user_id}'s request is decided and still holds a slot",
+                request_id,
+            )
+        elif request_id not in in_log:
+            yield _finding(
+                Check.NO_LEAKED_RESERVATION,
+                coupon,
+                f"user {claim.user_id} holds a slot, and there is no event of it in the log",
+                request_id,
+            )
+    under_way = {key: request.event.user_id for key, request in in_log.items() if key not in decided}
+    holders = UserCoupon.objects.filter(coupon_id=coupon.pk)
+    provided_for = {claim.user_id for claim in state.reservations}
+    provided_for |= existing(
+        holders, "user_id", set(under_way.values())
+    )  # will be rejected, and needs no slot
+    for request_id, user_id in under_way.items():
+        if user_id not in provided_for:
+            yield _finding(
+                Check.EVERY_REQUEST_RESERVED,
+                coupon,
+                f"user {user_id}'s request is under way and holds no slot",
+                request_id,
+            )
+
+
+def _finding(check: Check, coupon: Coupon, message: str, request_id: UUID | None = None) -> Finding:
+    return Finding(
+        check=check,
+        coupon_id=coupon.pk,
+        message=message,
+        request_id=None if request_id is None else str(request_id),
+    )

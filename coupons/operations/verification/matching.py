@@ -1,0 +1,129 @@
+"""One event beside its outcome: the same request, at the same place, and not given up."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta
+from itertools import accumulate
+from typing import Final
+
+from coupons.eventlog.backlog import Entry
+from coupons.models import DeadLetter, DeadLetterState
+from coupons.operations.verification.decided import READABLE, Decided
+from coupons.operations.verification.events import Events, event_of, place_of
+from coupons.operations.verification.findings import Check, Finding
+from coupons.outcomes import RequestStatus
+
+#: Consumers' clocks differ by less. A request is given up 18 s at the earliest after it was reserved, so an
+#: event that was passed over shows all the same.
+_CLOCKS_AGREE_WITHIN: Final = timedelta(seconds=5)
+
+
+class Matching:
+    """``given_up_perhaps``: requests that were given up, whose event came later or was passed over."""
+
+    def __init__(self, events: Events) -> None:
+        self._events = events
+        self._given_up: list[tuple[Entry, Decided]] = []
+        self.given_up_perhaps = 0
+
+    def check(self, entry: Entry, decided: Decided) -> Iterator[Finding]:
+        event, place = event_of(entry), place_of(entry)
+        is_failed = decided.status == RequestStatus.FAILED
+        if decided.is_given_up:
+            self._given_up.append((entry, decided))
+        # FAILED elsewhere: an event with this id that could not be read came first.
+        if not decided.is_of(event) and (decided.place == place or not is_failed):
+            yield finding(
+                Check.OUTCOME_MATCHES_EVENT,
+                entry,
+                f"the event is of user {event.user_id}, coupon {event.coupon_id}; the outcome of "
+                f"user {decided.user_id}, coupon {decided.coupon_id}",
+            )
+        if decided.place == place:
+            yield from self._time(entry, decided)
+        elif not decided.is_given_up and not self._may_be_elsewhere(entry, decided):
+            yield finding(
+                Check.OUTCOME_MATCHES_EVENT,
+                entry,
+                f"the event is at partition {entry.partition}, offset {entry.offset}; the outcome says "
+                f"partition {decided.place[0]}, offset {decided.place[1]}",
+            )
+
+    def given_up(self, decided: Iterable[Decided]) -> Iterator[Finding]:
+        """Requests told that they were never published, whose event was there to be decided at that time.
+
+        One that came later is as it should be: its request was given up, and it changes nothing. It was
+        there before for certain if what stands behind it was decided before, or in the same transaction.
+        """
+        if not self._given_up:
+            return
+        transactions, after = set(), _After()
+        for each in decided:
+            transactions.add(each.processed_at)
+            after.add(each)
+        for entry, told in self._given_up:
+            earliest = after.earliest(place_of(entry))
+            is_behind = earliest is not None and earliest + _CLOCKS_AGREE_WITHIN < told.processed_at
+            if not is_behind and told.processed_at not in transactions:
+                self.given_up_perhaps += 1
+                continue
+            yield finding(
+                Check.GIVEN_UP_HAS_NO_EVENT,
+                entry,
+                f"user {event_of(entry).user_id} was told {told.reason}, and the event stood at partition "
+                f"{entry.partition}, offset {entry.offset} when that was decided",
+            )
+
+    def _time(self, entry: Entry, decided: Decided) -> Iterator[Finding]:
+        event = event_of(entry)
+        is_readable_letter = decided.reason in READABLE and event.timestamp_ms
+        if not decided.is_of_the_race and not is_readable_letter:
+            return
+        if decided.requested_at_ms != event.timestamp_ms:
+            yield finding(
+                Check.OUTCOME_MATCHES_EVENT,
+                entry,
+                f"the event is of {event.timestamp_ms} (epoch ms); the outcome says requested at "
+                f"{decided.requested_at_ms}",
+            )
+
+    def _may_be_elsewhere(self, entry: Entry, decided: Decided) -> bool:
+        """Decided at a place that retention has taken, or as a dead letter, before or after this one."""
+        place, request_id = decided.place, event_of(entry).event_id
+        if decided.status == RequestStatus.FAILED and place in self._events.unreadable:
+            return True
+        return self._events.is_gone(place) or (
+            place in self._events.again.get(request_id, ())
+            and DeadLetter.objects.filter(request_id=request_id, state=DeadLetterState.REPLAYED).exists()
+        )
+
+
+class _After:
+    """The earliest decision on what stands behind a place, in its partition."""
+
+    def __init__(self) -> None:
+        self._decided: defaultdict[int | None, list[tuple[int, datetime]]] = defaultdict(list)
+        self._sorted: dict[int | None, tuple[list[int], list[datetime]]] = {}
+
+    def add(self, decided: Decided) -> None:
+        partition, offset = decided.place
+        if offset is not None:
+            self._decided[partition].append((offset, decided.processed_at))
+
+    def earliest(self, place: tuple[int, int]) -> datetime | None:
+        partition, offset = place
+        if partition not in self._sorted:
+            decided = sorted(self._decided[partition])
+            from_the_end = accumulate((moment for _, moment in reversed(decided)), min)
+            self._sorted[partition] = [offset for offset, _ in decided], list(from_the_end)[::-1]
+        offsets, earliest = self._sorted[partition]
+        behind = bisect_right(offsets, offset)
+        return earliest[behind] if behind < len(earliest) else None
+
+
+def finding(check: Check, entry: Entry, message: str) -> Finding:
+    event = event_of(entry)
+    return Finding(check=check, message=message, coupon_id=event.coupon_id, request_id=str(event.event_id))

@@ -1,0 +1,78 @@
+"""What is worth knowing and not wrong: counted along the way, told as notes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+from coupons.operations.verification.race import Race
+
+_NAMED: Final = 10  #: coupons that a note names
+_COUNTED: Final = {
+    "of_other_rows": "events were decided while their coupon had another row: not checked",
+    "before_reset": "events without an outcome came before all that was decided since their coupon was "
+    "reset: their outcomes went with the reset, or were lost since",
+    "undecided": "events are not decided yet; the consumer has not reached them",
+    "stock_changes": "times a coupon's stock was changed from outside between two decisions",
+    "perhaps_known_users": "requests were told USER_NOT_FOUND and their user is there now: made later, or "
+    "passed over",
+    "clocks_back": "decisions are dated more than an hour before what stands before them in the log: a clock "
+    "was set, or processed_at was changed",
+    "of_no_event": "outcomes have no event in this log: they are of a topic before it, or were made up",
+    "given_up_perhaps": "requests were told that their event was never published, and it is in the log: it "
+    "came later, or was passed over",
+}
+
+
+@dataclass(slots=True, kw_only=True)
+class Noted:
+    """``with_event``: outcomes that have their event at their place; no note. The rest: see ``notes``."""
+
+    with_event: int = 0
+    undecided: int = 0
+    of_other_rows: int = 0
+    before_reset: int = 0
+    stock_changes: int = 0
+    perhaps_known_users: int = 0
+    clocks_back: int = 0
+    of_no_event: int = 0
+    given_up_perhaps: int = 0
+    ahead: dict[int, int] = field(default_factory=dict)
+    without_position: list[int] = field(default_factory=list)
+    spread: list[int] = field(default_factory=list)
+    stocks: list[str] = field(default_factory=list)
+
+    def add(self, coupon_id: int, race: Race) -> None:
+        self.stock_changes += race.stock_changes
+        self.perhaps_known_users += race.perhaps_known_users
+        self.clocks_back += race.clocks_back
+        if race.is_spread:
+            self.spread.append(coupon_id)
+        if race.stock_now is not None:
+            left, stock = race.stock_now
+            self.stocks.append(f"coupon {coupon_id}: stock is {stock}, the last decision left {left}")
+
+    def notes(self) -> Iterator[str]:
+        for name, what in _COUNTED.items():
+            if number := getattr(self, name):
+                yield f"{number} {what}"
+        for partition, number in self.ahead.items():
+            yield (
+                f"{number} outcomes of partition {partition} are at or beyond the group's position: it will "
+                "meet their events once more, which changes nothing"
+            )
+        if self.without_position:
+            yield (
+                f"partitions {self.without_position} hold decided events, and the group has no position: "
+                "it begins where Kafka has it, or at the beginning"
+            )
+        if self.spread:
+            named = ", ".join(map(str, self.spread[:_NAMED])) + (", ..." if len(self.spread) > _NAMED else "")
+            yield (
+                f"events of {len(self.spread)} coupons are in several partitions, which have no order "
+                f"between them: only what holds within each is checked (coupons {named})"
+            )
+        yield from self.stocks[:_NAMED]
+        if len(self.stocks) > _NAMED:
+            yield f"{len(self.stocks) - _NAMED} more coupons have another stock than their last decision left"

@@ -1,0 +1,126 @@
+"""From the outcomes back to the log: each that has a place must have its event right there.
+
+A topic that was made anew, or a database that was taken to another cluster, leaves outcomes of an earlier
+log, and nothing says so. Such an outcome was decided before all that were decided from this log. So one
+without its event is wrong for certain only if it cannot have been before: its rank comes after a winner's
+of this log, its transaction decided events of this log, or it is dated an hour later than the first of them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from coupons.eventlog.backlog import Entry
+from coupons.models import IssueOutcome
+from coupons.operations.verification.decided import Decided, each_of
+from coupons.operations.verification.events import Events, place_of
+from coupons.operations.verification.findings import Check, Finding
+from coupons.outcomes import RequestStatus
+
+#: Consumers' clocks jump by minutes at the most where somebody looks after them.
+_LATER_FOR_CERTAIN: Final = timedelta(hours=1)
+_FIELDS: Final = (
+    "kafka_partition",
+    "kafka_offset",
+    "status",
+    "coupon_id",
+    "coupon_epoch",
+    "claim_rank",
+    "processed_at",
+)
+ReadOn = Callable[[Mapping[int, int]], Iterable[Entry]]  #: the log from these offsets on, by partition
+
+
+class Places:
+    """``of_no_event``: outcomes that an earlier log would explain. ``with_event``: those in order, by
+    partition. ``ahead``: those of them at or beyond the group's position.
+    """
+
+    def __init__(self, events: Events, *, next_offsets: Mapping[int, int]) -> None:
+        self._events = events
+        self._next_offsets = next_offsets
+        self._lowest_ranks: dict[tuple[int | None, int | None], int] = {}
+        self._transactions: set[datetime] = set()
+        self._first_transaction: datetime | None = None
+        self._not_read: list[tuple[Any, ...]] = []
+        self.of_no_event = 0
+        self.with_event: Counter[int] = Counter()
+        self.ahead: Counter[int] = Counter()
+
+    def note(self, decided: Decided) -> None:
+        """One that has its event."""
+        self._transactions.add(decided.processed_at)
+        self._first_transaction = min(decided.processed_at, self._first_transaction or decided.processed_at)
+        if decided.is_issued and decided.rank is not None:
+            row = decided.coupon_id, decided.coupon_epoch
+            self._lowest_ranks[row] = min(decided.rank, self._lowest_ranks.get(row, decided.rank))
+
+    def findings(self, read_on: ReadOn) -> Iterator[Finding]:
+        """``read_on`` is asked where outcomes are that were decided since the log was read."""
+        outcomes = IssueOutcome.objects.filter(kafka_partition__isnull=False, kafka_offset__isnull=False)
+        if self._events.coupon_id is not None:
+            outcomes = outcomes.filter(coupon_id=self._events.coupon_id)
+        for row in each_of(outcomes, *_FIELDS):
+            yield from self._look_at(row)
+        if not self._not_read:
+            return
+        late = {
+            (entry.event.event_id if entry.event else None, place_of(entry))
+            for entry in read_on(self._events.read_to)
+        }
+        for row in self._not_read:
+            request_id, partition, offset, status, *_ = row
+            place = partition, offset
+            if (request_id, place) in late or (status == RequestStatus.FAILED and (None, place) in late):
+                self.with_event[partition] += 1
+            else:
+                yield from self._alone(row, "there is no event of it there, or the log ends before")
+
+    def _look_at(self, row: tuple[Any, ...]) -> Iterator[Finding]:
+        request_id, partition, offset, status, *_ = row
+        place = partition, offset
+        if self._events.is_gone(place):
+            return
+        is_unreadable = status == RequestStatus.FAILED and place in self._events.unreadable
+        if is_unreadable or self._events.stands_at(request_id, place):
+            self.with_event[partition] += 1
+            if offset >= self._next_offsets.get(partition, offset + 1):
+                self.ahead[partition] += 1
+        elif request_id in self._events.first:
+            return  # its event is elsewhere, which is told there
+        elif partition not in self._events.read_to:
+            yield from self._alone(row, "there is no such partition")
+        elif offset >= self._events.read_to[partition]:
+            self._not_read.append(row)
+        else:
+            yield from self._alone(row, "there is no event of it there")
+
+    def _alone(self, row: tuple[Any, ...], why: str) -> Iterator[Finding]:
+        request_id, partition, offset, status, coupon_id, *_ = row
+        if not self._is_of_this_log(row):
+            self.of_no_event += 1
+            return
+        yield Finding(
+            check=Check.OUTCOME_HAS_EVENT,
+            message=f"decided {status} at partition {partition}, offset {offset}, and {why}",
+            coupon_id=coupon_id,
+            request_id=str(request_id),
+        )
+
+    def _is_of_this_log(self, row: tuple[Any, ...]) -> bool:
+        _, _, _, status, coupon_id, epoch, rank, processed_at = row
+        lowest = self._lowest_ranks.get((coupon_id, epoch))
+        if status == RequestStatus.ISSUED and None not in (rank, lowest) and rank > lowest:
+            return True
+        if processed_at in self._transactions:
+            return True
+        first = self._first_transaction
+        return first is not None and processed_at > first + _LATER_FOR_CERTAIN
+
+
+def nothing_more(offsets: Mapping[int, int]) -> Iterable[Entry]:
+    """Where the log does not grow."""
+    return ()

@@ -1,0 +1,99 @@
+"""The group's position in each partition: within the log, and of this very topic."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+from django.conf import settings
+
+from coupons.eventlog import kafka_client
+from coupons.eventlog.backlog import LogUnavailable
+from coupons.models import LogPosition
+from coupons.operations.verification.findings import Check, Finding
+from coupons.operations.verification.places import ReadOn
+
+_LOG_TIMEOUT_S: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Topic:
+    """``topic_id``: "" where the broker has none. Offsets by partition: the first, and the one after the last
+    that the broker tells of, which may be too low at the embedded one."""
+
+    topic_id: str
+    first: Mapping[int, int]
+    end: Mapping[int, int]
+
+
+def look_at_topic() -> Topic:
+    """The topic as it is now. Raises LogUnavailable."""
+    name = settings.CONFIG.kafka.topic
+    reader = Consumer(kafka_client.common() | {"group.id": settings.CONFIG.kafka.group_id})
+    try:
+        metadata = reader.list_topics(name, timeout=_LOG_TIMEOUT_S).topics[name]
+        if metadata.error is not None:
+            raise KafkaException(metadata.error)
+        ends = {
+            partition: reader.get_watermark_offsets(TopicPartition(name, partition), timeout=_LOG_TIMEOUT_S)
+            for partition in sorted(metadata.partitions)
+        }
+        topic_id = kafka_client.topic_id(timeout_s=_LOG_TIMEOUT_S)
+    except KafkaException as error:
+        raise LogUnavailable(str(error)) from error
+    finally:
+        reader.close()
+    return Topic(
+        topic_id=topic_id,
+        first={partition: low for partition, (low, _) in ends.items()},
+        end={partition: high for partition, (_, high) in ends.items()},
+    )
+
+
+def rows() -> dict[int, LogPosition]:
+    """This group's, by partition."""
+    kafka = settings.CONFIG.kafka
+    found = LogPosition.objects.filter(group_id=kafka.group_id, topic=kafka.topic)
+    return {row.partition: row for row in found}
+
+
+def check(read_to: Mapping[int, int], read_on: ReadOn) -> Iterator[Finding]:
+    """``read_to``: the offset after the last that was read, by partition. Raises LogUnavailable.
+
+    The rows are read first: a position may move while the log is looked at, but not behind what it says.
+    """
+    positions, topic = rows(), look_at_topic()
+    ends = {partition: max(end, topic.end.get(partition, 0)) for partition, end in read_to.items()}
+    if any(row.next_offset > ends.get(partition, 0) for partition, row in positions.items()):
+        for entry in read_on(read_to):  # the end that a broker tells may be too low
+            ends[entry.partition] = max(ends[entry.partition], entry.offset + 1)
+    for partition, row in sorted(positions.items()):
+        wrong = _wrong(row, topic, ends.get(partition))
+        if wrong is not None:
+            yield Finding(check=Check.POSITION_IN_LOG, message=f"partition {partition}: {wrong}")
+
+
+def _wrong(row: LogPosition, topic: Topic, end: int | None) -> str | None:
+    if topic.topic_id and row.topic_id and row.topic_id != topic.topic_id:
+        return (
+            f"the position counts in the topic {row.topic_id}, and this is {topic.topic_id}: it was made "
+            "anew, and no consumer has begun with it"
+        )
+    if end is None:
+        return f"the position is {row.next_offset}, and the topic has no such partition"
+    if row.lost_end is not None:
+        return (
+            f"the position is {row.next_offset}, and the log ended at {row.lost_end} when a consumer looked: "
+            "the broker lost its end, and deciding stands still"
+        )
+    if row.next_offset > end:
+        return f"the position is {row.next_offset}, beyond the log's end, which is {end}"
+    first = topic.first.get(row.partition, 0)
+    if row.next_offset < first:
+        return (
+            f"the position is {row.next_offset}, and the log begins at {first}: what was between is deleted, "
+            "and was not decided by this group"
+        )
+    return None

@@ -1,0 +1,131 @@
+"""Runs the checks and gathers the report."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Final
+
+from coupons.eventlog import backlog
+from coupons.eventlog.backlog import Entry, LogUnavailable, Positions
+from coupons.gate.admission import GateUnavailable
+from coupons.models import Coupon, IssueOutcome, UserCoupon
+from coupons.operations.verification import database, gate, letters, positions
+from coupons.operations.verification.findings import WITHOUT_LOG, Check, Finding, Report
+from coupons.operations.verification.log import LogCheck
+from coupons.operations.verification.snapshot import snapshot
+from coupons.outcomes import RequestStatus
+
+_LOG_TIMEOUT_S: Final = 30.0
+_SECOND_LOOK_AFTER_S: Final = 2.0
+Progress = Callable[[int, int], None]  #: gets what was done and the whole
+
+
+def verify(*, coupon_id: int | None, from_topic: bool, on_progress: Progress) -> Report:
+    """Check all coupons, or one. ``from_topic`` replays the whole log too. Raises LogUnavailable."""
+    report = Report()
+    coupons = _coupons(coupon_id)
+    for number, coupon in enumerate(coupons, start=1):
+        with snapshot():
+            report.findings += [f for row in _coupons(coupon.pk) for f in database.check(row)]
+        on_progress(number, len(coupons))
+    report.count("coupons", len(coupons))
+    outcomes, claims = IssueOutcome.objects.all(), UserCoupon.objects.all()
+    if coupon_id is not None:
+        outcomes, claims = outcomes.filter(coupon_id=coupon_id), claims.filter(coupon_id=coupon_id)
+    with snapshot():
+        report.findings += letters.check(coupon_id)
+        report.findings += [] if coupon_id is not None else _orphans()
+    report.count("outcomes", outcomes.count())
+    report.count("userCoupons", claims.count())
+    if from_topic:
+        _replay(report, coupon_id, on_progress)
+    else:
+        report.not_looked_at.append(WITHOUT_LOG)
+    _look_at_gates(report, coupons)
+    return report
+
+
+def gate_findings(coupons: Sequence[Coupon]) -> list[Finding]:
+    """What is wrong with the gates now, and was wrong two seconds ago.
+
+    Raises GateUnavailable, LogUnavailable.
+    """
+    first = _gates_once(coupons)
+    if not first:
+        return []
+    time.sleep(_SECOND_LOOK_AFTER_S)
+    again = set(_gates_once(_coupons_by_id({finding.coupon_id for finding in first})))
+    return [finding for finding in first if finding in again]
+
+
+def _gates_once(coupons: Iterable[Coupon]) -> list[Finding]:
+    undecided = backlog.read(timeout_s=_LOG_TIMEOUT_S).requests
+    rows = _coupons_by_id({coupon.pk for coupon in coupons})
+    return [finding for coupon in rows for finding in gate.check(coupon, undecided)]
+
+
+def _look_at_gates(report: Report, coupons: Sequence[Coupon]) -> None:
+    try:
+        report.findings += gate_findings(coupons)
+        report.count("gates", len(coupons))
+    except GateUnavailable as error:
+        report.unchecked.append(f"Redis was not checked, it does not answer: {error}")
+    except LogUnavailable as error:
+        report.unchecked.append(f"Redis was not checked, the log cannot be read: {error}")
+
+
+def _replay(report: Report, coupon_id: int | None, on_progress: Progress) -> None:
+    topic = positions.look_at_topic()
+    at = {
+        partition: replace(each, end=topic.end.get(partition, each.end))
+        for partition, each in backlog.positions(timeout_s=_LOG_TIMEOUT_S).items()
+    }
+    whole = sum(each.end - each.first for each in at.values())
+    check = LogCheck(at, coupon_id=coupon_id)
+    read = 0
+    for entry in backlog.read_all(at, patience_s=_LOG_TIMEOUT_S):
+        check.add(entry)
+        read += 1
+        on_progress(read, whole)
+    check.events.gone_before(positions.look_at_topic().first)
+    with snapshot():
+        report.findings += check.findings(read_on=_read_on)
+        report.findings += positions.check(check.events.read_to, _read_on)
+    report.count("events", read)
+    report.count("outcomesWithTheirEvent", check.noted.with_event)
+    report.notes += check.noted.notes()
+
+
+def _read_on(offsets: Mapping[int, int]) -> Iterator[Entry]:
+    """What was written since: its outcomes may be in the snapshot, which was taken later."""
+    end = positions.look_at_topic().end
+    at = {
+        partition: Positions(first=offset, next_to_decide=offset, end=max(offset, end.get(partition, offset)))
+        for partition, offset in offsets.items()
+    }
+    yield from backlog.read_all(at, patience_s=_LOG_TIMEOUT_S)
+
+
+def _orphans() -> Iterable[Finding]:
+    """Winners of coupons that are not there."""
+    known = Coupon.objects.values("pk")
+    lost = IssueOutcome.objects.filter(status=RequestStatus.ISSUED).exclude(coupon_id__in=known)
+    for outcome in lost[:20]:
+        yield Finding(
+            check=Check.WINNER_HAS_COUPON,
+            coupon_id=outcome.coupon_id,
+            request_id=str(outcome.pk),
+            message=f"user {outcome.user_id} was told ISSUED, and coupon {outcome.coupon_id} does not exist",
+        )
+    yield from database.whole(IssueOutcome.objects.exclude(coupon_id__in=known))
+
+
+def _coupons(coupon_id: int | None) -> list[Coupon]:
+    coupons = Coupon.objects.order_by("pk")
+    return list(coupons if coupon_id is None else coupons.filter(pk=coupon_id))
+
+
+def _coupons_by_id(ids: set[int | None]) -> list[Coupon]:
+    return list(Coupon.objects.filter(pk__in=[pk for pk in ids if pk is not None]).order_by("pk"))

@@ -1,0 +1,1 @@
+"""How each measurement is taken. ``dev.bench.catalogue`` lists them."""

@@ -1,0 +1,107 @@
+"""latency: open loop at 70 % of the highest accepting rate."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from statistics import median
+from typing import Any, Final
+
+from dev.bench import baselines, crowd, database
+from dev.bench.generator import Plan, Report
+from dev.bench.judging import Figure, Outcome
+from dev.bench.percentiles import percentile
+from dev.bench.run import Run
+from dev.bench.series import series_of
+from dev.bench.stage import Stage, staged
+
+_SHARE: Final = 0.7
+_CONNECTIONS: Final = 64
+_CAPACITY_S: Final = 2.0
+
+
+def latency(run: Run) -> Outcome:
+    """From the scheduled time of each claim to its answer, the consumer deciding them meanwhile."""
+    with staged(run) as stage:
+        capacity = _capacity(stage)
+        stage.start_api()
+        stage.start_consumer()
+        [coupon_id] = database.make_coupons(1, stock=run.scale.users)
+        stage.load(coupon_id, seconds=run.scale.warm_s)
+        highest = _accept_per_s(run, stage, coupon_id)
+        stage.settle(coupon_id)
+        report = _open_loop(stage, coupon_id, per_s=_SHARE * highest)
+        stage.settle(coupon_id)
+        complaints = _complaints(report) + stage.verify()
+    p50, p99, worst = (percentile(report.took, percent) for percent in (50, 99, 100))
+    figures = [
+        Figure(
+            name="latency p99 / p50",
+            unit="ms",
+            ours=p99 * 1000,
+            baseline=p50 * 1000,
+            baseline_name=f"p50 at {_SHARE * highest:,.0f}/s",
+        ),
+        Figure(name="latency max / 1 s", unit="ms", ours=worst * 1000, baseline=1000, baseline_name="wanted"),
+    ]
+    return Outcome(
+        name="latency", figures=figures, complaints=complaints, details=_details(report, capacity, highest)
+    )
+
+
+def _accept_per_s(run: Run, stage: Stage, coupon_id: int) -> float:
+    """What `accept` measured: what the API does when it is asked for all it can, the slices' median."""
+    if run.accept_per_s is None:
+        slices = [stage.load(coupon_id, seconds=run.scale.slice_s) for _ in range(run.scale.rounds)]
+        run.accept_per_s = median(each.per_s(202) for each in slices)
+    return run.accept_per_s
+
+
+def _open_loop(stage: Stage, coupon_id: int, *, per_s: float) -> Report:
+    count = int(per_s * stage.run.scale.open_loop_s)
+    return crowd.run(
+        Plan(
+            port=stage.system.api.port,
+            heads=[stage.claim_path(coupon_id)],
+            first_user=stage.run.users.take(count).start,
+            count=count,
+            connections=_CONNECTIONS,
+            limit_s=stage.run.scale.open_loop_s * 2 + 10,
+            per_s=per_s,
+        )
+    )
+
+
+def _capacity(stage: Stage) -> Report:
+    """What the generator itself can do: closed loop against the constant view."""
+    site = baselines.plain_site(stage)
+    baselines.load(site, seconds=stage.run.scale.warm_s)
+    plan = Plan(
+        port=site.port,
+        heads=["/"],
+        first_user=1,
+        count=1_000_000,
+        connections=_CONNECTIONS,
+        limit_s=_CAPACITY_S,
+    )
+    return crowd.run(plan)
+
+
+def _complaints(report: Report) -> list[str]:
+    others = len(report.statuses) - report.statuses.count(202)
+    told = [f"{others} answers were not 202: {report.codes}"] if others else []
+    return told + ([f"{report.unanswered} claims were not answered"] if report.unanswered else [])
+
+
+def _details(report: Report, capacity: Report, highest: float) -> dict[str, Any]:
+    return {
+        "asked_per_s": _SHARE * highest,
+        "milliseconds": {
+            str(percent): round(percentile(report.took, percent) * 1000, 2)
+            for percent in (50, 90, 99, 99.9, 100)
+        },
+        "sent_late_p99_ms": round(percentile(report.late, 99) * 1000, 2),
+        "generator_core_share": round(report.cpu_s / report.seconds, 3),
+        "generator_could_per_s": round(len(capacity.took) / capacity.seconds),
+        "generator_us_per_request": round(capacity.cpu_s / len(capacity.took) * 1e6, 1),
+        "series": asdict(series_of(report)),
+    }

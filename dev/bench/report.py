@@ -1,0 +1,79 @@
+"""Everything about a run as JSON, and what the table cannot say in its columns."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final
+
+from dev.bench.judging import Line, Outcome
+
+
+def write(
+    file: Path, *, facts: dict[str, Any], judged: Sequence[Line], outcomes: Sequence[Outcome], is_short: bool
+) -> None:
+    told = {
+        "machine": facts,
+        "form": "short" if is_short else "full",
+        "table": [_row(line) for line in judged],
+        "measurements": {
+            outcome.name: {
+                "seconds": round(outcome.seconds, 1),
+                "complaints": list(outcome.complaints),
+                **outcome.details,
+            }
+            for outcome in outcomes
+        },
+    }
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(told, indent=1, ensure_ascii=False))
+
+
+def _row(line: Line) -> dict[str, Any]:
+    if line.figure is None:
+        return {"name": line.outcome.name, "verdict": line.verdict.value}
+    ratio = {"ratio": line.figure.ratio, "target": str(line.target), "verdict": line.verdict.value}
+    return asdict(line.figure) | ratio
+
+
+def remarks(outcomes: Sequence[Outcome]) -> list[str]:
+    """One line each, for the reader of the table."""
+    told = []
+    for outcome in outcomes:
+        if outcome.figures and outcome.name in _REMARKS:
+            told += [f"{outcome.name}: {line}" for line in _REMARKS[outcome.name](outcome.details)]
+    return told
+
+
+def _of_latency(details: dict[str, Any]) -> list[str]:
+    percents = ", ".join(f"p{percent} {ms} ms" for percent, ms in details["milliseconds"].items())
+    us = details["generator_us_per_request"]
+    return [
+        f"at {details['asked_per_s']:,.0f}/s: {percents}",
+        f"the load generator took {details['generator_core_share']:.0%} of a core, sent "
+        f"{details['sent_late_p99_ms']} ms late at p99, waiting for one of its connections or for a core; "
+        f"it needs {us} us of CPU a request, enough for "
+        f"{1e6 / us:,.0f}/s, and got {details['generator_could_per_s']:,}/s from the constant view",
+    ]
+
+
+def _of_rush(details: dict[str, Any]) -> list[str]:
+    return [
+        f"{each['accepted']:,} accepted and {each['refused']:,} refused in "
+        f"{each['last_answer_s']:.2f} s, the last outcome after {each['last_outcome_s']:.2f} s"
+        for each in details["rounds"]
+    ]
+
+
+def _of_rates(details: dict[str, Any]) -> list[str]:
+    """Every slice, so that a noisy machine shows."""
+    slices = "; ".join(
+        f"{name} " + ", ".join(f"{rate:,.0f}" for rate in rates) for name, rates in details["rates"].items()
+    )
+    share = max(each["wrk_core_share"] for each in details["slices"])
+    return [f"slices per s: {slices}; wrk took {share:.0%} of a core at most"]
+
+
+_REMARKS: Final = {"accept": _of_rates, "refuse": _of_rates, "latency": _of_latency, "rush": _of_rush}

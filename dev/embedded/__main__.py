@@ -1,0 +1,52 @@
+"""``python -m dev.embedded``: run the whole system on this machine until Ctrl-C.
+
+Exit codes: 0 stopped as asked and all accepted requests decided; 1 something failed or was
+left; 2 a setting is wrong.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+from dev.embedded import settings as embedded_settings
+from dev.embedded.errors import StackError
+from dev.embedded.lock import held
+from dev.embedded.ports import refuse_taken_ports
+from dev.embedded.signals import StopRequest
+from dev.embedded.supervisor import Supervisor
+from dev.embedded.terminal import say
+
+
+def main() -> int:
+    argparse.ArgumentParser(
+        prog="python -m dev.embedded",
+        description="Run the whole system on this machine until Ctrl-C: SQLite, Redis, a Kafka-compatible "
+        "broker, the API, a consumer. Settings are environment variables; README.md lists them. While it "
+        "runs, `. .embedded/env` lets manage.py work on the same stack.",
+    ).parse_args()
+    try:
+        settings = embedded_settings.load(os.environ)
+    except embedded_settings.SettingError as error:
+        say(f"settings: {error}")
+        return 2
+    try:
+        settings.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        settings.logs.mkdir(exist_ok=True)
+    except OSError as error:
+        say(f"COUPON_EMBEDDED_DIR: cannot use {settings.directory}: {error.strerror}")
+        return 1
+    stop = StopRequest()
+    with stop.listening():
+        try:
+            with held(settings.directory / "lock"):
+                refuse_taken_ports(settings.ports)
+                return Supervisor(settings=settings, stop=stop).run()
+        except StackError as error:
+            say(str(error))
+            return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,137 @@
+"""The application as commands: prepare its database and topics, start API and consumer."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shlex
+import signal
+import sqlite3
+import sys
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+from urllib.parse import quote
+
+from dev.embedded.errors import ProcessFailed, StopAsked
+from dev.embedded.process import ChildProcess
+from dev.embedded.settings import EmbeddedSettings
+from dev.embedded.signals import StopRequest
+from dev.embedded.terminal import ADMIN_NAME, ADMIN_PASSWORD
+
+COMMAND_WITHIN_S = 300.0
+MANAGE = (sys.executable, "manage.py")
+
+
+class Application:
+    """This project's own processes on one embedded stack."""
+
+    def __init__(
+        self, *, settings: EmbeddedSettings, environment: Mapping[str, str], stop: StopRequest
+    ) -> None:
+        self._settings = settings
+        self._environment = environment
+        self._stop = stop
+
+    def migrate(self) -> None:
+        self._run("migrate", "--noinput")
+
+    def seed(self) -> None:
+        self._run("seed")
+
+    def create_topics(self) -> None:
+        self._run("create_topics")
+
+    def create_admin_once(self) -> None:
+        """A login for the Django admin; one that exists is left as it is."""
+        if not has_user(database=self._settings.database, name=ADMIN_NAME):
+            self._run("createsuperuser", "--noinput")
+
+    def start_api(self) -> ChildProcess:
+        gunicorn = (sys.executable, "-m", "gunicorn", "-c", "couponsite/gunicorn_conf.py", "couponsite.wsgi")
+        # SIGTERM, also when the supervisor was killed: gunicorn's master takes its workers along.
+        return self._start("the API", "api", gunicorn, death_signal=signal.SIGTERM)
+
+    def start_consumer(self) -> ChildProcess:
+        port = str(self._settings.health_port)
+        return self._start(
+            "the consumer", "consumer", (*MANAGE, "run_coupon_consumer", "--health-port", port)
+        )
+
+    def _start(
+        self, name: str, log: str, command: tuple[str, ...], *, death_signal: signal.Signals = signal.SIGKILL
+    ) -> ChildProcess:
+        return ChildProcess(
+            name=name,
+            command=command,
+            log=self._settings.logs / f"{log}.log",
+            environment=self._environment,
+            death_signal=death_signal,
+        )
+
+    def _run(self, *arguments: str) -> None:
+        """Run one command of manage.py to its end. Raises ProcessFailed, or StopAsked on Ctrl-C."""
+        process = ChildProcess(
+            name=f"manage.py {arguments[0]}",
+            command=(*MANAGE, *arguments),
+            log=self._settings.logs / f"{arguments[0]}.log",
+            environment=self._environment,
+        )
+        waited_s = 0.0
+        while process.running and waited_s < COMMAND_WITHIN_S and not self._stop.asked.is_set():
+            process.wait(timeout_s=0.1)
+            waited_s += 0.1
+        if process.returncode == 0:
+            return
+        how = process.how_it_ended()
+        process.stop(grace_s=0 if self._stop.at_once.is_set() else 5)
+        if self._stop.asked.is_set():
+            raise StopAsked
+        raise ProcessFailed(f"{process.name}: {how}; its last lines ({process.log}):\n{process.last_lines()}")
+
+
+def environment_for(
+    *, settings: EmbeddedSettings, servers: Mapping[str, str], inherited: Mapping[str, str]
+) -> dict[str, str]:
+    """The application's variables: the caller's own, with this stack's services put over them.
+
+    A DATABASE_URL that the caller has exported is never used here: it may be production's.
+    """
+    return {
+        "SECRET_KEY": secret_key(settings.directory / "secret_key"),
+        **inherited,
+        **servers,
+        "DJANGO_SETTINGS_MODULE": "couponsite.settings",
+        "DATABASE_URL": f"sqlite:///{quote(str(settings.database))}",
+        "COUPON_API_PORT": str(settings.api_port),
+        "COUPON_HEALTH_PORT": str(settings.health_port),
+        "COUPON_LOG_DIR": str(settings.application_logs),
+        "DJANGO_SUPERUSER_USERNAME": ADMIN_NAME,
+        "DJANGO_SUPERUSER_PASSWORD": ADMIN_PASSWORD,
+        "DJANGO_SUPERUSER_EMAIL": "admin@example.com",
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def write_environment(path: Path, environment: Mapping[str, str]) -> None:
+    """What makes `manage.py` work on this stack, for the shell: `. .embedded/env`."""
+    names = ("SECRET_KEY", "DATABASE_URL", "REDIS_URL", "KAFKA_BOOTSTRAP_SERVERS", "COUPON_LOG_DIR")
+    path.touch(mode=0o600)
+    path.write_text("".join(f"export {name}={shlex.quote(environment[name])}\n" for name in names))
+
+
+def secret_key(path: Path) -> str:
+    """Django's signing key of this directory, made once, so that logins outlive a restart."""
+    try:
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(secrets.token_urlsafe(50))
+    except FileExistsError:
+        pass
+    return path.read_text(encoding="ascii")
+
+
+def has_user(*, database: Path, name: str) -> bool:
+    """Is there a login of this name? Asked from the file: createsuperuser's refusal is just text."""
+    with closing(sqlite3.connect(database)) as connection:
+        found = connection.execute("SELECT 1 FROM auth_user WHERE username = ?", (name,)).fetchone()
+    return found is not None

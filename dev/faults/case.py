@@ -1,0 +1,61 @@
+"""A case of the suite: how the system is started, what breaks, and how large the rush is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dev.faults.scene import Scene
+    from dev.services.own import Services
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scale:
+    """How large and how long: the long form, and the short one for CI."""
+
+    users: int
+    stock: int
+    rush_s: float  #: over which the users come
+    kills: int  #: of one process, one after the other
+    outage_s: float  #: of a server
+    storm_s: float  #: of consumers that come and go
+    poison: int  #: among ten times as many good events
+
+
+LONG = Scale(users=2000, stock=1000, rush_s=12, kills=10, outage_s=20, storm_s=60, poison=1000)
+SHORT = Scale(users=400, stock=200, rush_s=8, kills=2, outage_s=8, storm_s=12, poison=100)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """``act`` runs in the middle of the rush and returns when the fault is over.
+
+    ``bug_shows_in``: for a bug put in on purpose, the field of its row that must not be empty or 0 then.
+    ``may_note``: what verify may note in this case, as words of the note.
+    ``settle_s``: how long the system may take to come to rest, each step of it.
+
+    ``links`` go through a proxy, as "api-redis". ``*_patch`` name changes of ``patching.py`` for the
+    processes that are started. ``lasts_s``: where the rush must last longer than in other cases, and
+    nearly everybody gets a coupon. ``around``: what holds from before the start to after the judgement.
+    ``meanwhile``: the same from after the start, for what would be refused at a start.
+    """
+
+    name: str
+    what: str
+    act: Callable[[Scene], None]
+    in_short: bool = False
+    bug_shows_in: str = ""
+    may_note: str = ""
+    settle_s: float = 90
+    consumers: int = 1
+    consumer_words: Sequence[str] = ()
+    links: Sequence[str] = ()
+    api_patch: str = ""
+    consumer_patch: str = ""
+    env: Mapping[str, str] = field(default_factory=dict)
+    lasts_s: Callable[[Scale], float] | None = None
+    around: Callable[[Services], AbstractContextManager[None]] = lambda services: nullcontext()
+    meanwhile: Callable[[], AbstractContextManager[None]] = nullcontext

@@ -1,0 +1,192 @@
+"""Positions and the log are moved or taken away under the consumer: by tools, deletions, old databases."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from django.db import connection
+
+from dev.faults import log
+from dev.faults.case import Case
+from dev.faults.scene import Scene
+from dev.services.own import Services
+from tests.system import ask, eventually
+
+_WITHIN_S = 60.0
+
+
+def _with_the_consumer_away(strike: Callable[[Scene], None]) -> Callable[[Scene], None]:
+    """The consumer is stopped in the middle, something is done while claims go on, and it starts again."""
+
+    def act(scene: Scene) -> None:
+        scene.rush.wait_accepted(scene.stock // 2)
+        scene.consumer.stop()
+        scene.struck()
+        scene.rush.wait_accepted(scene.stock * 3 // 4)  # undecided ones
+        strike(scene)
+        scene.add_consumer()
+
+    return act
+
+
+def _offsets_to_the_beginning(scene: Scene) -> None:
+    log.move_offsets(scene.system.topic, scene.group_id, to_end=False)
+
+
+def _offsets_to_the_end(scene: Scene) -> None:
+    undecided = log.undecided(scene.system.topic, scene.group_id)
+    scene.expect(undecided > 0, "nothing was undecided")
+    log.move_offsets(scene.system.topic, scene.group_id, to_end=True)
+
+
+def _offsets_deleted(scene: Scene) -> None:
+    log.delete_offsets(scene.group_id)
+
+
+def _topic_made_anew(scene: Scene) -> None:
+    """While the consumer is frozen; what was accepted before is decided, so nothing is lost for certain."""
+    scene.api.stop()
+    decided = log.wait_decided(scene.system.topic, scene.group_id, within_s=_WITHIN_S)
+    scene.expect(decided, "the old topic was not decided to its end")
+    scene.struck()
+    with scene.consumer.paused():
+        log.make_anew(scene.system.topic)
+        scene.api.start()
+        scene.api.wait_ready()
+        # Its old position exists in the new topic too, unless too few come.
+        scene.rush.wait_accepted(scene.stock * 3 // 4)
+    scene.expect(
+        _eventually(lambda: "was deleted and made anew" in scene.system.log_text("consumer")),
+        "the consumer did not say that its topic was made anew",
+    )
+
+
+def _records_deleted(scene: Scene) -> None:
+    """Accepted requests are gone for certain: the partition stands still until an operator accepts that."""
+    scene.rush.wait_accepted(scene.stock // 2)
+    scene.consumer.stop()
+    scene.struck()
+    at = log.positions(scene.system.topic, scene.group_id)
+    scene.rush.wait_accepted(scene.stock * 3 // 4)
+    undecided = [
+        (partition, offset, value)
+        for partition, offset, value in log.entries(scene.system.topic)
+        if offset >= at.get(partition, 0)
+    ]
+    partition, _, _ = undecided[0]
+    until = at.get(partition, 0) + max(1, sum(p == partition for p, _, _ in undecided) // 2)
+    scene.gone_ids += [
+        json.loads(value)["eventId"]
+        for p, offset, value in undecided
+        if p == partition and offset < until and value
+    ]
+    log.delete_before(scene.system.topic, {partition: until})
+    consumer = scene.add_consumer()
+    told = "were deleted before they were decided"
+    is_told = _eventually(lambda: told in str(ask(consumer.port, "GET", "/actuator/health/readiness").body))
+    scene.expect(is_told, "readiness does not tell of the deleted events")
+    time.sleep(2)
+    scene.expect(
+        log.positions(scene.system.topic, scene.group_id)[partition] == at.get(partition, 0),
+        "deciding went on over events that were deleted",
+    )
+    done = scene.system.manage("log_position", "accept-loss", "--yes")
+    scene.expect(done.returncode == 0, f"the loss was not accepted: {done.stderr}")
+
+
+def _restored(scene: Scene) -> None:
+    """From a dump of the middle, as an operator does it (docs/operations.md, 'Backup and restore')."""
+    dump = scene.system.folder / "middle.sql"
+    scene.services.dump(dump)
+    scene.rush.wait_accepted(scene.stock * 3 // 4)
+    scene.struck()
+    forgotten = scene.decided()
+    scene.consumer.stop()
+    scene.services.restore(dump)
+    forgotten -= scene.decided()
+    scene.expect(forgotten > 0, "nothing was decided after the dump")
+    scene.add_consumer()
+
+
+@contextmanager
+def _with_a_replica(services: Services) -> Iterator[None]:
+    port = connection.settings_dict["PORT"]
+    connection.close()
+    services.start_replica()
+    try:
+        yield
+    finally:
+        connection.close()
+        connection.settings_dict["PORT"] = port
+        services.stop_replica()
+
+
+def _promoted(scene: Scene) -> None:
+    """The replica is behind when it is promoted: what it does not have, nobody has any more."""
+    scene.services.lag()
+    scene.rush.wait_accepted(scene.stock * 3 // 4)
+    scene.struck()
+    forgotten = scene.decided()
+    scene.services.promote()
+    port = scene.services.replica_port
+    for link in scene.links.values():
+        link.lead_to(port)
+    scene.database_is_at(port)
+    forgotten -= scene.decided()
+    scene.expect(forgotten > 0, "the replica was not behind")
+
+
+def _eventually(condition: Callable[[], bool]) -> bool:
+    try:
+        eventually(condition, within_s=_WITHIN_S)
+    except AssertionError:
+        return False
+    return True
+
+
+CASES = [
+    Case(
+        name="database-restored",
+        what="database restored from a dump taken in the middle",
+        act=_restored,
+        in_short=True,
+    ),
+    Case(
+        name="database-replica-promoted",
+        what="a lagging replica promoted",
+        act=_promoted,
+        links=("api-db", "consumer-db"),
+        around=_with_a_replica,
+    ),
+    Case(
+        name="log-offsets-reset",
+        what="the group's offsets in Kafka set back to 0",
+        act=_with_the_consumer_away(_offsets_to_the_beginning),
+    ),
+    Case(
+        name="log-offsets-to-end",
+        what="the group's offsets in Kafka set to the end",
+        act=_with_the_consumer_away(_offsets_to_the_end),
+        in_short=True,
+    ),
+    Case(
+        name="log-offsets-deleted",
+        what="the group deleted in Kafka, with its offsets",
+        act=_with_the_consumer_away(_offsets_deleted),
+    ),
+    Case(
+        name="log-topic-made-anew",
+        what="the topic deleted and made anew while the consumer is frozen",
+        act=_topic_made_anew,
+        may_note="no event in this log",  # those of the topic before
+    ),
+    Case(
+        name="log-records-deleted",
+        what="events deleted before they were decided; an operator accepts the loss",
+        act=_records_deleted,
+        in_short=True,
+    ),
+]

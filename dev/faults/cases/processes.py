@@ -1,0 +1,194 @@
+"""Processes of ours die, freeze, and come and go."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from dev.faults.case import Case
+from dev.faults.patching import STEPS
+from dev.faults.scene import Scene, add_patched_consumer
+from tests.system import Server
+
+_STRUCK_WITHIN_S = 60.0
+_AFTER = {
+    "after-decode": "after decoding",
+    "before-commit": "before COMMIT",
+    "after-commit": "after COMMIT, before unlock",
+    "after-unlock": "after unlock, before Redis is told",
+    "before-offset": "after Redis was told, before the offset",
+}
+
+
+def _kill_consumers(step: str) -> Callable[[Scene], None]:
+    """One after the other dies at this step; the last one lives."""
+
+    def act(scene: Scene) -> None:
+        died = 0
+        for number in range(1, scene.scale.kills + 1):
+            died += _wait_dead(scene.system.consumers[-1])
+            if number < scene.scale.kills:
+                add_patched_consumer(scene, f"kill:{step}")
+        scene.expect(died == scene.scale.kills, f"{died} of {scene.scale.kills} consumers died at the step")
+        scene.add_consumer()
+
+    return act
+
+
+def _wait_dead(server: Server) -> bool:
+    """Whether it was killed in time; if not, it is ended so that the next can begin."""
+    with suppress(Exception):
+        server.process.wait(_STRUCK_WITHIN_S)
+    died = server.process.returncode == -signal.SIGKILL
+    server.kill()
+    return died
+
+
+def _kill_api_workers(scene: Scene) -> None:
+    """Each kill takes one worker; gunicorn forks the next."""
+    for _ in range(scene.scale.kills):
+        main = scene.api.process.pid
+        workers = Path(f"/proc/{main}/task/{main}/children").read_text().split()
+        if workers:
+            with suppress(ProcessLookupError):
+                os.kill(int(random.choice(workers)), signal.SIGKILL)
+        time.sleep(0.3)
+
+
+def _kill_api(scene: Scene) -> None:
+    for part in (4, 2):
+        scene.rush.wait_accepted(scene.stock // part)
+        scene.api.kill()
+        scene.api.start()
+        scene.api.wait_ready()
+
+
+def _reload_api(scene: Scene) -> None:
+    """SIGHUP, as for new settings: each worker finishes what it has and another takes its place."""
+    for _ in range(scene.scale.kills):
+        scene.api.process.send_signal(signal.SIGHUP)
+        scene.struck()
+        time.sleep(1)
+    scene.expect(_unanswered_with_a_slot(scene) == [], "claims that had a slot were not answered")
+
+
+def _unanswered_with_a_slot(scene: Scene) -> list[int]:
+    """Who had no answer and was then told ALREADY_REQUESTED: the first claim had been taken in hand."""
+    unanswered: set[int] = set()
+    found = []
+    for answer in list(scene.rush.answers):
+        if answer.status == 0:
+            unanswered.add(answer.user_id)
+        elif answer.code == "ALREADY_REQUESTED" and answer.user_id in unanswered:
+            found.append(answer.user_id)
+    return found
+
+
+def _come_and_go(scene: Scene) -> None:
+    """Three consumers; every two seconds one leaves, asked or killed, and another comes."""
+    until = time.monotonic() + scene.scale.storm_s
+    for _ in range(2):
+        scene.add_consumer()
+    turn = 0
+    while time.monotonic() < until:
+        time.sleep(2)
+        leaving = scene.system.consumers[turn]
+        turn += 1
+        scene.add_consumer()
+        if turn % 4 == 0:
+            leaving.kill()
+        elif leaving.process.poll() is None:
+            leaving.process.terminate()
+
+
+def _freeze_consumer(scene: Scene) -> None:
+    """It holds a batch past its lock and its poll interval, another takes over, and it wakes as a zombie."""
+    zombie = scene.consumer
+    frozen = _wait_frozen(zombie.process.pid, within_s=_STRUCK_WITHIN_S)
+    scene.expect(frozen, "the consumer did not freeze at its step")
+    scene.add_consumer()
+    time.sleep(14)  # past the lock (2 s), the session (6 s) and the poll interval (8 s)
+    zombie.signal(signal.SIGCONT)
+    time.sleep(3)
+
+
+def _freeze_api(scene: Scene) -> None:
+    """Its workers hold reservations without events until these were given back, and wake."""
+    main = scene.api.process.pid
+    workers = Path(f"/proc/{main}/task/{main}/children").read_text().split()
+    frozen = [_wait_frozen(int(worker), within_s=15) for worker in workers]
+    scene.expect(all(frozen), "the workers did not freeze")
+    scene.struck()
+    time.sleep(30)  # a round of looking for leaked slots takes 18 s, and the one before it may be on
+    scene.api.signal(signal.SIGCONT)
+    time.sleep(3)
+
+
+def _wait_frozen(pid: int, *, within_s: float) -> bool:
+    deadline = time.monotonic() + within_s
+    stat = Path(f"/proc/{pid}/stat")
+    while time.monotonic() < deadline:
+        if stat.read_text().rpartition(")")[2].split()[0] == "T":
+            return True
+        time.sleep(0.05)
+    return False
+
+
+_SHORT_LIVED = {"COUPON_LOCK_EXPIRY_S": "2", "COUPON_CONSUMER_MAX_POLL_INTERVAL_MS": "8000"}
+
+CASES = [
+    *(
+        Case(
+            name=f"consumer-killed-{step}",
+            what=f"consumer killed (SIGKILL) {_AFTER[step]}, one after the other",
+            act=_kill_consumers(step),
+            consumer_patch=f"kill:{step}",
+            consumer_words=("--batch-size", "20"),
+            in_short=step in ("before-commit", "after-commit"),
+        )
+        for step in STEPS
+    ),
+    Case(
+        name="api-worker-killed",
+        what="API workers killed (SIGKILL) one after the other",
+        act=_kill_api_workers,
+    ),
+    Case(name="api-killed", what="the whole API killed (SIGKILL), twice", act=_kill_api, in_short=True),
+    Case(
+        name="api-reloaded",
+        what="the API told to reload (SIGHUP), again and again: nobody who holds a slot goes unanswered",
+        act=_reload_api,
+        lasts_s=lambda scale: 2 * scale.kills,
+    ),
+    Case(
+        name="consumers-come-and-go",
+        what="three consumers, every 2 s one leaves and one joins",
+        act=_come_and_go,
+        lasts_s=lambda scale: scale.storm_s,
+        consumer_words=("--batch-size", "20"),
+        in_short=True,
+    ),
+    Case(
+        name="api-frozen",
+        what="API workers frozen between reserving and publishing until the slots are given back, woken",
+        act=_freeze_api,
+        api_patch="freeze:reserved",
+    ),
+    *(
+        Case(
+            name=f"consumer-frozen-{step}",
+            what=f"consumer frozen {_AFTER[step]} past lock and poll interval, then woken",
+            act=_freeze_consumer,
+            consumer_patch=f"freeze:{step}",
+            consumer_words=("--batch-size", "20"),
+            env=_SHORT_LIVED,
+            in_short=step == "after-decode",
+        )
+        for step in ("after-decode", "before-commit", "before-offset")
+    ),
+]

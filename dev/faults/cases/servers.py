@@ -1,0 +1,158 @@
+"""A server stops answering, dies, or comes back with nothing."""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from django_redis import get_redis_connection
+from redis import Redis
+from redis.exceptions import RedisError
+
+from dev.faults.case import Case
+from dev.faults.scene import Scene
+from dev.services.own import free_port
+from tests.system import eventually
+
+
+def _paused(server: str) -> Callable[[Scene], None]:
+    def act(scene: Scene) -> None:
+        scene.services.do("pause", server)
+        scene.struck()
+        try:
+            time.sleep(scene.scale.outage_s)
+        finally:
+            scene.services.do("resume", server)
+
+    return act
+
+
+def _killed(server: str, *, away_s: float = 0) -> Callable[[Scene], None]:
+    def act(scene: Scene) -> None:
+        scene.services.do("kill", server)
+        scene.struck()
+        try:
+            time.sleep(away_s)
+        finally:
+            scene.services.do("start", server)
+
+    return act
+
+
+def _flush_redis(scene: Scene) -> None:
+    """Three times, while claims are on their way."""
+    for part in (4, 3, 2):
+        scene.rush.wait_accepted(scene.stock // part)
+        get_redis_connection("default").flushall()
+        scene.struck()
+
+
+def _lose_reservations(scene: Scene) -> None:
+    """The coupon's reservations alone go, as by eviction, three times; the rest of its gate stays."""
+    for part in (4, 3, 2):
+        scene.rush.wait_accepted(scene.stock // part)
+        get_redis_connection("default").delete(f"{{coupon:{scene.coupon_id}}}:reservations")
+        scene.struck()
+
+
+def _full(scene: Scene) -> None:
+    """No memory is left: Redis refuses what would take more, and goes on freeing."""
+    redis = get_redis_connection("default")
+    redis.config_set("maxmemory", 1)
+    scene.struck()
+    try:
+        time.sleep(scene.scale.outage_s / 2)
+    finally:
+        redis.config_set("maxmemory", 0)
+
+
+def _failed_over(scene: Scene) -> None:
+    """To a replica, and back: the old master lives on as a replica, with the connections that it had."""
+    here = scene.services.port("redis")
+    _redis(here).config_set("repl-diskless-sync-delay", 0)
+    with _replica(here) as there:
+        _swap(scene, old=here, new=there)
+        scene.struck()
+        time.sleep(scene.scale.outage_s / 2)
+        _swap(scene, old=there, new=here)
+        time.sleep(1)
+
+
+@contextmanager
+def _replica(of_port: int) -> Iterator[int]:
+    port = free_port()
+    options = ("--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no")
+    with tempfile.TemporaryDirectory() as folder:
+        process = subprocess.Popen(
+            ["redis-server", *options, "--replicaof", f"127.0.0.1 {of_port}"],
+            cwd=folder,
+            stdout=subprocess.DEVNULL,
+        )
+        try:
+            eventually(lambda: _is_synced(port), within_s=30)
+            yield port
+        finally:
+            process.kill()
+            process.wait(10)
+
+
+def _is_synced(port: int) -> bool:
+    try:
+        return bool(_redis(port).info("replication").get("master_link_status") == "up")
+    except RedisError:
+        return False
+
+
+def _swap(scene: Scene, *, old: int, new: int) -> None:
+    _redis(new).replicaof("NO", "ONE")
+    for link in scene.links.values():
+        link.lead_to(new, breaks=False)
+    _redis(old).replicaof("127.0.0.1", new)
+    eventually(lambda: _is_synced(old), within_s=30)
+
+
+def _redis(port: int) -> Redis:
+    return Redis(host="127.0.0.1", port=port, socket_timeout=5)
+
+
+def _read_only(scene: Scene) -> None:
+    scene.services.sql("SET GLOBAL read_only = 1")
+    scene.struck()
+    try:
+        time.sleep(scene.scale.outage_s / 2)
+    finally:
+        scene.services.sql("SET GLOBAL read_only = 0")
+
+
+CASES = [
+    Case(name="redis-flushed", what="FLUSHALL, three times", act=_flush_redis, in_short=True),
+    Case(name="redis-killed", what="Redis killed, away for 5 s, back empty", act=_killed("redis", away_s=5)),
+    Case(
+        name="redis-restarted",
+        what="Redis killed and started at once, empty",
+        act=_killed("redis"),
+        in_short=True,
+    ),
+    Case(
+        name="redis-reservations-lost",
+        what="the coupon's reservations in Redis deleted, three times",
+        act=_lose_reservations,
+    ),
+    Case(name="redis-full", what="Redis out of memory (noeviction)", act=_full),
+    Case(
+        name="redis-failed-over",
+        what="Redis failed over and back, each old master living on as a replica",
+        act=_failed_over,
+        lasts_s=lambda scale: 3 * scale.outage_s,
+        links=("api-redis", "consumer-redis"),
+    ),
+    Case(name="redis-stopped", what="Redis stopped (SIGSTOP)", act=_paused("redis")),
+    Case(name="broker-stopped", what="broker stopped (SIGSTOP)", act=_paused("kafka"), in_short=True),
+    Case(name="broker-killed", what="broker killed and restarted", act=_killed("kafka")),
+    Case(name="database-stopped", what="database stopped (SIGSTOP)", act=_paused("db")),
+    Case(name="database-killed", what="database killed and restarted", act=_killed("db"), in_short=True),
+    Case(name="database-read-only", what="database refuses writes (read_only)", act=_read_only),
+]

@@ -1,0 +1,133 @@
+"""Changes to a started process, named by COUPON_FAULTS_PATCH: it dies, freezes, has a wrong clock, or a bug.
+
+Words, separated by spaces: ``kill:STEP``, ``freeze:STEP``, ``clock:SECONDS:FILE``, ``bug:NAME``.
+The code under test is the production code; only what is named here is another.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+#: A consumer's way from the log to the offset. The process decides one batch, and is struck in the next.
+STEPS: Final = ("after-decode", "before-commit", "after-commit", "after-unlock", "before-offset")
+_STRUCK_AT_BATCH: Final = 2
+#: An API worker is struck between reserving and publishing (step ``reserved``), in the middle of the rush.
+_STRUCK_AT_GROUP: Final = 60
+
+
+def apply(words: str) -> None:
+    for word in words.split():
+        kind, _, rest = word.partition(":")
+        _KINDS[kind](rest)
+
+
+def _struck(number: signal.Signals, *, at: int = _STRUCK_AT_BATCH) -> Callable[[], None]:
+    """Sends this process the signal, once, at that passing."""
+    passed = 0
+
+    def pass_by() -> None:
+        nonlocal passed
+        passed += 1
+        if passed == at:
+            os.kill(os.getpid(), number)
+
+    return pass_by
+
+
+def _strike_at(step: str, number: signal.Signals) -> None:
+    from consumer import batch
+    from coupons.claims import submitting
+    from coupons.issuing import deciding
+    from coupons.issuing.locks import coupon_locks
+
+    pass_by = _struck(number)
+    match step:
+        case "after-decode":
+            _before(batch, "issue_coupons", pass_by)
+        case "before-commit":
+            _after(deciding, "_record", pass_by)
+        case "after-commit":
+            locks = coupon_locks
+
+            @contextmanager
+            def struck_before_unlock(coupon_ids: Sequence[int]) -> Iterator[None]:
+                with locks(coupon_ids):
+                    yield
+                    pass_by()
+
+            _replace(deciding, "coupon_locks", struck_before_unlock)
+        case "after-unlock":
+            _before(batch, "_tell_redis", pass_by)
+        case "before-offset":
+            _after(batch.BatchProcessor, "process", pass_by)
+        case "reserved":
+            _before(submitting, "_publish_in_time", _struck(number, at=_STRUCK_AT_GROUP))
+        case _:
+            raise ValueError(f"there is no step {step}: choose from {', '.join(STEPS)}")
+
+
+def _replace(owner: Any, name: str, function: Callable[..., Any]) -> None:
+    if not hasattr(owner, name):
+        raise AttributeError(f"{owner.__name__} has no {name} any more: mend dev/faults/patching.py")
+    setattr(owner, name, function)
+
+
+def _before(module: Any, name: str, act: Callable[[], None]) -> None:
+    original = getattr(module, name)
+
+    def acting_first(*args: Any, **named: Any) -> Any:
+        act()
+        return original(*args, **named)
+
+    _replace(module, name, acting_first)
+
+
+def _after(module: Any, name: str, act: Callable[[], None]) -> None:
+    original = getattr(module, name)
+
+    def acting_last(*args: Any, **named: Any) -> Any:
+        result = original(*args, **named)
+        act()
+        return result
+
+    _replace(module, name, acting_last)
+
+
+def _jump_clock(rest: str) -> None:
+    """The wall clock is wrong by so many seconds as long as the file is there; the monotonic one is right."""
+    from django.utils import timezone
+
+    seconds, _, file = rest.partition(":")
+    mark = Path(file)
+    real_time, real_time_ns, real_now = time.time, time.time_ns, timezone.now
+
+    def offset_s() -> int:
+        return int(seconds) if mark.exists() else 0
+
+    def wrong_now() -> datetime:
+        return real_now() + timedelta(seconds=offset_s())
+
+    _replace(time, "time", lambda: real_time() + offset_s())
+    _replace(time, "time_ns", lambda: real_time_ns() + offset_s() * 1_000_000_000)
+    _replace(timezone, "now", wrong_now)
+
+
+def _put_in_bug(name: str) -> None:
+    from dev.faults import bugs
+
+    bugs.ALL[name]()
+
+
+_KINDS: Final[dict[str, Callable[[str], None]]] = {
+    "kill": lambda step: _strike_at(step, signal.SIGKILL),
+    "freeze": lambda step: _strike_at(step, signal.SIGSTOP),
+    "clock": _jump_clock,
+    "bug": _put_in_bug,
+}

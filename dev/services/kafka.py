@@ -1,0 +1,125 @@
+"""Apache Kafka as one node in KRaft mode: broker and controller in one process, no ZooKeeper."""
+
+from __future__ import annotations
+
+import base64
+import shutil
+import uuid
+from pathlib import Path
+
+from dev.services import kafka_libs, kafka_protocol, programs
+from dev.services.errors import ServiceError
+from dev.services.files import last_lines, replace_text
+from dev.services.ports import LOOPBACK
+from dev.services.process import Launch, run_to_end
+from dev.services.service import Service
+
+FORMAT_TIMEOUT_S = 120.0
+
+#: Relative paths only: the process's working folder is the stack's, whose name may hold anything.
+PROPERTIES = """\
+# Written at each start by dev.services; changes here are lost.
+process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@{host}:{controller_port}
+listeners=PLAINTEXT://{host}:{port},CONTROLLER://{host}:{controller_port}
+advertised.listeners=PLAINTEXT://{host}:{port}
+controller.listener.names=CONTROLLER
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+log.dirs=data
+num.partitions=3
+auto.create.topics.enable=false
+# A consumer that joins an empty group gets its partitions at once.
+group.initial.rebalance.delay.ms=0
+# Tests that kill consumers may have them missed sooner than after 6 s.
+group.min.session.timeout.ms=1000
+# After kill -9 the restarted broker must wait until its old self has timed out.
+broker.session.timeout.ms=3000
+broker.heartbeat.interval.ms=500
+# One node: one replica of everything, and few partitions of the internal topics.
+default.replication.factor=1
+min.insync.replicas=1
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=6
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=6
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+share.coordinator.state.topic.num.partitions=6
+"""
+
+JAVA_OPTIONS = (
+    "-Xmx512m",
+    # The quick compiler alone: the thorough one works for minutes, on the cores that are being measured.
+    "-XX:TieredStopAtLevel=1",
+    "-XX:+ExitOnOutOfMemoryError",
+    "-Djava.awt.headless=true",
+    "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+    "-Dorg.slf4j.simpleLogger.log.kafka.server.KafkaRaftServer=info",
+    "-Dorg.slf4j.simpleLogger.showDateTime=true",
+    "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd HH:mm:ss.SSS",
+    "-Dorg.slf4j.simpleLogger.showThreadName=false",
+    "-Dorg.slf4j.simpleLogger.showShortLogName=true",
+)
+
+
+class Kafka(Service):
+    name = "kafka"
+    stop_wait_s = 30.0
+
+    @property
+    def folder(self) -> Path:
+        return self.stack.directory / "kafka"
+
+    @property
+    def libs(self) -> Path:
+        return self.stack.directory / kafka_libs.FOLDER
+
+    @property
+    def all_ports(self) -> tuple[int, ...]:
+        return (self.port, self.port + 1)
+
+    def prepare(self) -> Launch:
+        java = programs.require_java()
+        kafka_libs.provide(directory=self.stack.directory, log=self.stack.log_dir / "kafka-libs.log")
+        self.folder.mkdir(exist_ok=True)
+        text = PROPERTIES.format(host=LOOPBACK, port=self.port, controller_port=self.port + 1)
+        replace_text(self.folder / "server.properties", text)
+        self._format_once(java)
+        return self._launch(java, "kafka.Kafka", "server.properties")
+
+    def _launch(self, java: Path, *arguments: str) -> Launch:
+        classes = f"../{kafka_libs.FOLDER}/*"
+        command = [str(java), *JAVA_OPTIONS, "-cp", classes, *arguments]
+        return Launch(command=command, directory=self.folder, environment=programs.inherited_environment())
+
+    def _format_once(self, java: Path) -> None:
+        """Make the data folder; a format that was interrupted is begun again."""
+        done = self.folder / "formatted"
+        if done.exists():
+            return
+        shutil.rmtree(self.folder / "data", ignore_errors=True)
+        cluster_id = _new_cluster_id()
+        launch = self._launch(
+            java,
+            "kafka.tools.StorageTool",
+            "format",
+            f"--cluster-id={cluster_id}",
+            "--config=server.properties",
+        )
+        if run_to_end(launch, log=self.daemon.log, timeout_s=FORMAT_TIMEOUT_S) != 0:
+            log = self.daemon.log
+            raise ServiceError(f"Kafka's data folder could not be made; {log} ends:\n{last_lines(log)}")
+        replace_text(done, f"{cluster_id}\n")
+
+    def answers(self) -> bool:
+        return kafka_protocol.serves(host=LOOPBACK, port=self.port)
+
+    def version(self) -> str:
+        return kafka_libs.version(self.libs)
+
+
+def _new_cluster_id() -> str:
+    """Kafka's form: 16 random bytes in URL-safe base64 without padding."""
+    return base64.urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()

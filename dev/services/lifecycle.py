@@ -1,0 +1,132 @@
+"""Start, stop, kill, pause and resume, for any choice of the servers."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Sequence
+
+from dev.services.errors import ServiceError
+from dev.services.files import last_lines
+from dev.services.ports import require_distinct, require_free
+from dev.services.service import Service
+from dev.services.stack import Stack, flag, variable
+from dev.services.waiting import wait_until
+
+Say = Callable[[str], None]
+
+
+def start(services: Sequence[Service], *, stack: Stack, everything: Sequence[Service], say: Say) -> None:
+    """Have these servers running and answering; those that already are stay as they are."""
+    require_distinct({service.name: service.all_ports for service in everything})
+    log_starts: dict[str, int] = {}
+    fresh = [service for service in services if _must_be_spawned(service)]
+    for service in fresh:
+        for port in service.all_ports:
+            require_free(port, name=service.name, base_port=service.port)
+    for service in fresh:
+        launch = service.prepare()
+        log = service.daemon.log
+        log_starts[service.name] = log.stat().st_size if log.exists() else 0
+        service.daemon.spawn(launch, port=service.port)
+    for service in services:
+        _wait_for_answer(service, wait_s=stack.wait_s, log_start=log_starts.get(service.name, 0))
+        service.finish()
+        record = service.daemon.running()
+        state = "started" if service in fresh else "already running"
+        say(
+            f"{service.name}: {state} on port {service.port}, "
+            f"pid {record.pid if record else '?'} ({service.version()})"
+        )
+
+
+def _must_be_spawned(service: Service) -> bool:
+    running = service.daemon.running()
+    if running is None:
+        return True
+    asked = service.stack.asked_ports.get(service.name, running.port)
+    if asked != running.port:
+        raise ServiceError(
+            f"{service.name} already runs on port {running.port}, not {asked}: leave out "
+            f"{flag(service.name)} and {variable(service.name)}, or first run "
+            f"`{service.stack.command_line(f'stop {service.name}')}`"
+        )
+    service.require_as_asked()
+    if service.daemon.paused():
+        line = service.stack.command_line(f"resume {service.name}")
+        raise ServiceError(f"{service.name} is paused: let it go on with `{line}`")
+    return False
+
+
+def _wait_for_answer(service: Service, *, wait_s: float, log_start: int) -> None:
+    """Until the server answers; it may also end, and then waiting on is pointless."""
+    answered = False
+
+    def settled() -> bool:
+        nonlocal answered
+        answered = service.daemon.running() is not None and service.answers()
+        return answered or service.daemon.running() is None
+
+    wait_until(settled, timeout_s=wait_s, interval_s=0.2)
+    if answered:
+        return
+    log = service.daemon.log
+    told = f"{log} ends:\n{last_lines(log, start=log_start)}"
+    if service.daemon.running() is None:
+        raise ServiceError(f"{service.name} ended while starting; {told}")
+    raise ServiceError(
+        f"{service.name} runs but did not answer within {wait_s:.0f} s; start again to wait on, with "
+        f"--wait for longer; {told}"
+    )
+
+
+def stop(services: Sequence[Service], *, say: Say) -> None:
+    """Ask all of them at once, then wait for each; what does not end in time is killed."""
+    running = [service for service in services if service.daemon.running()]
+    for service in running:
+        service.daemon.ask_to_stop()
+    for service in services:
+        if service not in running:
+            service.daemon.wait_for_end(timeout_s=0)
+            say(f"{service.name}: not running")
+        elif service.daemon.wait_for_end(timeout_s=service.stop_wait_s):
+            say(f"{service.name}: stopped")
+        else:
+            service.daemon.kill()
+            say(f"{service.name}: killed, {service.stop_wait_s:.0f} s after it was asked to stop")
+
+
+def kill(services: Sequence[Service], *, say: Say) -> None:
+    """SIGKILL: no goodbye, nothing flushed, as in a crash."""
+    for service in services:
+        ran = service.daemon.running() is not None
+        service.daemon.kill()
+        say(f"{service.name}: {'killed' if ran else 'not running'}")
+
+
+def pause(services: Sequence[Service], *, say: Say) -> None:
+    """SIGSTOP: connections stay open and nothing answers, as with a hung server."""
+    _signal_running(services, signal.SIGSTOP, until_paused=True)
+    for service in services:
+        say(f"{service.name}: paused")
+
+
+def resume(services: Sequence[Service], *, say: Say) -> None:
+    """SIGCONT."""
+    _signal_running(services, signal.SIGCONT, until_paused=False)
+    for service in services:
+        say(f"{service.name}: goes on")
+
+
+def _signal_running(services: Sequence[Service], number: signal.Signals, *, until_paused: bool) -> None:
+    for service in services:
+        if service.daemon.running() is None:
+            line = service.stack.command_line(f"start {service.name}")
+            raise ServiceError(f"{service.name} is not running: start it with `{line}`")
+    for service in services:
+        service.daemon.signal(number)
+
+    def all_followed() -> bool:
+        return all(service.daemon.paused() is until_paused for service in services)
+
+    if not wait_until(all_followed, timeout_s=10, interval_s=0.01):
+        raise ServiceError(f"{number.name} was sent but not followed within 10 s: see `ps`")

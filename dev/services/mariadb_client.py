@@ -1,0 +1,110 @@
+"""SQL typed at the database's own client, a dump, and a dump's way back."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from dev.services import programs
+from dev.services.database_programs import DatabasePrograms
+from dev.services.errors import NoAnswerError, ServiceError
+from dev.services.ports import LOOPBACK
+from dev.services.stack import APPLICATION_PASSWORD, APPLICATION_USER, DATABASE, Kind
+
+#: Relative to the data folder, where server and client both stand: no folder is too deep for it
+#: (a socket's path may have no more than 107 bytes). Only the folder's owner and root get there.
+SOCKET = "./mariadb.sock"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Client:
+    programs: DatabasePrograms
+    kind: Kind
+    data: Path
+    wait_s: float  #: for an answer, unless a call says otherwise
+
+    def run_as_root(
+        self, statement: str, *, table: bool = False, timeout_s: float | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run SQL with every right, through the socket. The caller looks at the return code."""
+        arguments = [*self._as_root(), *(["--table"] if table else [])]
+        return self._run(self.programs.client, arguments, statement=statement, timeout_s=timeout_s)
+
+    def do_as_root(self, statement: str) -> None:
+        done = self.run_as_root(statement)
+        if done.returncode != 0:
+            raise ServiceError(f"the database refused `{statement.splitlines()[0]}`: {done.stderr.strip()}")
+
+    def ask_as_root(self, question: str, *, timeout_s: float | None = None) -> str:
+        """The one value that answers; empty when there is none in time."""
+        try:
+            told = self.run_as_root(question, timeout_s=timeout_s)
+        except NoAnswerError:
+            return ""
+        return told.stdout.strip().rpartition("\n")[2] if told.returncode == 0 else ""
+
+    def log_in(self, *, port: int, statement: str) -> subprocess.CompletedProcess[str]:
+        """Run SQL as the application does: over TCP, with its user and password."""
+        arguments = [f"--host={LOOPBACK}", f"--port={port}", "--protocol=tcp", f"--user={APPLICATION_USER}"]
+        return self._run(
+            self.programs.client, [*arguments, DATABASE], statement=statement, password=APPLICATION_PASSWORD
+        )
+
+    def dump(self, *arguments: str, to: IO[str]) -> None:
+        """A backup of one moment, taken while the application goes on."""
+        done = self._run(
+            self.programs.dump, [*self._as_root(), "--single-transaction", *arguments], output=to
+        )
+        if done.returncode != 0:
+            raise ServiceError(f"the dump failed: {done.stderr.strip()}")
+
+    def feed(self, source: IO[str], *arguments: str) -> None:
+        """Run a file of SQL with every right."""
+        done = self._run(self.programs.client, [*self._as_root(), *arguments], source=source)
+        if done.returncode != 0:
+            raise ServiceError(f"the database refused what was fed: {done.stderr.strip()}")
+
+    def _as_root(self) -> list[str]:
+        # MariaDB knows the system's user at the other end of the socket. MySQL's root has no password, and
+        # reaches the server through the socket alone.
+        login = "root" if self.kind is Kind.MYSQL else pwd.getpwuid(os.geteuid()).pw_name
+        return [f"--socket={SOCKET}", "--protocol=socket", f"--user={login}"]
+
+    def _run(
+        self,
+        program: Path,
+        arguments: list[str],
+        *,
+        statement: str | None = None,
+        source: IO[str] | None = None,
+        output: IO[str] | None = None,
+        password: str | None = None,
+        timeout_s: float | None = None,
+    ) -> subprocess.CompletedProcess[str]:
+        """Raises NoAnswerError when the server takes too long, by default longer than the stack's wait."""
+        limit_s = self.wait_s if timeout_s is None else timeout_s
+        secret = {} if password is None else {"MYSQL_PWD": password}  # not in the process list
+        try:
+            return subprocess.run(
+                [str(program), "--no-defaults", "--default-character-set=utf8mb4", *arguments],
+                input=(statement or "") if source is None else None,
+                stdin=source,
+                stdout=subprocess.PIPE if output is None else output,
+                stderr=subprocess.PIPE,
+                cwd=self.data,
+                env=programs.inherited_environment(secret),
+                text=True,
+                check=False,
+                timeout=limit_s,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise NoAnswerError(
+                f"mariadb did not answer within {limit_s:.0f} s: is it paused, or is a lock held? "
+                "--wait allows for more"
+            ) from error
+        except PermissionError as error:
+            raise ServiceError(f"{self.data} belongs to another user: run this as them") from error

@@ -1,0 +1,89 @@
+"""What a person or a script is told: the state of the servers, and how to use them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from dev.services.files import replace_text
+from dev.services.ports import LOOPBACK
+from dev.services.service import Service
+from dev.services.stack import APPLICATION_PASSWORD, APPLICATION_USER, DATABASE, Stack
+
+
+class State(StrEnum):
+    UP = "up"  # runs and answers
+    DOWN = "down"
+    PAUSED = "paused"
+    SILENT = "silent"  # runs and does not answer: still starting, or hung
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    name: str
+    pid: int | None
+    port: int
+    state: State
+    version: str
+
+
+def status_of(service: Service) -> Status:
+    record = service.daemon.running()
+    state, version = State.DOWN, ""
+    if record is not None and service.daemon.paused():
+        state = State.PAUSED
+    elif record is not None:
+        state = State.UP if service.answers() else State.SILENT
+    if state is State.UP:
+        version = service.version()
+    return Status(
+        name=service.name, pid=record.pid if record else None, port=service.port, state=state, version=version
+    )
+
+
+def table(statuses: Sequence[Status]) -> str:
+    rows = [("NAME", "PID", "PORT", "STATE", "VERSION")]
+    rows += [(s.name, str(s.pid or "-"), str(s.port), s.state.value, s.version or "-") for s in statuses]
+    widths = [max(len(row[column]) for row in rows) for column in range(5)]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )
+
+
+def environment(ports: Mapping[str, int]) -> dict[str, str]:
+    """The project's settings that lead to this stack."""
+    login = f"{APPLICATION_USER}:{APPLICATION_PASSWORD}"
+    return {
+        "DATABASE_URL": f"mysql://{login}@{LOOPBACK}:{ports['mariadb']}/{DATABASE}",
+        "REDIS_URL": f"redis://{LOOPBACK}:{ports['redis']}/0",
+        "KAFKA_BOOTSTRAP_SERVERS": f"{LOOPBACK}:{ports['kafka']}",
+    }
+
+
+def write_environment(stack: Stack, variables: Mapping[str, str]) -> None:
+    lines = [f"export {name}={value}\n" for name, value in variables.items()]
+    replace_text(stack.env_file, "".join(lines))
+
+
+def how_to_go_on(
+    *, env_file: str, client: str, ports: Mapping[str, int], variables: Mapping[str, str]
+) -> str:
+    exports = "\n".join(f"  export {name}={value}" for name, value in variables.items())
+    login = f"-u {APPLICATION_USER} -p{APPLICATION_PASSWORD} {DATABASE}"
+    return f"""
+The settings of this stack, also in {env_file}:
+{exports}
+
+The database:
+  {client} --default-character-set=utf8mb4 -h {LOOPBACK} -P {ports["mariadb"]} {login}
+
+How to go on:
+  . {env_file}
+  export SECRET_KEY=$(openssl rand -hex 32)
+  .venv/bin/python manage.py migrate
+  .venv/bin/python manage.py create_topics
+  .venv/bin/python manage.py seed
+  .venv/bin/gunicorn -c couponsite/gunicorn_conf.py couponsite.wsgi
+and in a second terminal, after the first two of these lines
+  .venv/bin/python manage.py run_coupon_consumer"""

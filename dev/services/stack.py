@@ -1,0 +1,146 @@
+"""Where a stack lives and which ports it uses: parsed and checked once, then frozen."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from fcntl import LOCK_EX, LOCK_NB, flock
+from pathlib import Path
+from types import MappingProxyType
+from typing import IO
+
+from dev.services.errors import ServiceError
+from dev.services.waiting import wait_until
+
+DEFAULT_DIRECTORY = Path(".services")
+REPLICA = "replica"
+DEFAULT_PORTS: Mapping[str, int] = MappingProxyType(
+    {"mariadb": 23306, "redis": 26379, "kafka": 29092, REPLICA: 23307}
+)
+ALL_NAMES = tuple(DEFAULT_PORTS)
+NAMES = tuple(name for name in ALL_NAMES if name != REPLICA)  #: which are meant where none is named
+
+DATABASE = "e_commerce_db"
+DATABASE_VARIABLE = "SERVICES_DATABASE"
+APPLICATION_USER = "application"
+APPLICATION_PASSWORD = "application"  # a development server that listens on loopback alone
+
+LOCK_WAIT_S = 180.0
+GITIGNORE = "# The folder of a stack of servers: `python -m dev.services`.\n*\n"
+
+
+class Kind(StrEnum):
+    """Whose database server it is: the two that the project works with."""
+
+    MARIADB = "mariadb"
+    MYSQL = "mysql"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stack:
+    """One folder with three servers in it. Several stacks live side by side in folders of their own."""
+
+    directory: Path
+    asked_ports: Mapping[str, int]  #: by flag or environment variable; those not named are absent
+    asked_kind: Kind | None = None  #: of the database server; None: as last time, else what the machine has
+    asked_binlog: bool | None = None  #: whether the database keeps a binary log; None: as last time, else not
+    wait_s: float = 120.0  #: how long one server may take to answer
+
+    @property
+    def run_dir(self) -> Path:
+        return self.directory / "run"
+
+    @property
+    def log_dir(self) -> Path:
+        return self.directory / "logs"
+
+    @property
+    def env_file(self) -> Path:
+        return self.directory / "env"
+
+    def open_lock(self) -> IO[str]:
+        """Open the lock file, in a folder that is ours, made now if it is new."""
+        try:
+            self._make_folders()
+            return (self.run_dir / "lock").open("w")
+        except (PermissionError, FileExistsError, NotADirectoryError) as error:
+            raise ServiceError(
+                f"cannot write to {error.filename}: run this as its owner, or name another folder with --dir"
+            ) from error
+
+    def _make_folders(self) -> None:
+        """Invisible to git wherever they are. A folder that holds other things is refused."""
+        mark = self.directory / ".gitignore"
+        if not mark.exists() or mark.read_text() != GITIGNORE:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            if any(self.directory.iterdir()):
+                raise ServiceError(f"{self.directory} holds other things: name a new folder with --dir")
+            mark.write_text(GITIGNORE)
+        self.run_dir.mkdir(exist_ok=True)
+        self.log_dir.mkdir(exist_ok=True)
+
+    def command_line(self, arguments: str) -> str:
+        """What to type to run this package's command on this stack."""
+        line = f"python -m dev.services {arguments}"
+        if self.directory != DEFAULT_DIRECTORY.resolve():
+            line += f" --dir {shlex.quote(str(self.directory))}"
+        return line
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Let one start or stop at a time work on the folder."""
+        with self.open_lock() as lock:
+
+            def taken() -> bool:
+                try:
+                    flock(lock, LOCK_EX | LOCK_NB)
+                except BlockingIOError:
+                    return False
+                return True
+
+            if not wait_until(taken, timeout_s=LOCK_WAIT_S):
+                raise ServiceError(
+                    f"another start or stop works on {self.directory}: let it end, then try again"
+                )
+            yield
+
+
+def flag(name: str) -> str:
+    return f"--{name}-port"
+
+
+def variable(name: str) -> str:
+    return f"SERVICES_{name.upper()}_PORT"
+
+
+def parse_ports(*, flags: Mapping[str, str | None], environ: Mapping[str, str]) -> dict[str, int]:
+    """Ports that were asked for, a flag before an environment variable."""
+    ports: dict[str, int] = {}
+    for name in ALL_NAMES:
+        text, source = flags.get(name), flag(name)
+        if text is None:
+            text, source = environ.get(variable(name)) or None, variable(name)
+        if text is not None:
+            ports[name] = _port(text, source=source, highest=65534 if name == "kafka" else 65535)
+    return ports
+
+
+def parse_kind(*, flag: str | None, environ: Mapping[str, str]) -> Kind | None:
+    """The database server that was asked for, by the flag before the environment variable."""
+    text, source = flag, "--database"
+    if text is None:
+        text, source = environ.get(DATABASE_VARIABLE) or None, DATABASE_VARIABLE
+    if text is None:
+        return None
+    if text in set(Kind):
+        return Kind(text)
+    raise ServiceError(f"{source}={text} is no database server: choose {' or '.join(Kind)}")
+
+
+def _port(text: str, *, source: str, highest: int) -> int:
+    if text.isascii() and text.isdigit() and 1 <= int(text) <= highest:
+        return int(text)
+    raise ServiceError(f"{source}={text} is not a port: give a whole number from 1 to {highest}")

@@ -1,0 +1,70 @@
+"""WSGI: health, info and metrics, ahead of everything else, on the API's port and the consumer's.
+
+They answer whatever the Host header says: probes come with the pod's address. They run in a loop of
+greenlets, where a check that hangs holds up nobody, and metrics are read in a thread of their own.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from functools import cached_property
+from http import HTTPStatus
+from typing import Any, Final
+
+from gevent.threadpool import ThreadPool
+from rest_framework.exceptions import MethodNotAllowed
+
+from coupons.api import messages
+from coupons.api.replies import Reply, refusal_reply
+from coupons.errors import RefusedError
+from coupons.outcomes import Code
+from runtime import actuator, metrics
+from runtime.actuator import Actuator
+from runtime.in_threads import Environ, StartResponse
+
+PREFIX: Final = "/actuator"
+_METHODS: Final = ("GET", "HEAD")
+Route = Callable[[], tuple[int, dict[str, Any]]]
+
+
+class ActuatorRoutes:
+    """Answers every path below /actuator; for others it says that there is nothing."""
+
+    def __init__(self, health: Actuator) -> None:
+        self._routes: dict[str, Route] = {
+            f"{PREFIX}/health": health.health,
+            f"{PREFIX}/health/liveness": health.live,
+            f"{PREFIX}/health/readiness": health.readiness,
+            f"{PREFIX}/info": lambda: (HTTPStatus.OK, actuator.info()),
+        }
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        method = environ["REQUEST_METHOD"]
+        try:
+            reply = self._reply(environ["PATH_INFO"].rstrip("/"), method)
+        except Exception as error:  # noqa: BLE001 - the edge: whatever it is, it is told as JSON, and logged
+            language = messages.language_for(environ.get("HTTP_ACCEPT_LANGUAGE"))
+            reply = refusal_reply(error, language, allowed=", ".join(_METHODS))
+        start_response(reply.status_line, reply.headers)
+        return [] if method == "HEAD" else [reply.body]
+
+    def _reply(self, path: str, method: str) -> Reply:
+        is_metrics = path == f"{PREFIX}/prometheus"
+        if not is_metrics and path not in self._routes:
+            raise RefusedError(Code.NOT_FOUND)
+        if method not in _METHODS:
+            raise MethodNotAllowed(method)
+        if is_metrics:
+            return _reply(HTTPStatus.OK, metrics.CONTENT_TYPE, self._reading.apply(metrics.exposition))
+        status, body = self._routes[path]()
+        return _reply(HTTPStatus(status), "application/json", json.dumps(body).encode())
+
+    @cached_property
+    def _reading(self) -> ThreadPool:
+        """Belongs to the loop that asks first."""
+        return ThreadPool(1)
+
+
+def _reply(status: HTTPStatus, content_type: str, body: bytes) -> Reply:
+    return Reply(status, body, [("Content-Type", content_type), ("Content-Length", str(len(body)))])

@@ -1,0 +1,280 @@
+"""Every setting of the system: read once from the environment, checked once, frozen.
+
+Nothing else reads ``os.environ``. This module imports no Django, so that gunicorn's
+configuration and scripts can use it before Django is set up. README.md has the same
+list as a table; ``tests/unit/test_config.py`` keeps the two together.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+from environs import Env, EnvError
+from marshmallow.validate import Length, OneOf, Range, Regexp
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+#: Bounds of COUPON_PUBLISH_TIMEOUT_MS in any process of the system, whatever this one's own setting is.
+SHORTEST_PUBLISH_MS: Final = 500
+LONGEST_PUBLISH_MS: Final = 9000
+LONGEST_READING_S: Final = 8.0  #: of the log, to load a gate (coupons/gate/loading.py)
+LONGEST_QUERY_S: Final = 5  #: the API waits no longer for its database
+
+
+class ConfigError(ValueError):
+    """A setting has a wrong value; the message is one line that names the variable."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SiteSettings:
+    """Django's own."""
+
+    secret_key: str
+    debug: bool
+    allowed_hosts: tuple[str, ...]
+    csrf_trusted_origins: tuple[str, ...]
+    database_url: str
+    redis_url: str
+    redis_timeout_s: float  #: socket timeout of one Redis call; also how long a claim waits for Redis at most
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiSettings:
+    """gunicorn and the claim route."""
+
+    host: str
+    port: int
+    workers: int
+    threads: int  #: per worker, for everything but claims
+    identity_secret: str  #: empty: any client may name any user, as the contract says
+    keepalive_s: int  #: longer than a balancer keeps a connection, or it sends a claim into a closed one
+    coupon_view_ttl_s: float  #: how old the API's view of a coupon row may be; the contract allows 2 s
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogSettings:
+    directory: Path
+    level: str
+    format: str
+    max_bytes: int = 0  #: a file that has grown so large gets another name; 0: never, logrotate does it
+    backups: int = 1  #: so many files with other names are kept
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KafkaSettings:
+    """Names shared by the API and the consumer."""
+
+    bootstrap_servers: str
+    topic: str
+    dead_letter_topic: str
+    group_id: str
+    partitions: int
+    replication_factor: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProducerSettings:
+    linger_ms: int
+    batch_bytes: int
+    buffer_kbytes: int
+    publish_timeout_ms: int  #: a claim waits no longer than this for the broker's acknowledgement
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConsumerSettings:
+    batch_size: int  #: events per poll and per transaction
+    poll_timeout_ms: int
+    session_timeout_ms: int
+    max_poll_interval_ms: int
+    fetch_min_bytes: int
+    fetch_wait_max_ms: int
+    fetch_message_max_bytes: int
+    health_port: int
+    lock_expiry_s: int
+    lock_wait_s: int
+    retry_backoff_max_s: float
+    dead_letters_in_a_row: int  #: more than so many, with no good event between, halt the consumer
+    stalled_after_s: int  #: something waits and nothing was decided for so long: readiness is DOWN
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    site: SiteSettings
+    api: ApiSettings
+    logs: LogSettings
+    kafka: KafkaSettings
+    producer: ProducerSettings
+    consumer: ConsumerSettings
+
+    @property
+    def longest_claim_s(self) -> float:
+        """The longest that a claim takes. A worker that stops must have so much time.
+
+        It may wait for a reading of the log that is on, then for the one that loads its own gate; then it
+        is screened, published, and what became of it is noted.
+        """
+        asking_s = LONGEST_QUERY_S + self.site.redis_timeout_s
+        return 2 * (LONGEST_READING_S + asking_s) + self.producer.publish_timeout_ms / 1000
+
+
+def load() -> Config:
+    """Read the environment. Raises ConfigError, one line, naming the variable."""
+    env = Env(expand_vars=False)
+    try:
+        config = Config(
+            site=_site(env),
+            api=_api(env),
+            logs=_logs(env),
+            kafka=_kafka(env),
+            producer=_producer(env),
+            consumer=_consumer(env),
+        )
+    except EnvError as error:
+        raise ConfigError(" ".join(str(error).split())) from error
+    _refuse_impossible_combinations(config)
+    return config
+
+
+def _site(env: Env) -> SiteSettings:
+    debug = env.bool("DEBUG", False)
+    secret_key = env.str("SECRET_KEY", "only-for-development" if debug else "")
+    if not secret_key:
+        raise ConfigError(
+            'SECRET_KEY is not set: set it to a long random text, e.g. "$(openssl rand -hex 32)" '
+            "(or DEBUG=true on a development machine)"
+        )
+    return SiteSettings(
+        secret_key=secret_key,
+        debug=debug,
+        allowed_hosts=tuple(env.list("ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"])),
+        csrf_trusted_origins=tuple(env.list("CSRF_TRUSTED_ORIGINS", [])),
+        database_url=_url(env, "DATABASE_URL", f"sqlite:///{BASE_DIR}/coupons.sqlite3", {"mysql", "sqlite"}),
+        redis_url=_url(env, "REDIS_URL", "redis://127.0.0.1:6379/0", {"redis", "rediss", "unix"}),
+        redis_timeout_s=env.int("COUPON_REDIS_TIMEOUT_MS", 500, validate=Range(min=10, max=10_000)) / 1000,
+    )
+
+
+def _api(env: Env) -> ApiSettings:
+    return ApiSettings(
+        host=env.str("COUPON_API_HOST", "127.0.0.1", validate=Length(min=1)),
+        port=_port(env, "COUPON_API_PORT", 8080),
+        workers=env.int("COUPON_API_WORKERS", 2, validate=Range(min=1, max=256)),
+        threads=env.int("COUPON_API_THREADS", 4, validate=Range(min=1, max=256)),
+        keepalive_s=env.int("COUPON_API_KEEPALIVE_S", 75, validate=Range(min=1, max=3600)),
+        identity_secret=env.str("COUPON_IDENTITY_SECRET", ""),
+        coupon_view_ttl_s=env.int("COUPON_VIEW_TTL_MS", 200, validate=Range(min=0, max=1500)) / 1000,
+    )
+
+
+def _logs(env: Env) -> LogSettings:
+    return LogSettings(
+        directory=Path(env.str("COUPON_LOG_DIR", str(BASE_DIR / "logs"))),
+        level=env.str("COUPON_LOG_LEVEL", "INFO", validate=OneOf(["DEBUG", "INFO", "WARNING", "ERROR"])),
+        format=env.str("COUPON_LOG_FORMAT", "text", validate=OneOf(["text", "json"])),
+        max_bytes=env.int("COUPON_LOG_MAX_BYTES", 268_435_456, validate=Range(min=0, max=1_000_000_000_000)),
+        backups=env.int("COUPON_LOG_BACKUPS", 10, validate=Range(min=1, max=1000)),
+    )
+
+
+def _kafka(env: Env) -> KafkaSettings:
+    name = Regexp(r"^[A-Za-z0-9._-]{1,200}$", error="a topic's name has letters, digits, '.', '_' and '-'")
+    topic = env.str("COUPON_TOPIC", "coupon-issue-events", validate=name)
+    return KafkaSettings(
+        bootstrap_servers=env.str("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:9092", validate=Length(min=3)),
+        topic=topic,
+        dead_letter_topic=env.str(
+            "COUPON_DEAD_LETTER_TOPIC", f"{topic}.DLT", validate=Length(min=1, max=249)
+        ),
+        group_id=env.str("COUPON_CONSUMER_GROUP_ID", "coupon-issue-consumer-group", validate=Length(min=1)),
+        partitions=env.int("COUPON_TOPIC_PARTITIONS", 3, validate=Range(min=1, max=10_000)),
+        replication_factor=env.int("COUPON_TOPIC_REPLICATION_FACTOR", 1, validate=Range(min=1, max=32)),
+    )
+
+
+def _producer(env: Env) -> ProducerSettings:
+    return ProducerSettings(
+        linger_ms=env.int("COUPON_PRODUCER_LINGER_MS", 1, validate=Range(min=0, max=1000)),
+        batch_bytes=env.int("COUPON_PRODUCER_BATCH_BYTES", 131_072, validate=Range(min=1024, max=10_000_000)),
+        buffer_kbytes=env.int("COUPON_PRODUCER_BUFFER_KBYTES", 32_768, validate=Range(min=64, max=2_000_000)),
+        publish_timeout_ms=env.int(
+            "COUPON_PUBLISH_TIMEOUT_MS", 5000, validate=Range(min=SHORTEST_PUBLISH_MS, max=LONGEST_PUBLISH_MS)
+        ),
+    )
+
+
+def _consumer(env: Env) -> ConsumerSettings:
+    return ConsumerSettings(
+        batch_size=env.int("COUPON_CONSUMER_BATCH_SIZE", 1000, validate=Range(min=1, max=10_000)),
+        poll_timeout_ms=env.int("COUPON_CONSUMER_POLL_TIMEOUT_MS", 100, validate=Range(min=1, max=5000)),
+        session_timeout_ms=env.int(
+            "COUPON_CONSUMER_SESSION_TIMEOUT_MS", 10_000, validate=Range(min=1000, max=1_800_000)
+        ),
+        max_poll_interval_ms=env.int(
+            "COUPON_CONSUMER_MAX_POLL_INTERVAL_MS", 300_000, validate=Range(min=1000, max=86_400_000)
+        ),
+        fetch_min_bytes=env.int(
+            "COUPON_CONSUMER_FETCH_MIN_BYTES", 65_536, validate=Range(min=1, max=100_000_000)
+        ),
+        fetch_wait_max_ms=env.int("COUPON_CONSUMER_FETCH_WAIT_MS", 100, validate=Range(min=0, max=300_000)),
+        fetch_message_max_bytes=env.int(
+            "COUPON_CONSUMER_FETCH_MAX_BYTES", 1_048_576, validate=Range(min=1024, max=1_000_000_000)
+        ),
+        health_port=_port(env, "COUPON_HEALTH_PORT", 8081),
+        lock_expiry_s=env.int("COUPON_LOCK_EXPIRY_S", 30, validate=Range(min=1, max=3600)),
+        lock_wait_s=env.int("COUPON_LOCK_WAIT_S", 2, validate=Range(min=1, max=60)),
+        retry_backoff_max_s=env.int(
+            "COUPON_RETRY_BACKOFF_MAX_MS", 30_000, validate=Range(min=100, max=300_000)
+        )
+        / 1000,
+        dead_letters_in_a_row=env.int(
+            "COUPON_DEAD_LETTERS_IN_A_ROW", 1000, validate=Range(min=0, max=1_000_000_000)
+        ),
+        stalled_after_s=env.int("COUPON_STALLED_AFTER_S", 60, validate=Range(min=1, max=3600)),
+    )
+
+
+def _port(env: Env, name: str, default: int) -> int:
+    return env.int(name, default, validate=Range(min=1, max=65_535))
+
+
+def _url(env: Env, name: str, default: str, schemes: set[str]) -> str:
+    value = env.str(name, default)
+    try:
+        parts = urlsplit(value)
+        usable = parts.scheme in schemes and (parts.port is None or parts.port > 0)
+        usable = usable and (parts.scheme != "mysql" or len(parts.path) > 1)
+    except ValueError:
+        usable = False
+    if not usable:
+        begins = " or ".join(f"{scheme}://" for scheme in sorted(schemes))
+        # The value may hold a password: it is not repeated.
+        raise ConfigError(
+            f"{name} is no usable URL: it begins with {begins}, a port is at most 65535"
+            + (", and mysql:// ends with the database" if "mysql" in schemes else "")
+        )
+    return value
+
+
+def _refuse_impossible_combinations(config: Config) -> None:
+    consumer = config.consumer
+    if consumer.session_timeout_ms > consumer.max_poll_interval_ms:
+        raise ConfigError(
+            "COUPON_CONSUMER_SESSION_TIMEOUT_MS must not be above COUPON_CONSUMER_MAX_POLL_INTERVAL_MS "
+            f"({consumer.session_timeout_ms} > {consumer.max_poll_interval_ms})"
+        )
+    if consumer.lock_wait_s > consumer.lock_expiry_s:
+        raise ConfigError(
+            "COUPON_LOCK_WAIT_S must not be above COUPON_LOCK_EXPIRY_S "
+            f"({consumer.lock_wait_s} > {consumer.lock_expiry_s})"
+        )
+    if config.producer.linger_ms >= config.producer.publish_timeout_ms:
+        raise ConfigError(
+            "COUPON_PRODUCER_LINGER_MS must be below COUPON_PUBLISH_TIMEOUT_MS "
+            f"({config.producer.linger_ms} >= {config.producer.publish_timeout_ms})"
+        )
+    if config.kafka.dead_letter_topic == config.kafka.topic:
+        raise ConfigError(
+            "COUPON_DEAD_LETTER_TOPIC must not be COUPON_TOPIC: dead letters would be read again"
+        )

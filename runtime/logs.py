@@ -1,0 +1,140 @@
+"""Log files and formats.
+
+``logs/core/application.log`` (API and commands) and ``logs/consumer/application.log``, plus
+standard error for container logs. Several processes append to one file, each record in one
+write (runtime/log_file.py).
+
+Where hundreds of events are worked on together, ``info_each`` writes a line for each of them in
+one record: one look at the file, one write.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import logging.config
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from typing import Final, Literal
+
+from pythonjsonlogger.json import JsonFormatter
+
+from runtime.config import LogSettings
+
+TEXT = "%(asctime)s.%(msecs)03d %(levelname)-5s %(process)d --- [%(threadName)s] %(name)s : %(message)s"
+JSON = "%(asctime)s %(levelname)s %(process)d %(threadName)s %(name)s %(message)s"
+
+
+def info_each(log: logging.Logger, template: str, rows: Sequence[tuple[object, ...]]) -> None:
+    """Log ``template % row`` for each row, a line of its own each, all at once."""
+    if rows:
+        log.info(Lines(template, rows), stacklevel=2)
+
+
+class Lines:
+    """The message of a record that stands for several lines. To a handler that is not ours: their text."""
+
+    def __init__(self, template: str, rows: Sequence[tuple[object, ...]]) -> None:
+        self._template = template
+        self._rows = rows
+
+    def __iter__(self) -> Iterator[str]:
+        return (self._template % row for row in self._rows)
+
+    def __str__(self) -> str:
+        return "\n".join(self)
+
+
+class LineFormatter(logging.Formatter):
+    """The usual format, for each of ``Lines`` too: what stands around the message is made once for all."""
+
+    _MESSAGE: Final = "<message>"
+
+    def format(self, record: logging.LogRecord) -> str:
+        if not isinstance(record.msg, Lines):
+            return super().format(record)
+        frame = copy.copy(record)
+        frame.msg = self._MESSAGE
+        before, _, after = super().format(frame).partition(self._MESSAGE)
+        return "\n".join([f"{before}{self._written(line)}{after}" for line in record.msg])
+
+    def _written(self, message: str) -> str:
+        return message
+
+
+class JsonLineFormatter(LineFormatter, JsonFormatter):
+    def _written(self, message: str) -> str:
+        return json.dumps(message, ensure_ascii=self.json_ensure_ascii)[1:-1]
+
+
+class Seldom(logging.Filter):
+    """Lets each kind of line through once in ten seconds; a kind is the line's first word."""
+
+    _EVERY_S = 10.0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._last: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        kind, now = record.getMessage().partition(" ")[0], time.monotonic()
+        if now - self._last.get(kind, float("-inf")) < self._EVERY_S:
+            return False
+        self._last[kind] = now
+        return True
+
+
+def configure(settings: LogSettings, *, role: Literal["core", "consumer"]) -> None:
+    """Set up logging for this process; exits with one line when the folder cannot be written."""
+    folder = settings.directory / role
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / "application.log").open("a"):
+            pass
+    except OSError as error:
+        sys.exit(f"settings: COUPON_LOG_DIR: cannot write {folder / 'application.log'}: {error.strerror}")
+    logging.config.dictConfig(
+        {
+            "version": 1,
+            "disable_existing_loggers": False,
+            "formatters": {
+                "text": {
+                    "()": "runtime.logs.LineFormatter",
+                    "fmt": TEXT,
+                    "datefmt": "%Y-%m-%d %H:%M:%S",
+                },
+                "json": {
+                    "()": "runtime.logs.JsonLineFormatter",
+                    "fmt": JSON,
+                    "json_ensure_ascii": False,
+                    "rename_fields": {"asctime": "time", "levelname": "level", "name": "logger"},
+                },
+            },
+            "filters": {"seldom": {"()": "runtime.logs.Seldom"}},
+            "handlers": {
+                "file": {
+                    "()": "runtime.log_file.LogFile",
+                    "path": str(folder / "application.log"),
+                    "max_bytes": settings.max_bytes,
+                    "backups": settings.backups,
+                    "formatter": settings.format,
+                },
+                "console": {
+                    "class": "logging.StreamHandler",
+                    "formatter": settings.format,
+                    # Each claim's lines go to the file; a terminal or container log wants what matters.
+                    "level": "WARNING",
+                },
+            },
+            "root": {"handlers": ["file", "console"], "level": settings.level},
+            "loggers": {
+                # Refusals are answers, not incidents: Django would log a warning for each 4xx.
+                "django.request": {"level": "ERROR"},
+                # It logs every acquisition.
+                "redis_lock": {"level": "ERROR"},
+                # librdkafka writes a line per attempt to connect, several a second while a broker is away.
+                "coupons.librdkafka": {"filters": ["seldom"]},
+            },
+        }
+    )

@@ -1,0 +1,121 @@
+"""Every metric, named and documented once; `/actuator/prometheus` shows the descriptions.
+
+Under gunicorn the values of all workers are added up through files (PROMETHEUS_MULTIPROC_DIR,
+made by runtime/metrics_folder.py); the consumer is one process with a registry of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import Final
+
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    REGISTRY,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+)
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from runtime import metrics_files, metrics_folder
+
+if metrics_folder.VARIABLE in os.environ:
+    metrics_files.use()
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+_restoring: Final = threading.Lock()  #: the loop looks, and so does the thread that reads the metrics
+_FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_SIZES = (1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2500)
+
+# The API
+CLAIMS = Counter(
+    "coupon_claims_total", "Claims by answer: ACCEPTED or a code of the contract's table.", ["outcome"]
+)
+CLAIM_SECONDS = Histogram("coupon_claim_seconds", "Time to answer one claim, in seconds.", buckets=_FAST)
+CLAIM_GROUP_SIZE = Histogram(
+    "coupon_claim_group_size", "Claims that were screened and published together.", buckets=_SIZES
+)
+PUBLISH_SECONDS = Histogram(
+    "coupon_publish_seconds",
+    "Time from publishing to the broker's acknowledgement, in seconds.",
+    buckets=_FAST,
+)
+PRODUCER_UP = Gauge(
+    "coupon_producer_up",
+    "0 while the broker does not answer the producer of some process; 1 until it was asked.",
+    multiprocess_mode="livemin",
+)
+PRODUCER_UP.set(1)
+PRODUCER_REBUILDS = Counter(
+    "coupon_producer_rebuilds_total", "Producers made anew: messages timed out, or no broker was found."
+)
+GATE_FAILURES = Counter(
+    "coupon_gate_failures_total", "Calls that Redis did not answer; the database was asked instead."
+)
+GATE_LOADS = Counter("coupon_gate_loads_total", "Gates filled from the database and the log.", ["result"])
+
+# The consumer
+SLOTS_RECLAIMED = Counter(
+    "coupon_slots_reclaimed_total", "Reservations without an event that were given back."
+)
+EVENTS_CONSUMED = Counter("coupon_events_consumed_total", "Events read from the topic.")
+EVENTS_DECIDED = Counter(
+    "coupon_events_decided_total",
+    "Events decided, by decision (ISSUED, REPLAYED or a rejection).",
+    ["decision"],
+)
+DEAD_LETTERS = Counter("coupon_dead_letters_total", "Events moved to the dead letters.", ["reason"])
+BATCH_SIZE = Histogram("coupon_batch_size", "Events per batch.", buckets=_SIZES)
+BATCH_SECONDS = Histogram(
+    "coupon_batch_seconds", "Time to decide and commit one batch, in seconds.", buckets=_FAST
+)
+LOCK_WAIT = Histogram(
+    "coupon_lock_wait_seconds", "Time to take a batch's Redis locks, in seconds.", buckets=_FAST
+)
+LOCK_MISSES = Counter(
+    "coupon_lock_misses_total",
+    "Locks not held for the whole batch: busy, expired or redis_away. The row lock decided alone.",
+    ["cause"],
+)
+RETRIES = Counter(
+    "coupon_batch_retries_total", "Batches tried again because something was away, by what.", ["cause"]
+)
+LAG = Gauge(
+    "coupon_consumer_lag",
+    "Events of a partition not yet decided.",
+    ["partition"],
+    multiprocess_mode="livemax",
+)
+OLDEST_UNDECIDED_SECONDS = Gauge(
+    "coupon_oldest_undecided_seconds",
+    "Age of the oldest event this consumer has not decided, 0 if none.",
+    multiprocess_mode="livemax",
+)
+OFFSET_COMMIT_FAILURES = Counter(
+    "coupon_offset_commit_failures_total", "Offset commits that failed; the events may be delivered again."
+)
+CONSUMER_REBUILDS = Counter(
+    "coupon_consumer_rebuilds_total",
+    "Kafka clients of consumers made anew: no broker was found, or a commit not answered.",
+)
+
+
+def exposition() -> bytes:
+    """All metrics of this service in Prometheus's text format."""
+    if metrics_folder.VARIABLE not in os.environ:
+        return generate_latest(REGISTRY)
+    restore()
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    return generate_latest(registry)
+
+
+def restore() -> None:
+    """Write this process's files again if somebody deleted them. What workers counted that ended is lost."""
+    with _restoring:
+        metrics_folder.ensure()
+        metrics_files.restore()
