@@ -23,6 +23,7 @@ FROM dependencies AS static
 
 WORKDIR /app
 COPY manage.py ./
+COPY runtime runtime
 COPY couponsite couponsite
 COPY coupons coupons
 COPY consumer consumer

@@ -17,12 +17,12 @@ from consumer import dead_letters
 from consumer.dead_letters import DeadLetter, TooManyDeadLetters
 from consumer.kafka import headers_of, place
 from consumer.partitions import Standing
-from coupons.eventlog.events import SECOND_CHANCE_HEADER, UndecodableEvent, decode
+from coupons.eventlog.events import SECOND_CHANCE_HEADER, IssueRequest, UndecodableEvent, decode
 from coupons.eventlog.positions import Advance
 from coupons.eventlog.producer import EventProducer
 from coupons.gate import pending
 from coupons.gate.admission import Claim, GateUnavailable, Settlement, gate
-from coupons.issuing.allocation import Allocation, IssueRequest
+from coupons.issuing.allocation import Allocation
 from coupons.issuing.deciding import CouponsNotFound, Issued, issue_coupons
 from coupons.operations import surroundings
 from coupons.outcomes import DeadLetterReason, Decision

@@ -18,11 +18,11 @@ from gevent.pool import Pool
 from gevent.pywsgi import WSGIHandler, WSGIServer
 
 from consumer.loop import LoopState
+from coupons.api.actuator_routes import ActuatorRoutes
 from coupons.operations.health import broker
 from coupons.operations.surroundings import watching
 from runtime import actuator
 from runtime.actuator import Actuator, Check, Component
-from runtime.actuator_routes import ActuatorRoutes
 
 _STILL_S: Final = 60.0  #: a loop that did not turn for so long hangs, whatever there is to decide
 #: Room for a crowd of slow clients: each is gone after ``_PATIENCE_S``, long before a probe gives up on us.

@@ -1,7 +1,7 @@
 """Poll, hand over; wait in place while something is away; follow rebalances and the database's positions.
 
-The only rule: a position moves in the transaction that decides what lies before it (coupons/eventlog/positions.py).
-Everything else may happen twice.
+The only rule: a position moves in the transaction that decides what lies before it
+(coupons/eventlog/positions.py). Everything else may happen twice.
 """
 
 from __future__ import annotations

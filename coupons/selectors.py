@@ -1,16 +1,16 @@
-"""Reads from the database for the API."""
+"""Questions to the database that several parts ask: who exists, who holds a coupon, what was decided."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 from django.db import connection
 from django.db.models import QuerySet
 
-from coupons.issuing import claim_rows
+from coupons import sql
 from coupons.models import IssueOutcome, User, UserCoupon
 from coupons.outcomes import Code
 
@@ -32,15 +32,14 @@ class Claimant:
 def claimants(holdings: Iterable[Holding]) -> dict[Holding, Claimant]:
     """Those of the users who exist, by coupon and user. One query.
 
-    In SQL: every group of claims asks it, and making the statement anew with the ORM takes four times
-    as long as running it (docs/performance.md). All values are whole numbers.
+    In SQL: every group of claims asks it.
     """
     users_by_coupon = _by_coupon(holdings)
     if not users_by_coupon:
         return {}
-    users = _numbers({user_id for users in users_by_coupon.values() for user_id in users})
+    users = sql.numbers({user_id for users in users_by_coupon.values() for user_id in users})
     user = connection.ops.quote_name(User._meta.db_table)
-    rows = _select(
+    rows = sql.select(
         f"SELECT user_id, NULL, NULL FROM {user} WHERE user_id IN ({users}) "
         f"UNION ALL {_held(users_by_coupon, 'user_id, coupon_id, request_id')}"
     )
@@ -73,15 +72,23 @@ def decided(requests: Mapping[UUID, Holding]) -> dict[UUID, bool]:
     return {request_id: requests[request_id] in held for request_id in over}
 
 
+def statuses(request_ids: Collection[UUID]) -> dict[UUID, str]:
+    """Of those that have an outcome."""
+    ids = ",".join([f"'{request_id.hex}'" for request_id in request_ids])
+    table = IssueOutcome._meta.db_table
+    rows = sql.select(f"SELECT request_id, status FROM {table} WHERE request_id IN ({ids})")
+    return {UUID(str(request_id)): status for request_id, status in rows}
+
+
 def with_outcome(request_ids: Collection[UUID]) -> set[UUID]:
-    return set(claim_rows.statuses(request_ids)) if request_ids else set()
+    return set(statuses(request_ids)) if request_ids else set()
 
 
 def holders(holdings: Collection[Holding]) -> set[Holding]:
     """Those of them that there are: this user has this coupon."""
     if not holdings:
         return set()
-    rows = _select(_held(_by_coupon(holdings), "coupon_id, user_id"))
+    rows = sql.select(_held(_by_coupon(holdings), "coupon_id, user_id"))
     return {(coupon_id, user_id) for coupon_id, user_id in rows}
 
 
@@ -92,7 +99,7 @@ def _held(users_by_coupon: Mapping[int, Collection[int]], columns: str) -> str:
     at most 1,000 deep, and each OR is one deeper.
     """
     wanted = [
-        f"(coupon_id = {coupon_id:d} AND user_id IN ({_numbers(users)}))"
+        f"(coupon_id = {coupon_id:d} AND user_id IN ({sql.numbers(users)}))"
         for coupon_id, users in users_by_coupon.items()
     ]
     return " UNION ALL ".join(
@@ -107,16 +114,6 @@ def _by_coupon(holdings: Iterable[Holding]) -> dict[int, set[int]]:
     for coupon_id, user_id in holdings:
         users_by_coupon.setdefault(coupon_id, set()).add(user_id)
     return users_by_coupon
-
-
-def _numbers(numbers: Iterable[int]) -> str:
-    return ",".join([f"{number:d}" for number in numbers])
-
-
-def _select(statement: str) -> list[tuple[Any, ...]]:
-    with connection.cursor() as cursor:
-        cursor.execute(statement)
-        return list(cursor.fetchall())
 
 
 def given_up(request_ids: Sequence[UUID]) -> set[UUID]:

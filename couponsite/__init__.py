@@ -1,3 +1,1 @@
-"""Django wiring: settings, routes, health, metrics, logs."""
-
-__version__ = "0.1.0"
+"""Django's wiring: settings, routes, the WSGI application. Imports everything, and nothing imports it."""

@@ -11,6 +11,7 @@ import gevent
 from django.conf import settings
 
 from coupons.api import hosts, messages
+from coupons.api.actuator_routes import PREFIX, ActuatorRoutes
 from coupons.api.front import ClaimsFirst
 from coupons.api.lookups_first import LookupsFirst
 from coupons.api.replies import refusal_reply
@@ -19,7 +20,6 @@ from coupons.errors import RefusedError
 from coupons.operations import health
 from coupons.outcomes import Code
 from runtime import greenlets, metrics, request_body
-from runtime.actuator_routes import PREFIX, ActuatorRoutes
 from runtime.in_threads import Application, Environ, InThreads, StartResponse
 
 _LOOK_AT_FILES_EVERY_S: Final = 1.0

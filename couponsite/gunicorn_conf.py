@@ -14,7 +14,7 @@ sys.path = [path for path in sys.path if os.path.basename(path) != "gunicorn"]
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from couponsite import starting  # noqa: E402 - where `sys.path` is right
-from runtime import metrics_folder
+from runtime import metrics_folder  # noqa: E402
 from runtime.config import ConfigError, load  # noqa: E402
 
 try:

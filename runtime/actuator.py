@@ -22,7 +22,7 @@ from django.db import connection
 from django_redis import get_redis_connection
 from redis.exceptions import ReadOnlyError, RedisError
 
-from couponsite import __version__
+from runtime import __version__
 
 _PATIENCE_S: Final = 2.0
 _REDIS_KEY: Final = "coupon-health"

@@ -8,8 +8,7 @@ from typing import Any
 
 from uuid_utils.compat import uuid7
 
-from coupons.eventlog.events import CouponIssueEvent
-from coupons.issuing.allocation import IssueRequest
+from coupons.eventlog.events import CouponIssueEvent, IssueRequest
 from coupons.models import Coupon, User
 
 _ids = itertools.count(1)

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 from confluent_kafka import KafkaError
 
-from coupons.eventlog.events import encode, partition_key
-from coupons.issuing.allocation import IssueRequest
+from coupons.eventlog.events import IssueRequest, encode, partition_key
 
 
 class ReceivedMessage:

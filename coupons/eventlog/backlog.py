@@ -15,10 +15,9 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from django.conf import settings
 
 from coupons.eventlog import kafka_client, log_reader
-from coupons.eventlog.events import CouponIssueEvent, UndecodableEvent, decode
+from coupons.eventlog.events import CouponIssueEvent, IssueRequest, UndecodableEvent, decode
 from coupons.eventlog.log_reader import LogUnavailable as LogUnavailable
 from coupons.eventlog.positions import start, stored
-from coupons.issuing.allocation import IssueRequest
 
 _FAILURE_LASTS_S: Final = 2.0
 _failed_at = float("-inf")

@@ -37,6 +37,19 @@ class CouponIssueEvent:
     timestamp_ms: int  #: when the request was accepted, epoch milliseconds, the API's clock
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IssueRequest:
+    """One event at its place in the log.
+
+    ``is_second_chance``: an operator sent a dead letter again; its FAILED is not the last word.
+    """
+
+    event: CouponIssueEvent
+    partition: int
+    offset: int
+    is_second_chance: bool = False
+
+
 class UndecodableEvent(ValueError):
     """This event can never be issued.
 

@@ -6,21 +6,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from coupons.eventlog.events import CouponIssueEvent
+from coupons.eventlog.events import IssueRequest
 from coupons.outcomes import Decision
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IssueRequest:
-    """One event at its place in the log.
-
-    ``is_second_chance``: an operator sent a dead letter again; its FAILED is not the last word.
-    """
-
-    event: CouponIssueEvent
-    partition: int
-    offset: int
-    is_second_chance: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

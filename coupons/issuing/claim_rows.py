@@ -1,48 +1,32 @@
 """The rows of a batch of claims: who exists, who holds, what was decided, and what is written of it.
 
-Each question and each table is one statement for the whole batch. They are SQL and not the ORM
-because that is most of what issuing costs: bulk_create() takes 100 us a row, these INSERTs 10
-(docs/performance.md). The values are whole numbers, UUIDs and words of our own: there is nothing
-to escape, so they stand in the statement, where no limit on parameters counts.
+Each question and each table is one statement for the whole batch, in SQL: that is most of what issuing
+costs, and bulk_create() takes 100 us a row, these INSERTs 10 (docs/performance.md).
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
-from functools import lru_cache
-from itertools import islice
-from typing import Any, Final, TypeVar
-from uuid import UUID
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from typing import Final
 
 from django.db import connection
 
+from coupons import sql
 from coupons.eventlog.events import CouponIssueEvent
 from coupons.issuing.allocation import Allocation
 from coupons.models import IssueOutcome, User, UserCoupon
 from coupons.outcomes import Decision, RequestStatus
+from coupons.selectors import Holding
 
-#: A statement of so many rows has 200 kB: far from MySQL's max_allowed_packet and SQLite's longest SQL.
-_ROWS_AT_ONCE: Final = 1_000
 #: SQLite's expressions are at most 1,000 deep, and each OR is one deeper.
 _COUPONS_AT_ONCE: Final = 200
-
-T = TypeVar("T")
-Holding = tuple[int, int]  #: coupon id, user id
 
 
 def existing_users(user_ids: Collection[int]) -> set[int]:
     table = connection.ops.quote_name(User._meta.db_table)
-    rows = _select(f"SELECT user_id FROM {table} WHERE user_id IN ({_numbers(user_ids)})")
+    rows = sql.select(f"SELECT user_id FROM {table} WHERE user_id IN ({sql.numbers(user_ids)})")
     return {user_id for (user_id,) in rows}
-
-
-def statuses(request_ids: Collection[UUID]) -> dict[UUID, str]:
-    """Of those that have an outcome."""
-    ids = ",".join([f"'{request_id.hex}'" for request_id in request_ids])
-    table = IssueOutcome._meta.db_table
-    rows = _select(f"SELECT request_id, status FROM {table} WHERE request_id IN ({ids})")
-    return {UUID(str(request_id)): status for request_id, status in rows}
 
 
 def user_coupon_ids(users_by_coupon: Mapping[int, Collection[int]]) -> dict[Holding, int]:
@@ -51,14 +35,14 @@ def user_coupon_ids(users_by_coupon: Mapping[int, Collection[int]]) -> dict[Hold
     Coupon by coupon: two IN lists would make the database look for every user under every coupon.
     """
     found: dict[Holding, int] = {}
-    for some in _in_chunks(users_by_coupon.items(), _COUPONS_AT_ONCE):
+    for some in sql.in_chunks(users_by_coupon.items(), _COUPONS_AT_ONCE):
         wanted = " OR ".join(
             [
-                f"(coupon_id = {int(coupon_id)} AND user_id IN ({_numbers(users)}))"
+                f"(coupon_id = {int(coupon_id)} AND user_id IN ({sql.numbers(users)}))"
                 for coupon_id, users in some
             ]
         )
-        rows = _select(
+        rows = sql.select(
             f"SELECT coupon_id, user_id, user_coupon_id FROM {UserCoupon._meta.db_table} WHERE {wanted}"
         )
         found |= {(coupon_id, user_id): pk for coupon_id, user_id, pk in rows}
@@ -67,7 +51,7 @@ def user_coupon_ids(users_by_coupon: Mapping[int, Collection[int]]) -> dict[Hold
 
 def insert_user_coupons(winners: Sequence[Allocation], now: datetime) -> dict[Holding, int]:
     """Returns the new ids."""
-    moment = _moment(now)
+    moment = sql.moment(now)
     # Sorted, so that concurrent inserts take the index in one order.
     values = [
         f"({event.coupon_id:d},{event.user_id:d},'{event.event_id.hex}','{moment}')"
@@ -75,9 +59,9 @@ def insert_user_coupons(winners: Sequence[Allocation], now: datetime) -> dict[Ho
     ]
     statement = f"INSERT INTO {UserCoupon._meta.db_table} (coupon_id, user_id, request_id, issued_at) VALUES "
     if connection.features.can_return_rows_from_bulk_insert:  # MariaDB and SQLite
-        rows = _insert(statement, values, returning=" RETURNING coupon_id, user_id, user_coupon_id")
+        rows = sql.insert(statement, values, returning=" RETURNING coupon_id, user_id, user_coupon_id")
         return {(coupon_id, user_id): pk for coupon_id, user_id, pk in rows}
-    _insert(statement, values)
+    sql.insert(statement, values)
     users_by_coupon: dict[int, list[int]] = {}
     for winner in winners:
         users_by_coupon.setdefault(winner.request.event.coupon_id, []).append(winner.request.event.user_id)
@@ -88,13 +72,13 @@ def insert_outcomes(
     decided: Sequence[Allocation], ids: Mapping[Holding, int], epochs: Mapping[int, int], now: datetime
 ) -> None:
     """``ids`` of the winners' user coupons; ``epochs`` of the coupons, by id."""
-    moment = _moment(now)
+    moment = sql.moment(now)
     statement = (
         f"INSERT INTO {IssueOutcome._meta.db_table} (request_id, coupon_id, coupon_epoch, user_id, status, "
         "reason, user_coupon_id, claim_rank, stock_left, requested_at, processed_at, "
         "kafka_partition, kafka_offset) VALUES "
     )
-    _insert(statement, [_outcome(allocation, ids, epochs, moment) for allocation in decided])
+    sql.insert(statement, [_outcome(allocation, ids, epochs, moment) for allocation in decided])
 
 
 def _outcome(
@@ -105,7 +89,7 @@ def _outcome(
         decided = f"'{RequestStatus.ISSUED.value}',NULL,{ids[_holding(event)]:d},{allocation.rank:d}"
     else:
         decided = f"'{RequestStatus.REJECTED.value}','{allocation.decision.value}',NULL,NULL"
-    requested_at = _moment_of(event.timestamp_ms)
+    requested_at = sql.moment_of(event.timestamp_ms)
     return (
         f"('{event.event_id.hex}',{event.coupon_id:d},{epochs[event.coupon_id]:d},{event.user_id:d},{decided},"
         f"{allocation.stock_left:d},'{requested_at}','{moment}',{request.partition:d},{request.offset:d})"
@@ -114,39 +98,3 @@ def _outcome(
 
 def _holding(event: CouponIssueEvent) -> Holding:
     return event.coupon_id, event.user_id
-
-
-def _moment(moment: datetime) -> str:
-    """As the database's own DATETIME column takes it."""
-    return str(connection.ops.adapt_datetimefield_value(moment))
-
-
-@lru_cache(maxsize=1024)  # in a rush many requests share a millisecond
-def _moment_of(timestamp_ms: int) -> str:
-    return _moment(datetime.fromtimestamp(timestamp_ms / 1000, tz=UTC))
-
-
-def _numbers(numbers: Iterable[int]) -> str:
-    return ",".join([f"{number:d}" for number in numbers])
-
-
-def _select(statement: str) -> list[tuple[Any, ...]]:
-    with connection.cursor() as cursor:
-        cursor.execute(statement)
-        return list(cursor.fetchall())
-
-
-def _insert(statement: str, values: Iterable[str], *, returning: str = "") -> list[tuple[Any, ...]]:
-    returned: list[tuple[Any, ...]] = []
-    with connection.cursor() as cursor:
-        for some in _in_chunks(values, _ROWS_AT_ONCE):
-            cursor.execute(statement + ",".join(some) + returning)
-            if returning:
-                returned += cursor.fetchall()
-    return returned
-
-
-def _in_chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    rest = iter(items)
-    while some := list(islice(rest, size)):
-        yield some

@@ -12,10 +12,12 @@ from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
 
+from coupons import selectors
 from coupons.eventlog import positions
+from coupons.eventlog.events import IssueRequest
 from coupons.eventlog.positions import Advance
 from coupons.issuing import claim_rows, failures
-from coupons.issuing.allocation import Allocation, CouponState, IssueRequest, allocate
+from coupons.issuing.allocation import Allocation, CouponState, allocate
 from coupons.issuing.failures import FailedEvent
 from coupons.issuing.locks import coupon_locks
 from coupons.models import Coupon, CouponStatus, IssueOutcome
@@ -127,7 +129,7 @@ def _first_elsewhere(requests: Sequence[IssueRequest]) -> defaultdict[int, set[U
 def _decided(requests: Sequence[IssueRequest]) -> set[UUID]:
     """Which of these requests have their last word. A second chance is not bound by its FAILED."""
     second_chances = _second_chances(requests)
-    statuses = claim_rows.statuses({request.event.event_id for request in requests})
+    statuses = selectors.statuses({request.event.event_id for request in requests})
     return {
         request_id
         for request_id, status in statuses.items()

@@ -12,7 +12,7 @@ from confluent_kafka.admin import AdminClient
 
 from dev.embedded.ports import LOOPBACK, accepts_connections
 
-SILENT = logging.getLogger("embedded.kafka")
+SILENT = logging.getLogger(__name__)
 SILENT.disabled = True  # librdkafka would report each refused connection on the terminal
 
 

@@ -18,8 +18,9 @@ import pytest
 from django.db import DatabaseError, OperationalError, connection
 from django.db.models import F, QuerySet
 
+from coupons.eventlog.events import IssueRequest
 from coupons.issuing import deciding
-from coupons.issuing.allocation import Allocation, IssueRequest
+from coupons.issuing.allocation import Allocation
 from coupons.issuing.deciding import Issued, StockChangedUnderLock, issue_coupons
 from coupons.models import Coupon, IssueOutcome, UserCoupon
 from coupons.outcomes import Decision

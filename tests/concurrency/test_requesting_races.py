@@ -20,9 +20,8 @@ from coupons.claims.submitting import Answer, submit
 from coupons.eventlog import backlog
 from coupons.eventlog.backlog import Backlog
 from coupons.eventlog.delivery import Acknowledged, Receipt, Record
-from coupons.eventlog.events import decode
+from coupons.eventlog.events import IssueRequest, decode
 from coupons.gate.admission import Claim, gate
-from coupons.issuing.allocation import IssueRequest
 from coupons.issuing.deciding import issue_coupons
 from coupons.models import UserCoupon
 from coupons.outcomes import Code

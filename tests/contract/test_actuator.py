@@ -9,7 +9,7 @@ import pytest
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from couponsite import __version__
+from runtime import __version__
 from tests import broker
 from tests.factories import make_coupon, make_users
 from tests.system import HttpAnswer, Server, System, ask, eventually

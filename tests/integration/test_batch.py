@@ -14,10 +14,10 @@ from coupons.coupon_cache import CouponView
 from coupons.eventlog import backlog
 from coupons.eventlog.backlog import Backlog
 from coupons.eventlog.delivery import Acknowledged
+from coupons.eventlog.events import IssueRequest
 from coupons.gate import loading, pending
 from coupons.gate.admission import Admitted, AlreadyRequested, Claim, OutOfStock, gate
 from coupons.gate.pending import Tracked
-from coupons.issuing.allocation import IssueRequest
 from coupons.models import Coupon, IssueOutcome
 from tests.consuming import standing_before
 from tests.factories import make_coupon, make_requests, make_users

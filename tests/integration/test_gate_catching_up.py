@@ -8,11 +8,10 @@ from uuid_utils.compat import uuid7
 
 from coupons import coupon_cache
 from coupons.coupon_cache import CouponView
-from coupons.eventlog.events import encode, partition_key
+from coupons.eventlog.events import IssueRequest, encode, partition_key
 from coupons.gate import catching_up, loading
 from coupons.gate.admission import Admitted, Claim, OutOfStock, gate
 from coupons.gate.catching_up import CatchingUp
-from coupons.issuing.allocation import IssueRequest
 from coupons.issuing.deciding import issue_coupons
 from coupons.models import Coupon
 from tests import broker

@@ -13,6 +13,7 @@ from coupons import coupon_cache
 from coupons.coupon_cache import CouponView
 from coupons.eventlog import backlog
 from coupons.eventlog.backlog import Backlog
+from coupons.eventlog.events import IssueRequest
 from coupons.gate import loading
 from coupons.gate.admission import (
     Admission,
@@ -25,7 +26,6 @@ from coupons.gate.admission import (
     gate,
 )
 from coupons.gate.catching_up import CatchingUp
-from coupons.issuing.allocation import IssueRequest
 from coupons.models import Coupon
 from tests.factories import make_coupon, make_event, make_users
 

@@ -19,7 +19,7 @@ from coupons import coupon_cache
 from coupons.coupon_cache import CouponView
 from coupons.eventlog import backlog
 from coupons.eventlog.backlog import Backlog, LogUnavailable
-from coupons.eventlog.events import encode, partition_key
+from coupons.eventlog.events import IssueRequest, encode, partition_key
 from coupons.gate import loading
 from coupons.gate.admission import (
     Admission,
@@ -32,7 +32,6 @@ from coupons.gate.admission import (
     gate,
 )
 from coupons.gate.catching_up import CatchingUp
-from coupons.issuing.allocation import IssueRequest
 from coupons.issuing.deciding import issue_coupons
 from coupons.models import Coupon, IssueOutcome, UserCoupon
 from coupons.operations.reconciling import reconcile

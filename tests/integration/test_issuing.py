@@ -12,8 +12,8 @@ from django.db import OperationalError, connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from coupons.eventlog.events import IssueRequest
 from coupons.issuing import deciding, locks
-from coupons.issuing.allocation import IssueRequest
 from coupons.issuing.deciding import CouponsNotFound, Issued, issue_coupons
 from coupons.models import Coupon, IssueOutcome, UserCoupon
 from coupons.outcomes import Decision
@@ -296,7 +296,7 @@ def _table(sql: str) -> str | None:
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize("step", ["issuing._take_stock", "claim_rows.insert_outcomes", "after everything"])
+@pytest.mark.parametrize("step", ["deciding._take_stock", "claim_rows.insert_outcomes", "after everything"])
 def test_a_failure_before_the_commit_leaves_nothing(step: str, monkeypatch: pytest.MonkeyPatch) -> None:
     coupon, users = make_coupon(stock=5), make_users(2)
     requests = make_requests(coupon.pk, users)
@@ -313,7 +313,7 @@ def test_a_failure_before_the_commit_leaves_nothing(step: str, monkeypatch: pyte
         if step == "after everything":
             broken.setattr(deciding, "_record", record_then_fail)
         else:
-            broken.setattr(f"coupons.{step}", fail)
+            broken.setattr(f"coupons.issuing.{step}", fail)
         with pytest.raises(OperationalError):
             issue_coupons(requests)
 

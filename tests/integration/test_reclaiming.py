@@ -17,13 +17,13 @@ from coupons.claims import submitting
 from coupons.claims.request_status import status_of
 from coupons.eventlog import backlog, kafka_client, log_search, positions
 from coupons.eventlog.delivery import Acknowledged
+from coupons.eventlog.events import IssueRequest
 from coupons.eventlog.positions import Position
 from coupons.eventlog.producer import event_producer
 from coupons.gate import disclosed, leaked_slots, loading, pending
 from coupons.gate.admission import Claim, gate
 from coupons.gate.leaked_slots import Round
 from coupons.gate.pending import Tracked
-from coupons.issuing.allocation import IssueRequest
 from coupons.issuing.deciding import issue_coupons
 from coupons.models import IssueOutcome, UserCoupon
 from tests import broker

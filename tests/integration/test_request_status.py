@@ -17,12 +17,11 @@ from coupons.claims.request_status import StatusReport, status_of
 from coupons.eventlog import backlog, positions
 from coupons.eventlog.backlog import Entry, LogUnavailable, Positions
 from coupons.eventlog.delivery import Acknowledged, Uncertain
-from coupons.eventlog.events import encode, partition_key
+from coupons.eventlog.events import IssueRequest, encode, partition_key
 from coupons.eventlog.positions import Position
 from coupons.gate import pending
 from coupons.gate.admission import Claim
 from coupons.gate.pending import Tracked
-from coupons.issuing.allocation import IssueRequest
 from coupons.issuing.deciding import issue_coupons
 from coupons.outcomes import RequestStatus
 from tests import broker

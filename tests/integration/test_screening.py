@@ -23,10 +23,9 @@ from coupons.claims.submitting import Answer, submit
 from coupons.eventlog import backlog
 from coupons.eventlog.backlog import Backlog
 from coupons.eventlog.delivery import Acknowledged, Receipt, Record
-from coupons.eventlog.events import decode
+from coupons.eventlog.events import IssueRequest, decode
 from coupons.gate import loading
 from coupons.gate.admission import Claim, Settlement, gate
-from coupons.issuing.allocation import IssueRequest
 from coupons.issuing.deciding import issue_coupons
 from coupons.models import Coupon, UserCoupon
 from coupons.outcomes import Code, Decision

@@ -13,9 +13,8 @@ from consumer.batch import BatchProcessor
 from coupons import coupon_cache
 from coupons.eventlog.backlog import Entry, Positions
 from coupons.eventlog.delivery import Record
-from coupons.eventlog.events import encode, partition_key
+from coupons.eventlog.events import IssueRequest, encode, partition_key
 from coupons.eventlog.producer import event_producer
-from coupons.issuing.allocation import IssueRequest
 from coupons.issuing.deciding import issue_coupons
 from coupons.models import Coupon, IssueOutcome, UserCoupon
 from coupons.operations import dead_letters, resetting

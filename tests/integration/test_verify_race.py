@@ -15,7 +15,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from coupons.eventlog.backlog import Entry, Positions
-from coupons.issuing.allocation import IssueRequest
+from coupons.eventlog.events import IssueRequest
 from coupons.issuing.deciding import issue_coupons
 from coupons.models import Coupon, DeadLetter, IssueOutcome, User, UserCoupon
 from coupons.operations import resetting

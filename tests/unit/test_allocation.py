@@ -9,7 +9,8 @@ from uuid import UUID
 
 import pytest
 
-from coupons.issuing.allocation import Allocation, CouponState, IssueRequest, allocate
+from coupons.eventlog.events import IssueRequest
+from coupons.issuing.allocation import Allocation, CouponState, allocate
 from coupons.outcomes import Decision
 from tests.factories import make_event, make_requests
 

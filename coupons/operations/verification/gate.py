@@ -8,9 +8,9 @@ from uuid import UUID
 
 from django_redis import get_redis_connection
 
+from coupons.eventlog.events import IssueRequest
 from coupons.gate.admission import Claim, GateState, gate
 from coupons.gate.keys import claim_in, claims_in, count_in
-from coupons.issuing.allocation import IssueRequest
 from coupons.models import Coupon, IssueOutcome, UserCoupon
 from coupons.operations.verification.decided import existing
 from coupons.operations.verification.findings import Check, Finding

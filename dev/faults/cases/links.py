@@ -61,7 +61,7 @@ def _case(role: str, server: str, fault: str) -> Case:
 
 
 def _come_back_naming_none(name: str) -> Callable[[Scene], None]:
-    """Several times: in one of five or so, librdkafka loses every broker it knew (consumer/broker_watch.py)."""
+    """Several times: in one of five or so, librdkafka forgets every broker (consumer/broker_watch.py)."""
 
     def act(scene: Scene) -> None:
         link = scene.links[name]

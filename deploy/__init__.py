@@ -1,1 +1,0 @@
-"""What is needed to run the project beside its own code: real services without Docker."""
