@@ -1,7 +1,7 @@
 """Statements for many rows at once, in SQL that MySQL, MariaDB and SQLite share.
 
 For what claims and issuing ask all the time: making a statement anew with the ORM takes four times as long
-as running it (docs/performance.md). The values are whole numbers, UUIDs and words of our own: there is nothing
+as running it (docs/performance.md). The values are whole numbers, UUIDs and our own words: there is nothing
 to escape, so they stand in the statement, where no limit on parameters counts.
 """
 

@@ -73,7 +73,7 @@ os.environ["PROMETHEUS_MULTIPROC_DIR"] = sys.argv[1]
 def fallocate(*_):
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 os.posix_fallocate = fallocate
-from couponsite import metrics
+from runtime import metrics
 metrics.CLAIMS.labels(outcome="ACCEPTED").inc()
 metrics.restore()
 metrics.restore()

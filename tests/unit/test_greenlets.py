@@ -16,13 +16,13 @@ os.environ["DJANGO_SETTINGS_MODULE"] = "couponsite.settings"
 import django
 django.setup()
 import gevent
-from coupons import loop
+from runtime import greenlets
 asked = []
 signal.signal(signal.SIGTERM, lambda number, frame: asked.append(number))
 def fail():
     raise ZeroDivisionError("a bug")
-loop.start()
-loop.spawn_for_life(fail)
+greenlets.start()
+greenlets.spawn_for_life(fail)
 until = time.monotonic() + 20
 while not asked and time.monotonic() < until:
     gevent.sleep(0.01)
@@ -46,9 +46,9 @@ os.environ["DJANGO_SETTINGS_MODULE"] = "couponsite.settings"
 import django
 django.setup()
 from couponsite.doors import Doors
-from coupons import loop
+from runtime import greenlets
 Doors(lambda environ, start_response: []).enter_loop()
-print(sys.getswitchinterval(), loop.apart(sys.getswitchinterval), sys.getswitchinterval())
+print(sys.getswitchinterval(), greenlets.apart(sys.getswitchinterval), sys.getswitchinterval())
 """
 
 
