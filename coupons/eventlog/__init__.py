@@ -1,0 +1,25 @@
+"""All that knows Kafka, and all that this project takes for granted of it.
+
+``events.py``        the CouponIssueEvent: encode, decode, validate
+``kafka_client.py``  what all clients have in common, the topic's id
+``producer.py``      publishing, acknowledged; ``delivery.py``: the three answers of a publish
+``positions.py``     how far the log is decided: rows of the database
+``backlog.py``       what is not decided, read from outside of the group
+``log_reader.py``    reading to where a partition truly ends; ``log_search.py``: where a request stands
+``log_state.py``     how log and positions stand to each other, for the operator
+
+Taken for granted:
+
+- A partition keeps its events in the order in which they were appended, and gives each an offset once. A
+  topic that was deleted and made anew has another topic id (brokers without ids: its offsets are trusted).
+- All events of one key are in one partition, as long as the number of partitions is not changed. After
+  ``--alter`` the order across a coupon's two partitions is not defined; ``verify`` says so.
+- An event that was acknowledged with acks=all is not lost while min.insync.replicas brokers keep their disks.
+  A log that lost its end all the same makes its partition stand still (``log_position``).
+- A publish ends in one of three ways: acknowledged, certainly not written, uncertain. An idempotent producer
+  does not write twice. No event comes to the log later than twice the publish timeout after its reservation.
+- Everything may be delivered twice. Kafka's committed offset is a copy for tools: nothing relies on it.
+
+Not taken for granted: that retention leaves what is undecided, that messages are ours, that a client finds
+its broker again (``consumer/broker_watch.py``), that the told end of a partition is the true one.
+"""

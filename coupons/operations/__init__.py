@@ -1,0 +1,11 @@
+"""What operators do, as functions: the commands in ``coupons/management/commands`` parse and call these.
+
+``seeding.py``, ``resetting.py``     rows to begin with; back to the beginning
+``reconciling.py``                   mend a gate, having looked at all of the log
+``stock.py``                         add or take stock, under the row's lock
+``dead_letters.py``                  show, replay, discard
+``verification/``                    from the log to the rows and back: is everything as promised?
+``surroundings/``                    is this database one that can work: character set, columns, constraints
+``adopting/``                        take over the Kotlin application's tables
+``health.py``                        what the API's health depends on
+"""
