@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -89,19 +89,19 @@ def test_a_lock_of_a_dead_consumer_expires() -> None:
 
 
 def test_locks_are_taken_in_one_order_whatever_order_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[list[str]] = []
-    try_all = locks._try
+    asked: list[str] = []
+    set_key = Pipeline.set
 
-    def noted(client: Redis, wanted: Sequence[redis_lock.Lock]) -> list[bool]:
-        asked.append([lock._name for lock in wanted])
-        return try_all(client, wanted)
+    def noted(pipeline: Pipeline, name: str, *args: object, **named: object) -> object:
+        asked.append(name)
+        return set_key(pipeline, name, *args, **named)
 
-    monkeypatch.setattr(locks, "_try", noted)
+    monkeypatch.setattr(Pipeline, "set", noted)
 
     with coupon_locks([30, 4, 100, 4]):
         pass
 
-    assert asked == [[key(4), key(30), key(100)]]
+    assert asked == [key(4), key(30), key(100)]
 
 
 def test_a_lock_of_the_library_itself_is_excluded_and_gets_its_turn() -> None:
