@@ -115,6 +115,12 @@ def halt(partition: int, *, seen: Position, end: int) -> None:
     rows.update(lost_end=end, updated_at=timezone.now())
 
 
+def halted_at_ms() -> dict[int, int]:
+    """When the partitions that lost their end were found so, in epoch milliseconds."""
+    halted = _rows().filter(lost_end__isnull=False).values_list("partition", "updated_at")
+    return {partition: int(updated_at.timestamp() * 1000) for partition, updated_at in halted}
+
+
 def move(partition: int, *, to: Position) -> None:
     """Set a row, whatever it said; consumers notice within a second and go on from there."""
     with transaction.atomic():
