@@ -169,11 +169,10 @@ def _positions_now(reader: Consumer, left: Callable[[], float]) -> dict[int, Pos
     for partition in partitions:
         low, high = reader.get_watermark_offsets(TopicPartition(topic, partition), timeout=left())
         at = start(rows.get(partition), topic_id=topic_id, committed=committed.get(partition), first=low)
-        following = at.next_offset if at.lost_end is None else at.lost_end
         positions[partition] = Positions(
             first=low,
-            next_to_decide=following,
-            end=max(following, high),
+            next_to_decide=at.undecided_from,
+            end=max(at.undecided_from, high),
             has_lost_end=at.lost_end is not None,
         )
     return positions

@@ -37,6 +37,11 @@ class Position:
     next_offset: int
     lost_end: int | None = None
 
+    @property
+    def undecided_from(self) -> int:
+        """What stands where a lost end was is new, and to be decided, though the position is beyond it."""
+        return self.next_offset if self.lost_end is None else self.lost_end
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Advance:
