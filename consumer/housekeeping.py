@@ -105,7 +105,7 @@ class Housekeeper:
         try:
             self._free_decided()
             self._catching_up.look()
-        except GateUnavailable as error:
+        except (GateUnavailable, LogUnavailable) as error:
             log.info("gates are not looked at: %s", error)
 
 

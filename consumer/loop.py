@@ -131,7 +131,7 @@ class ConsumerLoop:
     def _begin_anew(self, lost: ClientLost) -> None:
         log.error("the consumer's Kafka client is made anew: %s", lost)
         metrics.CONSUMER_REBUILDS.inc()
-        self._on_lost(self._consumer, self._partitions())
+        self._lose(self._partitions(), "lost")
         abandon(self._consumer)
         self._begin()
 
@@ -278,6 +278,7 @@ class ConsumerLoop:
                     return  # nothing was committed: whoever comes next begins here
             else:
                 self.state.goes_on()
+        self.state.goes_on()  # what was left may have been taken away while it waited
         self._measure_lag(self._standing.next_offsets())
 
     def _wait(self, attempt: int, error: Exception) -> None:
@@ -328,15 +329,24 @@ class ConsumerLoop:
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self._copy_offsets(is_last=True)
-        self._standing.lose({each.partition for each in partitions})
-        self.state.has_joined = False
-        self._owned_changed("revoked", partitions)
+        self._lose(partitions, "revoked")
+        self._forget_waiting()
 
     def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         # Not ours any more: the new owner goes on where the database says.
+        self._lose(partitions, "lost")
+        self._forget_waiting()
+
+    def _lose(self, partitions: list[TopicPartition], what: str) -> None:
         self._standing.lose({each.partition for each in partitions})
         self.state.has_joined = False
-        self._owned_changed("lost", partitions)
+        self._owned_changed(what, partitions)
+
+    def _forget_waiting(self) -> None:
+        """Who has no partition has nothing to decide, to try again or to look for."""
+        if not self._standing.owned:
+            self.state.goes_on()
+            self.state.oldest_undecided_ms = None
 
     def _owned_changed(self, what: str, partitions: Sequence[TopicPartition]) -> None:
         self._copy.forget()

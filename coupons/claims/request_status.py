@@ -88,7 +88,7 @@ def _from_redis(request_id: UUID) -> StatusReport | None:
     row = None if partition is None else positions.stored().get(partition)
     if row is None or tracked.offset is None:
         return _pending(tracked, position=None, eta_s=None)
-    position = max(0, tracked.offset - row.next_offset)
+    position = max(0, tracked.offset - row.undecided_from)
     return _pending(tracked, position=position, eta_s=position / events_per_s if events_per_s else None)
 
 

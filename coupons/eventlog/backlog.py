@@ -38,12 +38,19 @@ _ASK_AGAIN_AFTER_S: Final = 0.1
 class Positions:
     """Offsets of one partition: the first there is, the next to decide, the one after the last.
 
-    ``next_to_decide`` below ``first``: events were deleted before they were decided.
+    ``next_to_decide`` below ``first``: events were deleted before they were decided. ``has_lost_end``: the
+    log once ended before what was decided; whatever stands where it ended is new, and to be decided.
     """
 
     first: int
     next_to_decide: int
     end: int
+    has_lost_end: bool = False
+
+    @property
+    def stands_still(self) -> bool:
+        """Until an operator accepts what was lost."""
+        return self.has_lost_end or self.next_to_decide < self.first
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,24 +121,32 @@ def read_all(at: Mapping[int, Positions], *, patience_s: float) -> Iterator[Entr
         yield from _entries(reader, ranges, lambda: patience_s)
 
 
-def is_decided_to(ends: Mapping[int, int], *, timeout_s: float) -> bool:
-    """Whether every message before these offsets is decided. Raises LogUnavailable.
+def undecided_to(ends: Mapping[int, int], at: Mapping[int, Positions], *, timeout_s: float) -> frozenset[int]:
+    """Those of the partitions in ``ends`` that are not decided up to there. Raises LogUnavailable.
 
-    Looks for one that is not: an offset that a transaction's marker has is never consumed, so that the
+    Looks for a message that is not: an offset that a transaction's marker has is never consumed, so that the
     position alone would say no for ever.
     """
     left = log_reader.deadline(timeout_s)
     with log_reader.reader() as reader:
-        at = _positions(reader, left)
-        if any(each.next_to_decide < each.first for each in at.values()):
-            return False  # deleted before it was decided, and nobody has accepted that
-        ranges = {
-            partition: (each.next_to_decide, ends[partition])
-            for partition, each in at.items()
-            if each.next_to_decide < ends.get(partition, 0)
-        }
-        places = map(log_reader.place, log_reader.messages(reader, ranges, left)) if ranges else ()
-        return not any(offset < ends[partition] for partition, offset in places)
+        return frozenset(
+            partition
+            for partition, end in sorted(ends.items())
+            if partition not in at  # the topic was made anew, with fewer
+            or at[partition].stands_still
+            or _has_message(reader, partition, (at[partition].next_to_decide, end), left)
+        )
+
+
+def _has_message(
+    reader: Consumer, partition: int, between: tuple[int, int], left: Callable[[], float]
+) -> bool:
+    start, end = between
+    if start >= end:
+        return False
+    # One partition at a time: of a long backlog the first message is enough.
+    places = map(log_reader.place, log_reader.messages(reader, {partition: between}, left))
+    return any(offset < end for _, offset in places)
 
 
 def _positions(reader: Consumer, left: Callable[[], float]) -> dict[int, Positions]:
@@ -155,7 +170,10 @@ def _positions_now(reader: Consumer, left: Callable[[], float]) -> dict[int, Pos
         low, high = reader.get_watermark_offsets(TopicPartition(topic, partition), timeout=left())
         at = start(rows.get(partition), topic_id=topic_id, committed=committed.get(partition), first=low)
         positions[partition] = Positions(
-            first=low, next_to_decide=at.next_offset, end=max(at.next_offset, high)
+            first=low,
+            next_to_decide=at.undecided_from,
+            end=max(at.undecided_from, high),
+            has_lost_end=at.lost_end is not None,
         )
     return positions
 

@@ -37,6 +37,11 @@ class Position:
     next_offset: int
     lost_end: int | None = None
 
+    @property
+    def undecided_from(self) -> int:
+        """What stands where a lost end was is new, and to be decided, though the position is beyond it."""
+        return self.next_offset if self.lost_end is None else self.lost_end
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Advance:
@@ -113,6 +118,12 @@ def halt(partition: int, *, seen: Position, end: int) -> None:
     """Nobody goes on in this partition before an operator says so: the log ends before our position."""
     rows = _rows([partition]).filter(topic_id=seen.topic_id, next_offset=seen.next_offset)
     rows.update(lost_end=end, updated_at=timezone.now())
+
+
+def halted_at_ms() -> dict[int, int]:
+    """When the partitions that lost their end were found so, in epoch milliseconds."""
+    halted = _rows().filter(lost_end__isnull=False).values_list("partition", "updated_at")
+    return {partition: int(updated_at.timestamp() * 1000) for partition, updated_at in halted}
 
 
 def move(partition: int, *, to: Position) -> None:

@@ -235,26 +235,30 @@ class AdmissionGate(GateRedis):
                 pipeline.hget(key, "issued")
             yield from zip(some, pipeline.execute(), strict=True)
 
-    def reservations(self, *, limit: int | None, coupon_id: int | None = None) -> list[Claim]:
-        """Reservations of all coupons, or of one, ``limit`` at most.
+    def reservations(
+        self, *, limit: int | None, coupon_id: int | None = None, of_each: int | None = None
+    ) -> list[Claim]:
+        """Reservations of all coupons, or of one, ``limit`` at most, and ``of_each`` coupon at most so many.
 
         Drops fields that are none: each would keep a slot that nobody gives back. Where one was a reservation
         the hash is one short then, and its gate is loaded anew.
         """
-        return self.guarded(lambda: list(islice(self._each_reservation(coupon_id), limit)))
+        return self.guarded(lambda: list(islice(self._each_reservation(coupon_id, of_each), limit)))
 
-    def _each_reservation(self, only: int | None) -> Iterator[Claim]:
+    def _each_reservation(self, only: int | None, of_each: int | None) -> Iterator[Claim]:
         name = "{coupon:*}:reservations" if only is None else keys_of(only)[1]
         for key in self._each_hash(name):
             coupon_id = coupon_of(key)
-            if coupon_id is None:
-                continue
-            for user, request in self._redis.hscan_iter(key, count=1000):
-                claim = claim_in(coupon_id, user, request)
-                if claim is not None:
-                    yield claim
-                else:
-                    self._redis.hdel(key, user)
+            if coupon_id is not None:
+                yield from islice(self._each_in(key, coupon_id), of_each)
+
+    def _each_in(self, key: bytes, coupon_id: int) -> Iterator[Claim]:
+        for user, request in self._redis.hscan_iter(key, count=1000):
+            claim = claim_in(coupon_id, user, request)
+            if claim is not None:
+                yield claim
+            else:
+                self._redis.hdel(key, user)
 
     def _each_hash(self, name: str) -> Iterator[bytes]:
         """One key of a wrong kind must not hide all others from who looks at all."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from coupons.gate import loading
@@ -48,12 +48,24 @@ def reconcile(*, dry_run: bool, wait_s: float, on_wait: Callable[[], object]) ->
 def _give_leaked_back(mended: Mended, *, wait_s: float, on_wait: Callable[[], object]) -> None:
     deadline = time.monotonic() + wait_s
     round_ = Round()
-    while (given_back := round_.advance()) is None:
+    while round_.advance() is None:
         if time.monotonic() > deadline:
             mended.not_mended = (
                 f"leaked slots are not given back: the consumer has not caught up within {wait_s:.0f} s"
             )
-            return
+            break
         on_wait()
         time.sleep(0.5)
-    mended.slots_given_back = given_back
+    else:
+        mended.not_mended = _said_of(round_.waiting)
+    mended.slots_given_back = round_.given_back
+
+
+def _said_of(waiting: Sequence[Claim]) -> str | None:
+    if not waiting:
+        return None
+    return (
+        f"the slots of {len(waiting)} requests are not given back if they leaked: the partitions of coupons "
+        f"{sorted({claim.coupon_id for claim in waiting})[:10]} are not decided, see "
+        "`manage.py log_position show`"
+    )

@@ -14,12 +14,16 @@ from django.db import connection
 from coupons.eventlog import kafka_client
 from coupons.models import LogPosition
 
+PARTITIONS: Final = 3  #: of each case's topic
 _TIMEOUT_S: Final = 20.0
 
 
 def create_topics(topic: str) -> None:
     client = AdminClient(kafka_client.common())
-    wanted = [NewTopic(topic, 3, 1), NewTopic(f"{topic}.DLT", 1, 1, config={"max.message.bytes": "2097152"})]
+    wanted = [
+        NewTopic(topic, PARTITIONS, 1),
+        NewTopic(f"{topic}.DLT", 1, 1, config={"max.message.bytes": "2097152"}),
+    ]
     for created in client.create_topics(wanted, operation_timeout=_TIMEOUT_S).values():
         created.result(_TIMEOUT_S)
 
@@ -121,7 +125,7 @@ def make_anew(topic: str) -> None:
 
 
 def _created(admin: AdminClient, topic: str) -> BaseException | None:
-    made = admin.create_topics([NewTopic(topic, 3, 1)], operation_timeout=_TIMEOUT_S)[topic]
+    made = admin.create_topics([NewTopic(topic, PARTITIONS, 1)], operation_timeout=_TIMEOUT_S)[topic]
     return made.exception(_TIMEOUT_S)
 
 

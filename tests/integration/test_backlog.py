@@ -18,6 +18,7 @@ from coupons.eventlog.positions import Position
 from dev.services.own import free_port
 from tests import broker
 from tests.factories import make_event
+from tests.system import eventually
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -125,6 +126,17 @@ def test_events_that_were_deleted_before_they_were_decided_show(topic: str) -> N
     assert (at.first, at.next_to_decide, at.end) == (3, 2, 4)
 
 
+def test_a_log_that_lost_its_end_is_undecided_from_where_it_ended(topic: str) -> None:
+    """What is written there now is new, though it stands before what was once decided."""
+    positions.move(0, to=Position(topic_id=topic_id(), next_offset=4, lost_end=1))
+    written = write(topic, partition=0, count=3)
+
+    assert read() == written[1:]
+    at = backlog.positions(timeout_s=10)
+    assert (at[0].next_to_decide, at[0].end) == (1, 3)
+    assert backlog.undecided_to({0: 1, 1: 0}, at, timeout_s=10) == {0}
+
+
 def test_a_position_beyond_the_end_reads_nothing_again(topic: str) -> None:
     write(topic, partition=0, count=2)
     positions.move(0, to=Position(topic_id=topic_id(), next_offset=9))
@@ -138,13 +150,14 @@ def test_a_position_beyond_the_end_reads_nothing_again(topic: str) -> None:
 
 def test_a_transactions_marker_at_the_end_is_nothing_to_decide(topic: str) -> None:
     [(_, offset, _)] = write_in_a_transaction(topic, partition=0, count=1)
+    # The markers are written a moment after the commit was answered.
+    eventually(lambda: backlog.positions(timeout_s=10)[0].end > offset + 1)
     ends = {0: backlog.positions(timeout_s=10)[0].end}
-    assert not backlog.is_decided_to(ends, timeout_s=10)
+    assert backlog.undecided_to(ends, backlog.positions(timeout_s=10), timeout_s=10) == {0}
 
     positions.move(0, to=Position(topic_id=topic_id(), next_offset=offset + 1))
 
-    assert ends[0] > offset + 1
-    assert backlog.is_decided_to(ends, timeout_s=10)
+    assert backlog.undecided_to(ends, backlog.positions(timeout_s=10), timeout_s=10) == frozenset()
 
 
 def test_events_of_a_partition_come_in_its_order(topic: str) -> None:

@@ -7,6 +7,7 @@ import pytest
 from consumer import housekeeping
 from consumer.housekeeping import Housekeeper
 from coupons import coupon_cache
+from coupons.eventlog.backlog import LogUnavailable
 from coupons.gate import loading
 from coupons.gate.admission import Claim, gate
 from coupons.issuing.deciding import issue_coupons
@@ -28,6 +29,7 @@ class Rounds:
     def __init__(self, *failures: Exception) -> None:
         self.failures = list(failures)
         self.begun = 0
+        self.advanced = 0
 
     def __call__(self) -> Rounds:
         self.begun += 1
@@ -36,6 +38,7 @@ class Rounds:
         return self
 
     def advance(self) -> list[object]:
+        self.advanced += 1
         return []
 
 
@@ -96,3 +99,20 @@ def test_one_at_a_time(topic: str, monkeypatch: pytest.MonkeyPatch) -> None:
         assert theirs is None
     with housekeeping._turn() as again:
         assert again is not None
+
+
+def test_gates_that_cannot_be_corrected_do_not_end_the_search_for_leaks(
+    topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a partition that stands still has undecided may be more than is read in time."""
+
+    def look() -> list[int]:
+        raise LogUnavailable("the events could not be read in time")
+
+    rounds = Rounds()
+    monkeypatch.setattr(housekeeping, "Round", rounds)
+    housekeeper = Housekeeper()
+    monkeypatch.setattr(housekeeper._catching_up, "look", look)
+
+    with housekeeper.running():
+        eventually(lambda: rounds.advanced > 2)

@@ -15,8 +15,10 @@ from uuid_utils.compat import uuid7
 from consumer.batch import BatchProcessor
 from consumer.dead_letters import TooManyDeadLetters
 from coupons import coupon_cache
+from coupons.eventlog import kafka_client, positions
 from coupons.eventlog.delivery import Record
 from coupons.eventlog.events import encode, partition_key
+from coupons.eventlog.positions import Position
 from coupons.eventlog.producer import event_producer
 from coupons.gate import leaked_slots, loading
 from coupons.gate.admission import Claim, gate
@@ -202,6 +204,24 @@ def test_reconcile_says_first_and_then_mends() -> None:
     assert len(done["slotsGivenBack"]) == 1
     assert gate.reserved(coupon.pk) == 0
     assert "nothing to mend" in _run("reconcile")
+
+
+@pytest.mark.usefixtures("_short_wait")
+def test_reconcile_says_whose_slots_it_could_not_look_at() -> None:
+    leaked = _leak_in_a_gate_that_miscounts()
+    for partition in range(settings.CONFIG.kafka.partitions):
+        at = Position(topic_id=kafka_client.topic_id(timeout_s=10), next_offset=5)
+        positions.move(partition, to=at)
+        positions.halt(partition, seen=at, end=0)
+
+    out = io.StringIO()
+
+    with pytest.raises(SystemExit):
+        call_command("reconcile", "--json", stdout=out)
+
+    assert "log_position show" in json.loads(out.getvalue())["notMended"]
+    assert gate.reservations(limit=9) == [leaked]
+    assert not IssueOutcome.objects.exists()
 
 
 def _leak_in_a_gate_that_miscounts() -> Claim:

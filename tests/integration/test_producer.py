@@ -20,34 +20,12 @@ from prometheus_client import REGISTRY
 
 from coupons.eventlog import producer
 from coupons.eventlog.delivery import Acknowledged, NotPublished, Record, Uncertain
-from coupons.eventlog.events import partition_key
+from coupons.eventlog.events import partition_key, partition_of
 from coupons.eventlog.producer import EventProducer, close_event_producer, event_producer
 from dev.services.own import free_port
 from runtime import greenlets
 from tests import broker
 from tests.system import eventually
-
-
-def murmur2(data: bytes) -> int:
-    """org.apache.kafka.common.utils.Utils.murmur2, as an unsigned number."""
-    m, mask = 0x5BD1E995, 0xFFFFFFFF
-    h = (0x9747B28C ^ len(data)) & mask
-    whole = len(data) // 4 * 4
-    for at in range(0, whole, 4):
-        k = int.from_bytes(data[at : at + 4], "little") * m & mask
-        k = (k ^ k >> 24) * m & mask
-        h = (h * m & mask) ^ k
-    if rest := data[whole:]:
-        h = (h ^ int.from_bytes(rest, "little")) * m & mask
-    h = (h ^ h >> 13) * m & mask
-    return h ^ h >> 15
-
-
-def test_murmur2_is_javas() -> None:
-    """The values of Kafka's own test of it."""
-    known = {b"21": -973932308, b"foobar": -790332482, b"abc": 479470107}
-
-    assert {key: murmur2(key) for key in known} == {key: value % 2**32 for key, value in known.items()}
 
 
 def test_an_acknowledgement_is_a_place_in_the_log(topic: str) -> None:
@@ -78,7 +56,7 @@ def test_keys_go_to_the_partition_that_java_gives_them(topic: str) -> None:
     receipts = event_producer().publish([Record(key=key, value=b"x") for key in keys])
 
     partitions = [receipt.partition for receipt in receipts if isinstance(receipt, Acknowledged)]
-    assert partitions == [(murmur2(key) & 0x7FFFFFFF) % settings.CONFIG.kafka.partitions for key in keys]
+    assert partitions == [partition_of(key, settings.CONFIG.kafka.partitions) for key in keys]
     assert len(set(partitions)) == 3
 
 

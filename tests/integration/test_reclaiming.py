@@ -15,9 +15,9 @@ from consumer.batch import BatchProcessor
 from coupons import coupon_cache
 from coupons.claims import submitting
 from coupons.claims.request_status import status_of
-from coupons.eventlog import backlog, kafka_client, log_search, positions
+from coupons.eventlog import backlog, kafka_client, log_search, log_state, positions
 from coupons.eventlog.delivery import Acknowledged
-from coupons.eventlog.events import IssueRequest
+from coupons.eventlog.events import IssueRequest, encode, partition_key, partition_of
 from coupons.eventlog.positions import Position
 from coupons.eventlog.producer import event_producer
 from coupons.gate import disclosed, leaked_slots, loading, pending
@@ -57,6 +57,22 @@ def _reserve(coupon_id: int, user_id: int) -> Claim:
     loading.load(view)
     gate.admit(view, [claim])
     return claim
+
+
+def _coupons_by_partition(partitions: int = 3) -> dict[int, int]:
+    """A coupon for each partition of the test's topic, whose events it has now."""
+    found: dict[int, int] = {}
+    while len(found) < partitions:
+        coupon_id = make_coupon(stock=9).pk
+        found.setdefault(partition_of(partition_key(coupon_id), partitions), coupon_id)
+    return found
+
+
+def _lose_end(partition: int) -> None:
+    """As a consumer notes it: the log ended at 0, and had been decided to 5."""
+    at = Position(topic_id=kafka_client.topic_id(timeout_s=10), next_offset=5)
+    positions.move(partition, to=at)
+    positions.halt(partition, seen=at, end=0)
 
 
 def _finish(round_: Round) -> list[Claim]:
@@ -243,6 +259,12 @@ def test_what_a_client_was_told_of_has_its_end_though_redis_is_away(
     assert disclosed.forget_decided() == 1
 
 
+def _delete_before(topic: str, *, partition: int, offset: int) -> None:
+    admin = AdminClient({"bootstrap.servers": settings.CONFIG.kafka.bootstrap_servers})
+    [deleted] = admin.delete_records([TopicPartition(topic, partition, offset)]).values()
+    deleted.result(10)
+
+
 @pytest.mark.services_only
 def test_where_the_log_was_cut_off_nobody_is_told_never_published(topic: str) -> None:
     coupon, users = make_coupon(stock=9), make_users(3)
@@ -250,11 +272,116 @@ def test_where_the_log_was_cut_off_nobody_is_told_never_published(topic: str) ->
     for user in users[1:]:
         _published(coupon.pk, user)
     consume_all(BatchProcessor(producer=event_producer()).process)
-    admin = AdminClient({"bootstrap.servers": settings.CONFIG.kafka.bootstrap_servers})
     [at] = [each for each in backlog.positions(timeout_s=10).items() if each[1].end]
-    [deleted] = admin.delete_records([TopicPartition(topic, at[0], 1)]).values()
-    deleted.result(10)
+    _delete_before(topic, partition=at[0], offset=1)
 
     assert _finish(Round()) == [claim]
 
     assert IssueOutcome.objects.get(pk=claim.request_id).reason == "EVENT_LOST"
+
+
+def test_a_partition_that_is_not_decided_keeps_its_own_coupons_waiting_and_no_others(
+    topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leaked_slots, "_STILL_S", 2.0)
+    users = make_users(3)
+    coupons = _coupons_by_partition()
+    _published(coupons[1], users[0])  # and no consumer
+    leaked = [_reserve(coupons[partition], users[1]) for partition in (0, 1, 2)]
+    round_ = Round()
+
+    assert set(_finish(round_)) == {leaked[0], leaked[2]}
+
+    assert {claim.coupon_id for claim in round_.waiting} == {coupons[1]}
+    assert IssueOutcome.objects.filter(reason="BROKER_UNAVAILABLE").count() == 2
+    consume_all(BatchProcessor(producer=event_producer()).process)
+    assert _finish(Round()) == [leaked[1]]
+
+
+def test_a_partition_that_lost_its_end_keeps_its_own_coupons_waiting_and_no_others(topic: str) -> None:
+    [user] = make_users(1)
+    coupons = _coupons_by_partition()
+    _lose_end(2)
+    leaked = [_reserve(coupons[partition], user) for partition in (0, 1, 2)]
+
+    assert set(_finish(Round())) == set(leaked[:2])
+
+    assert gate.reserved(coupons[2]) == 1
+    [lost] = [each for each in log_state.look() if each.state.is_a_loss]
+    log_state.accept_loss(lost)
+    assert _finish(Round()) == leaked[2:]
+
+
+def test_where_a_smaller_topic_would_have_had_the_lost_event_the_claim_waits(
+    topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With fewer partitions its coupon's key led to the one whose end is lost: perhaps it was there."""
+    [user] = make_users(1)
+    coupon_id = _coupons_by_partition()[2]
+    _lose_end(0)  # with one partition all was there
+    before = _reserve(coupon_id, user)
+
+    assert _finish(Round()) == []
+
+    assert not IssueOutcome.objects.exists()
+    hour_ms = 3_600_000
+    monkeypatch.setattr(leaked_slots, "_CLOCK_JUMPS_MS", -hour_ms)  # as if it was made long after the loss
+    assert _finish(Round()) == [before]
+
+
+@pytest.mark.services_only
+def test_events_deleted_before_they_were_decided_keep_the_coupons_of_their_partition_waiting_and_no_others(
+    topic: str,
+) -> None:
+    users = make_users(3)
+    coupons = _coupons_by_partition()
+    gone, kept = (_published(coupons[1], user) for user in users[:2])
+    _delete_before(topic, partition=1, offset=1)
+    positions.move(1, to=Position(topic_id=kafka_client.topic_id(timeout_s=10), next_offset=0))
+    leaked = _reserve(coupons[0], users[2])
+
+    assert _finish(Round()) == [leaked]
+
+    # Perhaps it was written when the topic had fewer partitions, to the one that was cut off, and a moment
+    # before an event of an earlier time.
+    assert IssueOutcome.objects.get(pk=leaked.request_id).reason == "EVENT_LOST"
+    assert {claim.request_id for claim in gate.reservations(limit=9, coupon_id=coupons[1])} == {
+        gone.request_id,
+        kept.request_id,
+    }
+
+
+def test_what_was_passed_over_in_another_partition_is_found_and_the_undecided_is_left_alone(
+    topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after the topic got more partitions: the events stand in another than their key leads to now."""
+    monkeypatch.setattr(leaked_slots, "_STILL_S", 1.0)
+    users = make_users(2)
+    coupons = _coupons_by_partition()
+    claims = [_reserve(coupons[0], user) for user in users]
+    values = [
+        encode(make_event(coupon_id=coupons[0], user_id=claim.user_id, event_id=claim.request_id))
+        for claim in claims
+    ]
+    broker.write(topic, *values, partition=1)
+    topic_id = kafka_client.topic_id(timeout_s=10)
+    positions.move(1, to=Position(topic_id=topic_id, next_offset=1))
+
+    assert _finish(Round()) == []
+
+    assert not IssueOutcome.objects.exists()
+    assert positions.stored()[1].next_offset == 0
+
+
+def test_a_coupon_with_very_many_reservations_hides_no_other(
+    topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leaked_slots, "_STILL_S", 1.0)
+    monkeypatch.setattr(leaked_slots, "_MOST_AT_ONCE", 6)
+    monkeypatch.setattr(leaked_slots, "_MOST_OF_ONE", 2)
+    coupons, users = _coupons_by_partition(), make_users(9)
+    for user in users:
+        _published(coupons[1], user)
+    leaked = [_reserve(coupons[partition], users[0]) for partition in (0, 2)]
+
+    assert set(_finish(Round())) == set(leaked)

@@ -15,9 +15,11 @@ from coupons.eventlog.events import (
     CouponIssueEvent,
     UndecodableEvent,
     _decode_json,
+    _murmur2,
     decode,
     encode,
     partition_key,
+    partition_of,
 )
 from coupons.outcomes import DeadLetterReason
 
@@ -191,3 +193,23 @@ def test_what_could_be_read_of_a_bad_event_is_kept() -> None:
 def test_a_coupons_events_share_a_key() -> None:
     assert partition_key(7) == b"coupon-7"
     assert partition_key(MAX_ID) == b"coupon-9223372036854775807"
+
+
+def test_murmur2_is_javas() -> None:
+    """The values of Kafka's own test of it."""
+    known = {
+        b"21": -973932308,
+        b"foobar": -790332482,
+        b"abc": 479470107,
+        b"a-little-bit-long-string": -985981536,
+        b"a-little-bit-longer-string": -1486304829,
+        b"lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8": -58897971,
+    }
+
+    assert {key: _murmur2(key) for key in known} == {key: value % 2**32 for key, value in known.items()}
+
+
+def test_a_partition_is_one_of_the_topics_and_never_negative() -> None:
+    assert partition_of(b"21", 3) == (-973932308 & 0x7FFF_FFFF) % 3
+    assert {partition_of(partition_key(coupon_id), 3) for coupon_id in range(50)} == {0, 1, 2}
+    assert partition_of(b"", 1) == 0

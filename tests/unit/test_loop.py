@@ -458,6 +458,36 @@ def test_a_partition_taken_away_while_waiting_is_dropped_from_the_batch_in_hand(
     assert run.decided == ["1:3"]
 
 
+def told_of_waiting(run: Run) -> tuple[float | None, float | None, str | None]:
+    state = run.loop.state
+    return state.waiting_since, state.retrying_since, state.retry_cause
+
+
+@pytest.mark.parametrize("what", ["on_revoke", "on_lost"])
+@pytest.mark.parametrize("partitions", [(0, 1), (0,)])
+def test_health_does_not_tell_of_a_batch_that_went_while_waiting(
+    what: str, partitions: tuple[int, ...]
+) -> None:
+    def goes(consumer: FakeConsumer) -> None:
+        consumer.rebalance(what, *partitions)
+
+    run = Run(*messages(0, 5), goes, failures=[DEADLOCK]).to_end()
+
+    assert run.decided == []
+    assert told_of_waiting(run) == (None, None, None)
+
+
+def test_health_does_not_tell_of_positions_that_were_looked_for_when_the_partitions_went(rows: Rows) -> None:
+    def goes(consumer: FakeConsumer) -> None:
+        assert run.loop.state.retry_cause == "OperationalError"
+        consumer.rebalance("on_revoke", 0)
+
+    rows.is_away = True
+    run = Run(None, goes, assigned=[0])
+
+    assert told_of_waiting(run.to_end()) == (None, None, None)
+
+
 def test_a_message_of_a_partition_that_is_not_ours_is_not_decided() -> None:
     run = Run(*messages(0, 5), *messages(2, 9), assigned=[0]).to_end()
 

@@ -9,11 +9,12 @@ from contextlib import contextmanager
 
 from django.db import connection
 
-from dev.faults import log
+from coupons.eventlog.events import partition_key, partition_of
+from dev.faults import log, segments
 from dev.faults.case import Case
 from dev.faults.scene import Scene
 from dev.services.own import Services
-from tests.system import ask, eventually
+from tests.system import Server, ask, eventually
 
 _WITHIN_S = 60.0
 
@@ -86,15 +87,57 @@ def _records_deleted(scene: Scene) -> None:
     log.delete_before(scene.system.topic, {partition: until})
     consumer = scene.add_consumer()
     told = "were deleted before they were decided"
-    is_told = _eventually(lambda: told in str(ask(consumer.port, "GET", "/actuator/health/readiness").body))
+    is_told = _eventually(lambda: told in _readiness(consumer))
     scene.expect(is_told, "readiness does not tell of the deleted events")
     time.sleep(2)
     scene.expect(
         log.positions(scene.system.topic, scene.group_id)[partition] == at.get(partition, 0),
         "deciding went on over events that were deleted",
     )
+    _accept_loss(scene)
+
+
+def _readiness(consumer: Server) -> str:
+    """What it says while it is DOWN; "" while it is UP."""
+    answer = ask(consumer.port, "GET", "/actuator/health/readiness")
+    return "" if answer.status == 200 else str(answer.body)
+
+
+def _accept_loss(scene: Scene) -> None:
     done = scene.system.manage("log_position", "accept-loss", "--yes")
     scene.expect(done.returncode == 0, f"the loss was not accepted: {done.stderr}")
+
+
+def _end_lost(scene: Scene) -> None:
+    """A crash takes events that nobody had decided, and of the decided ones so many that the end shows it."""
+    scene.rush.wait_accepted(scene.stock // 2)
+    partition = partition_of(partition_key(scene.coupon_id), log.PARTITIONS)
+    with scene.consumer.paused():
+        at = log.positions(scene.system.topic, scene.group_id)[partition]
+        scene.rush.wait_accepted(scene.stock * 3 // 4)
+        scene.struck()
+        scene.services.do("kill", "kafka")
+        lost = segments.cut_end(
+            scene.services.folder / "kafka" / "data",
+            topic=scene.system.topic,
+            partition=partition,
+            offset=at // 2,
+        )
+    scene.services.do("start", "kafka")
+    told = "the broker has lost its end"
+    is_told = _eventually(lambda: told in _readiness(scene.consumer))
+    scene.expect(is_told, "readiness does not tell of the lost end")
+    scene.expect(told in scene.system.log_text("consumer"), "the log does not tell of the lost end")
+    stands_at = log.positions(scene.system.topic, scene.group_id)[partition]
+    scene.missing_ids |= set(lost.values())
+    scene.gone_ids += [event_id for offset, event_id in lost.items() if offset >= stands_at]
+    scene.expect(bool(scene.gone_ids), "everything that was lost had been decided")
+    time.sleep(2)
+    scene.expect(
+        log.positions(scene.system.topic, scene.group_id)[partition] == stands_at,
+        "deciding went on in a log that lost its end",
+    )
+    _accept_loss(scene)
 
 
 def _restored(scene: Scene) -> None:
@@ -187,6 +230,15 @@ CASES = [
         name="log-records-deleted",
         what="events deleted before they were decided; an operator accepts the loss",
         act=_records_deleted,
+        in_short=True,
+    ),
+    Case(
+        name="log-end-lost",
+        what="Kafka crashes and loses the end of its log; an operator accepts the loss",
+        act=_end_lost,
+        # What was decided and lost left ranks and stock behind, and no events.
+        may_note="a coupon's stock was changed from outside",
+        may_find="is the next winner after rank",
         in_short=True,
     ),
 ]
