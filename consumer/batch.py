@@ -67,6 +67,7 @@ class BatchProcessor:
             return
         except TooManyDeadLetters as error:  # those before are decided
             if len(messages) == 1:
+                self._try_as_it_is_next_time(standing.place_of(messages[0]))
                 raise
             self._isolate(messages, error, standing)
             return
@@ -86,9 +87,7 @@ class BatchProcessor:
             return
         at = standing.place_of(messages[0])
         if at in self._dead or _cannot_work():
-            # Nothing can be stored now. Once that is mended, the event is tried as what it is.
-            self._dead.pop(at, None)
-            self._failed_alone.discard(at)
+            self._try_as_it_is_next_time(at)
             raise error
         if at in self._failed_alone:  # the first time it may have met another writer of the same rows
             # What the database said tells all; anything else is a bug of ours, and its trace is wanted.
@@ -97,6 +96,11 @@ class BatchProcessor:
             self._dead[at] = _unstorable(messages[0], error)
         self._failed_alone.add(at)
         self.process(messages, standing)
+
+    def _try_as_it_is_next_time(self, at: Place) -> None:
+        """Nothing can be stored now. Once that is mended, this event is as good as any other."""
+        self._dead.pop(at, None)
+        self._failed_alone.discard(at)
 
     def _commit(
         self, messages: Sequence[Message], standing: Standing
@@ -144,7 +148,7 @@ class BatchProcessor:
         if self._unstorable + _unstorable_among(letters) > _MOST_UNSTORABLE:
             raise TooManyDeadLetters(
                 f"more than {_MOST_UNSTORABLE} events could not be stored since the last coupon that was "
-                f"issued, the last: {letters[-1].error}. Halted: mend the database and restart; "
+                f"issued, the last: {letters[-1].error}. Halted until the database is mended; then "
                 "`manage.py dead_letters replay --reason UNSTORABLE` sends those before again"
             )
         limit = settings.CONFIG.consumer.dead_letters_in_a_row

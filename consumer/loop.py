@@ -231,6 +231,8 @@ class ConsumerLoop:
                 self._on_message_error(message, error)
             elif self._standing.is_next(message):
                 batch.append(message)
+                # Read on: what lay outside was another assignment's position, told late.
+                self._outside.discard(place(message)[0])
         logs.info_each(log, "쿠폰 발급 이벤트 수신 - Partition: %s, Offset: %s", list(map(place, batch)))
         metrics.EVENTS_CONSUMED.inc(len(batch))
         return batch

@@ -148,14 +148,15 @@ class Standing:
     def look_outside(self, partition: int, client: Consumer) -> None:
         """The broker has nothing at our position: look for it anew, and remember a log that lost its end.
 
-        Raises DatabaseError, KafkaException.
+        A log that begins at our position has lost nothing that was decided: librdkafka told late what it had
+        met at another one, as in a topic that was made anew. Raises DatabaseError, KafkaException.
         """
         position = self._at.get(partition)
         if position is None:
             return
         bounds = client.get_watermark_offsets(TopicPartition(self._topic, partition), timeout=_ANSWER_S)
         is_the_same = kafka_client.topic_id(timeout_s=_ANSWER_S) == position.topic_id
-        if is_the_same and bounds[0] <= position.next_offset:
+        if is_the_same and bounds[0] < position.next_offset:
             positions.halt(partition, seen=position, end=bounds[1])
         self.forget([partition])
 

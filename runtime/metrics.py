@@ -19,7 +19,6 @@ from prometheus_client import (
     Histogram,
     generate_latest,
 )
-from prometheus_client.multiprocess import MultiProcessCollector
 
 from runtime import metrics_files, metrics_folder
 
@@ -110,7 +109,7 @@ def exposition() -> bytes:
         return generate_latest(REGISTRY)
     restore()
     registry = CollectorRegistry()
-    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    metrics_files.AllFiles(registry)  # type: ignore[no-untyped-call]
     return generate_latest(registry)
 
 

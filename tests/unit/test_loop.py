@@ -343,6 +343,25 @@ def test_a_position_outside_of_the_log_is_shown_and_never_jumped_over(rows: Rows
     assert "the broker has lost its end" in again.loop.state.stuck[0]
 
 
+@pytest.mark.parametrize("comes_with_it", [True, False])
+@pytest.mark.parametrize("begins_at", [0, 5])
+def test_a_log_that_begins_at_the_position_has_lost_nothing(
+    rows: Rows, begins_at: int, comes_with_it: bool
+) -> None:
+    """librdkafka may tell late what it met in a topic that was made anew meanwhile, at its old offset."""
+    rows.at = {0: Position(topic_id="one", next_offset=begins_at)}
+    outside = ReceivedMessage(0, 235, error=kafka_error(KafkaError._AUTO_OFFSET_RESET))
+    later: list[None] = [] if comes_with_it else [None]
+    run = Run(None, outside, *later, *messages(0, begins_at), assigned=[0])
+    run.consumer.first = begins_at
+
+    run.to_end()
+
+    assert run.loop.state.stuck == {}
+    assert run.decided == [f"0:{begins_at}"]
+    assert rows.at == {0: Position(topic_id="one", next_offset=begins_at + 1)}
+
+
 def test_markers_of_transactions_at_the_end_are_passed(rows: Rows) -> None:
     end = ReceivedMessage(0, 9, error=kafka_error(KafkaError._PARTITION_EOF))
 
