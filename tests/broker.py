@@ -6,6 +6,13 @@ import time
 from collections.abc import Sequence
 
 from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
+from confluent_kafka.admin import (  # type: ignore[attr-defined]
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    ResourceType,
+)
 from django.conf import settings
 
 
@@ -67,3 +74,15 @@ def read(topic: str, *, count: int, within_s: float = 10) -> list[Message]:
     finally:
         reader.close()
     return sorted(messages, key=lambda message: (message.partition(), message.offset()))
+
+
+def alter_topic(topic: str, settings_of_topic: dict[str, str]) -> None:
+    """Change a topic's settings, as kafka-configs.sh does."""
+    entries = [
+        ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
+        for name, value in settings_of_topic.items()
+    ]
+    resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=entries)
+    client = AdminClient({"bootstrap.servers": settings.CONFIG.kafka.bootstrap_servers})
+    [done] = client.incremental_alter_configs([resource]).values()
+    done.result(10)

@@ -138,6 +138,21 @@ def test_a_record_too_large_is_certainly_not_published(topic: str) -> None:
     assert isinstance(receipt, NotPublished)
 
 
+@pytest.mark.services_only
+def test_a_topic_that_takes_small_batches_only_is_given_those(topic: str) -> None:
+    """Somebody lowered max.message.bytes: single claims pass, a rush of them would not."""
+    broker.alter_topic(topic, {"max.message.bytes": "2000"})
+    records = [Record(key=b"k", value=b"x" * 130) for _ in range(60)]
+    publisher = EventProducer()
+    try:
+        refused = publisher.publish(records)
+        eventually(lambda: all(isinstance(each, Acknowledged) for each in publisher.publish(records)))
+    finally:
+        publisher.close()
+
+    assert any(isinstance(each, NotPublished) for each in refused)
+
+
 def test_after_a_failure_on_a_live_broker_the_producer_is_made_anew(
     topic: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
