@@ -1,6 +1,6 @@
 """The API's view of coupon rows: read from the database a few times a second per process.
 
-The contract lets a change made straight in the database take 2 seconds to be honoured. A view is
+A change made straight in the database is honoured within 2 seconds (docs/api.md, promise 8). A view is
 kept COUPON_VIEW_TTL_MS (200): five reads a second cost nothing, and a top-up is seen at once.
 """
 

@@ -33,7 +33,8 @@ from runtime import metrics
 
 _ONE_USER_ID: Final = re.compile(r"userId=([0-9]{1,30})", re.ASCII)
 _DIGITS: Final = re.compile(r"[0-9]{1,30}", re.ASCII)
-#: Nothing is read from a body, and it is parsed in the loop: one of 2 MB would stop the worker for 0.2 s.
+#: A body decides nothing, and it is parsed in the loop: one of 2 MB would stop the worker for 0.2 s. What
+#: counts is the bytes that came, whatever Content-Length said (runtime/request_body.py reads them).
 _LONGEST_BODY: Final = 4096
 _REFUSED: Final = OpenApiResponse(RefusalSerializer, description="A refusal; `code` says why.")
 
@@ -95,7 +96,7 @@ def _user_id(query: str, body: bytes) -> int:
 
 
 def _refuse_malformed(body: bytes) -> None:
-    """No body is needed. One that is there says something the client believes in: it must be readable."""
+    """No body is needed. A client that sends one believes in it: one that is no JSON is told so."""
     if len(body) > _LONGEST_BODY:
         raise RefusedError(Code.INVALID_REQUEST, detail=messages.body_too_long(_LONGEST_BODY))
     if body:

@@ -162,8 +162,10 @@ def _publish_in_time(records: Sequence[Record], reserving_since: float) -> list[
 def _given_up_meanwhile(claims: Sequence[Claim], reserving_since: float) -> set[UUID]:
     """Held up while publishing: those whose slot was given back meanwhile are not told yes.
 
-    Looks as soon as whoever gives slots back may have waited long enough, by the shortest timeout. Where the
-    database cannot tell, it may be any of them: their events are in the log, which answers for their ids.
+    Slots are given back 18 s after they were noted, or later (``coupons/gate/leaked_slots.py``). A second,
+    twice the shortest publish timeout, is well before that, and costs a query where publishing was slow.
+    Where the database cannot tell, it may be any of them: their events are in the log, which answers for
+    their ids.
     """
     if not claims or time.monotonic() - reserving_since < 2 * SHORTEST_PUBLISH_MS / 1000:
         return set()

@@ -101,7 +101,7 @@ def _times(number: int) -> int:
 
 
 def encode(event: CouponIssueEvent) -> bytes:
-    """The event as the contract's JSON, UTF-8."""
+    """The event as JSON (docs/api.md, Kafka), UTF-8."""
     return b'{"eventId":"%s","userId":%d,"couponId":%d,"timestamp":%d,"version":%d}' % (
         str(event.event_id).encode(),
         event.user_id,

@@ -1,7 +1,7 @@
 """The Redis lock per coupon: it keeps two consumers from queueing on one database row.
 
 It saves work and nothing else: the locked coupon row and the unique constraint decide
-(architecture, decision 1). So a lock that cannot be had, or that expired, is counted and
+(docs/decisions/README.md, decision 1). So a lock that cannot be had, or that expired, is counted and
 the work goes on.
 
 A batch may need hundreds, and one call of the library each would take as long as the transaction. So they are

@@ -1,4 +1,4 @@
-"""The guide's walk: seed, claim, duplicate, sold out, a crowd; on processes and real servers."""
+"""The walk of docs/walk.md: seed, claim, duplicate, sold out, a crowd; on processes and real servers."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_sold_out_is_refused_and_a_top_up_opens_again(system: System) -> None:
 
     Coupon.objects.filter(pk=coupon.pk).update(stock=10)
 
-    time.sleep(2)  # the contract's time for a change made straight in the database
+    time.sleep(2)  # so long may a change made straight in the database take (docs/api.md, promise 8)
     answers = system.claim_all(coupon.pk, users[2:])
     assert Counter(answer.status for answer in answers.values()) == {202: 10, 409: 18}
     eventually(lambda: UserCoupon.objects.filter(coupon_id=coupon.pk).count() == 11)

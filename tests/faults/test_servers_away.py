@@ -1,4 +1,4 @@
-"""Redis, the broker or the database dies for real: what the contract promises meanwhile and after."""
+"""Redis, the broker or the database dies for real: what docs/api.md promises meanwhile and after."""
 
 from __future__ import annotations
 

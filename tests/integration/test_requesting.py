@@ -105,7 +105,7 @@ def test_an_empty_list_is_answered_with_one(broker: Broker) -> None:
     assert broker.calls == 0
 
 
-def test_only_what_was_accepted_is_published_in_the_contracts_form(broker: Broker) -> None:
+def test_only_what_was_accepted_is_published_in_the_documented_form(broker: Broker) -> None:
     coupon, users = make_coupon(stock=2), make_users(3)
     claims = [claim(coupon.pk, user) for user in users]
 

@@ -98,7 +98,7 @@ def everything() -> list[Any]:
 
 
 class TestSeeding:
-    def test_the_guides_rows(self) -> None:
+    def test_the_three_users_and_the_coupon(self) -> None:
         told = seed()
         assert list(User.objects.order_by("pk").values_list("pk", "name")) == [
             (1, "testuser1"),
