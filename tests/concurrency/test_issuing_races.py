@@ -44,7 +44,7 @@ def _both_decide_before_either_writes(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def meet_then_record(*decided: Any) -> Any:
         with suppress(threading.BrokenBarrierError):
-            meeting.wait(1)
+            meeting.wait(3)
         return record(*decided)
 
     monkeypatch.setattr(deciding, "_record", meet_then_record)

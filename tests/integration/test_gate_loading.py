@@ -234,7 +234,7 @@ def test_many_who_find_it_empty_load_it_once(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(backlog, "read", read)
 
     def claim(user: int) -> None:
-        all_there.wait(5)
+        all_there.wait(30)
         gate.admit(loading.load(view), [Claim(coupon_id=coupon.pk, user_id=user, request_id=uuid7())])
         connection.close()
 
@@ -242,7 +242,7 @@ def test_many_who_find_it_empty_load_it_once(monkeypatch: pytest.MonkeyPatch) ->
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(10)
+        thread.join(60)
 
     assert len(readings) == 1
     assert gate.reserved(coupon.pk) == 8

@@ -307,7 +307,7 @@ def test_once_the_broker_is_known_to_be_away_nothing_waits_and_nothing_is_queued
     started = time.monotonic()
     receipts = nowhere.publish([Record(key=b"k", value=b"x")] * 3)
 
-    assert time.monotonic() - started < 0.1
+    assert time.monotonic() - started < nowhere._timeout_s  # whoever waits does so for all of it
     assert all(isinstance(receipt, NotPublished) for receipt in receipts)
     assert len(nowhere._producer) == 0
     assert REGISTRY.get_sample_value("coupon_producer_up") == 0

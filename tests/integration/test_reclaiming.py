@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from typing import Final
 
 import pytest
 from confluent_kafka import TopicPartition
@@ -159,13 +160,30 @@ def test_a_decided_reservation_keeps_its_outcome() -> None:
     assert IssueOutcome.objects.get(pk=event.event_id).status == "ISSUED"
 
 
-@pytest.mark.parametrize("words", [(), ("--group-id", "a-group-of-its-own")])
+#: manage.py in which nobody publishes for as long as an API may.
+_HURRIED: Final = """
+import sys, django
+django.setup()
+from coupons import reclaiming
+reclaiming._PUBLISHABLE_S = 1.0
+from django.core.management import execute_from_command_line
+execute_from_command_line(["manage.py", *sys.argv[1:]])
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "start"),
+    [((), ["manage.py"]), (("--group-id", "a-group-of-its-own"), ["-c", _HURRIED])],
+    ids=["whole wait", "group"],
+)
 def test_the_consumer_gives_leaked_slots_back_by_itself(
-    transactional_db: None, topic: str, words: tuple[str, ...]
+    transactional_db: None, topic: str, words: tuple[str, ...], start: list[str]
 ) -> None:
     coupon, users = make_coupon(stock=2), make_users(3)
     system = System(topic=topic, consumers=0)
-    system.consumers = [system.new_consumer(*words)]
+    consumer = system.new_consumer(*words)
+    consumer.command[1:2] = start
+    system.consumers = [consumer]
     with system:
         first = system.claim(coupon.pk, users[0])
         system.wait_decided([first.body["requestId"]])

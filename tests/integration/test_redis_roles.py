@@ -51,6 +51,7 @@ def own_redis(folder: Path) -> Iterator[int]:
         return
     port = free_port()
     command = [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
+    command += ["--repl-diskless-sync-delay", "0"]  # else a replica is kept waiting for 5 s
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
         try:
             eventually(lambda: _answers(port))

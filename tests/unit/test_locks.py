@@ -183,7 +183,7 @@ def test_two_holders_of_one_coupon_take_turns() -> None:
         thread.start()
         time.sleep(0.3)
         journal.append("first is done")
-    thread.join(5)
+    thread.join(60)
 
     assert journal == ["first is done", "second"]
 
