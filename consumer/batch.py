@@ -17,11 +17,16 @@ from consumer import dead_letters
 from consumer.dead_letters import DeadLetter, TooManyDeadLetters
 from consumer.kafka import headers_of, place
 from consumer.partitions import Standing
+from coupons.claim import Claim
 from coupons.eventlog.events import SECOND_CHANCE_HEADER, IssueRequest, UndecodableEvent, decode
 from coupons.eventlog.positions import Advance
 from coupons.eventlog.producer import EventProducer
 from coupons.gate import pending
-from coupons.gate.admission import Claim, GateUnavailable, Settlement, gate
+from coupons.gate.admission import (
+    GateUnavailable,
+    Settlement,
+    gate,
+)
 from coupons.issuing.allocation import Allocation
 from coupons.issuing.deciding import CouponsNotFound, Issued, issue_coupons
 from coupons.operations import surroundings
@@ -176,7 +181,7 @@ class BatchProcessor:
         logs.info_each(
             log,
             "쿠폰 발급 이벤트 처리 시작 - EventId: %s, UserId: %s, CouponId: %s",
-            [(r.event.event_id, r.event.user_id, r.event.coupon_id) for r in requests],
+            [(r.event.request_id, r.event.user_id, r.event.coupon_id) for r in requests],
         )
         return requests, letters
 
@@ -199,7 +204,7 @@ def _decoded(message: Message) -> IssueRequest | DeadLetter:
             message=message,
             reason=error.reason,
             error=error.detail,
-            event_id=error.event_id,
+            request_id=error.request_id,
             user_id=error.user_id,
             coupon_id=error.coupon_id,
         )
@@ -217,7 +222,7 @@ def _letter_of(message: Message, request: IssueRequest, reason: DeadLetterReason
         message=message,
         reason=reason,
         error=error,
-        event_id=event.event_id,
+        request_id=event.request_id,
         user_id=event.user_id,
         coupon_id=event.coupon_id,
         requested_at_ms=event.timestamp_ms,
@@ -257,7 +262,9 @@ def _report(issued: Issued, letters: Sequence[DeadLetter]) -> None:
         metrics.EVENTS_DECIDED.labels(decision=decision.value).inc(count)
     won = issued.user_coupon_ids
     logs.info_each(log, "쿠폰 발급 성공 - EventId: %s, UserCouponId: %s", list(won.items()))
-    rejected = [(a.request.event.event_id, a.decision) for a in issued.allocations if a.decision.is_rejection]
+    rejected = [
+        (a.request.event.request_id, a.decision) for a in issued.allocations if a.decision.is_rejection
+    ]
     logs.info_each(log, "쿠폰 발급 거절 - EventId: %s, Reason: %s", rejected)
     dead_letters.report(letters)
 
@@ -267,11 +274,7 @@ def _tell_redis(issued: Issued, letters: Sequence[DeadLetter], rates: Mapping[in
     decided: defaultdict[int, list[tuple[Claim, bool]]] = defaultdict(list)
     for allocation in issued.allocations:
         decided[allocation.request.event.coupon_id].append(_settled(allocation))
-    failed = [
-        Claim(coupon_id=letter.coupon_id, user_id=letter.user_id, request_id=letter.event_id)
-        for letter in letters
-        if letter.coupon_id and letter.user_id and letter.event_id
-    ]
+    failed = [claim for letter in letters if (claim := letter.claim) is not None]
     request_ids = [claim.request_id for group in decided.values() for claim, _ in group]
     try:
         gate.settle(
@@ -295,6 +298,4 @@ def _tell_redis(issued: Issued, letters: Sequence[DeadLetter], rates: Mapping[in
 
 def _settled(allocation: Allocation) -> tuple[Claim, bool]:
     """A replay of a winner counts as neither: its slot was settled, or is freed here."""
-    event = allocation.request.event
-    claim = Claim(coupon_id=event.coupon_id, user_id=event.user_id, request_id=event.event_id)
-    return claim, allocation.decision is Decision.ISSUED
+    return allocation.request.event.claim, allocation.decision is Decision.ISSUED

@@ -29,7 +29,7 @@ def make_coupon(*, stock: int = 100, **fields: Any) -> Coupon:
 
 
 def make_event(*, coupon_id: int, user_id: int, **fields: Any) -> CouponIssueEvent:
-    values: dict[str, Any] = {"event_id": uuid7(), "timestamp_ms": time.time_ns() // 1_000_000, **fields}
+    values: dict[str, Any] = {"request_id": uuid7(), "timestamp_ms": time.time_ns() // 1_000_000, **fields}
     return CouponIssueEvent(coupon_id=coupon_id, user_id=user_id, **values)
 
 

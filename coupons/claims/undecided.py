@@ -18,11 +18,11 @@ from uuid import UUID
 
 from django.db import close_old_connections
 
+from coupons.claim import Claim
 from coupons.eventlog import backlog
 from coupons.eventlog.backlog import Entry, LogUnavailable, Positions
 from coupons.eventlog.events import CouponIssueEvent
 from coupons.eventlog.producer import event_producer
-from coupons.gate.admission import Claim
 from coupons.gate.pending import Tracked
 from runtime import greenlets
 
@@ -174,8 +174,8 @@ class UndecidedIndex:
         part = self._partitions[entry.partition]
         part.following = entry.offset + 1
         event: CouponIssueEvent | None = entry.event
-        if event is not None and event.event_id.bytes not in part.events:
-            part.events[event.event_id.bytes] = _EVENT.pack(
+        if event is not None and event.request_id.bytes not in part.events:
+            part.events[event.request_id.bytes] = _EVENT.pack(
                 event.coupon_id, event.user_id, event.timestamp_ms, entry.offset
             )
             self._of_coupon[event.coupon_id] += 1

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from coupons.claim import Claim, Holding
 from coupons.outcomes import DeadLetterReason
 
 VERSION = 1
@@ -31,10 +32,30 @@ _USUAL = re.compile(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CouponIssueEvent:
-    event_id: UUID  #: the requestId
+    """A claim in the log, and when it was accepted."""
+
+    request_id: UUID  #: eventId in the JSON
     user_id: int
     coupon_id: int
     timestamp_ms: int  #: when the request was accepted, epoch milliseconds, the API's clock
+
+    @classmethod
+    def of(cls, claim: Claim, *, timestamp_ms: int) -> CouponIssueEvent:
+        return cls(
+            request_id=claim.request_id,
+            user_id=claim.user_id,
+            coupon_id=claim.coupon_id,
+            timestamp_ms=timestamp_ms,
+        )
+
+    @property
+    def claim(self) -> Claim:
+        return Claim(coupon_id=self.coupon_id, user_id=self.user_id, request_id=self.request_id)
+
+    @property
+    def holding(self) -> Holding:
+        """What it asks for."""
+        return Holding(self.coupon_id, self.user_id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +74,7 @@ class IssueRequest:
 class UndecodableEvent(ValueError):
     """This event can never be issued.
 
-    ``event_id``, ``user_id``, ``coupon_id`` hold what could still be read, so that a dead
+    ``request_id``, ``user_id``, ``coupon_id`` hold what could still be read, so that a dead
     letter's outcome can be told to whoever asks for it.
     """
 
@@ -64,7 +85,7 @@ class UndecodableEvent(ValueError):
         self.reason = reason
         self.detail = detail
         fields = readable or {}
-        self.event_id = _uuid_or_none(fields.get("eventId"))
+        self.request_id = _uuid_or_none(fields.get("eventId"))
         self.user_id = _id_or_none(fields.get("userId"))
         self.coupon_id = _id_or_none(fields.get("couponId"))
 
@@ -77,7 +98,7 @@ def partition_key(coupon_id: int) -> bytes:
 def encode(event: CouponIssueEvent) -> bytes:
     """The event as the contract's JSON, UTF-8."""
     return b'{"eventId":"%s","userId":%d,"couponId":%d,"timestamp":%d,"version":%d}' % (
-        str(event.event_id).encode(),
+        str(event.request_id).encode(),
         event.user_id,
         event.coupon_id,
         event.timestamp_ms,
@@ -88,9 +109,9 @@ def encode(event: CouponIssueEvent) -> bytes:
 def decode(value: bytes | None) -> CouponIssueEvent:
     """Read an event. Unknown fields are ignored. Raises UndecodableEvent."""
     if value is not None and (usual := _USUAL.fullmatch(value)) is not None:
-        event_id, user_id, coupon_id, timestamp = usual.groups()
+        request_id, user_id, coupon_id, timestamp = usual.groups()
         return CouponIssueEvent(
-            event_id=UUID(event_id.decode()),
+            request_id=UUID(request_id.decode()),
             user_id=int(user_id),
             coupon_id=int(coupon_id),
             timestamp_ms=int(timestamp),
@@ -107,9 +128,9 @@ def _decode_json(value: bytes | None) -> CouponIssueEvent:
             f"version is {_shown(version)}, this consumer knows {VERSION}",
             readable=fields,
         )
-    event_id, timestamp = _uuid_or_none(fields.get("eventId")), fields.get("timestamp")
+    request_id, timestamp = _uuid_or_none(fields.get("eventId")), fields.get("timestamp")
     user_id, coupon_id = _id_or_none(fields.get("userId")), _id_or_none(fields.get("couponId"))
-    if event_id is None:
+    if request_id is None:
         raise _invalid("eventId", "a UUID", fields)
     if user_id is None:
         raise _invalid("userId", f"a whole number from 1 to {MAX_ID}", fields)
@@ -117,7 +138,9 @@ def _decode_json(value: bytes | None) -> CouponIssueEvent:
         raise _invalid("couponId", f"a whole number from 1 to {MAX_ID}", fields)
     if type(timestamp) is not int or not 0 <= timestamp <= LAST_TIMESTAMP_MS:
         raise _invalid("timestamp", "epoch milliseconds", fields)
-    return CouponIssueEvent(event_id=event_id, user_id=user_id, coupon_id=coupon_id, timestamp_ms=timestamp)
+    return CouponIssueEvent(
+        request_id=request_id, user_id=user_id, coupon_id=coupon_id, timestamp_ms=timestamp
+    )
 
 
 def _json_object(value: bytes | None) -> dict[str, Any]:

@@ -17,8 +17,8 @@ from django.db import connection, transaction
 from django.db.models import Exists, OuterRef, QuerySet
 from django.utils import timezone
 
+from coupons.claim import Claim
 from coupons.eventlog.events import LAST_TIMESTAMP_MS
-from coupons.gate.admission import Claim
 from coupons.gate.pending import Tracked
 from coupons.models import DisclosedRequest, IssueOutcome
 

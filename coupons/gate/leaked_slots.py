@@ -29,9 +29,13 @@ from uuid import UUID
 from django.db import transaction
 from django.utils import timezone
 
+from coupons.claim import Claim
 from coupons.eventlog import backlog, log_search, positions
 from coupons.gate import disclosed, pending
-from coupons.gate.admission import Claim, GateUnavailable, gate
+from coupons.gate.admission import (
+    GateUnavailable,
+    gate,
+)
 from coupons.models import Coupon, IssueOutcome
 from coupons.outcomes import Code, DeadLetterReason, RequestStatus
 from runtime import metrics
@@ -71,7 +75,7 @@ class Round:
         if not backlog.is_decided_to(self._ends, timeout_s=_LOG_TIMEOUT_S):
             return None
         # Read on to the true end as well: not every broker tells it exactly.
-        under_way = {r.event.event_id for r in backlog.read(timeout_s=_LOG_TIMEOUT_S).requests}
+        under_way = {r.event.request_id for r in backlog.read(timeout_s=_LOG_TIMEOUT_S).requests}
         standing = set(_reserved(limit=10 * _MOST_AT_ONCE))
         suspects = {each for each in self._reserved if each in standing} | set(self._disclosed)
         gone = _without_event([each for each in suspects if each.request_id not in under_way])

@@ -19,8 +19,11 @@ from django.conf import settings
 from django_redis import get_redis_connection
 from redis.exceptions import RedisError
 
+from coupons.claim import Claim
 from coupons.eventlog.delivery import Acknowledged, Receipt
-from coupons.gate.admission import Claim, gate
+from coupons.gate.admission import (
+    gate,
+)
 from runtime.redis_roles import leave_if_demoted
 
 log = logging.getLogger(__name__)

@@ -14,6 +14,7 @@ from redis.connection import ConnectionPool
 from redis.exceptions import ConnectionError as RedisConnectionError
 from uuid_utils.compat import uuid7
 
+from coupons.claim import Claim
 from coupons.claims import submitting
 from coupons.claims.screening import Refused
 from coupons.claims.submitting import Answer, submit
@@ -21,7 +22,9 @@ from coupons.eventlog import backlog
 from coupons.eventlog.backlog import Backlog
 from coupons.eventlog.delivery import Acknowledged, Receipt, Record
 from coupons.eventlog.events import IssueRequest, decode
-from coupons.gate.admission import Claim, gate
+from coupons.gate.admission import (
+    gate,
+)
 from coupons.issuing.deciding import issue_coupons
 from coupons.models import UserCoupon
 from coupons.outcomes import Code

@@ -13,6 +13,7 @@ from django_redis import get_redis_connection
 from uuid_utils.compat import uuid7
 
 from coupons import selectors
+from coupons.claim import Claim
 from coupons.claims import request_status, submitting
 from coupons.claims.screening import Refused
 from coupons.claims.submitting import Accepted, submit
@@ -20,7 +21,9 @@ from coupons.eventlog import backlog
 from coupons.eventlog.backlog import Backlog
 from coupons.eventlog.delivery import Acknowledged, NotPublished, Receipt, Record, Uncertain
 from coupons.gate import disclosed, leaked_slots
-from coupons.gate.admission import Claim, gate
+from coupons.gate.admission import (
+    gate,
+)
 from coupons.models import DisclosedRequest, IssueOutcome
 from coupons.outcomes import Code, RequestStatus
 from tests.factories import make_coupon, make_users

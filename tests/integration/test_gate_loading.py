@@ -16,6 +16,7 @@ from prometheus_client import REGISTRY
 from uuid_utils.compat import uuid7
 
 from coupons import coupon_cache
+from coupons.claim import Claim
 from coupons.coupon_cache import CouponView
 from coupons.eventlog import backlog
 from coupons.eventlog.backlog import Backlog, LogUnavailable
@@ -25,7 +26,6 @@ from coupons.gate.admission import (
     Admission,
     Admitted,
     AlreadyRequested,
-    Claim,
     GateUnknown,
     OutOfStock,
     Settlement,
@@ -49,14 +49,7 @@ def view_of(coupon: Coupon) -> CouponView:
 
 
 def claims_of(requests: Sequence[IssueRequest]) -> list[Claim]:
-    return [
-        Claim(
-            coupon_id=request.event.coupon_id,
-            user_id=request.event.user_id,
-            request_id=request.event.event_id,
-        )
-        for request in requests
-    ]
+    return [request.event.claim for request in requests]
 
 
 def ask(claim: Claim) -> Admission:
@@ -114,7 +107,7 @@ def test_undecided_events_of_this_coupon_hold_their_slots(log: list[IssueRequest
     assert gate.reserved(coupon.pk) == 2
     again, fresh, late = (Claim(coupon_id=coupon.pk, user_id=u, request_id=uuid7()) for u in users[1:4])
     assert gate.admit(view_of(coupon), [again, fresh, late]) == [
-        AlreadyRequested(first_request_id=log[1].event.event_id),
+        AlreadyRequested(first_request_id=log[1].event.request_id),
         Admitted(),
         OutOfStock(),
     ]
@@ -149,7 +142,7 @@ def test_the_first_event_of_a_user_holds_the_slot(log: list[IssueRequest]) -> No
 
     assert gate.reserved(coupon.pk) == 1
     [answer] = gate.admit(view_of(coupon), [Claim(coupon_id=coupon.pk, user_id=user, request_id=uuid7())])
-    assert answer == AlreadyRequested(first_request_id=log[0].event.event_id)
+    assert answer == AlreadyRequested(first_request_id=log[0].event.request_id)
 
 
 def test_a_reservation_without_an_event_stands_until_it_is_decided(log: list[IssueRequest]) -> None:
@@ -291,7 +284,8 @@ def _went_back(coupon: Coupon, log: list[IssueRequest]) -> None:
     loading.load(view_of(coupon))
     assert gate.admit(view_of(coupon), claims) == [Admitted()] * 3
     events = [
-        make_event(coupon_id=coupon.pk, user_id=claim.user_id, event_id=claim.request_id) for claim in claims
+        make_event(coupon_id=coupon.pk, user_id=claim.user_id, request_id=claim.request_id)
+        for claim in claims
     ]
     requests = [IssueRequest(event=event, partition=0, offset=n) for n, event in enumerate(events)]
     settle(coupon.pk, requests)
@@ -340,7 +334,7 @@ def test_the_gate_never_refuses_while_a_slot_is_free_and_never_admits_past_the_s
 
     for _ in range(120):
         coupon.refresh_from_db()
-        under_way = {request.event.user_id: request.event.event_id for request in log}
+        under_way = {request.event.user_id: request.event.request_id for request in log}
         match chance.choices(["claim", "decide", "stock", "lose", "flush"], [60, 20, 8, 6, 6])[0]:
             case "claim":
                 user = chance.choice([user for user in users if user not in holders])
@@ -350,7 +344,7 @@ def test_the_gate_never_refuses_while_a_slot_is_free_and_never_admits_past_the_s
                     assert answer == AlreadyRequested(first_request_id=under_way[user])
                 elif len(under_way) < coupon.stock:
                     assert answer == Admitted()
-                    event = make_event(coupon_id=coupon.pk, user_id=user, event_id=request_id)
+                    event = make_event(coupon_id=coupon.pk, user_id=user, request_id=request_id)
                     log.append(IssueRequest(event=event, partition=0, offset=(offset := offset + 1)))
                 else:
                     assert answer == OutOfStock()

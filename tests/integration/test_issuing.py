@@ -47,8 +47,8 @@ def test_the_first_of_the_log_get_the_stock() -> None:
     assert set(UserCoupon.objects.values_list("user_id", flat=True)) == set(users[2:])
     for request in requests[:3]:
         user_coupon = UserCoupon.objects.get(user_id=request.event.user_id)
-        assert user_coupon.request_id == request.event.event_id
-        assert issued.user_coupon_ids[request.event.event_id] == user_coupon.pk
+        assert user_coupon.request_id == request.event.request_id
+        assert issued.user_coupon_ids[request.event.request_id] == user_coupon.pk
         assert (user_coupon.status, user_coupon.used_at) == ("ISSUED", None)
 
 
@@ -58,7 +58,7 @@ def test_every_request_has_its_outcome_with_its_place_in_the_log() -> None:
 
     issue_coupons(requests)
 
-    won, lost = (IssueOutcome.objects.get(pk=request.event.event_id) for request in requests)
+    won, lost = (IssueOutcome.objects.get(pk=request.event.request_id) for request in requests)
     assert (won.status, won.reason, won.claim_rank) == ("ISSUED", None, 1)
     assert won.user_coupon_id == UserCoupon.objects.get(user_id=users[0]).pk
     assert (lost.status, lost.reason, lost.claim_rank) == ("REJECTED", "OUT_OF_STOCK", None)
@@ -193,7 +193,7 @@ def test_one_id_for_two_coupons_is_decided_once_in_the_logs_order() -> None:
     first, second, [user] = make_coupon(), make_coupon(), make_users(1)
     [one] = make_requests(first.pk, [user])
     [other] = make_requests(second.pk, [user])
-    other = replace(other, offset=1, event=replace(other.event, event_id=one.event.event_id))
+    other = replace(other, offset=1, event=replace(other.event, request_id=one.event.request_id))
 
     assert decisions(issue_coupons([other, one])) == [Decision.ISSUED, Decision.REPLAYED]
     assert IssueOutcome.objects.get().coupon_id == second.pk

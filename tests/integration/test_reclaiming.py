@@ -13,15 +13,18 @@ from uuid_utils.compat import uuid7
 
 from consumer.batch import BatchProcessor
 from coupons import coupon_cache
+from coupons.claim import Claim
 from coupons.claims import submitting
 from coupons.claims.request_status import status_of
 from coupons.eventlog import backlog, kafka_client, log_search, positions
 from coupons.eventlog.delivery import Acknowledged
-from coupons.eventlog.events import IssueRequest
+from coupons.eventlog.events import CouponIssueEvent, IssueRequest
 from coupons.eventlog.positions import Position
 from coupons.eventlog.producer import event_producer
 from coupons.gate import disclosed, leaked_slots, loading, pending
-from coupons.gate.admission import Claim, gate
+from coupons.gate.admission import (
+    gate,
+)
 from coupons.gate.leaked_slots import Round
 from coupons.gate.pending import Tracked
 from coupons.issuing.deciding import issue_coupons
@@ -125,7 +128,7 @@ def test_an_event_that_comes_after_all_changes_nothing() -> None:
     claim = Claim(coupon_id=coupon.pk, user_id=user, request_id=uuid7())
     leaked_slots.give_back([claim])
 
-    late = make_event(coupon_id=coupon.pk, user_id=user, event_id=claim.request_id)
+    late = CouponIssueEvent.of(claim, timestamp_ms=time.time_ns() // 1_000_000)
     issue_coupons([IssueRequest(event=late, partition=0, offset=7)])
 
     assert not UserCoupon.objects.exists()
@@ -137,10 +140,9 @@ def test_a_decided_reservation_keeps_its_outcome() -> None:
     event = make_event(coupon_id=coupon.pk, user_id=user)
     issue_coupons([IssueRequest(event=event, partition=0, offset=0)])
 
-    claim = Claim(coupon_id=coupon.pk, user_id=user, request_id=event.event_id)
-    assert leaked_slots.give_back([claim]) == []
+    assert leaked_slots.give_back([event.claim]) == []
 
-    assert IssueOutcome.objects.get(pk=event.event_id).status == "ISSUED"
+    assert IssueOutcome.objects.get(pk=event.request_id).status == "ISSUED"
 
 
 @pytest.mark.parametrize("words", [(), ("--group-id", "a-group-of-its-own")])

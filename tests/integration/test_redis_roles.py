@@ -17,10 +17,17 @@ from redis import Redis
 from redis.exceptions import OutOfMemoryError, RedisError
 from uuid_utils.compat import uuid7
 
+from coupons.claim import Claim
 from coupons.coupon_cache import CouponView
 from coupons.eventlog.delivery import Acknowledged
 from coupons.gate import pending
-from coupons.gate.admission import AdmissionGate, Admitted, Claim, GateUnavailable, Settlement, gate
+from coupons.gate.admission import (
+    AdmissionGate,
+    Admitted,
+    GateUnavailable,
+    Settlement,
+    gate,
+)
 from coupons.gate.pending import Tracked
 from coupons.issuing import locks
 from dev.embedded.stack import start_redis

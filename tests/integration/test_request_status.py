@@ -12,6 +12,7 @@ from django.conf import settings
 from django_redis import get_redis_connection
 from uuid_utils.compat import uuid7
 
+from coupons.claim import Claim
 from coupons.claims import undecided
 from coupons.claims.request_status import StatusReport, status_of
 from coupons.eventlog import backlog, positions
@@ -20,7 +21,6 @@ from coupons.eventlog.delivery import Acknowledged, Uncertain
 from coupons.eventlog.events import IssueRequest, encode, partition_key
 from coupons.eventlog.positions import Position
 from coupons.gate import pending
-from coupons.gate.admission import Claim
 from coupons.gate.pending import Tracked
 from coupons.issuing.deciding import issue_coupons
 from coupons.outcomes import RequestStatus
@@ -72,7 +72,7 @@ def note(request: IssueRequest) -> Tracked:
     """Remember it as the API does after the broker's acknowledgement."""
     event = request.event
     tracked = Tracked.of(
-        Claim(coupon_id=event.coupon_id, user_id=event.user_id, request_id=event.event_id),
+        event.claim,
         Acknowledged(partition=request.partition, offset=request.offset),
         requested_at_ms=event.timestamp_ms,
     )
@@ -107,7 +107,7 @@ def test_an_issued_request_is_told_with_everything() -> None:
     requests = make_requests(coupon.pk, users, partition=2)
     issued = issue_coupons(requests)
 
-    report = status(requests[1].event.event_id)
+    report = status(requests[1].event.request_id)
 
     assert (report.status, report.reason, report.rank) == (RequestStatus.ISSUED, None, 2)
     assert (report.coupon_id, report.user_id) == (coupon.pk, users[1])
@@ -123,7 +123,7 @@ def test_a_rejected_request_is_told_why() -> None:
     [request] = make_requests(make_coupon(stock=0).pk, make_users(1))
     issue_coupons([request])
 
-    report = status(request.event.event_id)
+    report = status(request.event.request_id)
 
     assert (report.status, report.reason) == (RequestStatus.REJECTED, "OUT_OF_STOCK")
     assert (report.user_coupon_id, report.rank) == (None, None)
@@ -139,7 +139,7 @@ def test_a_request_under_way_is_pending_with_its_place_in_the_log() -> None:
     [request] = make_requests(make_coupon().pk, make_users(1), partition=1)
     note(request)
 
-    report = status(request.event.event_id)
+    report = status(request.event.request_id)
 
     assert report.status is RequestStatus.PENDING
     assert (report.coupon_id, report.user_id) == (request.event.coupon_id, request.event.user_id)
@@ -153,7 +153,7 @@ def test_its_position_is_what_is_ahead_of_it_in_its_partition() -> None:
     stand({1: 10, 0: 99})
     pending.settle([], {1: 40.0, 0: 1.0})
 
-    report = status(requests[30].event.event_id)
+    report = status(requests[30].event.request_id)
 
     assert (report.position, report.eta_s) == (20, 0.5)
 
@@ -164,7 +164,7 @@ def test_a_position_is_never_negative_and_a_standing_consumer_promises_nothing()
     stand({0: 10})
     pending.settle([], {0: 0.0})
 
-    report = status(request.event.event_id)
+    report = status(request.event.request_id)
 
     assert (report.position, report.eta_s) == (0, None)
 
@@ -176,7 +176,7 @@ def test_a_damaged_pace_promises_nothing(pace: str) -> None:
     stand({0: 10})
     get_redis_connection("default").set(pending._rate_key(0), pace)
 
-    report = status(requests[30].event.event_id)
+    report = status(requests[30].event.request_id)
 
     assert (report.position, report.eta_s) == (20, None)
 
@@ -190,7 +190,7 @@ def test_where_another_group_stands_says_nothing(monkeypatch: pytest.MonkeyPatch
         other.setattr(settings, "CONFIG", replace(settings.CONFIG, kafka=kafka))
         stand({0: 1})
 
-    assert status(requests[30].event.event_id).position == 1
+    assert status(requests[30].event.request_id).position == 1
 
 
 def test_an_uncertain_request_is_pending_without_a_place() -> None:
@@ -209,17 +209,17 @@ def test_a_decided_request_is_never_pending_again() -> None:
 
     note(request)  # the API's note came after the decision
 
-    assert status(request.event.event_id).status is RequestStatus.ISSUED
+    assert status(request.event.request_id).status is RequestStatus.ISSUED
 
 
 def test_what_was_decided_is_forgotten_in_redis() -> None:
     [request] = make_requests(make_coupon().pk, make_users(1))
     note(request)
-    assert pending.find(request.event.event_id) is not None
+    assert pending.find(request.event.request_id) is not None
 
-    pending.settle([request.event.event_id], {})
+    pending.settle([request.event.request_id], {})
 
-    assert pending.find(request.event.event_id) is None
+    assert pending.find(request.event.request_id) is None
 
 
 def test_notes_go_by_themselves_after_an_hour() -> None:
@@ -233,7 +233,7 @@ def test_notes_go_by_themselves_after_an_hour() -> None:
 def test_what_is_read_back_is_what_was_noted() -> None:
     [request] = make_requests(2**63 - 1, [2**63 - 1], partition=2)
 
-    assert note(request) == pending.find(request.event.event_id)
+    assert note(request) == pending.find(request.event.request_id)
 
 
 def test_a_request_that_nobody_knows_is_none(log: Log) -> None:
@@ -244,7 +244,7 @@ def test_after_a_flush_the_log_is_asked(log: Log) -> None:
     event = make_event(coupon_id=7, user_id=8)
     log.append(IssueRequest(event=event, partition=1, offset=104))
 
-    report = status(event.event_id)
+    report = status(event.request_id)
 
     assert report.status is RequestStatus.PENDING
     assert (report.coupon_id, report.user_id) == (7, 8)
@@ -256,7 +256,7 @@ def test_without_redis_the_log_is_asked(log: Log, redis_away: pytest.MonkeyPatch
     event = make_event(coupon_id=7, user_id=8)
     log.append(IssueRequest(event=event, partition=1, offset=104))
 
-    assert status(event.event_id).status is RequestStatus.PENDING
+    assert status(event.request_id).status is RequestStatus.PENDING
 
 
 def test_what_is_decided_while_the_log_is_read_is_final(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -267,7 +267,7 @@ def test_what_is_decided_while_the_log_is_read_is_final(monkeypatch: pytest.Monk
 
     monkeypatch.setattr(undecided.index, "_wait_for_reading", wait_for_reading)
 
-    assert status(request.event.event_id).status is RequestStatus.ISSUED
+    assert status(request.event.request_id).status is RequestStatus.ISSUED
 
 
 def test_when_only_the_log_could_tell_and_it_is_away_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -305,19 +305,19 @@ def test_what_was_decided_is_counted_and_found_no_more(log: Log) -> None:
     assert status_of(uuid7()) is None
 
     assert undecided.index.count(7) == 1
-    assert undecided.index.find(requests[2].event.event_id) is not None
-    assert undecided.index._found(requests[0].event.event_id) is None
+    assert undecided.index.find(requests[2].event.request_id) is not None
+    assert undecided.index._found(requests[0].event.request_id) is None
 
 
 def test_a_database_that_went_back_is_followed(log: Log) -> None:
     """Restored from a backup: what it forgot is undecided again."""
     request = make_event(coupon_id=7, user_id=8)
     log.append(IssueRequest(event=request, partition=1, offset=50))
-    assert undecided.index.find(request.event_id) is None
+    assert undecided.index.find(request.request_id) is None
 
     log.next_to_decide = 40
 
-    found = undecided.index.find(request.event_id)
+    found = undecided.index.find(request.request_id)
     assert found is not None
     assert found[1] == 10
 
@@ -330,18 +330,18 @@ def test_a_topic_made_anew_is_read_from_its_beginning(log: Log) -> None:
     new = make_event(coupon_id=7, user_id=9)
     log.undecided = [IssueRequest(event=new, partition=1, offset=3)]
 
-    assert undecided.index.find(new.event_id) is not None
+    assert undecided.index.find(new.request_id) is not None
     assert undecided.index._of_coupon[7] == 1
 
 
 def test_what_is_known_of_the_log_is_told_without_reading_it(log: Log) -> None:
     event = make_event(coupon_id=7, user_id=8)
     log.append(IssueRequest(event=event, partition=1, offset=104))
-    assert status(event.event_id).position == 4
+    assert status(event.request_id).position == 4
     readings = len(log.readings)
 
     for _ in range(20):
-        assert status(event.event_id).position == 4
+        assert status(event.request_id).position == 4
 
     assert len(log.readings) == readings
 
@@ -350,12 +350,12 @@ def test_nobody_asks_and_it_is_forgotten(log: Log, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(undecided, "_FORGOTTEN_AFTER_S", 0.05)
     event = make_event(coupon_id=7, user_id=8)
     log.append(IssueRequest(event=event, partition=1, offset=104))
-    assert undecided.index.find(event.event_id) is not None
+    assert undecided.index.find(event.request_id) is not None
 
-    eventually(lambda: undecided.index._found(event.event_id) is None)
+    eventually(lambda: undecided.index._found(event.request_id) is None)
     eventually(lambda: undecided.index._thread is None)
 
-    assert undecided.index.find(event.event_id) is not None
+    assert undecided.index.find(event.request_id) is not None
 
 
 def test_a_request_accepted_since_the_log_was_read_is_found(log: Log) -> None:
@@ -363,18 +363,18 @@ def test_a_request_accepted_since_the_log_was_read_is_found(log: Log) -> None:
         replace(request, offset=100 + number) for number, request in enumerate(make_requests(7, [8, 9]))
     ]
     log.append(earlier)
-    assert status(earlier.event.event_id).status is RequestStatus.PENDING
+    assert status(earlier.event.request_id).status is RequestStatus.PENDING
 
     log.append(later)
 
-    assert status(later.event.event_id).status is RequestStatus.PENDING
+    assert status(later.event.request_id).status is RequestStatus.PENDING
 
 
 def test_from_a_real_log(topic: str) -> None:
     event = make_event(coupon_id=7, user_id=8)
     [place] = broker.write(topic, encode(event), key=partition_key(7))
 
-    report = status(event.event_id)
+    report = status(event.request_id)
 
     assert report.status is RequestStatus.PENDING
     assert (report.partition, report.offset) == place
@@ -387,4 +387,4 @@ def test_noting_without_redis_is_no_error(redis_away: pytest.MonkeyPatch) -> Non
     note(request)
 
     redis_away.undo()
-    assert pending.find(request.event.event_id) is None
+    assert pending.find(request.event.request_id) is None

@@ -15,6 +15,7 @@ from django_redis import get_redis_connection
 from uuid_utils.compat import uuid7
 
 from coupons import coupon_cache, selectors
+from coupons.claim import Claim
 from coupons.claims import submitting
 from coupons.claims.screening import Refused
 from coupons.claims.submitting import Accepted, Answer, submit
@@ -23,7 +24,9 @@ from coupons.eventlog.backlog import Backlog, LogUnavailable
 from coupons.eventlog.delivery import Acknowledged, NotPublished, Receipt, Record, Uncertain
 from coupons.eventlog.events import decode
 from coupons.gate import leaked_slots
-from coupons.gate.admission import Claim, gate
+from coupons.gate.admission import (
+    gate,
+)
 from coupons.issuing.deciding import issue_coupons
 from coupons.models import Coupon, IssueOutcome, UserCoupon
 from coupons.outcomes import Code
@@ -113,7 +116,7 @@ def test_only_what_was_accepted_is_published_in_the_contracts_form(broker: Broke
 
     assert [record.key for record in broker.records] == [b"coupon-%d" % coupon.pk] * 2
     events = [decode(record.value) for record in broker.records]
-    assert [event.event_id for event in events] == [claim.request_id for claim in claims[:2]]
+    assert [event.request_id for event in events] == [claim.request_id for claim in claims[:2]]
     assert [event.user_id for event in events] == users[:2]
     assert {record.topic for record in broker.records} == {None}
 
@@ -132,7 +135,7 @@ def test_a_user_who_has_the_coupon_is_told_the_request_that_won_it(broker: Broke
     issue_coupons([request])
 
     assert submit([claim(coupon.pk, user)]) == [
-        Refused(code=Code.ALREADY_REQUESTED, request_id=request.event.event_id)
+        Refused(code=Code.ALREADY_REQUESTED, request_id=request.event.request_id)
     ]
 
 
@@ -217,7 +220,7 @@ def test_a_rejected_user_may_ask_again(broker: Broker) -> None:
     Coupon.objects.filter(pk=coupon.pk).update(coupon_status="CLOSED")
     [request] = make_requests(coupon.pk, [user])
     event = decode(broker.records[0].value)
-    assert event.event_id == first.request_id
+    assert event.request_id == first.request_id
     issue_coupons([type(request)(event=event, partition=0, offset=0)])  # rejected; the gate is not told
     Coupon.objects.filter(pk=coupon.pk).update(coupon_status="OPENED")
     coupon_cache.forget_all()
@@ -298,7 +301,7 @@ def test_on_the_real_broker_an_accepted_claim_is_in_the_log(topic: str) -> None:
     assert told(submit(claims)) == [None, None, Code.OUT_OF_STOCK]
 
     in_the_log = backlog.read(timeout_s=5).requests
-    assert claims[0].request_id in [request.event.event_id for request in in_the_log]
+    assert claims[0].request_id in [request.event.request_id for request in in_the_log]
 
 
 class Clock:
@@ -430,7 +433,7 @@ def test_a_request_decided_while_it_is_looked_up_is_not_taken_for_over() -> None
         return result
 
     with connection.execute_wrapper(decide_after_the_first):
-        decided = selectors.decided({request.event.event_id: (coupon.pk, user)})
+        decided = selectors.decided([request.event.claim])
 
     assert asked
     assert decided == {}

@@ -17,6 +17,7 @@ from redis.connection import ConnectionPool
 from uuid_utils.compat import uuid7
 
 from coupons import coupon_cache
+from coupons.claim import Claim
 from coupons.claims import screening, submitting
 from coupons.claims.screening import Refused
 from coupons.claims.submitting import Answer, submit
@@ -25,7 +26,10 @@ from coupons.eventlog.backlog import Backlog
 from coupons.eventlog.delivery import Acknowledged, Receipt, Record
 from coupons.eventlog.events import IssueRequest, decode
 from coupons.gate import loading
-from coupons.gate.admission import Claim, Settlement, gate
+from coupons.gate.admission import (
+    Settlement,
+    gate,
+)
 from coupons.issuing.deciding import issue_coupons
 from coupons.models import Coupon, UserCoupon
 from coupons.outcomes import Code, Decision
@@ -169,7 +173,7 @@ def _settle(coupon: Coupon, requests: Sequence[IssueRequest]) -> None:
     issued = issue_coupons(requests)
     snapshot = issued.coupons[coupon.pk]
     decided = [
-        (claim_of(allocation.request), allocation.decision is Decision.ISSUED)
+        (allocation.request.event.claim, allocation.decision is Decision.ISSUED)
         for allocation in issued.allocations
     ]
     gate.settle(
@@ -182,11 +186,6 @@ def _settle(coupon: Coupon, requests: Sequence[IssueRequest]) -> None:
             )
         ]
     )
-
-
-def claim_of(request: IssueRequest) -> Claim:
-    event = request.event
-    return Claim(coupon_id=event.coupon_id, user_id=event.user_id, request_id=event.event_id)
 
 
 def test_a_view_from_before_the_sell_out_throws_no_gate_away(

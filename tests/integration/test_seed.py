@@ -15,12 +15,12 @@ from django.utils import timezone
 from django_redis import get_redis_connection
 
 from coupons import coupon_cache
+from coupons.claim import Claim
 from coupons.eventlog import backlog
 from coupons.eventlog.backlog import Backlog, LogUnavailable
 from coupons.gate.admission import (
     Admitted,
     AlreadyRequested,
-    Claim,
     GateUnavailable,
     GateUnknown,
     Settlement,

@@ -117,7 +117,7 @@ def test_a_database_restored_and_decided_again_raises_nothing() -> None:
     issue_coupons(requests[:2])
     [dump] = Coupon.objects.filter(pk=coupon.pk).values()
     issue_coupons(requests[2:])
-    forgotten = [request.event.event_id for request in requests[2:]]
+    forgotten = [request.event.request_id for request in requests[2:]]
     IssueOutcome.objects.filter(pk__in=forgotten).delete()
     UserCoupon.objects.filter(request_id__in=forgotten).delete()
     Coupon.objects.filter(pk=coupon.pk).update(**dump)
@@ -139,7 +139,7 @@ def test_an_outcome_beyond_the_logs_end_is_found(topic: str) -> None:
     _decide()
     last = IssueOutcome.objects.order_by("-claim_rank")[0]
     held = UserCoupon.objects.create(
-        coupon=coupon, user_id=users[2], request_id=make_event(coupon_id=1, user_id=1).event_id
+        coupon=coupon, user_id=users[2], request_id=make_event(coupon_id=1, user_id=1).request_id
     )
     UserCoupon.objects.filter(pk=held.pk).update(issued_at=last.processed_at)
     last.pk, last.user_id, last.user_coupon_id = held.request_id, users[2], held.pk

@@ -73,7 +73,7 @@ def test_a_decided_request_is_a_replay_whatever_has_become_of_the_coupon() -> No
     [request] = make_requests(1, [1])
 
     for coupon in (OPEN, CLOSED, replace(OPEN, stock=0)):
-        [replay] = decide([request], coupon=coupon, decided=[request.event.event_id])
+        [replay] = decide([request], coupon=coupon, decided=[request.event.request_id])
         assert (replay.decision, replay.rank) == (Decision.REPLAYED, None)
 
 
@@ -124,12 +124,12 @@ def test_winners_are_the_first_distinct_valid_users(seed: int) -> None:
     holders = set(chance.sample(sorted(known), 3))
     requests = make_requests(1, [chance.randint(1, 30) for _ in range(chance.randint(0, 60))])
     requests += chance.choices(requests, k=3) if requests else []
-    decided = {request.event.event_id for request in requests if chance.random() < 0.1}
+    decided = {request.event.request_id for request in requests if chance.random() < 0.1}
     coupon = CouponState(stock=stock, issued_count=issued_count, is_opened=True)
 
     allocations = decide(requests, coupon=coupon, holders=holders, known_users=known, decided=decided)
 
-    fresh = [request.event.user_id for request in requests if request.event.event_id not in decided]
+    fresh = [request.event.user_id for request in requests if request.event.request_id not in decided]
     in_time = list(dict.fromkeys(user for user in fresh if user in known - holders))
     winners = [a for a in allocations if a.decision is Decision.ISSUED]
     assert [winner.request.event.user_id for winner in winners] == in_time[:stock]

@@ -27,7 +27,7 @@ KOTLIN = (
     b'{"eventId":"3f2504e0-4f89-41d3-9a0c-0305e82c3301","userId":1,"couponId":7,'
     b'"timestamp":1700000000123,"version":1}'
 )
-EVENT = CouponIssueEvent(event_id=UUID(ID), user_id=1, coupon_id=7, timestamp_ms=1_700_000_000_123)
+EVENT = CouponIssueEvent(request_id=UUID(ID), user_id=1, coupon_id=7, timestamp_ms=1_700_000_000_123)
 
 
 def value(**changes: Any) -> bytes:
@@ -54,8 +54,10 @@ def test_we_write_what_the_kotlin_producer_writes() -> None:
     "event",
     [
         EVENT,
-        CouponIssueEvent(event_id=UUID(int=0), user_id=MAX_ID, coupon_id=MAX_ID, timestamp_ms=0),
-        CouponIssueEvent(event_id=UUID(int=2**128 - 1), user_id=1, coupon_id=1, timestamp_ms=253402300799999),
+        CouponIssueEvent(request_id=UUID(int=0), user_id=MAX_ID, coupon_id=MAX_ID, timestamp_ms=0),
+        CouponIssueEvent(
+            request_id=UUID(int=2**128 - 1), user_id=1, coupon_id=1, timestamp_ms=253402300799999
+        ),
     ],
 )
 def test_what_is_written_is_read_back(event: CouponIssueEvent) -> None:
@@ -86,7 +88,7 @@ def outcome(read: Callable[[bytes], CouponIssueEvent], raw: bytes) -> object:
     try:
         return read(raw)
     except UndecodableEvent as refused:
-        return refused.reason, refused.detail, refused.event_id, refused.user_id, refused.coupon_id
+        return refused.reason, refused.detail, refused.request_id, refused.user_id, refused.coupon_id
 
 
 def test_unknown_fields_order_and_spaces_do_not_matter() -> None:
@@ -158,7 +160,7 @@ def test_a_wrong_event_id_is_told_by_name(wrong: object) -> None:
 
     assert refused.reason is DeadLetterReason.INVALID_FIELDS
     assert refused.detail.startswith("eventId must be a UUID")
-    assert refused.event_id is None
+    assert refused.request_id is None
 
 
 @pytest.mark.parametrize("wrong", [-1, 253402300800000, 10**18, 1.5, "1700000000123", True, None, ..., []])
@@ -179,13 +181,13 @@ def test_a_huge_value_is_not_parsed() -> None:
 
 def test_what_could_be_read_of_a_bad_event_is_kept() -> None:
     refused = refusal(value(version=2))
-    assert (refused.event_id, refused.user_id, refused.coupon_id) == (UUID(ID), 1, 7)
+    assert (refused.request_id, refused.user_id, refused.coupon_id) == (UUID(ID), 1, 7)
 
     refused = refusal(value(userId=True, couponId="7"))
-    assert (refused.event_id, refused.user_id, refused.coupon_id) == (UUID(ID), None, None)
+    assert (refused.request_id, refused.user_id, refused.coupon_id) == (UUID(ID), None, None)
 
     refused = refusal(b"hello")
-    assert (refused.event_id, refused.user_id, refused.coupon_id) == (None, None, None)
+    assert (refused.request_id, refused.user_id, refused.coupon_id) == (None, None, None)
 
 
 def test_a_coupons_events_share_a_key() -> None:

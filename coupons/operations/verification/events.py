@@ -32,7 +32,7 @@ class Events:
             return
         if self.coupon_id not in (None, entry.event.coupon_id):
             return
-        request_id = entry.event.event_id
+        request_id = entry.event.request_id
         if self.first.setdefault(request_id, entry) is not entry:
             self.again[request_id].add(place_of(entry))
 

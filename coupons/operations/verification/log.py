@@ -96,10 +96,10 @@ class LogCheck:
     def _lost(self, coupon_id: int, decided: list[Decided], missing: list[Entry]) -> Iterator[Finding]:
         first_of_row = _first_offsets(each.place for each in decided)
         theirs = UserCoupon.objects.filter(coupon_id=coupon_id)
-        winners = existing(theirs, "request_id", [event_of(entry).event_id for entry in missing])
+        winners = existing(theirs, "request_id", [event_of(entry).request_id for entry in missing])
         for entry in missing:
             is_before_all = entry.offset < first_of_row.get(entry.partition, entry.offset + 1)
-            if coupon_id in self._reset and is_before_all and event_of(entry).event_id not in winners:
+            if coupon_id in self._reset and is_before_all and event_of(entry).request_id not in winners:
                 self.noted.before_reset += 1
                 continue
             yield finding(
@@ -145,7 +145,7 @@ class LogCheck:
         marked = _letters().filter(state=DeadLetterState.REPLAYED, reason__in=READABLE)
         for pk, request_id in marked.values_list("pk", "request_id"):
             entry = None if request_id is None else self.events.first.get(request_id)
-            if entry is not None and not self.events.again.get(event_of(entry).event_id):
+            if entry is not None and not self.events.again.get(event_of(entry).request_id):
                 yield finding(
                     Check.LETTER_IS_WHOLE,
                     entry,

@@ -92,7 +92,7 @@ class Matching:
 
     def _may_be_elsewhere(self, entry: Entry, decided: Decided) -> bool:
         """Decided at a place that retention has taken, or as a dead letter, before or after this one."""
-        place, request_id = decided.place, event_of(entry).event_id
+        place, request_id = decided.place, event_of(entry).request_id
         if decided.status == RequestStatus.FAILED and place in self._events.unreadable:
             return True
         return self._events.is_gone(place) or (
@@ -126,4 +126,4 @@ class _After:
 
 def finding(check: Check, entry: Entry, message: str) -> Finding:
     event = event_of(entry)
-    return Finding(check=check, message=message, coupon_id=event.coupon_id, request_id=str(event.event_id))
+    return Finding(check=check, message=message, coupon_id=event.coupon_id, request_id=str(event.request_id))

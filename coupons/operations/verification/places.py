@@ -68,7 +68,7 @@ class Places:
         if not self._not_read:
             return
         late = {
-            (entry.event.event_id if entry.event else None, place_of(entry))
+            (entry.event.request_id if entry.event else None, place_of(entry))
             for entry in read_on(self._events.read_to)
         }
         for row in self._not_read:
