@@ -8,8 +8,10 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Final
 from uuid import UUID
+
+import msgspec
 
 from coupons.claim import Claim, Holding
 from coupons.outcomes import DeadLetterReason
@@ -23,21 +25,35 @@ LAST_TIMESTAMP_MS = 253_402_300_799_999
 MAX_VALUE_BYTES = 16_384  #: a genuine event has about 130; unknown fields may add some
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
-#: An event as both producers write it, with nothing wrong: read without a JSON parser, in half the time.
-_USUAL = re.compile(
-    rb'\{"eventId":"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})","userId":([1-9][0-9]{0,17}),'
-    rb'"couponId":([1-9][0-9]{0,17}),"timestamp":([1-9][0-9]{0,13}),"version":1\}'
-)
+_Id = Annotated[int, msgspec.Meta(ge=1, le=MAX_ID)]
+_TimestampMs = Annotated[int, msgspec.Meta(ge=0, le=LAST_TIMESTAMP_MS)]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CouponIssueEvent:
-    """A claim in the log, and when it was accepted."""
+class CouponIssueEvent(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    gc=False,
+    tag_field="version",
+    tag=VERSION,
+    forbid_unknown_fields=True,
+    rename={
+        "request_id": "eventId",
+        "user_id": "userId",
+        "coupon_id": "couponId",
+        "timestamp_ms": "timestamp",
+    },
+):
+    """A claim in the log, and when it was accepted: epoch milliseconds, by the API's clock.
 
-    request_id: UUID  #: eventId in the JSON
-    user_id: int
-    coupon_id: int
-    timestamp_ms: int  #: when the request was accepted, epoch milliseconds, the API's clock
+    The bounds are the decoder's; nothing is checked where one is made. ``gc=False``: a collection amid a
+    hundred thousand undecided events has nothing to look at.
+    """
+
+    request_id: UUID
+    user_id: _Id
+    coupon_id: _Id
+    timestamp_ms: _TimestampMs
 
     @classmethod
     def of(cls, claim: Claim, *, timestamp_ms: int) -> CouponIssueEvent:
@@ -69,6 +85,13 @@ class IssueRequest:
     partition: int
     offset: int
     is_second_chance: bool = False
+
+
+_DECODER: Final = msgspec.json.Decoder(CouponIssueEvent)
+#: ValueError: bytes that are no UTF-8, which msgspec meets while it tells of them.
+_ODD: Final = (msgspec.MsgspecError, ValueError, RecursionError)
+_QUOTES: Final = 12
+_DASHES: Final = 4
 
 
 class UndecodableEvent(ValueError):
@@ -108,18 +131,31 @@ def encode(event: CouponIssueEvent) -> bytes:
 
 def decode(value: bytes | None) -> CouponIssueEvent:
     """Read an event. Unknown fields are ignored. Raises UndecodableEvent."""
-    if value is not None and (usual := _USUAL.fullmatch(value)) is not None:
-        request_id, user_id, coupon_id, timestamp = usual.groups()
-        return CouponIssueEvent(
-            request_id=UUID(request_id.decode()),
-            user_id=int(user_id),
-            coupon_id=int(coupon_id),
-            timestamp_ms=int(timestamp),
-        )
-    return _decode_json(value)
+    if value is not None and _has_each_field_once(value):
+        try:
+            return _DECODER.decode(value)
+        except _ODD:
+            pass  # read field by field, it is an event all the same, or there is a reason to tell
+    return _decode_by_field(value)
 
 
-def _decode_json(value: bytes | None) -> CouponIssueEvent:
+def _has_each_field_once(value: bytes) -> bool:
+    """Whether what msgspec takes for an event is one by our rules, too.
+
+    Twelve quotes are five names and the id's two, so that no name comes twice (the last one counts, and
+    msgspec asks for a version only where there is one), and four dashes are the id's (msgspec takes an id
+    without them; a timestamp of -0 has one).
+    """
+    return (
+        len(value) <= MAX_VALUE_BYTES
+        and value.count(b'"') == _QUOTES
+        and value.count(b"-") == _DASHES
+        and b'"version"' in value
+    )
+
+
+def _decode_by_field(value: bytes | None) -> CouponIssueEvent:
+    """The rules, one by one: slower, and says what is wrong."""
     fields = _json_object(value)
     version = fields.get("version")
     if type(version) is not int or version != VERSION:

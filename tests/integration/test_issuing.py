@@ -11,6 +11,7 @@ import pytest
 from django.db import OperationalError, connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
+from msgspec import structs
 
 from coupons.eventlog.events import IssueRequest
 from coupons.issuing import deciding, locks
@@ -193,7 +194,7 @@ def test_one_id_for_two_coupons_is_decided_once_in_the_logs_order() -> None:
     first, second, [user] = make_coupon(), make_coupon(), make_users(1)
     [one] = make_requests(first.pk, [user])
     [other] = make_requests(second.pk, [user])
-    other = replace(other, offset=1, event=replace(other.event, request_id=one.event.request_id))
+    other = replace(other, offset=1, event=structs.replace(other.event, request_id=one.event.request_id))
 
     assert decisions(issue_coupons([other, one])) == [Decision.ISSUED, Decision.REPLAYED]
     assert IssueOutcome.objects.get().coupon_id == second.pk
@@ -224,7 +225,9 @@ def test_a_request_made_in_the_window_is_issued_after_it() -> None:
     requests = [
         replace(
             request,
-            event=replace(request.event, timestamp_ms=int((now - timedelta(hours=hours)).timestamp() * 1000)),
+            event=structs.replace(
+                request.event, timestamp_ms=int((now - timedelta(hours=hours)).timestamp() * 1000)
+            ),
         )
         for request, hours in zip(make_requests(coupon.pk, users), hours_ago, strict=True)
     ]

@@ -12,6 +12,7 @@ import pytest
 from django.conf import settings
 from django.utils import timezone
 from django_redis import get_redis_connection
+from msgspec import structs
 from pytest_django import DjangoAssertNumQueries
 from redis.connection import ConnectionPool
 from uuid_utils.compat import uuid7
@@ -321,6 +322,6 @@ def test_an_open_window_is_the_same_to_the_api_and_to_the_consumer(log: Log) -> 
         first_ms = int(opens.timestamp()) * 1000 + microsecond // 1000
         for at_ms in (first_ms - 1, first_ms, first_ms + 1):
             [request] = make_requests(coupon.pk, make_users(1))
-            request = replace(request, event=replace(request.event, timestamp_ms=at_ms))
+            request = replace(request, event=structs.replace(request.event, timestamp_ms=at_ms))
             [allocation] = issue_coupons([request]).allocations
             assert (allocation.decision is Decision.ISSUED) == view.is_open_at(at_ms), (microsecond, at_ms)

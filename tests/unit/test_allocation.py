@@ -8,6 +8,7 @@ from dataclasses import replace
 from uuid import UUID
 
 import pytest
+from msgspec import structs
 
 from coupons.eventlog.events import IssueRequest
 from coupons.issuing.allocation import Allocation, CouponState, allocate
@@ -88,7 +89,7 @@ def test_the_same_event_twice_in_a_batch_is_decided_once() -> None:
 
 def test_an_event_id_used_for_another_user_wins_nothing() -> None:
     [request] = make_requests(1, [1])
-    stolen = replace(request, event=replace(request.event, user_id=2), offset=1)
+    stolen = replace(request, event=structs.replace(request.event, user_id=2), offset=1)
 
     _, second = decide([request, stolen])
 

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
 import pytest
 
+from coupons.eventlog import events
 from coupons.eventlog.events import (
     MAX_ID,
     MAX_VALUE_BYTES,
     CouponIssueEvent,
     UndecodableEvent,
-    _decode_json,
+    _decode_by_field,
     decode,
     encode,
     partition_key,
@@ -75,13 +77,120 @@ WRITTEN = [
 @pytest.mark.parametrize("name", ["eventId", "userId", "couponId", "timestamp", "version", "another"])
 @pytest.mark.parametrize("written", WRITTEN)
 def test_the_short_way_and_the_long_way_read_the_same(name: str, written: str) -> None:
-    """The usual event is read without a JSON parser; what anything else means is JSON's word."""
-    texts = {"eventId": f'"{ID}"', "userId": "1", "couponId": "7", "timestamp": "17", "version": "1"}
-    for fields in (texts | {name: written}, {name: written} | texts):
-        raw = b"{" + ",".join(f'"{key}":{text}' for key, text in fields.items()).encode() + b"}"
-        assert outcome(decode, raw) == outcome(_decode_json, raw)
-    doubled = KOTLIN[:-1] + f',"{name}":{written}}}'.encode()
-    assert outcome(decode, doubled) == outcome(_decode_json, doubled)
+    """The usual event is read straight into the struct; what anything else means is the rules' word."""
+    for fields in (TEXTS | {name: written}, {name: written} | TEXTS, {"version": "1", name: written} | TEXTS):
+        read_alike(b"{" + ",".join(f'"{key}":{text}' for key, text in fields.items()).encode() + b"}")
+    read_alike(KOTLIN[:-1] + f',"{name}":{written}}}'.encode())
+    read_alike(f'{{"{name}":{written},'.encode() + KOTLIN[1:])
+
+
+TEXTS = {"eventId": f'"{ID}"', "userId": "1", "couponId": "7", "timestamp": "17", "version": "1"}
+NO_DASHES = ID.replace("-", "")
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        pytest.param(b"", id="empty"),
+        pytest.param(b"\xef\xbb\xbf" + KOTLIN, id="a byte order mark"),
+        pytest.param(KOTLIN + b"\x00", id="a trailing NUL"),
+        pytest.param(KOTLIN + b" \t\r\n", id="trailing spaces"),
+        pytest.param(b" \t\r\n" + KOTLIN.replace(b":", b" :\n"), id="spaces"),
+        pytest.param(b"\x0b" + KOTLIN, id="a space that is none in JSON"),
+        pytest.param(KOTLIN + KOTLIN, id="two events"),
+        pytest.param(KOTLIN + b" " * MAX_VALUE_BYTES, id="an event, and too large"),
+        pytest.param(b'{"version":1,' + KOTLIN[1 : -len(b',"version":1}')] + b"}", id="the version first"),
+        pytest.param(KOTLIN.replace(ID.encode(), NO_DASHES.encode()), id="no dashes"),
+        pytest.param(
+            KOTLIN[:-1].replace(ID.encode(), NO_DASHES.encode()) + b',"x":"----"}', id="the dashes elsewhere"
+        ),
+        pytest.param(KOTLIN[:-1] + b',"eventId":"%s"}' % NO_DASHES.encode(), id="dashes, and then none"),
+        pytest.param(b'{"eventId":"%s",' % NO_DASHES.encode() + KOTLIN[1:], id="no dashes, and then some"),
+        pytest.param(KOTLIN.replace(b',"version":1', b',"userId":1'), id="a field twice and no version"),
+        pytest.param(KOTLIN.replace(b'"version"', b'"v\\u0065rsion"'), id="an escaped name"),
+        pytest.param(KOTLIN.replace(b"3f25", b"\\u0033f25"), id="an escaped id"),
+        pytest.param(KOTLIN.replace(b"04e0-4f", b"04e04-f"), id="a dash in the wrong place"),
+        pytest.param(KOTLIN[:-1] + b',"x":"\\ud800"}', id="a lone surrogate, escaped"),
+        pytest.param(KOTLIN[:-1] + b',"x":"\xed\xa0\x80"}', id="a lone surrogate"),
+        pytest.param(KOTLIN[:-1] + b',"\xff":1}', id="a name that is no UTF-8"),
+        pytest.param(KOTLIN.replace(b"userId", b"user\xffd"), id="a broken name"),
+        pytest.param(KOTLIN.replace(b"3f25", b"\xff\xfe25"), id="an id that is no UTF-8"),
+        pytest.param(KOTLIN[:-1] + b',"x":NaN,"y":-Infinity,"z":1e999}', id="numbers that JSON has not"),
+        pytest.param(KOTLIN[:-1] + b',"x":' + b"9" * 5000 + b"}", id="more digits than Python reads"),
+        pytest.param(KOTLIN.replace(b'"userId":1', b'"userId":' + b"9" * 5000), id="an id of 5000 digits"),
+        pytest.param(KOTLIN[:-1] + b',"x":' + b"[" * 5000 + b"]" * 5000 + b"}", id="nested too deep"),
+        pytest.param(KOTLIN[:-1] + b',"x":' + b"[" * 100 + b"]" * 100 + b"}", id="nested"),
+        pytest.param(KOTLIN.replace(b'"userId":1', b'"userId":' + b"[" * 16_000), id="an id nested too deep"),
+        pytest.param(KOTLIN.replace(b"1,", b"1\xd9\xa1,"), id="a digit of another script"),
+    ],
+)
+def test_what_is_odd_is_read_the_same_both_ways(raw: bytes) -> None:
+    read_alike(raw)
+
+
+def test_what_is_broken_at_random_is_read_the_same_both_ways() -> None:
+    chance = random.Random(7)
+    pieces = [
+        *(f'"{name}":'.encode() for name in TEXTS),
+        *(text.encode() for text in WRITTEN),
+        *(
+            KOTLIN,
+            b"{",
+            b"}",
+            b"[",
+            b"]",
+            b",",
+            b":",
+            b'"',
+            b"\\",
+            b"-",
+            b"--",
+            b"\x00",
+            b"\xff",
+            b" ",
+            b"NaN",
+        ),
+    ]
+    read = 0
+    for _ in range(5_000):
+        raw = KOTLIN
+        for _ in range(chance.randint(1, 3)):
+            start = chance.randrange(len(raw) + 1)
+            end = min(len(raw), start + chance.choice([0, 0, 1, 1, 2, 11]))
+            raw = raw[:start] + chance.choice([b"", chance.choice(pieces), chance.randbytes(1)]) + raw[end:]
+        read += isinstance(read_alike(raw), CouponIssueEvent)
+    assert 100 < read < 4_900
+
+
+def test_fields_at_random_are_read_the_same_both_ways() -> None:
+    """Whole objects: names in any order, missing or twice, and values that are nearly right."""
+    chance = random.Random(8)
+    read = 0
+    for _ in range(5_000):
+        names = chance.choices([*TEXTS], k=chance.choice([0, 0, 0, 1, 2])) + [
+            name for name in TEXTS if chance.random() < 0.95
+        ]
+        chance.shuffle(names)
+        fields = [
+            f'"{name}":{chance.choice(WRITTEN) if chance.random() < 0.1 else TEXTS[name]}' for name in names
+        ]
+        raw = ("{" + ",".join(fields) + "}").encode()
+        read += isinstance(read_alike(raw), CouponIssueEvent)
+    assert 100 < read < 4_900
+
+
+def test_the_usual_event_goes_the_short_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(events, "_decode_by_field")
+
+    assert decode(KOTLIN) == EVENT
+    assert decode(value(eventId=ID.upper())) == EVENT
+
+
+def read_alike(raw: bytes) -> object:
+    """What is read, or why not; the same with msgspec and without."""
+    told = outcome(_decode_by_field, raw)
+    assert outcome(decode, raw) == told
+    return told
 
 
 def outcome(read: Callable[[bytes], CouponIssueEvent], raw: bytes) -> object:
