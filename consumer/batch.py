@@ -16,7 +16,7 @@ from redis.exceptions import RedisError
 from consumer import dead_letters
 from consumer.dead_letters import DeadLetter, TooManyDeadLetters
 from consumer.kafka import headers_of, place
-from consumer.partitions import Standing
+from consumer.partitions import PlaceInTopic, Standing
 from coupons.claim import Claim
 from coupons.eventlog.events import SECOND_CHANCE_HEADER, IssueRequest, UndecodableEvent, decode
 from coupons.eventlog.positions import Advance
@@ -41,17 +41,15 @@ _MOST_UNSTORABLE: Final = 100
 #: What an event may bring about that is its own: a value that the database, or a column's type, cannot take.
 _OF_ONE_EVENT: Final = (DatabaseError, OverflowError, ValueError)
 
-Place = tuple[str, int, int]  #: topic id, partition and offset
-
 
 class BatchProcessor:
     """Turns messages into committed decisions. Returning from ``process`` means: durable."""
 
     def __init__(self, *, producer: EventProducer) -> None:
         self._producer = producer
-        self._dead: dict[Place, DeadLetter] = {}  # found out while deciding; decided with the next try
-        self._published: set[Place] = set()  # of dead letters whose decision is not committed yet
-        self._failed_alone: set[Place] = set()
+        self._dead: dict[PlaceInTopic, DeadLetter] = {}  # found out while deciding; decided with the next try
+        self._published: set[PlaceInTopic] = set()  # of dead letters whose decision is not committed yet
+        self._failed_alone: set[PlaceInTopic] = set()
         self._dead_in_a_row = 0
         self._unstorable = 0  # since the last coupon that was issued
 
@@ -98,7 +96,7 @@ class BatchProcessor:
         if at in self._failed_alone:  # the first time it may have met another writer of the same rows
             # What the database said tells all; anything else is a bug of ours, and its trace is wanted.
             trace = None if isinstance(error, DatabaseError) else error
-            log.error("the event at %s/%s cannot be stored: %s", *at[1:], error, exc_info=trace)
+            log.error("the event at %s/%s cannot be stored: %s", *at.place, error, exc_info=trace)
             self._dead[at] = _unstorable(messages[0], error)
         self._failed_alone.add(at)
         self.process(messages, standing)
@@ -195,7 +193,6 @@ def _cannot_work() -> bool:
 
 
 def _decoded(message: Message) -> IssueRequest | DeadLetter:
-    partition, offset = place(message)
     value = message.value()
     try:
         event = decode(value.encode() if isinstance(value, str) else value)
@@ -210,8 +207,7 @@ def _decoded(message: Message) -> IssueRequest | DeadLetter:
         )
     return IssueRequest(
         event=event,
-        partition=partition,
-        offset=offset,
+        place=place(message),
         is_second_chance=SECOND_CHANCE_HEADER in headers_of(message),
     )
 
@@ -243,8 +239,8 @@ def _unstorable_among(letters: Sequence[DeadLetter]) -> int:
 
 def _of_unknown_coupons(
     error: CouponsNotFound, messages: Sequence[Message], standing: Standing
-) -> dict[Place, DeadLetter]:
-    unknown = {(request.partition, request.offset): request for request in error.requests}
+) -> dict[PlaceInTopic, DeadLetter]:
+    unknown = {request.place: request for request in error.requests}
     return {
         standing.place_of(message): _letter_of(
             message,

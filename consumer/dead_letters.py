@@ -56,10 +56,8 @@ class DeadLetter:
 
     def as_failed(self) -> FailedEvent:
         """What the database keeps of it."""
-        partition, offset = place(self.message)
         return FailedEvent(
-            partition=partition,
-            offset=offset,
+            place=place(self.message),
             written_ms=timestamp_ms(self.message),
             key=_bytes(self.message.key()),
             value=_bytes(self.message.value()),

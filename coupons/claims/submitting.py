@@ -24,6 +24,7 @@ from coupons.claims import screening
 from coupons.claims.screening import Refused, Screened
 from coupons.eventlog.delivery import Acknowledged, NotPublished, Receipt, Record, Uncertain
 from coupons.eventlog.events import CouponIssueEvent, encode, partition_key
+from coupons.eventlog.place import Place
 from coupons.eventlog.producer import event_producer
 from coupons.gate import disclosed, leaked_slots, loading, pending
 from coupons.gate.admission import (
@@ -133,7 +134,7 @@ def _tell(
     _give_back(claim for claim, receipt in published if isinstance(receipt, NotPublished))
     pending.note(
         [
-            pending.Tracked.of(claim, receipt, requested_at_ms=requested_at_ms)
+            (CouponIssueEvent.of(claim, timestamp_ms=requested_at_ms), _place(receipt))
             for claim, receipt in published
             if not isinstance(receipt, NotPublished)
         ]
@@ -146,6 +147,11 @@ def _tell(
         log.warning("%d requests are not named in their answers: %s", len(disclosing), error)
         return False
     return True
+
+
+def _place(receipt: Receipt) -> Place | None:
+    """None while it is uncertain whether the event is in the log."""
+    return receipt.place if isinstance(receipt, Acknowledged) else None
 
 
 def _publish_in_time(records: Sequence[Record], reserving_since: float) -> list[Receipt]:

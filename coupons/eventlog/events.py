@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
 from typing import Annotated, Any, Final
 from uuid import UUID
 
 import msgspec
 
 from coupons.claim import Claim, Holding
+from coupons.eventlog.place import Place
 from coupons.outcomes import DeadLetterReason
 
 VERSION = 1
@@ -74,16 +74,14 @@ class CouponIssueEvent(
         return Holding(self.coupon_id, self.user_id)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IssueRequest:
+class IssueRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One event at its place in the log.
 
     ``is_second_chance``: an operator sent a dead letter again; its FAILED is not the last word.
     """
 
     event: CouponIssueEvent
-    partition: int
-    offset: int
+    place: Place
     is_second_chance: bool = False
 
 

@@ -24,6 +24,7 @@ from django.conf import settings
 
 from coupons.eventlog import kafka_client
 from coupons.eventlog.delivery import Acknowledged, Delivery, NotPublished, Receipt, Record, Uncertain
+from coupons.eventlog.place import Place
 from runtime import greenlets, metrics
 
 log = logging.getLogger(__name__)
@@ -123,7 +124,7 @@ class EventProducer:
 
     def _receipt(self, error: KafkaError | None, message: Message) -> Receipt:
         if error is None:
-            return Acknowledged(partition=_number(message.partition()), offset=_number(message.offset()))
+            return Acknowledged(place=Place(_number(message.partition()), _number(message.offset())))
         log.warning("event not acknowledged: %s", error)
         # Purged: taken out of an old producer. It may have been sent before, and its answer lost.
         if error.code() not in (KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT):

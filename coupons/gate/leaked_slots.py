@@ -31,6 +31,7 @@ from django.utils import timezone
 
 from coupons.claim import Claim
 from coupons.eventlog import backlog, log_search, positions
+from coupons.eventlog.place import EndOffset, NextOffset
 from coupons.gate import disclosed, pending
 from coupons.gate.admission import (
     GateUnavailable,
@@ -58,7 +59,7 @@ class Round:
         self._reserved = _reserved(limit=_MOST_AT_ONCE)
         self._disclosed = disclosed.suspects(_MOST_AT_ONCE)
         self._publishable_until = time.monotonic() + _PUBLISHABLE_S
-        self._ends: dict[int, int] | None = None
+        self._ends: dict[int, EndOffset] | None = None
 
     def advance(self) -> list[Claim] | None:
         """None while the round is not over; then the claims that were given back, perhaps none.
@@ -99,9 +100,9 @@ def _without_event(claims: Sequence[Claim]) -> list[Claim]:
         return list(claims)
     found = log_search.find(request_ids, since_ms=_since_ms(request_ids), patience_s=_LOG_TIMEOUT_S)
     if found:
-        back: dict[int, int] = {}
+        back: dict[int, NextOffset] = {}
         for partition, offset in found.values():
-            back[partition] = min(offset, back.get(partition, offset))
+            back[partition] = NextOffset(min(offset, back.get(partition, offset)))
         log.error("%d events were passed over, deciding goes back to them: %s", len(found), back)
         positions.move_back(back)
     return [claim for claim in claims if claim.request_id not in found]

@@ -92,7 +92,7 @@ def _outcome(
     requested_at = sql.moment_of(event.timestamp_ms)
     return (
         f"('{event.request_id.hex}',{event.coupon_id:d},{epochs[event.coupon_id]:d},{event.user_id:d},{decided},"
-        f"{allocation.stock_left:d},'{requested_at}','{moment}',{request.partition:d},{request.offset:d})"
+        f"{allocation.stock_left:d},'{requested_at}','{moment}',{request.place.partition:d},{request.place.offset:d})"
     )
 
 

@@ -15,6 +15,7 @@ from django.utils import timezone
 from coupons import selectors
 from coupons.eventlog import positions
 from coupons.eventlog.events import IssueRequest
+from coupons.eventlog.place import Place
 from coupons.eventlog.positions import Advance
 from coupons.issuing import claim_rows, failures
 from coupons.issuing.allocation import Allocation, CouponState, allocate
@@ -98,7 +99,7 @@ def _decide(requests: Sequence[IssueRequest], coupons: Mapping[int, Coupon]) -> 
         holders[coupon_id].add(user_id)
     elsewhere = _first_elsewhere(requests)
     _refuse_unknown_coupons(by_coupon, coupons, decided, elsewhere)
-    decisions: dict[tuple[int, int], Allocation] = {}
+    decisions: dict[Place, Allocation] = {}
     for coupon_id, group in by_coupon.items():
         decided_before = decided | elsewhere[coupon_id]
         for allocation in (
@@ -112,8 +113,8 @@ def _decide(requests: Sequence[IssueRequest], coupons: Mapping[int, Coupon]) -> 
             if coupon_id in coupons
             else _replays(group)
         ):
-            decisions[allocation.request.partition, allocation.request.offset] = allocation
-    return [decisions[request.partition, request.offset] for request in requests]
+            decisions[allocation.request.place] = allocation
+    return [decisions[request.place] for request in requests]
 
 
 def _first_elsewhere(requests: Sequence[IssueRequest]) -> defaultdict[int, set[UUID]]:

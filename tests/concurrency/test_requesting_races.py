@@ -22,6 +22,7 @@ from coupons.eventlog import backlog
 from coupons.eventlog.backlog import Backlog
 from coupons.eventlog.delivery import Acknowledged, Receipt, Record
 from coupons.eventlog.events import IssueRequest, decode
+from coupons.eventlog.place import Place
 from coupons.gate.admission import (
     gate,
 )
@@ -45,8 +46,8 @@ class Log:
         with self._lock:
             for record in records:
                 offset = len(self.requests)
-                self.requests.append(IssueRequest(event=decode(record.value), partition=0, offset=offset))
-                receipts.append(Acknowledged(partition=0, offset=offset))
+                self.requests.append(IssueRequest(event=decode(record.value), place=Place(0, offset)))
+                receipts.append(Acknowledged(place=Place(0, offset)))
         return receipts
 
 
@@ -54,7 +55,9 @@ class Log:
 def log(monkeypatch: pytest.MonkeyPatch) -> Log:
     log = Log()
     monkeypatch.setattr(submitting, "event_producer", lambda: log)
-    monkeypatch.setattr(backlog, "read", lambda **_: Backlog(requests=list(log.requests), committed={0: 0}))
+    monkeypatch.setattr(
+        backlog, "read", lambda **_: Backlog(requests=list(log.requests), next_to_decide={0: 0})
+    )
     return log
 
 

@@ -14,7 +14,6 @@ from coupons.claim import Claim
 from coupons.coupon_cache import CouponView
 from coupons.eventlog import backlog
 from coupons.eventlog.backlog import Backlog
-from coupons.eventlog.delivery import Acknowledged
 from coupons.eventlog.events import IssueRequest
 from coupons.gate import loading, pending
 from coupons.gate.admission import (
@@ -23,7 +22,6 @@ from coupons.gate.admission import (
     OutOfStock,
     gate,
 )
-from coupons.gate.pending import Tracked
 from coupons.models import Coupon, IssueOutcome
 from tests.consuming import standing_before
 from tests.factories import make_coupon, make_requests, make_users
@@ -34,7 +32,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture(autouse=True)
 def _nothing_in_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backlog, "read", lambda **_: Backlog(requests=[], committed={0: 0}))
+    monkeypatch.setattr(backlog, "read", lambda **_: Backlog(requests=[], next_to_decide={0: 0}))
 
 
 def process(requests: Sequence[IssueRequest]) -> None:
@@ -53,12 +51,7 @@ def reserve(coupon: Coupon, requests: Sequence[IssueRequest]) -> None:
     """As the API did before it published them."""
     view = loading.load(fresh_view(coupon))
     assert gate.admit(view, [request.event.claim for request in requests]) == [Admitted()] * len(requests)
-    pending.note(
-        [
-            Tracked.of(r.event.claim, Acknowledged(partition=r.partition, offset=r.offset), requested_at_ms=1)
-            for r in requests
-        ]
-    )
+    pending.note([(r.event, r.place) for r in requests])
 
 
 def value(name: str, **labels: str) -> float:

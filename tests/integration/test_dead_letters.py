@@ -16,14 +16,14 @@ from consumer.batch import BatchProcessor
 from consumer.dead_letters import DeadLettersNotAcknowledged
 from coupons import coupon_cache
 from coupons.claims.request_status import status_of
-from coupons.eventlog.delivery import Acknowledged, NotPublished, Receipt, Uncertain
-from coupons.eventlog.events import SECOND_CHANCE_HEADER, encode, partition_key
+from coupons.eventlog.delivery import NotPublished, Receipt, Uncertain
+from coupons.eventlog.events import SECOND_CHANCE_HEADER, CouponIssueEvent, encode, partition_key
+from coupons.eventlog.place import Place
 from coupons.eventlog.producer import EventProducer, event_producer
 from coupons.gate import loading, pending
 from coupons.gate.admission import (
     gate,
 )
-from coupons.gate.pending import Tracked
 from coupons.issuing import failures
 from coupons.models import Coupon, DeadLetter, IssueOutcome, UserCoupon
 from tests import broker
@@ -274,7 +274,7 @@ def test_a_dead_letter_gives_its_slot_back_and_is_not_pending_any_more(topic: st
     assert view is not None
     loading.load(view)
     gate.admit(view, [claim])
-    pending.note([Tracked.of(claim, Acknowledged(partition=0, offset=0), requested_at_ms=1)])
+    pending.note([(CouponIssueEvent.of(claim, timestamp_ms=1), Place(0, 0))])
     unreadable = encode(event).replace(b'"version":1', b'"version":2')
 
     process(ReceivedMessage(0, 0, value=unreadable, key=partition_key(coupon.pk)))

@@ -15,6 +15,7 @@ from coupons.coupon_cache import CouponView
 from coupons.eventlog import backlog
 from coupons.eventlog.backlog import Backlog
 from coupons.eventlog.events import IssueRequest
+from coupons.eventlog.place import Place
 from coupons.gate import loading
 from coupons.gate.admission import (
     Admission,
@@ -51,7 +52,7 @@ def log(monkeypatch: pytest.MonkeyPatch) -> list[IssueRequest]:
     def read(*, timeout_s: float, coupon_id: int | None = None) -> Backlog:
         return Backlog(
             requests=[each for each in undecided if coupon_id in (None, each.event.coupon_id)],
-            committed={0: 0},
+            next_to_decide={0: 0},
         )
 
     monkeypatch.setattr(backlog, "read", read)
@@ -67,7 +68,7 @@ def coupon(log: list[IssueRequest]) -> Coupon:
         claim = Claim(coupon_id=coupon.pk, user_id=user, request_id=uuid7())
         assert gate.admit(view_of(coupon), [claim]) == [Admitted()]
         event = make_event(coupon_id=coupon.pk, user_id=user, request_id=claim.request_id)
-        log.append(IssueRequest(event=event, partition=0, offset=offset))
+        log.append(IssueRequest(event=event, place=Place(0, offset)))
     return coupon
 
 

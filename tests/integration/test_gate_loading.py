@@ -21,6 +21,7 @@ from coupons.coupon_cache import CouponView
 from coupons.eventlog import backlog
 from coupons.eventlog.backlog import Backlog, LogUnavailable
 from coupons.eventlog.events import IssueRequest, encode, partition_key
+from coupons.eventlog.place import Place
 from coupons.gate import loading
 from coupons.gate.admission import (
     Admission,
@@ -84,7 +85,7 @@ def log(monkeypatch: pytest.MonkeyPatch) -> list[IssueRequest]:
 
     def read(*, timeout_s: float, coupon_id: int | None = None) -> Backlog:
         asked_for = [each for each in undecided if coupon_id in (None, each.event.coupon_id)]
-        return Backlog(requests=asked_for, committed={0: 0})
+        return Backlog(requests=asked_for, next_to_decide={0: 0})
 
     monkeypatch.setattr(backlog, "read", read)
     return undecided
@@ -202,7 +203,7 @@ def test_the_row_is_read_anew_after_the_log(monkeypatch: pytest.MonkeyPatch) -> 
 
     def read(*, timeout_s: float, coupon_id: int | None = None) -> Backlog:
         issue_coupons(requests)  # between our first look at the row and the loading
-        return Backlog(requests=[], committed={0: 3})
+        return Backlog(requests=[], next_to_decide={0: 3})
 
     monkeypatch.setattr(backlog, "read", read)
 
@@ -222,7 +223,7 @@ def test_many_who_find_it_empty_load_it_once(monkeypatch: pytest.MonkeyPatch) ->
 
     def read(*, timeout_s: float, coupon_id: int | None = None) -> Backlog:
         readings.append(1)
-        return Backlog(requests=[], committed={0: 0})
+        return Backlog(requests=[], next_to_decide={0: 0})
 
     monkeypatch.setattr(backlog, "read", read)
 
@@ -287,7 +288,7 @@ def _went_back(coupon: Coupon, log: list[IssueRequest]) -> None:
         make_event(coupon_id=coupon.pk, user_id=claim.user_id, request_id=claim.request_id)
         for claim in claims
     ]
-    requests = [IssueRequest(event=event, partition=0, offset=n) for n, event in enumerate(events)]
+    requests = [IssueRequest(event=event, place=Place(0, n)) for n, event in enumerate(events)]
     settle(coupon.pk, requests)
     UserCoupon.objects.all().delete()
     IssueOutcome.objects.all().delete()
@@ -345,7 +346,7 @@ def test_the_gate_never_refuses_while_a_slot_is_free_and_never_admits_past_the_s
                 elif len(under_way) < coupon.stock:
                     assert answer == Admitted()
                     event = make_event(coupon_id=coupon.pk, user_id=user, request_id=request_id)
-                    log.append(IssueRequest(event=event, partition=0, offset=(offset := offset + 1)))
+                    log.append(IssueRequest(event=event, place=Place(0, offset := offset + 1)))
                 else:
                     assert answer == OutOfStock()
             case "decide" if log:

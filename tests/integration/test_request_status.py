@@ -17,15 +17,15 @@ from coupons.claims import undecided
 from coupons.claims.request_status import StatusReport, status_of
 from coupons.eventlog import backlog, positions
 from coupons.eventlog.backlog import Entry, LogUnavailable, Positions
-from coupons.eventlog.delivery import Acknowledged, Uncertain
-from coupons.eventlog.events import IssueRequest, encode, partition_key
+from coupons.eventlog.events import CouponIssueEvent, IssueRequest, encode, partition_key
+from coupons.eventlog.place import Place
 from coupons.eventlog.positions import Position
 from coupons.gate import pending
-from coupons.gate.pending import Tracked
+from coupons.gate.pending import Undecided
 from coupons.issuing.deciding import issue_coupons
 from coupons.outcomes import RequestStatus
 from tests import broker
-from tests.factories import make_coupon, make_event, make_requests, make_users
+from tests.factories import make_coupon, make_event, make_requests, make_users, moved
 from tests.system import eventually
 
 pytestmark = pytest.mark.django_db
@@ -48,7 +48,7 @@ class Log:
         self.undecided.append(request)
 
     def positions(self, *, timeout_s: float) -> dict[int, Positions]:
-        end = max([request.offset + 1 for request in self.undecided] + [100])
+        end = max([request.place.offset + 1 for request in self.undecided] + [100])
         return {
             partition: Positions(first=0, next_to_decide=self.next_to_decide, end=end) for partition in (0, 1)
         }
@@ -56,8 +56,8 @@ class Log:
     def read_all(self, at: Mapping[int, Positions], *, patience_s: float) -> Iterator[Entry]:
         self.readings.append(dict(at))
         for each in self.undecided:
-            if each.offset >= at[each.partition].first:
-                yield Entry(partition=each.partition, offset=each.offset, event=each.event)
+            if each.place.offset >= at[each.place.partition].first:
+                yield each.place, each
 
 
 @pytest.fixture
@@ -68,32 +68,23 @@ def log(monkeypatch: pytest.MonkeyPatch) -> Log:
     return log
 
 
-def note(request: IssueRequest) -> Tracked:
+def note(request: IssueRequest) -> Undecided:
     """Remember it as the API does after the broker's acknowledgement."""
-    event = request.event
-    tracked = Tracked.of(
-        event.claim,
-        Acknowledged(partition=request.partition, offset=request.offset),
-        requested_at_ms=event.timestamp_ms,
-    )
-    pending.note([tracked])
-    return tracked
+    pending.note([(request.event, request.place)])
+    return request.event, request.place
 
 
-@pytest.mark.parametrize("receipt", [Acknowledged(partition=2, offset=10), Uncertain(error="timeout")])
+@pytest.mark.parametrize("place", [Place(2, 10), None])
 @pytest.mark.parametrize("after_ms", [0, 12, -5, 86_400_000, -86_400_000])
 @pytest.mark.parametrize("user_id", [1, 23, 9_223_372_036_854_775_807])
-def test_what_was_noted_is_found_as_it_was(
-    receipt: Acknowledged | Uncertain, after_ms: int, user_id: int
-) -> None:
+def test_what_was_noted_is_found_as_it_was(place: Place | None, after_ms: int, user_id: int) -> None:
     request_id = uuid7()
     made_ms = request_id.int >> 80
-    claim = Claim(coupon_id=7, user_id=user_id, request_id=request_id)
-    tracked = Tracked.of(claim, receipt, requested_at_ms=made_ms + after_ms)
+    event = make_event(coupon_id=7, user_id=user_id, request_id=request_id, timestamp_ms=made_ms + after_ms)
 
-    pending.note([tracked])
+    pending.note([(event, place)])
 
-    assert pending.find(request_id) == tracked
+    assert pending.find(request_id) == (event, place)
 
 
 def status(request_id: UUID) -> StatusReport:
@@ -195,7 +186,7 @@ def test_where_another_group_stands_says_nothing(monkeypatch: pytest.MonkeyPatch
 
 def test_an_uncertain_request_is_pending_without_a_place() -> None:
     claim = Claim(coupon_id=1, user_id=2, request_id=uuid7())
-    pending.note([Tracked.of(claim, Uncertain(error="timeout"), requested_at_ms=5)])
+    pending.note([(CouponIssueEvent.of(claim, timestamp_ms=5), None)])
 
     report = status(claim.request_id)
 
@@ -242,7 +233,7 @@ def test_a_request_that_nobody_knows_is_none(log: Log) -> None:
 
 def test_after_a_flush_the_log_is_asked(log: Log) -> None:
     event = make_event(coupon_id=7, user_id=8)
-    log.append(IssueRequest(event=event, partition=1, offset=104))
+    log.append(IssueRequest(event=event, place=Place(1, 104)))
 
     report = status(event.request_id)
 
@@ -254,7 +245,7 @@ def test_after_a_flush_the_log_is_asked(log: Log) -> None:
 
 def test_without_redis_the_log_is_asked(log: Log, redis_away: pytest.MonkeyPatch) -> None:
     event = make_event(coupon_id=7, user_id=8)
-    log.append(IssueRequest(event=event, partition=1, offset=104))
+    log.append(IssueRequest(event=event, place=Place(1, 104)))
 
     assert status(event.request_id).status is RequestStatus.PENDING
 
@@ -289,7 +280,7 @@ def test_many_who_ask_for_nothing_share_a_reading_of_the_log(log: Log) -> None:
 
 def test_what_was_read_is_not_read_again(log: Log) -> None:
     for number in range(3):
-        log.append(IssueRequest(event=make_event(coupon_id=7, user_id=8), partition=1, offset=100 + number))
+        log.append(IssueRequest(event=make_event(coupon_id=7, user_id=8), place=Place(1, 100 + number)))
         assert status_of(uuid7()) is None
 
     assert [reading[1].first for reading in log.readings] == [100, 101, 102]
@@ -298,7 +289,7 @@ def test_what_was_read_is_not_read_again(log: Log) -> None:
 def test_what_was_decided_is_counted_and_found_no_more(log: Log) -> None:
     requests = make_requests(7, [8, 9, 10])
     for number, request in enumerate(requests):
-        log.append(replace(request, offset=100 + number))
+        log.append(moved(request, offset=100 + number))
     assert undecided.index.count(7) == 3
 
     log.next_to_decide = 102
@@ -312,7 +303,7 @@ def test_what_was_decided_is_counted_and_found_no_more(log: Log) -> None:
 def test_a_database_that_went_back_is_followed(log: Log) -> None:
     """Restored from a backup: what it forgot is undecided again."""
     request = make_event(coupon_id=7, user_id=8)
-    log.append(IssueRequest(event=request, partition=1, offset=50))
+    log.append(IssueRequest(event=request, place=Place(1, 50)))
     assert undecided.index.find(request.request_id) is None
 
     log.next_to_decide = 40
@@ -323,12 +314,12 @@ def test_a_database_that_went_back_is_followed(log: Log) -> None:
 
 
 def test_a_topic_made_anew_is_read_from_its_beginning(log: Log) -> None:
-    log.append(IssueRequest(event=make_event(coupon_id=7, user_id=8), partition=1, offset=150))
+    log.append(IssueRequest(event=make_event(coupon_id=7, user_id=8), place=Place(1, 150)))
     assert undecided.index.count(7) == 1
 
     log.next_to_decide = 0
     new = make_event(coupon_id=7, user_id=9)
-    log.undecided = [IssueRequest(event=new, partition=1, offset=3)]
+    log.undecided = [IssueRequest(event=new, place=Place(1, 3))]
 
     assert undecided.index.find(new.request_id) is not None
     assert undecided.index._of_coupon[7] == 1
@@ -336,7 +327,7 @@ def test_a_topic_made_anew_is_read_from_its_beginning(log: Log) -> None:
 
 def test_what_is_known_of_the_log_is_told_without_reading_it(log: Log) -> None:
     event = make_event(coupon_id=7, user_id=8)
-    log.append(IssueRequest(event=event, partition=1, offset=104))
+    log.append(IssueRequest(event=event, place=Place(1, 104)))
     assert status(event.request_id).position == 4
     readings = len(log.readings)
 
@@ -349,7 +340,7 @@ def test_what_is_known_of_the_log_is_told_without_reading_it(log: Log) -> None:
 def test_nobody_asks_and_it_is_forgotten(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(undecided, "_FORGOTTEN_AFTER_S", 0.05)
     event = make_event(coupon_id=7, user_id=8)
-    log.append(IssueRequest(event=event, partition=1, offset=104))
+    log.append(IssueRequest(event=event, place=Place(1, 104)))
     assert undecided.index.find(event.request_id) is not None
 
     eventually(lambda: undecided.index._found(event.request_id) is None)
@@ -360,7 +351,7 @@ def test_nobody_asks_and_it_is_forgotten(log: Log, monkeypatch: pytest.MonkeyPat
 
 def test_a_request_accepted_since_the_log_was_read_is_found(log: Log) -> None:
     [earlier, later] = [
-        replace(request, offset=100 + number) for number, request in enumerate(make_requests(7, [8, 9]))
+        moved(request, offset=100 + number) for number, request in enumerate(make_requests(7, [8, 9]))
     ]
     log.append(earlier)
     assert status(earlier.event.request_id).status is RequestStatus.PENDING

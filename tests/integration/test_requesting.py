@@ -23,6 +23,7 @@ from coupons.eventlog import backlog
 from coupons.eventlog.backlog import Backlog, LogUnavailable
 from coupons.eventlog.delivery import Acknowledged, NotPublished, Receipt, Record, Uncertain
 from coupons.eventlog.events import decode
+from coupons.eventlog.place import Place
 from coupons.gate import leaked_slots
 from coupons.gate.admission import (
     gate,
@@ -39,7 +40,7 @@ pytestmark = pytest.mark.django_db
 class Broker:
     """Stands in for the producer: answers each record with ``receipt`` and keeps the acknowledged."""
 
-    receipt: Callable[[int], Receipt] = lambda offset: Acknowledged(partition=0, offset=offset)
+    receipt: Callable[[int], Receipt] = lambda offset: Acknowledged(place=Place(0, offset))
     records: list[Record] = field(default_factory=list)
     calls: int = 0
 
@@ -54,7 +55,7 @@ class Broker:
 def broker(monkeypatch: pytest.MonkeyPatch) -> Broker:
     stands_in = Broker()
     monkeypatch.setattr(submitting, "event_producer", lambda: stands_in)
-    monkeypatch.setattr(backlog, "read", lambda **_: Backlog(requests=[], committed={0: 0}))
+    monkeypatch.setattr(backlog, "read", lambda **_: Backlog(requests=[], next_to_decide={0: 0}))
     return stands_in
 
 
@@ -156,7 +157,7 @@ def test_a_slot_is_given_back_when_nothing_was_published(broker: Broker) -> None
     assert submit([claim(coupon.pk, users[0])]) == [Refused(code=Code.BROKER_UNAVAILABLE, request_id=None)]
 
     assert gate.reserved(coupon.pk) == 0
-    broker.receipt = lambda offset: Acknowledged(partition=0, offset=offset)
+    broker.receipt = lambda offset: Acknowledged(place=Place(0, offset))
     assert told(submit([claim(coupon.pk, users[0]), claim(coupon.pk, users[1])])) == [None, Code.OUT_OF_STOCK]
 
 
@@ -177,7 +178,7 @@ def test_a_request_that_somebody_was_told_of_has_an_outcome_though_nothing_was_p
         "BROKER_UNAVAILABLE",
     )
     assert gate.reserved(coupon.pk) == 0
-    broker.receipt = lambda offset: Acknowledged(partition=0, offset=offset)
+    broker.receipt = lambda offset: Acknowledged(place=Place(0, offset))
     assert told(submit([claim(coupon.pk, user)])) == [None]
 
 
@@ -188,7 +189,7 @@ def test_a_slot_is_kept_while_it_is_uncertain_whether_the_event_is_in_the_log(br
 
     assert submit([first]) == [Refused(code=Code.BROKER_UNAVAILABLE, request_id=first.request_id)]
 
-    broker.receipt = lambda offset: Acknowledged(partition=0, offset=offset)
+    broker.receipt = lambda offset: Acknowledged(place=Place(0, offset))
     assert submit([claim(coupon.pk, users[0])]) == [
         Refused(code=Code.ALREADY_REQUESTED, request_id=first.request_id)
     ]
@@ -199,7 +200,7 @@ def test_mixed_receipts_are_told_apart(broker: Broker) -> None:
     coupon, users = make_coupon(stock=3), make_users(3)
     receipts: list[Receipt] = [
         NotPublished(error="full"),
-        Acknowledged(partition=0, offset=0),
+        Acknowledged(place=Place(0, 0)),
         Uncertain(error="timeout"),
     ]
     broker.receipt = lambda offset: receipts[offset]
@@ -221,7 +222,7 @@ def test_a_rejected_user_may_ask_again(broker: Broker) -> None:
     [request] = make_requests(coupon.pk, [user])
     event = decode(broker.records[0].value)
     assert event.request_id == first.request_id
-    issue_coupons([type(request)(event=event, partition=0, offset=0)])  # rejected; the gate is not told
+    issue_coupons([type(request)(event=event, place=Place(0, 0))])  # rejected; the gate is not told
     Coupon.objects.filter(pk=coupon.pk).update(coupon_status="OPENED")
     coupon_cache.forget_all()
 
@@ -283,7 +284,7 @@ def test_a_flush_forgets_no_accepted_request(broker: Broker, monkeypatch: pytest
     submit([first])
     in_the_log = make_requests(coupon.pk, users[:1])
     event = decode(broker.records[0].value)
-    undecided = Backlog(requests=[type(in_the_log[0])(event=event, partition=0, offset=0)], committed={0: 0})
+    undecided = Backlog(requests=[type(in_the_log[0])(event=event, place=Place(0, 0))], next_to_decide={0: 0})
     monkeypatch.setattr(backlog, "read", lambda **_: undecided)
 
     get_redis_connection("default").flushdb()
@@ -354,7 +355,7 @@ def test_a_claim_that_was_given_up_while_it_was_published_is_not_told_yes(
         if not clock.jumped_s:
             clock.jumped_s = held_up_s
             leaked_slots.give_back([given_up])
-        return Acknowledged(partition=0, offset=offset)
+        return Acknowledged(place=Place(0, offset))
 
     broker.receipt = freeze_and_acknowledge
 
@@ -387,7 +388,7 @@ def test_published_claims_are_told_their_ids_where_the_database_cannot_tell_who_
 
     def take_long(offset: int) -> Receipt:
         clock.jumped_s = 1.1
-        return Acknowledged(partition=0, offset=offset)
+        return Acknowledged(place=Place(0, offset))
 
     broker.receipt = take_long
 
@@ -405,7 +406,7 @@ def test_a_slot_that_the_database_cannot_give_back_costs_the_group_no_answer(
     coupon, users = make_coupon(), make_users(2)
     first, again, other = claim(coupon.pk, users[0]), claim(coupon.pk, users[0]), claim(coupon.pk, users[1])
     broker.receipt = lambda offset: (
-        Acknowledged(partition=0, offset=offset) if offset else NotPublished(error="full")
+        Acknowledged(place=Place(0, offset)) if offset else NotPublished(error="full")
     )
 
     with connection.execute_wrapper(refusing(error, "INSERT")):

@@ -26,6 +26,7 @@ from coupons.eventlog import backlog
 from coupons.eventlog.backlog import Backlog
 from coupons.eventlog.delivery import Acknowledged, Receipt, Record
 from coupons.eventlog.events import IssueRequest, decode
+from coupons.eventlog.place import Place
 from coupons.gate import loading
 from coupons.gate.admission import (
     Settlement,
@@ -52,14 +53,14 @@ class Log:
         receipts: list[Receipt] = []
         for record in records:
             offset = len(self.requests)
-            self.requests.append(IssueRequest(event=decode(record.value), partition=0, offset=offset))
-            receipts.append(Acknowledged(partition=0, offset=offset))
+            self.requests.append(IssueRequest(event=decode(record.value), place=Place(0, offset)))
+            receipts.append(Acknowledged(place=Place(0, offset)))
         return receipts
 
     def read(self, *, timeout_s: float, coupon_id: int | None = None) -> Backlog:
         self.readings += 1
         asked_for = [each for each in self.requests if coupon_id in (None, each.event.coupon_id)]
-        return Backlog(requests=asked_for, committed={0: 0})
+        return Backlog(requests=asked_for, next_to_decide={0: 0})
 
 
 @pytest.fixture
@@ -322,6 +323,6 @@ def test_an_open_window_is_the_same_to_the_api_and_to_the_consumer(log: Log) -> 
         first_ms = int(opens.timestamp()) * 1000 + microsecond // 1000
         for at_ms in (first_ms - 1, first_ms, first_ms + 1):
             [request] = make_requests(coupon.pk, make_users(1))
-            request = replace(request, event=structs.replace(request.event, timestamp_ms=at_ms))
+            request = structs.replace(request, event=structs.replace(request.event, timestamp_ms=at_ms))
             [allocation] = issue_coupons([request]).allocations
             assert (allocation.decision is Decision.ISSUED) == view.is_open_at(at_ms), (microsecond, at_ms)

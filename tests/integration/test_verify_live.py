@@ -11,7 +11,7 @@ from django.db import connection
 
 from consumer.batch import BatchProcessor
 from coupons import coupon_cache
-from coupons.eventlog.backlog import Entry, Positions
+from coupons.eventlog.backlog import Positions
 from coupons.eventlog.delivery import Record
 from coupons.eventlog.events import IssueRequest, encode, partition_key
 from coupons.eventlog.producer import event_producer
@@ -103,7 +103,7 @@ def test_retention_that_goes_on_while_the_log_is_read_raises_nothing() -> None:
     issue_coupons(requests)
     check = LogCheck({0: Positions(first=0, next_to_decide=4, end=4)}, coupon_id=None)
     for request in requests[2:]:
-        check.add(Entry(partition=0, offset=request.offset, event=request.event))
+        check.add(request.place, request)
 
     check.events.gone_before({0: 2})
 
@@ -126,7 +126,7 @@ def test_a_database_restored_and_decided_again_raises_nothing() -> None:
 
     check = LogCheck({0: Positions(first=0, next_to_decide=6, end=6)}, coupon_id=None)
     for request in requests:
-        check.add(Entry(partition=0, offset=request.offset, event=request.event))
+        check.add(request.place, request)
     assert list(check.findings()) == []
     assert list(database.check(Coupon.objects.get(pk=coupon.pk))) == []
     assert list(check.noted.notes()) == []

@@ -6,16 +6,17 @@ The consumer's own rule decides; the log is what it was given, so that no broker
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from django.conf import settings
 from django.utils import timezone
+from msgspec import structs
 
-from coupons.eventlog.backlog import Entry, Positions
+from coupons.eventlog.backlog import Positions
 from coupons.eventlog.events import IssueRequest
+from coupons.eventlog.place import Place
 from coupons.issuing.deciding import issue_coupons
 from coupons.models import Coupon, DeadLetter, IssueOutcome, User, UserCoupon
 from coupons.operations import resetting
@@ -23,7 +24,7 @@ from coupons.operations.verification import database, letters
 from coupons.operations.verification.findings import Check, Finding
 from coupons.operations.verification.log import LogCheck
 from coupons.outcomes import Decision
-from tests.factories import make_coupon, make_event, make_users
+from tests.factories import make_coupon, make_event, make_users, moved
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -38,13 +39,13 @@ class Log:
 
     def write(self, coupon: Coupon, *users: int, partition: int = 0, **fields: Any) -> list[IssueRequest]:
         events = [make_event(coupon_id=coupon.pk, user_id=user, **fields) for user in users]
-        return self.append(*(IssueRequest(event=event, partition=partition, offset=0) for event in events))
+        return self.append(*(IssueRequest(event=event, place=Place(partition, 0)) for event in events))
 
     def append(self, *requests: IssueRequest) -> list[IssueRequest]:
         placed = []
         for request in requests:
-            placed.append(replace(request, offset=self._ends[request.partition]))
-            self._ends[request.partition] += 1
+            placed.append(moved(request, offset=self._ends[request.place.partition]))
+            self._ends[request.place.partition] += 1
         self._batch += placed
         self.written += placed
         return placed
@@ -63,8 +64,8 @@ class Log:
             coupon_id=None,
         )
         for request in self.written:
-            if request.offset >= first:
-                check.add(Entry(partition=request.partition, offset=request.offset, event=request.event))
+            if request.place.offset >= first:
+                check.add(request.place, request)
         findings = [*check.findings(), *(f for c in Coupon.objects.all() for f in database.check(c))]
         return findings, check
 
@@ -353,19 +354,19 @@ def _a_dead_letter_sent_again(log: Log, coupon: Coupon, users: Sequence[int]) ->
         status="FAILED",
         reason="COUPON_NOT_FOUND",
         requested_at=timezone.now(),
-        kafka_partition=letter.partition,
-        kafka_offset=letter.offset,
+        kafka_partition=letter.place.partition,
+        kafka_offset=letter.place.offset,
     )
     log.decide()
     DeadLetter.objects.create(
         state="REPLAYED",
         reason="COUPON_NOT_FOUND",
         request_id=letter.event.request_id,
-        original_partition=letter.partition,
-        original_offset=letter.offset,
+        original_partition=letter.place.partition,
+        original_offset=letter.place.offset,
     )
     log.write(coupon, users[3])
-    log.append(replace(letter, is_second_chance=True))
+    log.append(structs.replace(letter, is_second_chance=True))
 
 
 def _a_coupon_from_another_application(log: Log, coupon: Coupon, users: Sequence[int]) -> None:
@@ -517,7 +518,7 @@ def test_what_was_decided_since_the_log_was_read_raises_nothing(log: Log) -> Non
     _, check = log.check()
     [late] = log.write(coupon, users[3])
     log.decide()
-    entry = Entry(partition=late.partition, offset=late.offset, event=late.event)
+    entry = late.place, late
 
     assert list(check.findings(read_on=lambda offsets: [entry] if offsets[0] == 3 else [])) == []
     assert list(check.noted.notes()) == []
@@ -559,16 +560,16 @@ def test_what_could_not_be_stored_and_what_was_lost_raise_nothing(log: Log) -> N
         user_id=users[0],
         reason="UNSTORABLE",
         requested_at=datetime.fromtimestamp(unstorable.event.timestamp_ms / 1000, tz=UTC),
-        kafka_partition=unstorable.partition,
-        kafka_offset=unstorable.offset,
+        kafka_partition=unstorable.place.partition,
+        kafka_offset=unstorable.place.offset,
         **values,
     )
     DeadLetter.objects.create(
         reason="UNSTORABLE",
         request_id=request_id,
         original_topic=settings.CONFIG.kafka.topic,
-        original_partition=unstorable.partition,
-        original_offset=unstorable.offset,
+        original_partition=unstorable.place.partition,
+        original_offset=unstorable.place.offset,
     )
     lost = make_event(coupon_id=coupon.pk, user_id=users[2])
     IssueOutcome.objects.create(

@@ -11,9 +11,10 @@ import pytest
 from msgspec import structs
 
 from coupons.eventlog.events import IssueRequest
+from coupons.eventlog.place import Place
 from coupons.issuing.allocation import Allocation, CouponState, allocate
 from coupons.outcomes import Decision
-from tests.factories import make_event, make_requests
+from tests.factories import make_event, make_requests, moved
 
 OPEN = CouponState(stock=2, issued_count=0, is_opened=True)
 CLOSED = replace(OPEN, is_opened=False)
@@ -33,7 +34,7 @@ def decide(
 
 def at(timestamp_ms: int) -> IssueRequest:
     event = make_event(coupon_id=1, user_id=1, timestamp_ms=timestamp_ms)
-    return IssueRequest(event=event, partition=0, offset=0)
+    return IssueRequest(event=event, place=Place(0, 0))
 
 
 @pytest.mark.parametrize(
@@ -80,16 +81,16 @@ def test_a_decided_request_is_a_replay_whatever_has_become_of_the_coupon() -> No
 
 def test_the_same_event_twice_in_a_batch_is_decided_once() -> None:
     [request] = make_requests(1, [1])
-    again = replace(request, offset=1)
+    again = moved(request, offset=1)
 
     first, second = decide([request, again])
 
     assert (first.decision, second.decision) == (Decision.ISSUED, Decision.REPLAYED)
 
 
-def test_an_event_id_used_for_another_user_wins_nothing() -> None:
+def test_an_request_id_used_for_another_user_wins_nothing() -> None:
     [request] = make_requests(1, [1])
-    stolen = replace(request, event=structs.replace(request.event, user_id=2), offset=1)
+    stolen = structs.replace(request, event=structs.replace(request.event, user_id=2), place=Place(0, 1))
 
     _, second = decide([request, stolen])
 

@@ -207,7 +207,7 @@ def test_unknown_fields_order_and_spaces_do_not_matter() -> None:
     assert decode(json.dumps(shuffled, indent=2, ensure_ascii=False).encode()) == EVENT
 
 
-def test_an_upper_case_event_id_is_the_same_id() -> None:
+def test_an_upper_case_request_id_is_the_same_id() -> None:
     assert decode(value(eventId=ID.upper())) == EVENT
 
 
@@ -264,7 +264,7 @@ def test_a_wrong_id_is_told_by_name(field: str, wrong: object) -> None:
 @pytest.mark.parametrize(
     "wrong", ["", "abc", ID.replace("-", ""), f"{{{ID}}}", f"urn:uuid:{ID}", ID + "\n", ID[:-1], 1, None, ...]
 )
-def test_a_wrong_event_id_is_told_by_name(wrong: object) -> None:
+def test_a_wrong_request_id_is_told_by_name(wrong: object) -> None:
     refused = refusal(value(eventId=wrong))
 
     assert refused.reason is DeadLetterReason.INVALID_FIELDS

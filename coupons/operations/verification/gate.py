@@ -16,8 +16,8 @@ from coupons.gate.admission import (
 )
 from coupons.gate.keys import claim_in, claims_in, count_in
 from coupons.models import Coupon, IssueOutcome, UserCoupon
-from coupons.operations.verification.decided import existing
 from coupons.operations.verification.findings import Check, Finding
+from coupons.operations.verification.outcome_rows import existing
 
 _HASH_OR_NOTHING: Final = (b"hash", b"none")
 
