@@ -16,12 +16,17 @@ from redis.exceptions import RedisError
 from consumer import dead_letters
 from consumer.dead_letters import DeadLetter, TooManyDeadLetters
 from consumer.kafka import headers_of, place
-from consumer.partitions import Standing
+from consumer.partitions import PlaceInTopic, Standing
+from coupons.claim import Claim
 from coupons.eventlog.events import SECOND_CHANCE_HEADER, IssueRequest, UndecodableEvent, decode
 from coupons.eventlog.positions import Advance
 from coupons.eventlog.producer import EventProducer
 from coupons.gate import pending
-from coupons.gate.admission import Claim, GateUnavailable, Settlement, gate
+from coupons.gate.admission import (
+    GateUnavailable,
+    Settlement,
+    gate,
+)
 from coupons.issuing.allocation import Allocation
 from coupons.issuing.deciding import CouponsNotFound, Issued, issue_coupons
 from coupons.operations import surroundings
@@ -36,17 +41,15 @@ _MOST_UNSTORABLE: Final = 100
 #: What an event may bring about that is its own: a value that the database, or a column's type, cannot take.
 _OF_ONE_EVENT: Final = (DatabaseError, OverflowError, ValueError)
 
-Place = tuple[str, int, int]  #: topic id, partition and offset
-
 
 class BatchProcessor:
     """Turns messages into committed decisions. Returning from ``process`` means: durable."""
 
     def __init__(self, *, producer: EventProducer) -> None:
         self._producer = producer
-        self._dead: dict[Place, DeadLetter] = {}  # found out while deciding; decided with the next try
-        self._published: set[Place] = set()  # of dead letters whose decision is not committed yet
-        self._failed_alone: set[Place] = set()
+        self._dead: dict[PlaceInTopic, DeadLetter] = {}  # found out while deciding; decided with the next try
+        self._published: set[PlaceInTopic] = set()  # of dead letters whose decision is not committed yet
+        self._failed_alone: set[PlaceInTopic] = set()
         self._dead_in_a_row = 0
         self._unstorable = 0  # since the last coupon that was issued
 
@@ -92,12 +95,12 @@ class BatchProcessor:
         if at in self._failed_alone:  # the first time it may have met another writer of the same rows
             # What the database said tells all; anything else is a bug of ours, and its trace is wanted.
             trace = None if isinstance(error, DatabaseError) else error
-            log.error("the event at %s/%s cannot be stored: %s", *at[1:], error, exc_info=trace)
+            log.error("the event at %s/%s cannot be stored: %s", *at.place, error, exc_info=trace)
             self._dead[at] = _unstorable(messages[0], error)
         self._failed_alone.add(at)
         self.process(messages, standing)
 
-    def _try_as_it_is_next_time(self, at: Place) -> None:
+    def _try_as_it_is_next_time(self, at: PlaceInTopic) -> None:
         """Nothing can be stored now. Once that is mended, this event is as good as any other."""
         self._dead.pop(at, None)
         self._failed_alone.discard(at)
@@ -180,7 +183,7 @@ class BatchProcessor:
         logs.info_each(
             log,
             "쿠폰 발급 이벤트 처리 시작 - EventId: %s, UserId: %s, CouponId: %s",
-            [(r.event.event_id, r.event.user_id, r.event.coupon_id) for r in requests],
+            [(r.event.request_id, r.event.user_id, r.event.coupon_id) for r in requests],
         )
         return requests, letters
 
@@ -194,7 +197,6 @@ def _cannot_work() -> bool:
 
 
 def _decoded(message: Message) -> IssueRequest | DeadLetter:
-    partition, offset = place(message)
     value = message.value()
     try:
         event = decode(value.encode() if isinstance(value, str) else value)
@@ -203,14 +205,13 @@ def _decoded(message: Message) -> IssueRequest | DeadLetter:
             message=message,
             reason=error.reason,
             error=error.detail,
-            event_id=error.event_id,
+            request_id=error.request_id,
             user_id=error.user_id,
             coupon_id=error.coupon_id,
         )
     return IssueRequest(
         event=event,
-        partition=partition,
-        offset=offset,
+        place=place(message),
         is_second_chance=SECOND_CHANCE_HEADER in headers_of(message),
     )
 
@@ -221,7 +222,7 @@ def _letter_of(message: Message, request: IssueRequest, reason: DeadLetterReason
         message=message,
         reason=reason,
         error=error,
-        event_id=event.event_id,
+        request_id=event.request_id,
         user_id=event.user_id,
         coupon_id=event.coupon_id,
         requested_at_ms=event.timestamp_ms,
@@ -242,8 +243,8 @@ def _unstorable_among(letters: Sequence[DeadLetter]) -> int:
 
 def _of_unknown_coupons(
     error: CouponsNotFound, messages: Sequence[Message], standing: Standing
-) -> dict[Place, DeadLetter]:
-    unknown = {(request.partition, request.offset): request for request in error.requests}
+) -> dict[PlaceInTopic, DeadLetter]:
+    unknown = {request.place: request for request in error.requests}
     return {
         standing.place_of(message): _letter_of(
             message,
@@ -261,7 +262,9 @@ def _report(issued: Issued, letters: Sequence[DeadLetter]) -> None:
         metrics.EVENTS_DECIDED.labels(decision=decision.value).inc(count)
     won = issued.user_coupon_ids
     logs.info_each(log, "쿠폰 발급 성공 - EventId: %s, UserCouponId: %s", list(won.items()))
-    rejected = [(a.request.event.event_id, a.decision) for a in issued.allocations if a.decision.is_rejection]
+    rejected = [
+        (a.request.event.request_id, a.decision) for a in issued.allocations if a.decision.is_rejection
+    ]
     logs.info_each(log, "쿠폰 발급 거절 - EventId: %s, Reason: %s", rejected)
     dead_letters.report(letters)
 
@@ -271,11 +274,7 @@ def _tell_redis(issued: Issued, letters: Sequence[DeadLetter], rates: Mapping[in
     decided: defaultdict[int, list[tuple[Claim, bool]]] = defaultdict(list)
     for allocation in issued.allocations:
         decided[allocation.request.event.coupon_id].append(_settled(allocation))
-    failed = [
-        Claim(coupon_id=letter.coupon_id, user_id=letter.user_id, request_id=letter.event_id)
-        for letter in letters
-        if letter.coupon_id and letter.user_id and letter.event_id
-    ]
+    failed = [claim for letter in letters if (claim := letter.claim) is not None]
     request_ids = [claim.request_id for group in decided.values() for claim, _ in group]
     try:
         gate.settle(
@@ -299,6 +298,4 @@ def _tell_redis(issued: Issued, letters: Sequence[DeadLetter], rates: Mapping[in
 
 def _settled(allocation: Allocation) -> tuple[Claim, bool]:
     """A replay of a winner counts as neither: its slot was settled, or is freed here."""
-    event = allocation.request.event
-    claim = Claim(coupon_id=event.coupon_id, user_id=event.user_id, request_id=event.event_id)
-    return claim, allocation.decision is Decision.ISSUED
+    return allocation.request.event.claim, allocation.decision is Decision.ISSUED

@@ -10,7 +10,7 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -25,6 +25,7 @@ from consumer.kafka import ClientLost, abandon, close, first_offsets, place, pos
 from consumer.offsets import OffsetCopy
 from consumer.partitions import Standing
 from coupons.eventlog import kafka_client
+from coupons.eventlog.place import NextOffset
 from coupons.eventlog.positions import PositionMoved
 from coupons.issuing.deciding import StockChangedUnderLock
 from runtime import logs, metrics
@@ -241,7 +242,7 @@ class ConsumerLoop:
         partition, offset = message.partition(), message.offset()
         match error.code():
             case KafkaError._PARTITION_EOF if partition is not None and offset is not None:
-                self._standing.note_end(partition, offset)
+                self._standing.note_end(partition, NextOffset(offset))
             case KafkaError._AUTO_OFFSET_RESET if partition is not None:
                 self._outside.add(partition)
             case _:
@@ -305,7 +306,7 @@ class ConsumerLoop:
     def _copy_offsets(self, *, is_last: bool = False) -> None:
         self._copy.send(self._consumer, self._standing.next_offsets(), is_last=is_last)
 
-    def _measure_lag(self, offsets: dict[int, int], *, is_fetching: bool = True) -> None:
+    def _measure_lag(self, offsets: Mapping[int, NextOffset], *, is_fetching: bool = True) -> None:
         """``offsets``: the next to decide. What is fetched tells the ends with it; else ask the broker."""
         for position in positions(self._topic, offsets):
             try:

@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterable, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from consumer.kafka import next_offsets, place
 from coupons.eventlog import kafka_client, positions
+from coupons.eventlog.place import EndOffset, FirstOffset, NextOffset, Place
 from coupons.eventlog.positions import Advance, Position
 
 log = logging.getLogger(__name__)
 
 _ANSWER_S: Final = 5.0
+
+
+class PlaceInTopic(NamedTuple):
+    """Of one message and no other, ever: a topic that was made anew has another id."""
+
+    topic_id: str
+    place: Place
 
 
 class Standing:
@@ -27,7 +35,7 @@ class Standing:
         self._topic = topic
         self._owned: set[int] = set()
         self._at: dict[int, Position] = {}
-        self._ends: dict[int, int] = {}  # where the log was read to, beyond the last message
+        self._ends: dict[int, NextOffset] = {}  # where the log was read to, beyond the last message
         self._look_again_at: set[int] = set()
         self.stuck: dict[int, str] = {}
 
@@ -73,7 +81,7 @@ class Standing:
                 rows.get(partition),
                 topic_id=topic_id,
                 committed=committed.get(partition),
-                first=first,
+                first=FirstOffset(first),
             )
             for partition, (first, _) in bounds.items()
         }
@@ -86,7 +94,7 @@ class Standing:
         self._ends.clear()  # of a reading that is over: what is found is read anew
         return bool(missing & self._at.keys())
 
-    def _committed(self, client: Consumer, partitions: Sequence[int]) -> dict[int, int]:
+    def _committed(self, client: Consumer, partitions: Sequence[int]) -> dict[int, NextOffset]:
         """Kafka's offsets of the group, for partitions of which the database knows nothing yet."""
         if not partitions:
             return {}
@@ -95,7 +103,7 @@ class Standing:
         for answer in answers:
             if answer.error is not None:
                 raise KafkaException(answer.error)
-        return {answer.partition: answer.offset for answer in answers if answer.offset >= 0}
+        return {answer.partition: NextOffset(answer.offset) for answer in answers if answer.offset >= 0}
 
     def _say(self, partition: int, row: Position | None, position: Position, *, was_copied: bool) -> None:
         if row is None and was_copied:
@@ -157,7 +165,7 @@ class Standing:
         bounds = client.get_watermark_offsets(TopicPartition(self._topic, partition), timeout=_ANSWER_S)
         is_the_same = kafka_client.topic_id(timeout_s=_ANSWER_S) == position.topic_id
         if is_the_same and bounds[0] < position.next_offset:
-            positions.halt(partition, seen=position, end=bounds[1])
+            positions.halt(partition, seen=position, end=EndOffset(bounds[1]))
         self.forget([partition])
 
     def look_again(self) -> bool:
@@ -185,7 +193,7 @@ class Standing:
         partition, offset = place(message)
         return partition in self._at and offset >= self._at[partition].next_offset
 
-    def note_end(self, partition: int, offset: int) -> None:
+    def note_end(self, partition: int, offset: NextOffset) -> None:
         """The partition was read to this offset: what lies before it and was no message never will be."""
         if partition in self._at:
             self._ends[partition] = offset
@@ -195,10 +203,9 @@ class Standing:
         """Whether markers of transactions stand between the last message and the end of a partition."""
         return any(offset > self._at[each].next_offset for each, offset in self._ends.items())
 
-    def place_of(self, message: Message) -> tuple[str, int, int]:
-        """Topic id, partition and offset: the same for no other message, ever."""
-        partition, offset = place(message)
-        return self._at[partition].topic_id, partition, offset
+    def place_of(self, message: Message) -> PlaceInTopic:
+        at = place(message)
+        return PlaceInTopic(self._at[at.partition].topic_id, at)
 
     def advances(self, messages: Iterable[Message]) -> list[Advance]:
         """The steps that deciding these messages makes; without messages, those past their ends."""
@@ -215,5 +222,6 @@ class Standing:
         for each in advances:
             self._at[each.partition] = each.reached
 
-    def next_offsets(self) -> dict[int, int]:
+    def next_offsets(self) -> dict[int, NextOffset]:
+        """By partition."""
         return {partition: position.next_offset for partition, position in self._at.items()}

@@ -15,6 +15,8 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 )
 from django.conf import settings
 
+from coupons.eventlog.place import Place
+
 
 def write(
     topic: str,
@@ -23,16 +25,16 @@ def write(
     partition: int = -1,
     headers: Sequence[tuple[str, bytes]] = (),
     together: bool = False,
-) -> list[tuple[int, int]]:
+) -> list[Place]:
     """Write these values, in order; returns their places once the broker has them.
 
     ``together``: in one record batch, as a busy producer does; else each in its own.
     """
-    places: list[tuple[int, int]] = []
+    places: list[Place] = []
 
     def report(error: KafkaError | None, message: Message) -> None:
         assert error is None, error
-        places.append((message.partition() or 0, message.offset() or 0))
+        places.append(Place(message.partition() or 0, message.offset() or 0))
 
     producer = Producer(
         {

@@ -23,11 +23,11 @@ from coupons.api import messages
 from coupons.api.messages import Language
 from coupons.api.replies import Reply, json_reply
 from coupons.api.serializers import AcceptedSerializer, RefusalSerializer
+from coupons.claim import Claim
 from coupons.claims import batching, identity
 from coupons.claims.submitting import Accepted
 from coupons.errors import RefusedError
 from coupons.eventlog.events import MAX_ID
-from coupons.gate.admission import Claim
 from coupons.outcomes import Code
 from runtime import metrics
 

@@ -18,10 +18,10 @@ import gevent
 from gevent.event import Event
 from gevent.hub import Waiter
 
+from coupons.claim import Claim
 from coupons.claims import screening, submitting
 from coupons.claims.submitting import Answer
 from coupons.gate import loading
-from coupons.gate.admission import Claim
 from runtime import greenlets, metrics
 
 _MOST_AT_ONCE: Final = 1000  #: claims in a group

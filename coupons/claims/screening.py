@@ -17,10 +17,17 @@ from uuid import UUID
 from django.db import InterfaceError, OperationalError
 
 from coupons import coupon_cache, selectors
+from coupons.claim import Claim
 from coupons.claims import admitting
 from coupons.claims.admitting import Asked
 from coupons.coupon_cache import CouponView
-from coupons.gate.admission import Admission, Admitted, AlreadyRequested, Claim, GateUnavailable, OutOfStock
+from coupons.gate.admission import (
+    Admission,
+    Admitted,
+    AlreadyRequested,
+    GateUnavailable,
+    OutOfStock,
+)
 from coupons.outcomes import Code
 from runtime import greenlets
 
@@ -64,11 +71,11 @@ def screen(claims: Sequence[Claim]) -> Screened:
 
 def _screen(claims: Sequence[Claim]) -> Screened:
     now_ms = time.time_ns() // 1_000_000
-    claimants = selectors.claimants((claim.coupon_id, claim.user_id) for claim in claims)
+    claimants = selectors.claimants(claim.holding for claim in claims)
     coupons = coupon_cache.coupon_views({claim.coupon_id for claim in claims})
     refusals: dict[UUID, Refused] = {}
     for claim in claims:
-        claimant = claimants.get((claim.coupon_id, claim.user_id))
+        claimant = claimants.get(claim.holding)
         if (refused := _check(coupons.get(claim.coupon_id), claimant, now_ms)) is not None:
             refusals[claim.request_id] = refused
     open_claims = [claim for claim in claims if claim.request_id not in refusals]

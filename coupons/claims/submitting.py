@@ -19,13 +19,18 @@ from django.conf import settings
 from django.db import Error as DatabaseLayerError
 
 from coupons import selectors
+from coupons.claim import Claim
 from coupons.claims import screening
 from coupons.claims.screening import Refused, Screened
 from coupons.eventlog.delivery import Acknowledged, NotPublished, Receipt, Record, Uncertain
 from coupons.eventlog.events import CouponIssueEvent, encode, partition_key
+from coupons.eventlog.place import Place
 from coupons.eventlog.producer import event_producer
 from coupons.gate import disclosed, leaked_slots, loading, pending
-from coupons.gate.admission import Claim, GateUnavailable, gate
+from coupons.gate.admission import (
+    GateUnavailable,
+    gate,
+)
 from coupons.outcomes import Code
 from runtime import greenlets, logs
 from runtime.config import SHORTEST_PUBLISH_MS
@@ -118,12 +123,7 @@ def _without(answers: Mapping[UUID, Answer], unkept: Collection[UUID]) -> dict[U
 
 
 def _record(claim: Claim, requested_at_ms: int) -> Record:
-    event = CouponIssueEvent(
-        event_id=claim.request_id,
-        user_id=claim.user_id,
-        coupon_id=claim.coupon_id,
-        timestamp_ms=requested_at_ms,
-    )
+    event = CouponIssueEvent.of(claim, timestamp_ms=requested_at_ms)
     return Record(key=partition_key(claim.coupon_id), value=encode(event))
 
 
@@ -134,7 +134,7 @@ def _tell(
     _give_back(claim for claim, receipt in published if isinstance(receipt, NotPublished))
     pending.note(
         [
-            pending.Tracked.of(claim, receipt, requested_at_ms=requested_at_ms)
+            (CouponIssueEvent.of(claim, timestamp_ms=requested_at_ms), _place(receipt))
             for claim, receipt in published
             if not isinstance(receipt, NotPublished)
         ]
@@ -147,6 +147,11 @@ def _tell(
         log.warning("%d requests are not named in their answers: %s", len(disclosing), error)
         return False
     return True
+
+
+def _place(receipt: Receipt) -> Place | None:
+    """None while it is uncertain whether the event is in the log."""
+    return receipt.place if isinstance(receipt, Acknowledged) else None
 
 
 def _publish_in_time(records: Sequence[Record], reserving_since: float) -> list[Receipt]:

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from coupons.eventlog.place import Place
 from runtime import greenlets
 
 
@@ -21,8 +22,9 @@ class Record:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Acknowledged:
-    partition: int
-    offset: int
+    """The event is in the log."""
+
+    place: Place
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

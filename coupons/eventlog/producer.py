@@ -25,6 +25,7 @@ from django.conf import settings
 
 from coupons.eventlog import kafka_client
 from coupons.eventlog.delivery import Acknowledged, Delivery, NotPublished, Receipt, Record, Uncertain
+from coupons.eventlog.place import Place
 from runtime import greenlets, metrics
 
 log = logging.getLogger(__name__)
@@ -128,7 +129,7 @@ class EventProducer:
 
     def _receipt(self, error: KafkaError | None, message: Message) -> Receipt:
         if error is None:
-            return Acknowledged(partition=_number(message.partition()), offset=_number(message.offset()))
+            return Acknowledged(place=Place(_number(message.partition()), _number(message.offset())))
         log.warning("event not acknowledged: %s", error)
         if error.code() == KafkaError.MSG_SIZE_TOO_LARGE:  # the batch: each record alone may fit
             self._is_batch_refused = True

@@ -15,9 +15,9 @@ from itertools import islice
 from typing import Any, Final
 from uuid import UUID
 
+from coupons.claim import Claim
 from coupons.coupon_cache import CouponView
 from coupons.gate.keys import (
-    Claim,
     claim_in,
     claims_in,
     count_in,
@@ -30,7 +30,7 @@ from coupons.gate.keys import (
 )
 from coupons.gate.redis_client import Call, GateRedis, GateUnavailable
 
-__all__ = ["AdmissionGate", "Claim", "GateUnavailable", "GateUnknown", "gate"]
+__all__ = ["AdmissionGate", "GateUnavailable", "GateUnknown", "gate"]
 
 _CLAIMS_AT_ONCE: Final = 5_000  #: loaded by one script: 10 ms in which Redis answers nobody else
 

@@ -22,8 +22,12 @@ from uuid import UUID
 from django.db import transaction
 
 from coupons import coupon_cache
+from coupons.claim import Claim
 from coupons.eventlog import backlog
-from coupons.gate.admission import Claim, Settlement, gate
+from coupons.gate.admission import (
+    Settlement,
+    gate,
+)
 from coupons.models import Coupon, IssueOutcome
 from coupons.outcomes import RequestStatus
 

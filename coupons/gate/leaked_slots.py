@@ -34,11 +34,13 @@ from uuid import UUID
 from django.db import transaction
 from django.utils import timezone
 
+from coupons.claim import Claim
 from coupons.eventlog import backlog, log_search, positions
 from coupons.eventlog.backlog import Positions
 from coupons.eventlog.events import partition_key, partition_of
+from coupons.eventlog.place import EndOffset, NextOffset, Place
 from coupons.gate import disclosed, pending
-from coupons.gate.admission import Claim, GateUnavailable, gate
+from coupons.gate.admission import GateUnavailable, gate
 from coupons.models import Coupon, IssueOutcome
 from coupons.outcomes import Code, DeadLetterReason, RequestStatus
 from runtime import metrics
@@ -75,8 +77,8 @@ class Round:
         self.waiting = list(dict.fromkeys([*_reserved(), *self._disclosed]))
         self.given_back: list[Claim] = []
         self._publishable_until = time.monotonic() + _PUBLISHABLE_S
-        self._ends: dict[int, int] = {}
-        self._moved: dict[int, tuple[int, float]] = {}  # the position as last seen, and since when
+        self._ends: dict[int, EndOffset] = {}
+        self._moved: dict[int, tuple[NextOffset, float]] = {}  # the position as last seen, and since when
 
     def advance(self) -> list[Claim] | None:
         """None while the round is not over; then the claims that were given back, perhaps none.
@@ -178,15 +180,14 @@ def _without_event(claims: Sequence[Claim], at: Mapping[int, Positions]) -> list
     return [claim for claim in claims if claim.request_id not in found]
 
 
-def _is_behind(place: tuple[int, int], at: Mapping[int, Positions]) -> bool:
-    partition, offset = place
-    return partition in at and offset < at[partition].next_to_decide
+def _is_behind(place: Place, at: Mapping[int, Positions]) -> bool:
+    return place.partition in at and place.offset < at[place.partition].next_to_decide
 
 
-def _decide_again(places: Sequence[tuple[int, int]]) -> None:
-    back: dict[int, int] = {}
+def _decide_again(places: Sequence[Place]) -> None:
+    back: dict[int, NextOffset] = {}
     for partition, offset in places:
-        back[partition] = min(offset, back.get(partition, offset))
+        back[partition] = NextOffset(min(offset, back.get(partition, offset)))
     if back:
         log.error("%d events were passed over, deciding goes back to them: %s", len(places), back)
         positions.move_back(back)

@@ -25,11 +25,15 @@ from django_redis import get_redis_connection
 from redis.exceptions import RedisError
 
 from coupons import coupon_cache, selectors
+from coupons.claim import Claim, Holding
 from coupons.coupon_cache import CouponView
 from coupons.eventlog import backlog
 from coupons.eventlog.backlog import LogUnavailable
 from coupons.eventlog.producer import event_producer
-from coupons.gate.admission import Claim, Loaded, gate
+from coupons.gate.admission import (
+    Loaded,
+    gate,
+)
 from runtime import metrics
 
 __all__ = ["LogUnavailable", "load", "load_all"]
@@ -143,9 +147,7 @@ def _undecided(coupon_ids: Collection[int]) -> Mapping[int, list[Claim]]:
         raise
     claims: defaultdict[int, list[Claim]] = defaultdict(list)
     for event in (request.event for request in requests):
-        claims[event.coupon_id].append(
-            Claim(coupon_id=event.coupon_id, user_id=event.user_id, request_id=event.event_id)
-        )
+        claims[event.coupon_id].append(event.claim)
     return claims
 
 
@@ -153,14 +155,14 @@ def _still_undecided(claims: Iterable[Claim]) -> Mapping[int, list[Claim]]:
     """By coupon; without those decided since, and those whose user has the coupon (they will be rejected)."""
     wanted = list(claims)
     over: set[UUID] = set()
-    holders: set[selectors.Holding] = set()
+    holders: set[Holding] = set()
     for start in range(0, len(wanted), _IN_AT_ONCE):
         some = wanted[start : start + _IN_AT_ONCE]
         over |= selectors.with_outcome([claim.request_id for claim in some])
-        holders |= selectors.holders({(claim.coupon_id, claim.user_id) for claim in some})
+        holders |= selectors.holders({claim.holding for claim in some})
     undecided: defaultdict[int, list[Claim]] = defaultdict(list)
     for claim in wanted:
-        if claim.request_id not in over and (claim.coupon_id, claim.user_id) not in holders:
+        if claim.request_id not in over and claim.holding not in holders:
             undecided[claim.coupon_id].append(claim)
     return undecided
 

@@ -6,8 +6,11 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from coupons.claim import Claim
 from coupons.gate import loading
-from coupons.gate.admission import Claim, gate
+from coupons.gate.admission import (
+    gate,
+)
 from coupons.gate.leaked_slots import Round
 from coupons.models import Coupon
 from coupons.operations.verification.findings import Check, Finding

@@ -23,7 +23,7 @@ class Batch:
 
     first_offset: int
     begins_at: int
-    event_ids: list[str]
+    request_ids: list[str]
 
 
 def batches(segment: bytes) -> Iterator[Batch]:
@@ -35,7 +35,7 @@ def batches(segment: bytes) -> Iterator[Batch]:
         if end > len(segment):
             return
         ids = [each.decode() for each in _EVENT_ID.findall(segment, at, end)]
-        yield Batch(first_offset=first_offset, begins_at=at, event_ids=ids)
+        yield Batch(first_offset=first_offset, begins_at=at, request_ids=ids)
         at = end
 
 
@@ -53,7 +53,7 @@ def cut_end(data: Path, *, topic: str, partition: int, offset: int) -> dict[int,
         file_path.unlink()
     (data / _FLUSHED_TO).unlink(missing_ok=True)
     return {
-        batch.first_offset + number: event_id
+        batch.first_offset + number: request_id
         for batch in lost
-        for number, event_id in enumerate(batch.event_ids)
+        for number, request_id in enumerate(batch.request_ids)
     }

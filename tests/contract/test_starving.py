@@ -99,7 +99,7 @@ def test_what_is_undecided_is_found_among_them(backlog_system: System) -> None:
     system = backlog_system
     event = make_event(coupon_id=7, user_id=9)
     broker.write(system.topic, encode(event), key=partition_key(7))
-    path = f"/api/coupons/requests/{event.event_id}"
+    path = f"/api/coupons/requests/{event.request_id}"
     took_s(system.api.port, path)
     quick = quick_s(system.api.port)
 

@@ -10,13 +10,13 @@ import pytest
 from django_redis import get_redis_connection
 from uuid_utils.compat import uuid7
 
+from coupons.claim import Claim
 from coupons.coupon_cache import CouponView
 from coupons.gate import admission
 from coupons.gate.admission import (
     Admission,
     Admitted,
     AlreadyRequested,
-    Claim,
     GateUnavailable,
     GateUnknown,
     OutOfStock,

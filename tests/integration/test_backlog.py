@@ -72,14 +72,14 @@ def write_in_a_transaction(topic: str, *, partition: int, count: int) -> list[tu
 
 def read() -> list[tuple[int, int, object]]:
     found = backlog.read(timeout_s=10).requests
-    return sorted(((r.partition, r.offset, r.event) for r in found), key=lambda each: each[:2])
+    return [(*r.place, r.event) for r in sorted(found, key=lambda request: request.place)]
 
 
 def test_an_empty_topic_has_none(topic: str) -> None:
     found = backlog.read(timeout_s=10)
 
     assert found.requests == []
-    assert found.committed == {0: 0, 1: 0, 2: 0}
+    assert found.next_to_decide == {0: 0, 1: 0, 2: 0}
 
 
 def test_a_group_that_has_committed_nothing_has_all_before_it(topic: str) -> None:
@@ -96,7 +96,7 @@ def test_what_the_group_has_decided_is_left_out(topic: str) -> None:
     commit(topic, {0: 4, 1: 0})  # nobody asks for that where there is a row
 
     assert read() == written[3:4]
-    assert backlog.read(timeout_s=10).committed == {0: 3, 1: 2, 2: 0}
+    assert backlog.read(timeout_s=10).next_to_decide == {0: 3, 1: 2, 2: 0}
 
 
 def test_a_group_without_a_row_is_where_kafka_says(topic: str) -> None:
@@ -165,7 +165,7 @@ def test_events_of_a_partition_come_in_its_order(topic: str) -> None:
 
     found = backlog.read(timeout_s=10).requests
 
-    assert [(r.partition, r.offset, r.event) for r in found] == written
+    assert [(*r.place, r.event) for r in found] == written
 
 
 def test_events_that_a_busy_producer_wrote_together_are_all_there(topic: str) -> None:
@@ -212,7 +212,7 @@ def test_the_whole_log_is_read_to_where_it_ended(topic: str) -> None:
     entries = list(backlog.read_all(at, patience_s=10))
 
     # Past the told end it may go on, never stop short of it.
-    read = [(entry.partition, entry.offset, entry.event) for entry in entries]
+    read = [(*place, request and request.event) for place, request in entries]
     assert read[:4] == [*written, (0, 3, None)]
 
 

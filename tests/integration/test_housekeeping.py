@@ -9,7 +9,9 @@ from consumer.housekeeping import Housekeeper
 from coupons import coupon_cache
 from coupons.eventlog.backlog import LogUnavailable
 from coupons.gate import loading
-from coupons.gate.admission import Claim, gate
+from coupons.gate.admission import (
+    gate,
+)
 from coupons.issuing.deciding import issue_coupons
 from coupons.models import Coupon
 from tests.factories import make_coupon, make_requests, make_users
@@ -71,10 +73,7 @@ def test_what_a_dead_consumer_did_not_tell_is_freed_when_its_partitions_come(
     monkeypatch.setattr(housekeeping, "Round", Rounds())
     coupon, users = make_coupon(stock=2), make_users(3)
     requests = make_requests(coupon.pk, users)
-    claims = [
-        Claim(coupon_id=coupon.pk, user_id=each.event.user_id, request_id=each.event.event_id)
-        for each in requests
-    ]
+    claims = [request.event.claim for request in requests]
     view = coupon_cache.coupon_view(coupon.pk)
     assert view is not None
     loading.load(view)

@@ -15,13 +15,16 @@ from uuid_utils.compat import uuid7
 from consumer.batch import BatchProcessor
 from consumer.dead_letters import TooManyDeadLetters
 from coupons import coupon_cache
+from coupons.claim import Claim
 from coupons.eventlog import kafka_client, positions
 from coupons.eventlog.delivery import Record
 from coupons.eventlog.events import encode, partition_key
 from coupons.eventlog.positions import Position
 from coupons.eventlog.producer import event_producer
 from coupons.gate import leaked_slots, loading
-from coupons.gate.admission import Claim, gate
+from coupons.gate.admission import (
+    gate,
+)
 from coupons.models import Coupon, DeadLetter, IssueOutcome, UserCoupon
 from tests.consuming import consume_all
 from tests.factories import make_coupon, make_event, make_users

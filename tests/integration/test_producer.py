@@ -35,19 +35,17 @@ def test_an_acknowledgement_is_a_place_in_the_log(topic: str) -> None:
 
     written = {(m.partition(), m.offset()): m.value() for m in broker.read(topic, count=20)}
     assert all(isinstance(receipt, Acknowledged) for receipt in receipts)
-    assert [
-        written[receipt.partition, receipt.offset]
-        for receipt in receipts
-        if isinstance(receipt, Acknowledged)
-    ] == [record.value for record in records]
+    assert [written[receipt.place] for receipt in receipts if isinstance(receipt, Acknowledged)] == [
+        record.value for record in records
+    ]
 
 
 def test_a_keys_records_keep_the_order_they_were_given_in(topic: str) -> None:
     receipts = event_producer().publish([Record(key=b"k", value=b"x") for _ in range(200)])
 
-    offsets = [receipt.offset for receipt in receipts if isinstance(receipt, Acknowledged)]
+    offsets = [receipt.place.offset for receipt in receipts if isinstance(receipt, Acknowledged)]
     assert offsets == sorted(offsets)
-    assert len({receipt.partition for receipt in receipts if isinstance(receipt, Acknowledged)}) == 1
+    assert len({receipt.place.partition for receipt in receipts if isinstance(receipt, Acknowledged)}) == 1
 
 
 def test_keys_go_to_the_partition_that_java_gives_them(topic: str) -> None:
@@ -55,7 +53,7 @@ def test_keys_go_to_the_partition_that_java_gives_them(topic: str) -> None:
 
     receipts = event_producer().publish([Record(key=key, value=b"x") for key in keys])
 
-    partitions = [receipt.partition for receipt in receipts if isinstance(receipt, Acknowledged)]
+    partitions = [receipt.place.partition for receipt in receipts if isinstance(receipt, Acknowledged)]
     assert partitions == [partition_of(key, settings.CONFIG.kafka.partitions) for key in keys]
     assert len(set(partitions)) == 3
 
@@ -91,7 +89,7 @@ def test_many_threads_share_the_processs_producer(topic: str) -> None:
 
     written = {m.offset(): m.value() for m in broker.read(topic, count=160)}
     for number, receipts in by_thread.items():
-        places = [receipt.offset for receipt in receipts if isinstance(receipt, Acknowledged)]
+        places = [receipt.place.offset for receipt in receipts if isinstance(receipt, Acknowledged)]
         assert [written[place] for place in places] == [b"%d %d" % (number, n) for n in range(20)]
     assert len(by_thread) == 8
 

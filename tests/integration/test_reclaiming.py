@@ -14,17 +14,19 @@ from uuid_utils.compat import uuid7
 
 from consumer.batch import BatchProcessor
 from coupons import coupon_cache
+from coupons.claim import Claim
 from coupons.claims import submitting
 from coupons.claims.request_status import status_of
 from coupons.eventlog import backlog, kafka_client, log_search, log_state, positions
-from coupons.eventlog.delivery import Acknowledged
-from coupons.eventlog.events import IssueRequest, encode, partition_key, partition_of
+from coupons.eventlog.events import CouponIssueEvent, IssueRequest, encode, partition_key, partition_of
+from coupons.eventlog.place import Place
 from coupons.eventlog.positions import Position
 from coupons.eventlog.producer import event_producer
 from coupons.gate import disclosed, leaked_slots, loading, pending
-from coupons.gate.admission import Claim, gate
+from coupons.gate.admission import (
+    gate,
+)
 from coupons.gate.leaked_slots import Round
-from coupons.gate.pending import Tracked
 from coupons.issuing.deciding import issue_coupons
 from coupons.models import IssueOutcome, UserCoupon
 from tests import broker
@@ -142,8 +144,8 @@ def test_an_event_that_comes_after_all_changes_nothing() -> None:
     claim = Claim(coupon_id=coupon.pk, user_id=user, request_id=uuid7())
     leaked_slots.give_back([claim])
 
-    late = make_event(coupon_id=coupon.pk, user_id=user, event_id=claim.request_id)
-    issue_coupons([IssueRequest(event=late, partition=0, offset=7)])
+    late = CouponIssueEvent.of(claim, timestamp_ms=time.time_ns() // 1_000_000)
+    issue_coupons([IssueRequest(event=late, place=Place(0, 7))])
 
     assert not UserCoupon.objects.exists()
     assert IssueOutcome.objects.get(pk=claim.request_id).status == "REJECTED"
@@ -152,20 +154,19 @@ def test_an_event_that_comes_after_all_changes_nothing() -> None:
 def test_a_decided_reservation_keeps_its_outcome() -> None:
     coupon, [user] = make_coupon(stock=1), make_users(1)
     event = make_event(coupon_id=coupon.pk, user_id=user)
-    issue_coupons([IssueRequest(event=event, partition=0, offset=0)])
+    issue_coupons([IssueRequest(event=event, place=Place(0, 0))])
 
-    claim = Claim(coupon_id=coupon.pk, user_id=user, request_id=event.event_id)
-    assert leaked_slots.give_back([claim]) == []
+    assert leaked_slots.give_back([event.claim]) == []
 
-    assert IssueOutcome.objects.get(pk=event.event_id).status == "ISSUED"
+    assert IssueOutcome.objects.get(pk=event.request_id).status == "ISSUED"
 
 
 #: manage.py in which nobody publishes for as long as an API may.
 _HURRIED: Final = """
 import sys, django
 django.setup()
-from coupons import reclaiming
-reclaiming._PUBLISHABLE_S = 1.0
+from coupons.gate import leaked_slots
+leaked_slots._PUBLISHABLE_S = 1.0
 from django.core.management import execute_from_command_line
 execute_from_command_line(["manage.py", *sys.argv[1:]])
 """
@@ -228,8 +229,8 @@ def test_a_request_that_was_acknowledged_and_is_in_no_log_is_told_lost_and_not_n
 ) -> None:
     coupon, [user] = make_coupon(stock=1), make_users(1)
     claim = _reserve(coupon.pk, user)
-    acknowledged = Acknowledged(partition=0, offset=7)  # and deleted since
-    pending.note([Tracked.of(claim, acknowledged, requested_at_ms=1)])
+    place = Place(0, 7)  # acknowledged, and deleted since
+    pending.note([(CouponIssueEvent.of(claim, timestamp_ms=1), place)])
 
     assert _finish(Round()) == [claim]
 
@@ -250,9 +251,8 @@ def test_what_stands_in_the_log_is_found_and_nothing_else(topic: str, since_ms: 
     found = log_search.find([claims[1].request_id, uuid7()], since_ms=since_ms, patience_s=10)
 
     assert list(found) == [claims[1].request_id]
-    [(partition, offset)] = found.values()
     [request] = [each for each in backlog.read(timeout_s=10).requests if each.event.user_id == users[1]]
-    assert (partition, offset) == (request.partition, request.offset)
+    assert list(found.values()) == [request.place]
 
 
 @pytest.mark.services_only  # Tansu tells the first offset for any time
@@ -378,7 +378,7 @@ def test_what_was_passed_over_in_another_partition_is_found_and_the_undecided_is
     coupons = _coupons_by_partition()
     claims = [_reserve(coupons[0], user) for user in users]
     values = [
-        encode(make_event(coupon_id=coupons[0], user_id=claim.user_id, event_id=claim.request_id))
+        encode(make_event(coupon_id=coupons[0], user_id=claim.user_id, request_id=claim.request_id))
         for claim in claims
     ]
     broker.write(topic, *values, partition=1)

@@ -17,11 +17,18 @@ from redis import Redis
 from redis.exceptions import OutOfMemoryError, RedisError
 from uuid_utils.compat import uuid7
 
+from coupons.claim import Claim
 from coupons.coupon_cache import CouponView
-from coupons.eventlog.delivery import Acknowledged
+from coupons.eventlog.events import CouponIssueEvent
+from coupons.eventlog.place import Place
 from coupons.gate import pending
-from coupons.gate.admission import AdmissionGate, Admitted, Claim, GateUnavailable, Settlement, gate
-from coupons.gate.pending import Tracked
+from coupons.gate.admission import (
+    AdmissionGate,
+    Admitted,
+    GateUnavailable,
+    Settlement,
+    gate,
+)
 from coupons.issuing import locks
 from dev.embedded.stack import start_redis
 from dev.services.own import free_port
@@ -129,7 +136,7 @@ def test_a_demoted_redis_is_left_by_all_who_write(
             first, second = claim(1), claim(2)
             own_gate.load(COUPON, [])
             own_gate.admit(COUPON, [first])
-            tracked = Tracked.of(first, Acknowledged(partition=0, offset=1), requested_at_ms=1)
+            tracked = (CouponIssueEvent.of(first, timestamp_ms=1), Place(0, 1))
             pending.note([tracked])
             with locks.coupon_locks([7]):
                 pass
@@ -166,9 +173,7 @@ def test_tracking_alone_leaves_a_demoted_redis(
 
             def write() -> None:
                 if forgotten == "note":
-                    pending.note(
-                        [Tracked.of(claim(1), Acknowledged(partition=0, offset=1), requested_at_ms=1)]
-                    )
+                    pending.note([(CouponIssueEvent.of(claim(1), timestamp_ms=1), Place(0, 1))])
                 else:
                     pending.settle([], {0: 1.0})
 
@@ -195,9 +200,7 @@ def test_a_full_redis_frees_what_is_decided_and_is_told_as_failing(
         claims = [claim(user) for user in range(1, 101)]
         own_gate.load(COUPON, [])
         own_gate.admit(COUPON, claims)
-        pending.note(
-            [Tracked.of(each, Acknowledged(partition=0, offset=1), requested_at_ms=1) for each in claims]
-        )
+        pending.note([(CouponIssueEvent.of(each, timestamp_ms=1), Place(0, 1)) for each in claims])
         _fill(redis)
 
         with pytest.raises(GateUnavailable):

@@ -14,12 +14,15 @@ from uuid_utils.compat import uuid7
 
 from consumer.batch import BatchProcessor
 from coupons import coupon_cache
+from coupons.claim import Claim
 from coupons.claims import submitting
 from coupons.eventlog import positions
 from coupons.eventlog.delivery import Record
 from coupons.eventlog.events import encode, partition_key
 from coupons.eventlog.producer import event_producer
-from coupons.gate.admission import Claim, gate
+from coupons.gate.admission import (
+    gate,
+)
 from coupons.models import Coupon, DeadLetter, IssueOutcome, UserCoupon
 from coupons.operations.reconciling import reconcile
 from coupons.operations.verification import run

@@ -186,8 +186,8 @@ def test_the_cases_names_are_distinct() -> None:
     assert len({case.name for case in ALL}) == len(ALL)
 
 
-def _batch(first_offset: int, *event_ids: str) -> bytes:
-    records = b"\x01head" + b"".join(b'\x02{"eventId":"%s"}' % each.encode() for each in event_ids)
+def _batch(first_offset: int, *request_ids: str) -> bytes:
+    records = b"\x01head" + b"".join(b'\x02{"eventId":"%s"}' % each.encode() for each in request_ids)
     return struct.pack(">qi", first_offset, len(records)) + records
 
 
@@ -205,7 +205,7 @@ def test_the_end_of_a_partition_is_cut_off_in_the_middle_of_a_batch(tmp_path: Pa
 
     assert lost == dict(enumerate(ids[2:], start=2))
     left = (folder / "00000000000000000000.log").read_bytes()
-    assert [batch.event_ids for batch in segments.batches(left)] == [ids[:2]]
+    assert [batch.request_ids for batch in segments.batches(left)] == [ids[:2]]
     assert len(left) > len(whole[0])
     assert sorted(each.name for each in folder.iterdir()) == [
         "00000000000000000000.log",

@@ -16,6 +16,7 @@ from coupons.eventlog import log_state
 from coupons.eventlog.events import MAX_ID
 from coupons.eventlog.log_reader import LogUnavailable
 from coupons.eventlog.log_state import PartitionState, State
+from coupons.eventlog.place import NextOffset
 
 
 class Command(BaseCommand):
@@ -132,8 +133,8 @@ def _next(each: PartitionState) -> int:
     return each.end if each.next_offset is None else each.next_offset
 
 
-def _earliest(each: PartitionState, to: int) -> int:
-    return max(each.first, to)
+def _earliest(each: PartitionState, to: int) -> NextOffset:
+    return NextOffset(max(each.first, to))
 
 
 def _loss(each: PartitionState) -> str:

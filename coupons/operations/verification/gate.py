@@ -8,12 +8,16 @@ from uuid import UUID
 
 from django_redis import get_redis_connection
 
+from coupons.claim import Claim
 from coupons.eventlog.events import IssueRequest
-from coupons.gate.admission import Claim, GateState, gate
+from coupons.gate.admission import (
+    GateState,
+    gate,
+)
 from coupons.gate.keys import claim_in, claims_in, count_in
 from coupons.models import Coupon, IssueOutcome, UserCoupon
-from coupons.operations.verification.decided import existing
 from coupons.operations.verification.findings import Check, Finding
+from coupons.operations.verification.outcome_rows import existing
 
 _HASH_OR_NOTHING: Final = (b"hash", b"none")
 
@@ -87,7 +91,7 @@ def _counts(coupon: Coupon, state: GateState) -> Iterator[Finding]:
 
 
 def _reservations(coupon: Coupon, state: GateState, undecided: Sequence[IssueRequest]) -> Iterator[Finding]:
-    in_log = {r.event.event_id: r for r in undecided if r.event.coupon_id == coupon.pk}
+    in_log = {r.event.request_id: r for r in undecided if r.event.coupon_id == coupon.pk}
     reserved: Mapping[UUID, Claim] = {claim.request_id: claim for claim in state.reservations}
     # An event behind which the group's offset was not committed may be decided all the same: by a
     # consumer that died in between, by another group, or before the offsets were set back.

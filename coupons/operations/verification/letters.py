@@ -9,8 +9,8 @@ from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
 
 from coupons.eventlog.events import LAST_TIMESTAMP_MS
 from coupons.models import Coupon, DeadLetter, DeadLetterState, IssueOutcome
-from coupons.operations.verification.decided import epoch_ms
 from coupons.operations.verification.findings import Check, Finding
+from coupons.operations.verification.outcome_rows import epoch_ms
 from coupons.outcomes import DeadLetterReason, RequestStatus
 
 _SHOWN: Final = 20

@@ -23,7 +23,7 @@ def event_value(coupon_id: int, user_id: int) -> tuple[str, bytes]:
     """A new request id and its event, as another producer would write it."""
     request_id = uuid7()
     event = CouponIssueEvent(
-        event_id=request_id, user_id=user_id, coupon_id=coupon_id, timestamp_ms=time.time_ns() // 1_000_000
+        request_id=request_id, user_id=user_id, coupon_id=coupon_id, timestamp_ms=time.time_ns() // 1_000_000
     )
     return str(request_id), encode(event)
 

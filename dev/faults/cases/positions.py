@@ -130,7 +130,7 @@ def _end_lost(scene: Scene) -> None:
     scene.expect(told in scene.system.log_text("consumer"), "the log does not tell of the lost end")
     stands_at = log.positions(scene.system.topic, scene.group_id)[partition]
     scene.missing_ids |= set(lost.values())
-    scene.gone_ids += [event_id for offset, event_id in lost.items() if offset >= stands_at]
+    scene.gone_ids += [request_id for offset, request_id in lost.items() if offset >= stands_at]
     scene.expect(bool(scene.gone_ids), "everything that was lost had been decided")
     time.sleep(2)
     scene.expect(
