@@ -14,17 +14,17 @@ from django.db import DatabaseError
 from redis.exceptions import RedisError
 
 from consumer import dead_letters
-from consumer.dead_letters import DeadLetter, TooManyDeadLetters
+from consumer.dead_letters import DeadMessage, TooManyDeadLetters
 from consumer.kafka import headers_of, place
-from consumer.partitions import PlaceInTopic, Standing
+from consumer.partitions import AssignedPartitions, PlaceInTopic
 from coupons.claim import Claim
 from coupons.eventlog.events import SECOND_CHANCE_HEADER, IssueRequest, UndecodableEvent, decode
 from coupons.eventlog.positions import Advance
 from coupons.eventlog.producer import EventProducer
 from coupons.gate import pending
 from coupons.gate.admission import (
+    Decisions,
     GateUnavailable,
-    Settlement,
     gate,
 )
 from coupons.issuing.allocation import Allocation
@@ -47,13 +47,15 @@ class BatchProcessor:
 
     def __init__(self, *, producer: EventProducer) -> None:
         self._producer = producer
-        self._dead: dict[PlaceInTopic, DeadLetter] = {}  # found out while deciding; decided with the next try
+        self._dead: dict[
+            PlaceInTopic, DeadMessage
+        ] = {}  # found out while deciding; decided with the next try
         self._published: set[PlaceInTopic] = set()  # of dead letters whose decision is not committed yet
         self._failed_alone: set[PlaceInTopic] = set()
         self._dead_in_a_row = 0
         self._unstorable = 0  # since the last coupon that was issued
 
-    def process(self, messages: Sequence[Message], standing: Standing) -> None:
+    def process(self, messages: Sequence[Message], assigned: AssignedPartitions) -> None:
         """Decide these messages, given in log order per partition. Feed it twice: the second changes nothing.
 
         An event that cannot be stored costs itself alone: the batch is decided in halves until it stands
@@ -62,33 +64,33 @@ class BatchProcessor:
         """
         started = time.monotonic()
         try:
-            issued, letters, advances = self._commit(messages, standing)
+            issued, letters, advances = self._commit(messages, assigned)
         except _OF_ONE_EVENT as error:
             if not messages or (isinstance(error, DatabaseError) and kind_of(error) is not Kind.OF_THE_EVENT):
                 raise
-            self._isolate(messages, error, standing)
+            self._isolate(messages, error, assigned)
             return
         except TooManyDeadLetters as error:  # those before are decided
             if len(messages) == 1:
-                self._try_as_it_is_next_time(standing.place_of(messages[0]))
+                self._try_as_it_is_next_time(assigned.place_of(messages[0]))
                 raise
-            self._isolate(messages, error, standing)
+            self._isolate(messages, error, assigned)
             return
         elapsed_s = max(time.monotonic() - started, 0.001)
         _report(issued, letters)
         pace = len(messages) / elapsed_s
-        _tell_redis(issued, letters, {each.partition: pace for each in advances})
+        _notify_gate(issued, letters, {each.partition: pace for each in advances})
         metrics.BATCH_SIZE.observe(len(messages))
         metrics.BATCH_SECONDS.observe(elapsed_s)
 
-    def _isolate(self, messages: Sequence[Message], error: Exception, standing: Standing) -> None:
+    def _isolate(self, messages: Sequence[Message], error: Exception, assigned: AssignedPartitions) -> None:
         """In halves; what fails alone, twice, is a dead letter. If that fails too, nothing can be stored."""
         if len(messages) > 1:
             half = len(messages) // 2
-            self.process(messages[:half], standing)
-            self.process(messages[half:], standing)
+            self.process(messages[:half], assigned)
+            self.process(messages[half:], assigned)
             return
-        at = standing.place_of(messages[0])
+        at = assigned.place_of(messages[0])
         if at in self._dead or _cannot_work():
             self._try_as_it_is_next_time(at)
             raise error
@@ -98,7 +100,7 @@ class BatchProcessor:
             log.error("the event at %s/%s cannot be stored: %s", *at.place, error, exc_info=trace)
             self._dead[at] = _unstorable(messages[0], error)
         self._failed_alone.add(at)
-        self.process(messages, standing)
+        self.process(messages, assigned)
 
     def _try_as_it_is_next_time(self, at: PlaceInTopic) -> None:
         """Nothing can be stored now. Once that is mended, this event is as good as any other."""
@@ -106,43 +108,43 @@ class BatchProcessor:
         self._failed_alone.discard(at)
 
     def _commit(
-        self, messages: Sequence[Message], standing: Standing
-    ) -> tuple[Issued, list[DeadLetter], list[Advance]]:
-        advances = standing.advances(messages)
+        self, messages: Sequence[Message], assigned: AssignedPartitions
+    ) -> tuple[Issued, list[DeadMessage], list[Advance]]:
+        advances = assigned.advances(messages)
         while True:
-            requests, letters = self._decode(messages, standing)
+            requests, letters = self._decode(messages, assigned)
             in_a_row = self._refuse_too_many(messages, letters)
-            self._publish(letters, standing)
+            self._publish(letters, assigned)
             try:
                 issued = issue_coupons(
                     requests, failed=[letter.as_failed() for letter in letters], advances=advances
                 )
                 break
             except CouponsNotFound as error:
-                self._dead |= _of_unknown_coupons(error, messages, standing)
-        self._forget(messages, standing)
-        standing.advanced(advances)
+                self._dead |= _of_unknown_coupons(error, messages, assigned)
+        self._forget(messages, assigned)
+        assigned.advanced(advances)
         self._dead_in_a_row = in_a_row
         self._unstorable += _unstorable_among(letters)
         if issued.user_coupon_ids:
             self._unstorable = 0
         return issued, letters, advances
 
-    def _publish(self, letters: Sequence[DeadLetter], standing: Standing) -> None:
+    def _publish(self, letters: Sequence[DeadMessage], assigned: AssignedPartitions) -> None:
         """Each once, however often the database has to be tried."""
-        new = [each for each in letters if standing.place_of(each.message) not in self._published]
+        new = [each for each in letters if assigned.place_of(each.message) not in self._published]
         if new:
             dead_letters.publish(new, producer=self._producer)
-            self._published |= {standing.place_of(each.message) for each in new}
+            self._published |= {assigned.place_of(each.message) for each in new}
 
-    def _forget(self, messages: Sequence[Message], standing: Standing) -> None:
+    def _forget(self, messages: Sequence[Message], assigned: AssignedPartitions) -> None:
         if self._dead or self._published or self._failed_alone:
-            decided = set(map(standing.place_of, messages))
+            decided = set(map(assigned.place_of, messages))
             self._published -= decided
             self._failed_alone -= decided
             self._dead = {each: letter for each, letter in self._dead.items() if each not in decided}
 
-    def _refuse_too_many(self, messages: Sequence[Message], letters: Sequence[DeadLetter]) -> int:
+    def _refuse_too_many(self, messages: Sequence[Message], letters: Sequence[DeadMessage]) -> int:
         """How many dead letters stand together at the end. Raises TooManyDeadLetters before any is published.
 
         One whose coupon does not exist is none of them: somebody deleted it, which says nothing about the
@@ -170,13 +172,13 @@ class BatchProcessor:
         return in_a_row if letters or not messages else 0
 
     def _decode(
-        self, messages: Sequence[Message], standing: Standing
-    ) -> tuple[list[IssueRequest], list[DeadLetter]]:
+        self, messages: Sequence[Message], assigned: AssignedPartitions
+    ) -> tuple[list[IssueRequest], list[DeadMessage]]:
         requests: list[IssueRequest] = []
-        letters: list[DeadLetter] = []
+        letters: list[DeadMessage] = []
         for message in messages:
-            decoded = self._dead.get(standing.place_of(message)) or _decoded(message)
-            if isinstance(decoded, DeadLetter):
+            decoded = self._dead.get(assigned.place_of(message)) or _decoded(message)
+            if isinstance(decoded, DeadMessage):
                 letters.append(decoded)
             else:
                 requests.append(decoded)
@@ -196,12 +198,12 @@ def _cannot_work() -> bool:
     return bool(why)
 
 
-def _decoded(message: Message) -> IssueRequest | DeadLetter:
+def _decoded(message: Message) -> IssueRequest | DeadMessage:
     value = message.value()
     try:
         event = decode(value.encode() if isinstance(value, str) else value)
     except UndecodableEvent as error:
-        return DeadLetter(
+        return DeadMessage(
             message=message,
             reason=error.reason,
             error=error.detail,
@@ -216,9 +218,9 @@ def _decoded(message: Message) -> IssueRequest | DeadLetter:
     )
 
 
-def _letter_of(message: Message, request: IssueRequest, reason: DeadLetterReason, error: str) -> DeadLetter:
+def _letter_of(message: Message, request: IssueRequest, reason: DeadLetterReason, error: str) -> DeadMessage:
     event = request.event
-    return DeadLetter(
+    return DeadMessage(
         message=message,
         reason=reason,
         error=error,
@@ -229,24 +231,24 @@ def _letter_of(message: Message, request: IssueRequest, reason: DeadLetterReason
     )
 
 
-def _unstorable(message: Message, error: Exception) -> DeadLetter:
-    told = f"{type(error).__name__}: {error}"
+def _unstorable(message: Message, error: Exception) -> DeadMessage:
+    error_text = f"{type(error).__name__}: {error}"
     decoded = _decoded(message)
-    if isinstance(decoded, DeadLetter):
+    if isinstance(decoded, DeadMessage):
         return decoded
-    return _letter_of(message, decoded, DeadLetterReason.UNSTORABLE, told)
+    return _letter_of(message, decoded, DeadLetterReason.UNSTORABLE, error_text)
 
 
-def _unstorable_among(letters: Sequence[DeadLetter]) -> int:
+def _unstorable_among(letters: Sequence[DeadMessage]) -> int:
     return sum(letter.reason is DeadLetterReason.UNSTORABLE for letter in letters)
 
 
 def _of_unknown_coupons(
-    error: CouponsNotFound, messages: Sequence[Message], standing: Standing
-) -> dict[PlaceInTopic, DeadLetter]:
+    error: CouponsNotFound, messages: Sequence[Message], assigned: AssignedPartitions
+) -> dict[PlaceInTopic, DeadMessage]:
     unknown = {request.place: request for request in error.requests}
     return {
-        standing.place_of(message): _letter_of(
+        assigned.place_of(message): _letter_of(
             message,
             unknown[at],
             DeadLetterReason.COUPON_NOT_FOUND,
@@ -257,7 +259,7 @@ def _of_unknown_coupons(
     }
 
 
-def _report(issued: Issued, letters: Sequence[DeadLetter]) -> None:
+def _report(issued: Issued, letters: Sequence[DeadMessage]) -> None:
     for decision, count in Counter(a.decision for a in issued.allocations).items():
         metrics.EVENTS_DECIDED.labels(decision=decision.value).inc(count)
     won = issued.user_coupon_ids
@@ -269,7 +271,7 @@ def _report(issued: Issued, letters: Sequence[DeadLetter]) -> None:
     dead_letters.report(letters)
 
 
-def _tell_redis(issued: Issued, letters: Sequence[DeadLetter], rates: Mapping[int, float]) -> None:
+def _notify_gate(issued: Issued, letters: Sequence[DeadMessage], rates: Mapping[int, float]) -> None:
     """After the commit: free reservations, remember winners, note the pace. Redis may be away."""
     decided: defaultdict[int, list[tuple[Claim, bool]]] = defaultdict(list)
     for allocation in issued.allocations:
@@ -277,9 +279,9 @@ def _tell_redis(issued: Issued, letters: Sequence[DeadLetter], rates: Mapping[in
     failed = [claim for letter in letters if (claim := letter.claim) is not None]
     request_ids = [claim.request_id for group in decided.values() for claim, _ in group]
     try:
-        gate.settle(
+        gate.notify(
             [
-                Settlement(
+                Decisions(
                     coupon_id=coupon_id,
                     epoch=snapshot.epoch,
                     issued_count=snapshot.issued_count,
@@ -289,11 +291,11 @@ def _tell_redis(issued: Issued, letters: Sequence[DeadLetter], rates: Mapping[in
             ]
         )
         gate.release(failed)
-        pending.settle([*request_ids, *(claim.request_id for claim in failed)], rates)
+        pending.forget([*request_ids, *(claim.request_id for claim in failed)], rates)
     except (GateUnavailable, RedisError) as error:
         # The gate is loaded anew from the database and the log once Redis is back and empty; where
         # Redis kept its data, these reservations are found to be decided when they stand in the way.
-        log.warning("Redis was not told of %d decisions: %s", len(request_ids), error)
+        log.warning("Redis was not notified of %d decisions: %s", len(request_ids), error)
 
 
 def _settled(allocation: Allocation) -> tuple[Claim, bool]:

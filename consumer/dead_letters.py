@@ -36,7 +36,7 @@ class TooManyDeadLetters(RuntimeError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DeadLetter:
+class DeadMessage:
     """A message that can never succeed, why, and what of it could be read."""
 
     message: Message
@@ -70,7 +70,7 @@ class DeadLetter:
         )
 
 
-def publish(letters: Sequence[DeadLetter], *, producer: EventProducer) -> None:
+def publish(letters: Sequence[DeadMessage], *, producer: EventProducer) -> None:
     """Publish to the dead letter topic and wait for the broker. Raises DeadLettersNotAcknowledged."""
     receipts = producer.publish([_record(letter) for letter in letters])
     failed = [receipt for receipt in receipts if not isinstance(receipt, Acknowledged)]
@@ -81,7 +81,7 @@ def publish(letters: Sequence[DeadLetter], *, producer: EventProducer) -> None:
         )
 
 
-def report(letters: Sequence[DeadLetter]) -> None:
+def report(letters: Sequence[DeadMessage]) -> None:
     """They are decided: count them, and say so."""
     for letter in letters:
         metrics.DEAD_LETTERS.labels(reason=letter.reason.value).inc()
@@ -96,7 +96,7 @@ def report(letters: Sequence[DeadLetter]) -> None:
         )
 
 
-def _record(letter: DeadLetter) -> Record:
+def _record(letter: DeadMessage) -> Record:
     """The original key, value and headers, and where it came from. Never the partition number as target."""
     partition, offset = place(letter.message)
     written_ms = timestamp_ms(letter.message)

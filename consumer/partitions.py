@@ -25,7 +25,7 @@ class PlaceInTopic(NamedTuple):
     place: Place
 
 
-class Standing:
+class AssignedPartitions:
     """For the thread that polls alone. A partition is ours, then found, and only then decided.
 
     ``stuck``: why a partition of ours stands still, by partition; only an operator mends that.

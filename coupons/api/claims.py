@@ -74,10 +74,10 @@ def _claim(coupon_id: int, *, query: str, body: bytes, token: str) -> Accepted:
         raise RefusedError(Code.IDENTITY_NOT_PROVEN, detail=identity.HEADER)
     # Version 7: ids that sort by time keep the outcome table's index small and warm.
     claim = Claim(coupon_id=coupon_id, user_id=user_id, request_id=uuid_utils.compat.uuid7())
-    told = batching.submit(claim)
-    if isinstance(told, Accepted):
-        return told
-    raise RefusedError(told.code, request_id=told.request_id, coupon_id=coupon_id, user_id=user_id)
+    answered = batching.submit(claim)
+    if isinstance(answered, Accepted):
+        return answered
+    raise RefusedError(answered.code, request_id=answered.request_id, coupon_id=coupon_id, user_id=user_id)
 
 
 def _user_id(query: str, body: bytes) -> int:

@@ -15,7 +15,7 @@ from django.db import Error as DatabaseLayerError
 
 from coupons import coupon_cache, selectors
 from coupons.claim import Claim
-from coupons.coupon_cache import CouponView
+from coupons.coupon_cache import CachedCoupon
 from coupons.gate import pending
 from coupons.gate.admission import (
     Admission,
@@ -29,7 +29,7 @@ from coupons.gate.admission import (
 
 log = logging.getLogger(__name__)
 
-Coupons = Mapping[int, CouponView]
+Coupons = Mapping[int, CachedCoupon]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +72,7 @@ def _may_be_outdated(answer: Admission) -> bool:
 def _give_back(admitted: Sequence[Claim]) -> None:
     """Nobody publishes these: the group is answered with the database's error."""
     try:
-        gate.release_untold(admitted)
+        gate.release_undisclosed(admitted)
     except GateUnavailable as error:
         log.warning("%d slots are given back later, as leaked ones: %s", len(admitted), error)
 
@@ -120,7 +120,7 @@ def _ask_again(
         if isinstance(answer := answers[claim.request_id], AlreadyRequested)
     ]
     doubted = {claim.coupon_id for claim in claims if isinstance(answers[claim.request_id], OutOfStock)}
-    rows = coupon_cache.coupon_views(doubted, fresh=True) if doubted else {}
+    rows = coupon_cache.cached_coupons(doubted, fresh=True) if doubted else {}
     try:
         gate.release(outdated)
         return _ask({**coupons, **rows}, claims)

@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatusReport:
-    """The status route's answer; times in epoch milliseconds. Null where not known."""
+    """The status route's answer; times in Unix milliseconds. Null where not known."""
 
     request_id: UUID
     coupon_id: int | None

@@ -49,7 +49,9 @@ Answer = Accepted | Refused
 
 
 def submit(claims: Sequence[Claim]) -> list[Answer]:
-    """Answer each claim, in the order given. Request ids must be new and distinct. Raises screening.AWAY.
+    """Answer each claim, in the order given. Request ids must be new and distinct.
+
+    Raises screening.DATABASE_AWAY.
 
     Where nothing gathers: whose gate is cold is waited for here.
     """
@@ -67,7 +69,7 @@ def submit(claims: Sequence[Claim]) -> list[Answer]:
 
 
 def warm_up(coupon_ids: Collection[int]) -> bool:
-    """Load the gates. False if that cannot be done now: the log cannot be read. Raises screening.AWAY."""
+    """Load the gates. False if the log cannot be read now. Raises screening.DATABASE_AWAY."""
     try:
         loading.load_all(coupon_ids)
     except loading.LogUnavailable as error:
@@ -98,7 +100,7 @@ def publish(screened: Screened) -> dict[UUID, Answer]:
     )
     given_up = _given_up_meanwhile(acknowledged, screened.reserving_since)
     disclosing = _disclosing(screened.unproven, published)
-    is_kept = greenlets.in_thread(_tell, published, screened.requested_at_ms, disclosing)
+    is_kept = greenlets.in_thread(_note, published, screened.requested_at_ms, disclosing)
     answers: dict[UUID, Answer] = dict(screened.refusals)
     for claim, receipt in published:
         answers[claim.request_id] = _answer(claim, receipt, is_given_up=claim.request_id in given_up)
@@ -127,7 +129,7 @@ def _record(claim: Claim, requested_at_ms: int) -> Record:
     return Record(key=partition_key(claim.coupon_id), value=encode(event))
 
 
-def _tell(
+def _note(
     published: Sequence[tuple[Claim, Receipt]], requested_at_ms: int, disclosing: Sequence[Claim]
 ) -> bool:
     """Give back, track, keep. Whether what is to be disclosed is kept."""
@@ -197,7 +199,7 @@ def _give_back(claims: Iterable[Claim]) -> None:
         return
     try:
         # Who claimed again meanwhile was told of this request, and must find out that nothing came of it.
-        leaked_slots.give_back(gate.release_untold(unpublished))
+        leaked_slots.give_back(gate.release_undisclosed(unpublished))
     except GateUnavailable:
         # The gate is loaded anew from the database and the log, neither of which knows these claims.
         log.warning("%d slots not given back: Redis does not answer", len(unpublished))

@@ -53,7 +53,7 @@ class Delivery:
         self._lock = threading.Lock()
         self._complete = greenlets.event()
 
-    def settle(self, index: int, receipt: Receipt) -> None:
+    def note(self, index: int, receipt: Receipt) -> None:
         with self._lock:
             if self.receipts[index] is None:
                 self.receipts[index] = receipt

@@ -45,7 +45,7 @@ class CouponIssueEvent(
         "timestamp_ms": "timestamp",
     },
 ):
-    """A claim in the log, and when it was accepted: epoch milliseconds, by the API's clock.
+    """A claim in the log, and when it was accepted: Unix milliseconds, by the API's clock.
 
     The bounds are the decoder's; nothing is checked where one is made. ``gc=False``: a collection amid a
     hundred thousand undecided events has nothing to look at.
@@ -197,7 +197,7 @@ def _decode_by_field(value: bytes | None) -> CouponIssueEvent:
     if coupon_id is None:
         raise _invalid("couponId", f"a whole number from 1 to {MAX_ID}", fields)
     if type(timestamp) is not int or not 0 <= timestamp <= LAST_TIMESTAMP_MS:
-        raise _invalid("timestamp", "epoch milliseconds", fields)
+        raise _invalid("timestamp", "Unix milliseconds", fields)
     return CouponIssueEvent(
         request_id=request_id, user_id=user_id, coupon_id=coupon_id, timestamp_ms=timestamp
     )

@@ -20,7 +20,7 @@ _REQUEST_ID: Final = re.compile(rb'"eventId"\s*:\s*"([0-9a-fA-F-]{36})"')
 def find(request_ids: Collection[UUID], *, since_ms: int, patience_s: float) -> dict[UUID, Place]:
     """Where in the log these requests stand first, decided or not.
 
-    Looks at what was written since ``since_ms`` (epoch). Raises LogUnavailable after ``patience_s``
+    Looks at what was written since ``since_ms`` (Unix). Raises LogUnavailable after ``patience_s``
     without a message.
     """
     wanted = {str(request_id).encode(): request_id for request_id in request_ids}
@@ -39,7 +39,7 @@ def find(request_ids: Collection[UUID], *, since_ms: int, patience_s: float) -> 
 
 
 def begins_at_ms(*, timeout_s: float) -> int:
-    """From when on the log is whole, in epoch milliseconds: what was written before may be deleted.
+    """From when on the log is whole, in Unix milliseconds: what was written before may be deleted.
 
     0 if nothing was deleted. Raises LogUnavailable.
     """

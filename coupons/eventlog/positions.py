@@ -124,7 +124,7 @@ def halt(partition: int, *, seen: Position, end: EndOffset) -> None:
 
 
 def halted_at_ms() -> dict[int, int]:
-    """When the partitions that lost their end were found so, in epoch milliseconds."""
+    """When the partitions that lost their end were found so, in Unix milliseconds."""
     halted = _rows().filter(lost_end__isnull=False).values_list("partition", "updated_at")
     return {partition: int(updated_at.timestamp() * 1000) for partition, updated_at in halted}
 

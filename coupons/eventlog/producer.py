@@ -110,7 +110,7 @@ class EventProducer:
 
     def _enqueue(self, record: Record, index: int, delivery: Delivery) -> None:
         def report(error: KafkaError | None, message: Message) -> None:
-            delivery.settle(index, self._receipt(error, message))
+            delivery.note(index, self._receipt(error, message))
 
         try:
             self._producer.produce(
@@ -121,11 +121,11 @@ class EventProducer:
                 on_delivery=report,
             )
         except BufferError:
-            delivery.settle(index, NotPublished(error="the producer's buffer is full"))
+            delivery.note(index, NotPublished(error="the producer's buffer is full"))
         except KafkaException as error:  # refused before it was queued: a fatal state, a message too large
             self._timed_out = True
             self._suspicion.set()
-            delivery.settle(index, NotPublished(error=str(error)))
+            delivery.note(index, NotPublished(error=str(error)))
 
     def _receipt(self, error: KafkaError | None, message: Message) -> Receipt:
         if error is None:

@@ -66,7 +66,7 @@ def suspects(limit: int) -> list[Claim]:
     return [_claim(row) for row in undecided[:limit]]
 
 
-def settle(request_ids: Iterable[UUID]) -> int:
+def forget(request_ids: Iterable[UUID]) -> int:
     """Forget those of the requests that have an outcome. Returns how many."""
     ids = iter(request_ids)
     return sum(_delete(DisclosedRequest.objects.filter(pk__in=some)) for some in _in_chunks(ids))

@@ -65,7 +65,7 @@ _CLOCK_JUMPS_MS: Final = 3_600_000
 _OUT_OF_ORDER_MS: Final = 60_000
 
 
-class Round:
+class LeakSearch:
     """One round of looking. ``advance`` takes the next step if its time has come.
 
     ``waiting``: noted, and not looked after yet. When the round is over these are the claims of coupons whose
@@ -209,7 +209,7 @@ def _since_ms(request_ids: Collection[UUID]) -> int:
 def give_back(claims: Sequence[Claim], *, whole_from_ms: int = 0) -> list[Claim]:
     """Decide these claims as never published, unless they were decided, and release their slots.
 
-    ``whole_from_ms``: what was written to the log before may be deleted (epoch milliseconds). Returns the
+    ``whole_from_ms``: what was written to the log before may be deleted (Unix milliseconds). Returns the
     claims that were decided here.
     """
     by_coupon: defaultdict[int, list[Claim]] = defaultdict(list)
@@ -248,7 +248,7 @@ def _decide(coupon_id: int, claims: Sequence[Claim], *, whole_from_ms: int) -> l
             for claim in undecided
         )
     for claim in undecided:
-        _tell(claim, is_lost=claim.request_id in lost)
+        _log_end(claim, is_lost=claim.request_id in lost)
     return undecided
 
 
@@ -266,10 +266,10 @@ def _reason(*, is_lost: bool) -> str:
     return DeadLetterReason.EVENT_LOST.value if is_lost else Code.BROKER_UNAVAILABLE.value
 
 
-def _tell(claim: Claim, *, is_lost: bool) -> None:
-    told = "EventId: %s, UserId: %s, CouponId: %s"
-    named = claim.request_id, claim.user_id, claim.coupon_id
+def _log_end(claim: Claim, *, is_lost: bool) -> None:
+    named = "EventId: %s, UserId: %s, CouponId: %s"
+    values = claim.request_id, claim.user_id, claim.coupon_id
     if is_lost:
-        log.error(f"LOST: accepted, and its event is not in the log any more - {told}", *named)
+        log.error(f"LOST: accepted, and its event is not in the log any more - {named}", *values)
     else:
-        log.warning(f"slot given back, its event was never published - {told}", *named)
+        log.warning(f"slot given back, its event was never published - {named}", *values)

@@ -26,7 +26,7 @@ from redis.exceptions import RedisError
 
 from coupons import coupon_cache, selectors
 from coupons.claim import Claim, Holding
-from coupons.coupon_cache import CouponView
+from coupons.coupon_cache import CachedCoupon
 from coupons.eventlog import backlog
 from coupons.eventlog.backlog import LogUnavailable
 from coupons.eventlog.producer import event_producer
@@ -53,10 +53,10 @@ _TURN_EXPIRES_S: Final = 10
 _one_at_a_time = threading.Lock()
 
 
-def load(coupon: CouponView) -> CouponView:
+def load(coupon: CachedCoupon) -> CachedCoupon:
     """Load the coupon's gate. Returns the coupon as just read. Raises as ``load_all``."""
     load_all([coupon.coupon_id])
-    return coupon_cache.coupon_view(coupon.coupon_id) or coupon
+    return coupon_cache.cached_coupon(coupon.coupon_id) or coupon
 
 
 def load_all(coupon_ids: Collection[int]) -> None:
@@ -109,7 +109,7 @@ def _load_all(coupon_ids: Collection[int]) -> None:
     undecided = _undecided(standing)
     # What was read tells of other coupons too: who meets their gates next needs no reading.
     standing |= _standing(undecided.keys() - standing.keys())
-    fresh = coupon_cache.coupon_views(standing, fresh=True)
+    fresh = coupon_cache.cached_coupons(standing, fresh=True)
     # The log comes first: where a user has two requests, the reservation is of the first.
     holding_slots = _still_undecided(
         claim
@@ -128,7 +128,7 @@ def _load_all(coupon_ids: Collection[int]) -> None:
 
 def _standing(coupon_ids: Collection[int]) -> dict[int, tuple[str, Sequence[Claim]]]:
     """Of those gates that are not loaded: the coupon's epoch, and the reservations they hold all the same."""
-    coupons = list(coupon_cache.coupon_views(coupon_ids, fresh=True).values())
+    coupons = list(coupon_cache.cached_coupons(coupon_ids, fresh=True).values())
     return {
         coupon.coupon_id: (coupon.epoch, found)
         for coupon, found in zip(coupons, gate.standing_each(coupons), strict=True)

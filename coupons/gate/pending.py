@@ -105,7 +105,7 @@ def rate(partition: int) -> float | None:
     return events_per_s if 0.1 <= events_per_s < math.inf else None
 
 
-def settle(request_ids: Iterable[UUID], rates: Mapping[int, float]) -> None:
+def forget(request_ids: Iterable[UUID], rates: Mapping[int, float]) -> None:
     """Forget decided requests and note how fast they were decided, by partition. Raises RedisError.
 
     Frees first: a full Redis takes that, and refuses what follows.

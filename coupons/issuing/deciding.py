@@ -169,12 +169,12 @@ def _state(coupon: Coupon) -> CouponState:
         stock=coupon.stock,
         issued_count=coupon.issued_count,
         is_opened=coupon.coupon_status == CouponStatus.OPENED,
-        opens_at_ms=_epoch_ms(coupon.opens_at),
-        closes_at_ms=_epoch_ms(coupon.closes_at),
+        opens_at_ms=_to_ms(coupon.opens_at),
+        closes_at_ms=_to_ms(coupon.closes_at),
     )
 
 
-def _epoch_ms(moment: datetime | None) -> int | None:
+def _to_ms(moment: datetime | None) -> int | None:
     return None if moment is None else int(moment.timestamp() * 1000)
 
 

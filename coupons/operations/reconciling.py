@@ -11,7 +11,7 @@ from coupons.gate import loading
 from coupons.gate.admission import (
     gate,
 )
-from coupons.gate.leaked_slots import Round
+from coupons.gate.leaked_slots import LeakSearch
 from coupons.models import Coupon
 from coupons.operations.verification.findings import Check, Finding
 from coupons.operations.verification.run import gate_findings
@@ -50,8 +50,8 @@ def reconcile(*, dry_run: bool, wait_s: float, on_wait: Callable[[], object]) ->
 
 def _give_leaked_back(mended: Mended, *, wait_s: float, on_wait: Callable[[], object]) -> None:
     deadline = time.monotonic() + wait_s
-    round_ = Round()
-    while round_.advance() is None:
+    search = LeakSearch()
+    while search.advance() is None:
         if time.monotonic() > deadline:
             mended.not_mended = (
                 f"leaked slots are not given back: the consumer has not caught up within {wait_s:.0f} s"
@@ -60,8 +60,8 @@ def _give_leaked_back(mended: Mended, *, wait_s: float, on_wait: Callable[[], ob
         on_wait()
         time.sleep(0.5)
     else:
-        mended.not_mended = _said_of(round_.waiting)
-    mended.slots_given_back = round_.given_back
+        mended.not_mended = _said_of(search.waiting)
+    mended.slots_given_back = search.given_back
 
 
 def _said_of(waiting: Sequence[Claim]) -> str | None:

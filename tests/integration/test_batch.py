@@ -11,7 +11,7 @@ from uuid_utils.compat import uuid7
 from consumer.batch import BatchProcessor
 from coupons import coupon_cache
 from coupons.claim import Claim
-from coupons.coupon_cache import CouponView
+from coupons.coupon_cache import CachedCoupon
 from coupons.eventlog import backlog
 from coupons.eventlog.backlog import Backlog
 from coupons.eventlog.events import IssueRequest
@@ -41,8 +41,8 @@ def process(requests: Sequence[IssueRequest]) -> None:
     BatchProcessor(producer=None).process(messages, standing_before(messages))  # type: ignore[arg-type]
 
 
-def fresh_view(coupon: Coupon) -> CouponView:
-    view = coupon_cache.coupon_view(coupon.pk, fresh=True)
+def fresh_view(coupon: Coupon) -> CachedCoupon:
+    view = coupon_cache.cached_coupon(coupon.pk, fresh=True)
     assert view is not None
     return view
 

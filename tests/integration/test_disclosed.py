@@ -172,7 +172,7 @@ def test_what_is_decided_is_forgotten_and_no_suspect(monkeypatch: pytest.MonkeyP
 
     assert disclosed.suspects(10) == claims[5:]
     assert disclosed.suspects(1) == claims[5:6]
-    assert disclosed.settle(each.request_id for each in [claims[0], claims[6]]) == 1
+    assert disclosed.forget(each.request_id for each in [claims[0], claims[6]]) == 1
     assert disclosed.forget_decided(limit=2) == 2
     assert disclosed.forget_decided() == 2
 

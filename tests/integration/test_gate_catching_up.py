@@ -8,7 +8,7 @@ from uuid_utils.compat import uuid7
 
 from coupons import coupon_cache
 from coupons.claim import Claim
-from coupons.coupon_cache import CouponView
+from coupons.coupon_cache import CachedCoupon
 from coupons.eventlog.events import IssueRequest, encode, partition_key
 from coupons.eventlog.place import Place
 from coupons.gate import catching_up, loading
@@ -26,8 +26,8 @@ from tests.factories import make_coupon, make_event, make_users
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def _view(coupon: Coupon) -> CouponView:
-    view = coupon_cache.coupon_view(coupon.pk, fresh=True)
+def _view(coupon: Coupon) -> CachedCoupon:
+    view = coupon_cache.cached_coupon(coupon.pk, fresh=True)
     assert view is not None
     return view
 

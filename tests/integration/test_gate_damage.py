@@ -11,7 +11,7 @@ from uuid_utils.compat import uuid7
 
 from coupons import coupon_cache
 from coupons.claim import Claim
-from coupons.coupon_cache import CouponView
+from coupons.coupon_cache import CachedCoupon
 from coupons.eventlog import backlog
 from coupons.eventlog.backlog import Backlog
 from coupons.eventlog.events import IssueRequest
@@ -21,9 +21,9 @@ from coupons.gate.admission import (
     Admission,
     Admitted,
     AlreadyRequested,
+    Decisions,
     GateUnknown,
     OutOfStock,
-    Settlement,
     gate,
 )
 from coupons.gate.catching_up import CatchingUp
@@ -33,8 +33,8 @@ from tests.factories import make_coupon, make_event, make_users
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def view_of(coupon: Coupon) -> CouponView:
-    view = coupon_cache.coupon_view(coupon.pk, fresh=True)
+def view_of(coupon: Coupon) -> CachedCoupon:
+    view = coupon_cache.cached_coupon(coupon.pk, fresh=True)
     assert view is not None
     return view
 
@@ -86,8 +86,8 @@ def settle(coupon: Coupon, *won: Claim) -> None:
     Coupon.objects.filter(pk=coupon.pk).update(stock=5 - len(won), issued_count=len(won))
     decided = [(claim, True) for claim in won]
     epoch = view_of(coupon).epoch
-    gate.settle(
-        [Settlement(coupon_id=coupon.pk, epoch=epoch, issued_count=len(won), decided=decided)],
+    gate.notify(
+        [Decisions(coupon_id=coupon.pk, epoch=epoch, issued_count=len(won), decided=decided)],
     )
 
 
@@ -260,5 +260,5 @@ def test_what_is_remembered_for_a_minute_may_be_of_a_wrong_kind(coupon: Coupon, 
 
     assert ask(coupon, first.user_id) == [AlreadyRequested(first_request_id=first.request_id)]
     assert gate.release([second]) == 1
-    assert gate.release_untold([first]) == [first]
+    assert gate.release_undisclosed([first]) == [first]
     assert ask(coupon, *make_users(5))[3:] == [Admitted(), OutOfStock()]

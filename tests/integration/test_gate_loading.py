@@ -17,7 +17,7 @@ from uuid_utils.compat import uuid7
 
 from coupons import coupon_cache
 from coupons.claim import Claim
-from coupons.coupon_cache import CouponView
+from coupons.coupon_cache import CachedCoupon
 from coupons.eventlog import backlog
 from coupons.eventlog.backlog import Backlog, LogUnavailable
 from coupons.eventlog.events import IssueRequest, encode, partition_key
@@ -27,9 +27,9 @@ from coupons.gate.admission import (
     Admission,
     Admitted,
     AlreadyRequested,
+    Decisions,
     GateUnknown,
     OutOfStock,
-    Settlement,
     gate,
 )
 from coupons.gate.catching_up import CatchingUp
@@ -43,8 +43,8 @@ from tests.factories import make_coupon, make_event, make_requests, make_users
 pytestmark = pytest.mark.django_db
 
 
-def view_of(coupon: Coupon) -> CouponView:
-    view = coupon_cache.coupon_view(coupon.pk, fresh=True)
+def view_of(coupon: Coupon) -> CachedCoupon:
+    view = coupon_cache.cached_coupon(coupon.pk, fresh=True)
     assert view is not None
     return view
 
@@ -55,7 +55,7 @@ def claims_of(requests: Sequence[IssueRequest]) -> list[Claim]:
 
 def ask(claim: Claim) -> Admission:
     """Ask the gate as the API does: load it where it knows nothing."""
-    view = coupon_cache.coupon_view(claim.coupon_id, fresh=True)
+    view = coupon_cache.cached_coupon(claim.coupon_id, fresh=True)
     assert view is not None
     try:
         [answer] = gate.admit(view, [claim])
@@ -69,13 +69,13 @@ def settle(coupon_id: int, requests: Sequence[IssueRequest]) -> None:
     issued = issue_coupons(requests)
     won = [allocation.decision is Decision.ISSUED for allocation in issued.allocations]
     snapshot = issued.coupons[coupon_id]
-    settlement = Settlement(
+    settlement = Decisions(
         coupon_id=coupon_id,
         epoch=snapshot.epoch,
         issued_count=snapshot.issued_count,
         decided=list(zip(claims_of(requests), won, strict=True)),
     )
-    gate.settle([settlement])
+    gate.notify([settlement])
 
 
 @pytest.fixture

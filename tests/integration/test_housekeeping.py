@@ -26,7 +26,7 @@ def _short_steps(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Rounds:
-    """Stands in for Round: counted, and failing as often as told."""
+    """Stands in for LeakSearch: counted, and failing as often as told."""
 
     def __init__(self, *failures: Exception) -> None:
         self.failures = list(failures)
@@ -74,7 +74,7 @@ def test_what_a_dead_consumer_did_not_tell_is_freed_when_its_partitions_come(
     coupon, users = make_coupon(stock=2), make_users(3)
     requests = make_requests(coupon.pk, users)
     claims = [request.event.claim for request in requests]
-    view = coupon_cache.coupon_view(coupon.pk)
+    view = coupon_cache.cached_coupon(coupon.pk)
     assert view is not None
     loading.load(view)
     gate.admit(view, claims[:2])

@@ -25,7 +25,7 @@ from coupons.gate import leaked_slots, loading
 from coupons.gate.admission import (
     gate,
 )
-from coupons.models import Coupon, DeadLetter, IssueOutcome, UserCoupon
+from coupons.models import Coupon, DeadMessage, IssueOutcome, UserCoupon
 from tests.consuming import consume_all
 from tests.factories import make_coupon, make_event, make_users
 
@@ -59,16 +59,16 @@ def _letter_of_a_missing_coupon() -> tuple[int, int]:
 def test_a_mended_dead_letter_is_replayed_and_issued() -> None:
     coupon_id, user = _letter_of_a_missing_coupon()
     Coupon.objects.create(coupon_id=coupon_id, description="late", discount_amount=1, stock=1)
-    letter = DeadLetter.objects.get()
+    letter = DeadMessage.objects.get()
 
     assert "would replay 1" in _run("dead_letters", "replay", str(letter.pk), "--dry-run")
-    assert DeadLetter.objects.get().state == "WAITING"
+    assert DeadMessage.objects.get().state == "WAITING"
     assert "1 replayed" in _run("dead_letters", "replay", str(letter.pk), "--yes")
     _consume()
 
     assert UserCoupon.objects.get(user_id=user).request_id == letter.request_id
     assert IssueOutcome.objects.get(user_id=user).status == "ISSUED"
-    assert DeadLetter.objects.get().state == "REPLAYED"
+    assert DeadMessage.objects.get().state == "REPLAYED"
 
 
 def test_a_replayed_letter_that_is_still_wrong_stays_failed_and_waits_again() -> None:
@@ -78,13 +78,13 @@ def test_a_replayed_letter_that_is_still_wrong_stays_failed_and_waits_again() ->
     _consume()
 
     assert IssueOutcome.objects.get(user_id=user).status == "FAILED"
-    assert sorted(DeadLetter.objects.values_list("state", flat=True)) == ["REPLAYED", "WAITING"]
+    assert sorted(DeadMessage.objects.values_list("state", flat=True)) == ["REPLAYED", "WAITING"]
 
 
 def test_a_plain_redelivery_does_not_overrule_failed() -> None:
     coupon_id, user = _letter_of_a_missing_coupon()
     Coupon.objects.create(coupon_id=coupon_id, description="late", discount_amount=1, stock=1)
-    letter = DeadLetter.objects.get()
+    letter = DeadMessage.objects.get()
     assert letter.original_value is not None
 
     _publish(bytes(letter.original_value))
@@ -120,7 +120,7 @@ def test_nothing_is_destroyed_unasked() -> None:
         _run("dead_letters", "discard", "--all")
     with pytest.raises(CommandError, match="there is no dead letter 999999"):
         _run("dead_letters", "show", "999999")
-    assert DeadLetter.objects.get().state == "WAITING"
+    assert DeadMessage.objects.get().state == "WAITING"
 
 
 @pytest.mark.parametrize("number", ["99999999999999999999", "0", "-1", "1.5", "x", "１"])
@@ -149,7 +149,7 @@ def test_too_many_dead_letters_in_a_row_halt_and_what_came_before_is_decided(
     with pytest.raises(TooManyDeadLetters, match="COUPON_DEAD_LETTERS_IN_A_ROW"):
         _consume()
 
-    assert DeadLetter.objects.count() == 2
+    assert DeadMessage.objects.count() == 2
     assert UserCoupon.objects.filter(user_id=user).exists(), "the good neighbour is issued all the same"
 
 
@@ -162,7 +162,7 @@ def test_a_deleted_coupon_with_many_requests_halts_nobody(monkeypatch: pytest.Mo
 
     _consume()
 
-    assert DeadLetter.objects.filter(reason="COUPON_NOT_FOUND").count() == 5
+    assert DeadMessage.objects.filter(reason="COUPON_NOT_FOUND").count() == 5
     assert UserCoupon.objects.filter(user_id=users[0]).exists()
 
 
@@ -175,7 +175,7 @@ def test_good_events_between_keep_the_consumer_going(monkeypatch: pytest.MonkeyP
     _publish(b"{", b"{", good[0], b"{", b"{", good[1])
     _consume()
 
-    assert DeadLetter.objects.count() == 4
+    assert DeadMessage.objects.count() == 4
     assert UserCoupon.objects.count() == 2
 
 
@@ -188,12 +188,12 @@ def _short_wait(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("_short_wait")
 def test_reconcile_says_first_and_then_mends() -> None:
     coupon, [user] = make_coupon(stock=5), make_users(1)
-    view = coupon_cache.coupon_view(coupon.pk)
+    view = coupon_cache.cached_coupon(coupon.pk)
     assert view is not None
     loading.load(view)
     gate.admit(view, [Claim(coupon_id=coupon.pk, user_id=user, request_id=uuid7())])
     other = make_coupon(stock=5)
-    other_view = coupon_cache.coupon_view(other.pk)
+    other_view = coupon_cache.cached_coupon(other.pk)
     assert other_view is not None
     loading.load(other_view)
     gate._redis.hset(f"{{coupon:{other.pk}}}:gate", "issued", 4)
@@ -229,7 +229,7 @@ def test_reconcile_says_whose_slots_it_could_not_look_at() -> None:
 
 def _leak_in_a_gate_that_miscounts() -> Claim:
     coupon, [user] = make_coupon(stock=5), make_users(1)
-    view = coupon_cache.coupon_view(coupon.pk)
+    view = coupon_cache.cached_coupon(coupon.pk)
     assert view is not None
     loading.load(view)
     leaked = Claim(coupon_id=coupon.pk, user_id=user, request_id=uuid7())

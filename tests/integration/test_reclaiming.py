@@ -26,7 +26,7 @@ from coupons.gate import disclosed, leaked_slots, loading, pending
 from coupons.gate.admission import (
     gate,
 )
-from coupons.gate.leaked_slots import Round
+from coupons.gate.leaked_slots import LeakSearch
 from coupons.issuing.deciding import issue_coupons
 from coupons.models import IssueOutcome, UserCoupon
 from tests import broker
@@ -54,7 +54,7 @@ class Clock:
 
 
 def _reserve(coupon_id: int, user_id: int) -> Claim:
-    view = coupon_cache.coupon_view(coupon_id)
+    view = coupon_cache.cached_coupon(coupon_id)
     assert view is not None
     claim = Claim(coupon_id=coupon_id, user_id=user_id, request_id=uuid7())
     loading.load(view)
@@ -78,13 +78,13 @@ def _lose_end(partition: int) -> None:
     positions.halt(partition, seen=at, end=0)
 
 
-def _finish(round_: Round) -> list[Claim]:
+def _finish(search: LeakSearch) -> list[Claim]:
     """Advance until the round is over, as the housekeeping thread does."""
     found: list[Claim] | None = None
 
     def is_over() -> bool:
         nonlocal found
-        found = round_.advance()
+        found = search.advance()
         return found is not None
 
     eventually(is_over, within_s=30)
@@ -95,7 +95,7 @@ def test_a_reservation_without_an_event_is_given_back_and_told(topic: str) -> No
     coupon, [user] = make_coupon(stock=1), make_users(1)
     leaked = _reserve(coupon.pk, user)
 
-    assert _finish(Round()) == [leaked]
+    assert _finish(LeakSearch()) == [leaked]
 
     assert gate.reserved(coupon.pk) == 0
     outcome = IssueOutcome.objects.get(pk=leaked.request_id)
@@ -112,15 +112,15 @@ def test_the_wait_is_for_the_slowest_api_there_may_be_not_for_the_own_setting(
     monkeypatch.setattr(leaked_slots, "time", clock)
     coupon, [user] = make_coupon(stock=1), make_users(1)
     leaked = _reserve(coupon.pk, user)
-    round_ = Round()
+    search = LeakSearch()
 
     clock.jumped_s = 17  # an API with COUPON_PUBLISH_TIMEOUT_MS=9000 may publish it still
-    assert round_.advance() is None
-    assert round_.advance() is None
+    assert search.advance() is None
+    assert search.advance() is None
     assert not IssueOutcome.objects.exists()
 
     clock.jumped_s = 18
-    assert _finish(round_) == [leaked]
+    assert _finish(search) == [leaked]
 
 
 def test_a_reservation_whose_event_is_undecided_in_the_log_is_kept(topic: str) -> None:
@@ -128,11 +128,11 @@ def test_a_reservation_whose_event_is_undecided_in_the_log_is_kept(topic: str) -
     claim = Claim(coupon_id=coupon.pk, user_id=user, request_id=uuid7())
     [answer] = submitting.submit([claim])
     assert isinstance(answer, submitting.Accepted)
-    round_ = Round()
+    search = LeakSearch()
 
     until = time.monotonic() + 4  # well past the wait
     while time.monotonic() < until:
-        assert round_.advance() is None
+        assert search.advance() is None
         time.sleep(0.5)
 
     assert gate.reserved(coupon.pk) == 1
@@ -216,8 +216,8 @@ def test_a_request_whose_event_was_passed_over_is_decided_and_not_rejected(topic
         claim.request_id for claim in claims
     }
 
-    round_ = Round()
-    eventually(lambda: bool(backlog.read(timeout_s=10).requests) or round_.advance() is not None, within_s=30)
+    search = LeakSearch()
+    eventually(lambda: bool(backlog.read(timeout_s=10).requests) or search.advance() is not None, within_s=30)
 
     assert not IssueOutcome.objects.exists()
     consume_all(BatchProcessor(producer=event_producer()).process)
@@ -232,7 +232,7 @@ def test_a_request_that_was_acknowledged_and_is_in_no_log_is_told_lost_and_not_n
     place = Place(0, 7)  # acknowledged, and deleted since
     pending.note([(CouponIssueEvent.of(claim, timestamp_ms=1), place)])
 
-    assert _finish(Round()) == [claim]
+    assert _finish(LeakSearch()) == [claim]
 
     outcome = IssueOutcome.objects.get(pk=claim.request_id)
     assert (outcome.status, outcome.reason) == ("FAILED", "EVENT_LOST")
@@ -271,7 +271,7 @@ def test_what_a_client_was_told_of_has_its_end_though_redis_is_away(
     told = Claim(coupon_id=coupon.pk, user_id=user, request_id=uuid7())
     disclosed.keep([told])
 
-    assert _finish(Round()) == [told]
+    assert _finish(LeakSearch()) == [told]
 
     assert IssueOutcome.objects.get(pk=told.request_id).reason == "BROKER_UNAVAILABLE"
     assert disclosed.forget_decided() == 1
@@ -293,7 +293,7 @@ def test_where_the_log_was_cut_off_nobody_is_told_never_published(topic: str) ->
     [at] = [each for each in backlog.positions(timeout_s=10).items() if each[1].end]
     _delete_before(topic, partition=at[0], offset=1)
 
-    assert _finish(Round()) == [claim]
+    assert _finish(LeakSearch()) == [claim]
 
     assert IssueOutcome.objects.get(pk=claim.request_id).reason == "EVENT_LOST"
 
@@ -306,14 +306,14 @@ def test_a_partition_that_is_not_decided_keeps_its_own_coupons_waiting_and_no_ot
     coupons = _coupons_by_partition()
     _published(coupons[1], users[0])  # and no consumer
     leaked = [_reserve(coupons[partition], users[1]) for partition in (0, 1, 2)]
-    round_ = Round()
+    search = LeakSearch()
 
-    assert set(_finish(round_)) == {leaked[0], leaked[2]}
+    assert set(_finish(search)) == {leaked[0], leaked[2]}
 
-    assert {claim.coupon_id for claim in round_.waiting} == {coupons[1]}
+    assert {claim.coupon_id for claim in search.waiting} == {coupons[1]}
     assert IssueOutcome.objects.filter(reason="BROKER_UNAVAILABLE").count() == 2
     consume_all(BatchProcessor(producer=event_producer()).process)
-    assert _finish(Round()) == [leaked[1]]
+    assert _finish(LeakSearch()) == [leaked[1]]
 
 
 def test_a_partition_that_lost_its_end_keeps_its_own_coupons_waiting_and_no_others(topic: str) -> None:
@@ -322,12 +322,12 @@ def test_a_partition_that_lost_its_end_keeps_its_own_coupons_waiting_and_no_othe
     _lose_end(2)
     leaked = [_reserve(coupons[partition], user) for partition in (0, 1, 2)]
 
-    assert set(_finish(Round())) == set(leaked[:2])
+    assert set(_finish(LeakSearch())) == set(leaked[:2])
 
     assert gate.reserved(coupons[2]) == 1
     [lost] = [each for each in log_state.look() if each.state.is_a_loss]
     log_state.accept_loss(lost)
-    assert _finish(Round()) == leaked[2:]
+    assert _finish(LeakSearch()) == leaked[2:]
 
 
 def test_where_a_smaller_topic_would_have_had_the_lost_event_the_claim_waits(
@@ -339,12 +339,12 @@ def test_where_a_smaller_topic_would_have_had_the_lost_event_the_claim_waits(
     _lose_end(0)  # with one partition all was there
     before = _reserve(coupon_id, user)
 
-    assert _finish(Round()) == []
+    assert _finish(LeakSearch()) == []
 
     assert not IssueOutcome.objects.exists()
     hour_ms = 3_600_000
     monkeypatch.setattr(leaked_slots, "_CLOCK_JUMPS_MS", -hour_ms)  # as if it was made long after the loss
-    assert _finish(Round()) == [before]
+    assert _finish(LeakSearch()) == [before]
 
 
 @pytest.mark.services_only
@@ -358,7 +358,7 @@ def test_events_deleted_before_they_were_decided_keep_the_coupons_of_their_parti
     positions.move(1, to=Position(topic_id=kafka_client.topic_id(timeout_s=10), next_offset=0))
     leaked = _reserve(coupons[0], users[2])
 
-    assert _finish(Round()) == [leaked]
+    assert _finish(LeakSearch()) == [leaked]
 
     # Perhaps it was written when the topic had fewer partitions, to the one that was cut off, and a moment
     # before an event of an earlier time.
@@ -385,7 +385,7 @@ def test_what_was_passed_over_in_another_partition_is_found_and_the_undecided_is
     topic_id = kafka_client.topic_id(timeout_s=10)
     positions.move(1, to=Position(topic_id=topic_id, next_offset=1))
 
-    assert _finish(Round()) == []
+    assert _finish(LeakSearch()) == []
 
     assert not IssueOutcome.objects.exists()
     assert positions.stored()[1].next_offset == 0
@@ -402,4 +402,4 @@ def test_a_coupon_with_very_many_reservations_hides_no_other(
         _published(coupons[1], user)
     leaked = [_reserve(coupons[partition], users[0]) for partition in (0, 2)]
 
-    assert set(_finish(Round())) == set(leaked)
+    assert set(_finish(LeakSearch())) == set(leaked)

@@ -18,15 +18,15 @@ from redis.exceptions import OutOfMemoryError, RedisError
 from uuid_utils.compat import uuid7
 
 from coupons.claim import Claim
-from coupons.coupon_cache import CouponView
+from coupons.coupon_cache import CachedCoupon
 from coupons.eventlog.events import CouponIssueEvent
 from coupons.eventlog.place import Place
 from coupons.gate import pending
 from coupons.gate.admission import (
     AdmissionGate,
     Admitted,
+    Decisions,
     GateUnavailable,
-    Settlement,
     gate,
 )
 from coupons.issuing import locks
@@ -35,7 +35,7 @@ from dev.services.own import free_port
 from tests import stack
 from tests.system import eventually
 
-COUPON = CouponView(
+COUPON = CachedCoupon(
     coupon_id=7, epoch="1", stock=10_000, issued_count=0, is_opened=True, opens_at=None, closes_at=None
 )
 
@@ -175,7 +175,7 @@ def test_tracking_alone_leaves_a_demoted_redis(
                 if forgotten == "note":
                     pending.note([(CouponIssueEvent.of(claim(1), timestamp_ms=1), Place(0, 1))])
                 else:
-                    pending.settle([], {0: 1.0})
+                    pending.forget([], {0: 1.0})
 
             with suppress(RedisError):
                 write()
@@ -207,10 +207,10 @@ def test_a_full_redis_frees_what_is_decided_and_is_told_as_failing(
             own_gate.admit(COUPON, [claim(1000)])
         assert own_gate.release(claims[90:]) == 10
         decided = [(each, n < 30) for n, each in enumerate(claims[:90])]
-        own_gate.settle([Settlement(coupon_id=7, epoch="1", issued_count=30, decided=decided)])
-        own_gate.settle([Settlement(coupon_id=7, epoch="1", issued_count=31, decided=[])])
+        own_gate.settle([Decisions(coupon_id=7, epoch="1", issued_count=30, decided=decided)])
+        own_gate.settle([Decisions(coupon_id=7, epoch="1", issued_count=31, decided=[])])
         with suppress(RedisError):
-            pending.settle([each.request_id for each in claims], {0: 1.0})
+            pending.forget([each.request_id for each in claims], {0: 1.0})
 
         assert own_gate.reserved(7) == 0
         assert own_gate.issued_counts() == {7: 31}

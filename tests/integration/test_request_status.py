@@ -142,7 +142,7 @@ def test_its_position_is_what_is_ahead_of_it_in_its_partition() -> None:
     requests = make_requests(make_coupon().pk, make_users(31), partition=1)
     note(requests[30])
     stand({1: 10, 0: 99})
-    pending.settle([], {1: 40.0, 0: 1.0})
+    pending.forget([], {1: 40.0, 0: 1.0})
 
     report = status(requests[30].event.request_id)
 
@@ -153,7 +153,7 @@ def test_a_position_is_never_negative_and_a_standing_consumer_promises_nothing()
     [request] = make_requests(make_coupon().pk, make_users(1))
     note(request)
     stand({0: 10})
-    pending.settle([], {0: 0.0})
+    pending.forget([], {0: 0.0})
 
     report = status(request.event.request_id)
 
@@ -208,7 +208,7 @@ def test_what_was_decided_is_forgotten_in_redis() -> None:
     note(request)
     assert pending.find(request.event.request_id) is not None
 
-    pending.settle([request.event.request_id], {})
+    pending.forget([request.event.request_id], {})
 
     assert pending.find(request.event.request_id) is None
 

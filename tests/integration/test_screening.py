@@ -29,7 +29,7 @@ from coupons.eventlog.events import IssueRequest, decode
 from coupons.eventlog.place import Place
 from coupons.gate import loading
 from coupons.gate.admission import (
-    Settlement,
+    Decisions,
     gate,
 )
 from coupons.issuing.deciding import issue_coupons
@@ -178,9 +178,9 @@ def _settle(coupon: Coupon, requests: Sequence[IssueRequest]) -> None:
         (allocation.request.event.claim, allocation.decision is Decision.ISSUED)
         for allocation in issued.allocations
     ]
-    gate.settle(
+    gate.notify(
         [
-            Settlement(
+            Decisions(
                 coupon_id=coupon.pk,
                 epoch=snapshot.epoch,
                 issued_count=snapshot.issued_count,
@@ -219,12 +219,12 @@ def test_stock_that_was_added_since_the_view_is_found_in_doubt(log: Log) -> None
 
 def test_rows_of_an_old_primary_tell_nobody_yes_too_many(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
     coupon, users = make_coupon(stock=5), make_users(30)
-    old = coupon_cache.coupon_view(coupon.pk, fresh=True)
+    old = coupon_cache.cached_coupon(coupon.pk, fresh=True)
     assert old is not None
     submit([claim(coupon.pk, user) for user in users[:5]])
     _settle(coupon, log.requests)
     log.requests.clear()
-    monkeypatch.setattr(coupon_cache, "coupon_views", lambda ids, *, fresh=False: {old.coupon_id: old})
+    monkeypatch.setattr(coupon_cache, "cached_coupons", lambda ids, *, fresh=False: {old.coupon_id: old})
     log.readings = 0
 
     answers = [told(submit([claim(coupon.pk, user)])) for user in users[5:]]
@@ -269,12 +269,12 @@ def test_who_asks_for_anything_does_not_push_out_what_is_real(
 ) -> None:
     monkeypatch.setattr(coupon_cache, "_MOST_KEPT", 50)
     coupon = make_coupon()
-    coupon_cache.coupon_view(coupon.pk)
+    coupon_cache.cached_coupon(coupon.pk)
     for n in range(4):
-        coupon_cache.coupon_views(range(10**9 + 40 * n, 10**9 + 40 * n + 40))
+        coupon_cache.cached_coupons(range(10**9 + 40 * n, 10**9 + 40 * n + 40))
 
     with django_assert_num_queries(0):
-        assert coupon_cache.coupon_view(coupon.pk) is not None
+        assert coupon_cache.cached_coupon(coupon.pk) is not None
     assert len(coupon_cache._unknown) <= 50
 
 
@@ -318,7 +318,7 @@ def test_an_open_window_is_the_same_to_the_api_and_to_the_consumer(log: Log) -> 
     opens = timezone.now().replace(microsecond=0)
     for microsecond in (0, 1, 999, 1_000, 500_001, 999_999):
         coupon = make_coupon(opens_at=opens.replace(microsecond=microsecond))
-        view = coupon_cache.coupon_view(coupon.pk)
+        view = coupon_cache.cached_coupon(coupon.pk)
         assert view is not None
         first_ms = int(opens.timestamp()) * 1000 + microsecond // 1000
         for at_ms in (first_ms - 1, first_ms, first_ms + 1):

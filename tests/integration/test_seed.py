@@ -21,9 +21,9 @@ from coupons.eventlog.backlog import Backlog, LogUnavailable
 from coupons.gate.admission import (
     Admitted,
     AlreadyRequested,
+    Decisions,
     GateUnavailable,
     GateUnknown,
-    Settlement,
     gate,
 )
 from coupons.models import Coupon, IssueOutcome, Point, User, UserCoupon
@@ -76,13 +76,13 @@ def claimed(coupon_id: int, user_ids: Iterable[int]) -> list[Claim]:
     coupon.stock -= len(claims)
     coupon.issued_count += len(claims)
     coupon.save()
-    view = coupon_cache.coupon_view(coupon_id, fresh=True)
+    view = coupon_cache.cached_coupon(coupon_id, fresh=True)
     assert view is not None
     gate.load(view, [])
     decided = [(claim, True) for claim in claims]
-    gate.settle(
+    gate.notify(
         [
-            Settlement(
+            Decisions(
                 coupon_id=coupon_id, epoch=coupon.epoch, issued_count=coupon.issued_count, decided=decided
             )
         ]
@@ -243,13 +243,13 @@ class TestReset:
     def test_a_former_winner_may_claim_at_once(self) -> None:
         [won] = claimed(1, [5])
         again = Claim(coupon_id=1, user_id=5, request_id=uuid4())
-        view = coupon_cache.coupon_view(1, fresh=True)
+        view = coupon_cache.cached_coupon(1, fresh=True)
         assert view is not None
         assert gate.admit(view, [again]) == [AlreadyRequested(first_request_id=won.request_id)]
         assert get_redis_connection("default").keys("{coupon:1}:*")
         seed("--reset", "--yes")
         assert not get_redis_connection("default").keys("{coupon:1}:*")
-        fresh = coupon_cache.coupon_view(1, fresh=True)
+        fresh = coupon_cache.cached_coupon(1, fresh=True)
         assert fresh is not None
         with pytest.raises(GateUnknown):
             gate.admit(fresh, [again])
@@ -301,7 +301,7 @@ class TestReset:
         assert UserCoupon.objects.exists() is not is_reset
 
     def test_requests_under_way_stop_it(self) -> None:
-        view = coupon_cache.coupon_view(1, fresh=True)
+        view = coupon_cache.cached_coupon(1, fresh=True)
         assert view is not None
         gate.load(view, [Claim(coupon_id=1, user_id=4, request_id=uuid4())])
         before = everything()

@@ -138,7 +138,7 @@ def _coupon_row_gone(coupon: Coupon) -> None:
 
 
 def _reserve(coupon: Coupon, request_id: UUID) -> None:
-    view = coupon_cache.coupon_view(coupon.pk, fresh=True)
+    view = coupon_cache.cached_coupon(coupon.pk, fresh=True)
     assert view is not None
     gate.admit(
         replace(view, stock=view.stock + 1),

@@ -14,15 +14,15 @@ def test_receipts_are_in_the_order_of_the_records_not_of_the_reports() -> None:
     receipts = [Acknowledged(place=Place(0, 9)), NotPublished(error="full"), Uncertain(error="timeout")]
 
     for index in (2, 0, 1):
-        delivery.settle(index, receipts[index])
+        delivery.note(index, receipts[index])
 
     assert delivery.wait(0) == receipts
 
 
 def test_waiting_ends_with_the_last_report() -> None:
     delivery = Delivery(2)
-    delivery.settle(0, Acknowledged(place=Place(0, 1)))
-    late = threading.Timer(0.1, delivery.settle, (1, Acknowledged(place=Place(0, 2))))
+    delivery.note(0, Acknowledged(place=Place(0, 1)))
+    late = threading.Timer(0.1, delivery.note, (1, Acknowledged(place=Place(0, 2))))
     late.start()
 
     started = time.monotonic()
@@ -35,7 +35,7 @@ def test_waiting_ends_with_the_last_report() -> None:
 
 def test_a_record_without_a_report_in_time_is_uncertain() -> None:
     delivery = Delivery(2)
-    delivery.settle(1, Acknowledged(place=Place(0, 1)))
+    delivery.note(1, Acknowledged(place=Place(0, 1)))
 
     first, second = delivery.wait(0.01)
 
@@ -46,8 +46,8 @@ def test_a_record_without_a_report_in_time_is_uncertain() -> None:
 def test_the_first_report_of_a_record_stands() -> None:
     delivery = Delivery(2)
 
-    delivery.settle(0, Acknowledged(place=Place(0, 1)))
-    delivery.settle(0, Uncertain(error="purged"))
+    delivery.note(0, Acknowledged(place=Place(0, 1)))
+    delivery.note(0, Uncertain(error="purged"))
     [first, second] = delivery.wait(0.01)
 
     assert first == Acknowledged(place=Place(0, 1))
@@ -58,6 +58,6 @@ def test_a_report_after_the_wait_changes_nothing_that_was_told() -> None:
     delivery = Delivery(1)
     told = delivery.wait(0.01)
 
-    delivery.settle(0, Acknowledged(place=Place(0, 1)))
+    delivery.note(0, Acknowledged(place=Place(0, 1)))
 
     assert isinstance(told[0], Uncertain)

@@ -16,7 +16,7 @@ from prometheus_client import REGISTRY
 
 from consumer import broker_watch, loop
 from consumer.loop import ConsumerLoop
-from consumer.partitions import Standing
+from consumer.partitions import AssignedPartitions
 from coupons.eventlog import kafka_client, positions
 from coupons.eventlog.positions import Position, PositionMoved
 from tests.messages import ReceivedMessage
@@ -97,18 +97,18 @@ class Run:
             stop=self.stop,
         )
 
-    def process(self, messages: Sequence[Any], standing: Standing) -> None:
+    def process(self, messages: Sequence[Any], assigned: AssignedPartitions) -> None:
         """As the real one: what is decided and the positions are of one transaction."""
         self.before_process(self)
         if self.failures:
             self.journal.append(f"failed {list(messages)}")
             raise self.failures.popleft()
-        advances = standing.advances(messages)
+        advances = assigned.advances(messages)
         rows = positions.stored()
         if moved := [each.partition for each in advances if rows.get(each.partition) != each.seen]:
             raise PositionMoved(moved)
         positions.take_over({}, {each.partition: each.reached for each in advances})
-        standing.advanced(advances)
+        assigned.advanced(advances)
         self.journal.append(f"process {list(messages)}")
         self.decided += map(repr, messages)
 
@@ -409,10 +409,10 @@ def test_what_was_decided_before_a_failure_is_not_decided_again(rows: Rows) -> N
 
     def decide_the_first(run: Run) -> None:
         if not run.told("failed"):
-            standing = run.loop._standing
-            first = standing.advances(messages(0, 5))
+            assigned = run.loop._standing
+            first = assigned.advances(messages(0, 5))
             positions.take_over({}, {each.partition: each.reached for each in first})
-            standing.advanced(first)
+            assigned.advanced(first)
 
     run = Run(*messages(0, 5, 6), failures=[DEADLOCK], before_process=decide_the_first, assigned=[0]).to_end()
 

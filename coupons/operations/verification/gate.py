@@ -33,15 +33,15 @@ def check(coupon: Coupon, undecided: Sequence[IssueRequest]) -> Iterator[Finding
     believe what was there both times.
     """
     try:
-        state, told = _read(coupon.pk)
+        state, counted = _read(coupon.pk)
     except _Damaged as damage:
         yield _finding(Check.GATE_COUNTS, coupon, f"the gate is damaged: {damage}")
         return
     if state is None:
         return
     held = len(state.reservations)
-    if told is not None and told != str(held):
-        yield _finding(Check.GATE_COUNTS, coupon, f"the gate counts {told} reservations and holds {held}")
+    if counted is not None and counted != str(held):
+        yield _finding(Check.GATE_COUNTS, coupon, f"the gate counts {counted} reservations and holds {held}")
     yield from _counts(coupon, state)
     yield from _reservations(coupon, state, undecided)
 
@@ -62,8 +62,8 @@ def _read(coupon_id: int) -> tuple[GateState | None, str | None]:
     fields, reserved = gate.guarded(pipeline.execute)
     if fields.get(b"ready") != b"1":
         return None, None
-    told = fields.get(b"reserved")
-    return _state(coupon_id, fields, reserved), None if told is None else told.decode(errors="replace")
+    counted = fields.get(b"reserved")
+    return _state(coupon_id, fields, reserved), None if counted is None else counted.decode(errors="replace")
 
 
 def _state(coupon_id: int, fields: Mapping[bytes, bytes], reserved: Mapping[bytes, bytes]) -> GateState:

@@ -65,16 +65,16 @@ class Matching:
         for each in decided:
             transactions.add(each.processed_at)
             after.add(each)
-        for request, told in self._given_up:
+        for request, outcome in self._given_up:
             earliest = after.earliest(request.place)
-            is_behind = earliest is not None and earliest + _CLOCKS_AGREE_WITHIN < told.processed_at
-            if not is_behind and told.processed_at not in transactions:
+            is_behind = earliest is not None and earliest + _CLOCKS_AGREE_WITHIN < outcome.processed_at
+            if not is_behind and outcome.processed_at not in transactions:
                 self.given_up_perhaps += 1
                 continue
             yield finding(
                 Check.GIVEN_UP_HAS_NO_EVENT,
                 request,
-                f"user {request.event.user_id} was told {told.reason}, and the event stood at partition "
+                f"user {request.event.user_id} was told {outcome.reason}, and the event stood at partition "
                 f"{request.place.partition}, offset {request.place.offset} when that was decided",
             )
 
@@ -87,7 +87,7 @@ class Matching:
             yield finding(
                 Check.OUTCOME_MATCHES_EVENT,
                 request,
-                f"the event is of {event.timestamp_ms} (epoch ms); the outcome says requested at "
+                f"the event is of {event.timestamp_ms} (Unix ms); the outcome says requested at "
                 f"{row.requested_at_ms}",
             )
 

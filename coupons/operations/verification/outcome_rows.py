@@ -106,14 +106,14 @@ def outcomes_of(request_ids: Sequence[UUID]) -> dict[UUID, OutcomeRow]:
                 rank=rank,
                 stock_left=stock_left,
                 processed_at=moments.setdefault(processed_at, processed_at),
-                requested_at_ms=epoch_ms(requested_at),
+                requested_at_ms=to_ms(requested_at),
                 kafka_partition=place[0],
                 kafka_offset=place[1],
             )
     return found
 
 
-def epoch_ms(moment: datetime) -> int:
+def to_ms(moment: datetime) -> int:
     """The nearest millisecond: DATETIME columns keep microseconds, and some that were taken over fewer."""
     return round(moment.timestamp() * 1000)
 

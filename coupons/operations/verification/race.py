@@ -71,8 +71,8 @@ class Race:
             self.clocks_back += order.clocks_back(decided)
         if is_alone:
             self._look_at_stock_now(self._all[-1])
-        yield from _told_closed(self._all)
-        yield from self._told_unknown()
+        yield from _decided_closed(self._all)
+        yield from self._decided_unknown()
 
     def _is_in_one_partition(self) -> bool:
         """The order between partitions is not known. Retention may have taken a second one's events."""
@@ -107,10 +107,10 @@ class Race:
         if coupon.stock != last.stock_left:
             self.stock_now = StockNow(left=last.stock_left, stock=coupon.stock)
 
-    def _told_unknown(self) -> Iterator[Finding]:
-        told = [each for each in self._all if each.reason == Decision.USER_NOT_FOUND.value]
-        users = User.objects.in_bulk({each.user_id for each in told})
-        for each in told:
+    def _decided_unknown(self) -> Iterator[Finding]:
+        unknown = [each for each in self._all if each.reason == Decision.USER_NOT_FOUND.value]
+        users = User.objects.in_bulk({each.user_id for each in unknown})
+        for each in unknown:
             user = users.get(each.user_id)
             if user is None:
                 continue
@@ -133,8 +133,8 @@ def _holders(decided: Sequence[OutcomeRow], from_elsewhere: set[int | None]) -> 
             if each.user_id not in winners | from_elsewhere:
                 wrong = "was told ALREADY_REQUESTED and had won nothing before"
         elif each.user_id in winners:
-            told = "was issued a second coupon" if each.is_issued else f"was told {each.reason}"
-            wrong = f"had won and {told}, not ALREADY_REQUESTED"
+            then = "was issued a second coupon" if each.is_issued else f"was told {each.reason}"
+            wrong = f"had won and {then}, not ALREADY_REQUESTED"
         if each.is_issued:
             winners.add(each.user_id)
         if wrong:
@@ -153,7 +153,7 @@ def _ranks(before: OutcomeRow, after: OutcomeRow, *, is_alone: bool) -> Iterator
         )
 
 
-def _told_closed(decided: Sequence[OutcomeRow]) -> Iterator[Finding]:
+def _decided_closed(decided: Sequence[OutcomeRow]) -> Iterator[Finding]:
     """A coupon is open from one moment to another: what lies between two that found it open did, too."""
     transactions: defaultdict[object, list[OutcomeRow]] = defaultdict(list)
     for each in decided:

@@ -91,7 +91,7 @@ def _in_turn(
     for site in sites.values():
         baselines.load(site, seconds=scale.warm_s)
     stage.load(coupon_id, seconds=scale.warm_s)
-    stage.settle(coupon_id)
+    stage.wait_decided(coupon_id)
     taken = _Taken()
     for _ in range(scale.rounds):
         for name, site in sites.items():
@@ -122,7 +122,7 @@ def _take_ours(
     with cpu_counted(stage.pids()) as cpu_s:
         with beside:
             counted = stage.load(coupon_id, seconds=stage.run.scale.slice_s)
-        stage.settle(coupon_id)
+        stage.wait_decided(coupon_id)
     taken.complaints += counted.complaints(status=status, code=code)
     taken.rates[name].append(counted.per_s(status))
     answers = sum(counted.statuses.values())

@@ -28,9 +28,9 @@ def latency(run: Run) -> Outcome:
         [coupon_id] = database.make_coupons(1, stock=run.scale.users)
         stage.load(coupon_id, seconds=run.scale.warm_s)
         highest = _accept_per_s(run, stage, coupon_id)
-        stage.settle(coupon_id)
+        stage.wait_decided(coupon_id)
         report = _open_loop(stage, coupon_id, per_s=_SHARE * highest)
-        stage.settle(coupon_id)
+        stage.wait_decided(coupon_id)
         complaints = _complaints(report) + stage.verify()
     p50, p99, worst = (percentile(report.took, percent) for percent in (50, 99, 100))
     figures = [
