@@ -46,6 +46,7 @@ RECOVERABLE: Final = (
 #: still the same. Somebody who restores a database or makes a topic anew waits no longer than this.
 _LOOK_EVERY_S: Final = 1.0
 _ANSWER_S: Final = 1.0
+_ASK_POLICY_EVERY_S: Final = 5.0
 
 Process = Callable[[Sequence[Message], AssignedPartitions], None]
 
@@ -123,6 +124,7 @@ class ConsumerLoop:
         self._held: list[Message] = []  # received while waiting
         self._outside: set[int] = set()  # partitions with nothing at their position
         self._looked_at = float("-inf")
+        self._policy_asked_at = time.monotonic()  # finding the positions asks
         self.state.has_joined = False
         self.state.oldest_undecided_ms = None
         self.state.stuck = {}
@@ -222,10 +224,18 @@ class ConsumerLoop:
         A client that was frozen or busy meanwhile would go on at its old offset and skip what is before.
         """
         try:
-            return self._assigned.is_of(kafka_client.topic_id(timeout_s=_ANSWER_S))
+            is_the_same = self._assigned.is_of(kafka_client.topic_id(timeout_s=_ANSWER_S))
+            return is_the_same and not self._is_compacted()
         except KafkaException as error:
             log.debug("the topic was not looked at: %s", error)
             return True
+
+    def _is_compacted(self) -> bool:
+        """Kafka's cleaner begins 15 s after somebody set the policy, at the earliest."""
+        if time.monotonic() - self._policy_asked_at < _ASK_POLICY_EVERY_S:
+            return False
+        self._policy_asked_at = time.monotonic()
+        return self._assigned.lose_to_compaction()
 
     def _received(self, messages: Sequence[Message]) -> list[Message]:
         batch = []

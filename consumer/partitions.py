@@ -16,6 +16,11 @@ from coupons.eventlog.positions import Advance, Position
 log = logging.getLogger(__name__)
 
 _ANSWER_S: Final = 5.0
+_COMPACTED: Final = (
+    "partition {partition} stands still: the topic's cleanup.policy is compact, which deletes undecided "
+    "requests. Set it to delete: kafka-configs.sh --alter --entity-type topics --entity-name {topic} "
+    "--add-config cleanup.policy=delete"
+)
 
 
 class PlaceInTopic(NamedTuple):
@@ -69,6 +74,10 @@ class AssignedPartitions:
         Returns whether partitions were found that can go on.
         """
         missing = self._owned - self._at.keys()
+        if kafka_client.is_compacted(timeout_s=_ANSWER_S):
+            for partition in missing:
+                self._get_stuck(partition, _COMPACTED.format(partition=partition, topic=self._topic))
+            return False
         topic_id = kafka_client.topic_id(timeout_s=_ANSWER_S)
         rows = positions.stored()
         bounds = {
@@ -179,6 +188,10 @@ class AssignedPartitions:
         for partition in moved:
             log.warning("partition %s: the position was moved, to %s", partition, rows.get(partition))
         return not moved
+
+    def lose_to_compaction(self) -> bool:
+        """Whether the topic is compacted under what is being read. Raises KafkaException."""
+        return bool(self._at) and kafka_client.is_compacted(timeout_s=_ANSWER_S)
 
     def is_of(self, topic_id: str) -> bool:
         """Whether all that was found was found in this topic."""

@@ -187,6 +187,26 @@ def test_events_deleted_before_they_were_decided_are_shouted_and_an_operator_goe
     assert consuming.manage("log_position", "accept-loss", "--yes").stdout == "nothing to do\n"
 
 
+@pytest.mark.services_only
+def test_a_topic_that_is_compacted_stands_still_until_it_is_not(consuming: System) -> None:
+    """One event for each coupon is what compaction would leave of a rush."""
+    coupon, users = make_coupon(stock=20), make_users(10)
+    write(consuming.topic, coupon, users[:5])
+    wait_decided(5)
+    server = consuming.consumers[0]
+
+    broker.alter_topic(consuming.topic, {"cleanup.policy": "compact"})
+    eventually(lambda: "cleanup.policy is compact" in server.output(), within_s=30)
+    write(consuming.topic, coupon, users[5:])
+    answer = ask(server.port, "GET", "/actuator/health/readiness")
+    assert answer.status == 503
+    assert decided() == 5
+
+    broker.alter_topic(consuming.topic, {"cleanup.policy": "delete"})
+    wait_decided(10)
+    eventually(lambda: ask(server.port, "GET", "/actuator/health/readiness").status == 200)
+
+
 def test_deciding_again_from_an_offset_changes_nothing(consuming: System) -> None:
     coupon, users = make_coupon(stock=5), make_users(8)
     write(consuming.topic, coupon, users)

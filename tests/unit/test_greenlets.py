@@ -70,13 +70,14 @@ import os
 os.environ["DJANGO_SETTINGS_MODULE"] = "couponsite.settings"
 import django
 django.setup()
-from coupons import lookups, loop
-loop.look_at_connection = lambda: None
+from coupons.claims import lookup_threads
+from runtime import greenlets
+greenlets.look_at_connection = lambda: None
 def fail():
     raise ZeroDivisionError("as when the database is away")
-loop.start()
-lookups.start()
-for ask in (loop.in_thread, loop.apart, lookups.in_thread):
+greenlets.start()
+lookup_threads.start()
+for ask in (greenlets.in_thread, greenlets.apart, lookup_threads.in_thread):
     try:
         ask(fail)
     except ZeroDivisionError as error:

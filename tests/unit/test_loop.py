@@ -409,7 +409,7 @@ def test_what_was_decided_before_a_failure_is_not_decided_again(rows: Rows) -> N
 
     def decide_the_first(run: Run) -> None:
         if not run.told("failed"):
-            assigned = run.loop._standing
+            assigned = run.loop._assigned
             first = assigned.advances(messages(0, 5))
             positions.take_over({}, {each.partition: each.reached for each in first})
             assigned.advanced(first)
