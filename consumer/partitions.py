@@ -99,9 +99,23 @@ class AssignedPartitions:
             if partition not in self.stuck:
                 self._say(partition, rows.get(partition), position, was_copied=partition in committed)
             self._stand(partition, position, first=bounds[partition][0])
+        if any(row.topic_id and row.topic_id != topic_id for row in rows.values()):
+            self._forget_former(client, topic_id)
         self._look_again_at.clear()
         self._ends.clear()  # of a reading that is over: what is found is read anew
         return bool(missing & self._at.keys())
+
+    def _forget_former(self, client: Consumer, topic_id: str) -> None:
+        """A topic that was made anew may have fewer partitions."""
+        partitions = client.list_topics(self._topic, timeout=_ANSWER_S).topics[self._topic].partitions
+        for partition, position in positions.forget_former(topic_id, partitions).items():
+            log.error(
+                "partition %s: the topic %s was made anew without it. It was decided up to offset %s, "
+                "whatever it had beyond is lost",
+                partition,
+                self._topic,
+                position.next_offset,
+            )
 
     def _committed(self, client: Consumer, partitions: Sequence[int]) -> dict[int, NextOffset]:
         """Kafka's offsets of the group, for partitions of which the database knows nothing yet."""

@@ -117,6 +117,20 @@ def take_over(found: Mapping[int, Position | None], begin: Mapping[int, Position
     return {partition: position for partition, position in stored().items() if partition in begin}
 
 
+def forget_former(topic_id: str, partitions: Collection[int]) -> dict[int, Position]:
+    """Delete the rows of a former topic's partitions that this one, which has ``partitions``, does not have.
+
+    Returns the deleted rows.
+    """
+    if not topic_id:
+        return {}
+    rows = _rows().exclude(partition__in=list(partitions)).exclude(topic_id__in=["", topic_id])
+    former = {row.partition: _position(row) for row in rows}
+    if former:
+        rows.filter(partition__in=list(former)).delete()
+    return former
+
+
 def halt(partition: int, *, seen: Position, end: EndOffset) -> None:
     """Nobody goes on in this partition before an operator says so: the log ends before our position."""
     rows = _rows([partition]).filter(topic_id=seen.topic_id, next_offset=seen.next_offset)

@@ -49,6 +49,8 @@ class Rows:
         monkeypatch.setattr(positions, "stored", self.stored)
         monkeypatch.setattr(positions, "take_over", self.take_over)
         monkeypatch.setattr(positions, "halt", self.halt)
+        monkeypatch.setattr(positions, "forget_former", lambda topic_id, partitions: {})
+        monkeypatch.setattr(kafka_client, "is_compacted", lambda timeout_s: False)
         monkeypatch.setattr(kafka_client, "topic_id", lambda timeout_s: self.topic_id)
 
     def stored(self) -> dict[int, Position]:
