@@ -14,6 +14,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final
 from uuid import UUID
 
+import msgspec
 from django.conf import settings
 from django_redis import get_redis_connection
 from redis.exceptions import RedisError
@@ -30,9 +31,6 @@ log = logging.getLogger(__name__)
 
 _KEPT_S: Final = 3600
 _RATE_LASTS_S: Final = 10  #: a consumer that stopped promises nothing
-#: Whole numbers with spaces between them, as hexadecimal digits: two characters to a byte.
-_PACKED: Final = str.maketrans(" -", "fe")
-_UNPACKED: Final = str.maketrans("fe", " -")
 
 
 #: An undecided request's event, and where it stands; None while it is uncertain whether it is in the log.
@@ -75,23 +73,36 @@ def acknowledged(request_ids: Collection[UUID]) -> set[UUID]:
     return {each[0].request_id for each in noted if each is not None and each[1] is not None}
 
 
+class _Noted(msgspec.Struct, array_like=True, frozen=True):
+    """What Redis keeps of a request, as MessagePack: short, because there is one for every claimant."""
+
+    coupon_id: int
+    user_id: int
+    after_ms: int  #: from the request id's own time
+    partition: int | None = None
+    offset: int | None = None
+
+
+_pack: Final = msgspec.msgpack.Encoder().encode
+_unpack: Final = msgspec.msgpack.Decoder(_Noted).decode
+
+
 def _unpacked(request_id: UUID, value: bytes) -> Undecided | None:
     """None if it is nothing that was written here: the log is asked then."""
     try:
-        coupon_id, user_id, after_ms, *numbers = map(int, value.hex().translate(_UNPACKED).split())
-        place = Place._make(numbers) if numbers else None
-    except (ValueError, TypeError):  # the second: too few or too many for a place
+        noted = _unpack(value)
+    except msgspec.MsgspecError:
         return None
-    claim = Claim(coupon_id=coupon_id, user_id=user_id, request_id=request_id)
-    return CouponIssueEvent.of(claim, timestamp_ms=_time_ms(request_id) + after_ms), place
+    claim = Claim(coupon_id=noted.coupon_id, user_id=noted.user_id, request_id=request_id)
+    event = CouponIssueEvent.of(claim, timestamp_ms=_time_ms(request_id) + noted.after_ms)
+    if noted.partition is None or noted.offset is None:
+        return event, None
+    return event, Place(noted.partition, noted.offset)
 
 
 def _packed(event: CouponIssueEvent, place: Place | None) -> bytes:
-    """Short, because Redis keeps one for every claimant: the time counts from the request id's own."""
     after_ms = event.timestamp_ms - _time_ms(event.request_id)
-    stands = "" if place is None else f" {place.partition} {place.offset}"
-    text = f"{event.coupon_id} {event.user_id} {after_ms}{stands}"
-    return bytes.fromhex((text if len(text) % 2 == 0 else text + " ").translate(_PACKED))
+    return _pack(_Noted(event.coupon_id, event.user_id, after_ms, *(place or ())))
 
 
 def rate(partition: int) -> float | None:
