@@ -76,13 +76,8 @@ class AllFiles(MultiProcessCollector):
 
 
 def use() -> None:
-    """From now on prometheus_client keeps its values in such files, named after this process.
-
-    A worker calls it after its fork, and so needs not ask for its number at every increment.
-    """
-    worker = os.getpid()
+    """From now on prometheus_client keeps its values in such files, before the first metric is made."""
     values.MmapedDict = KeptFile  # type: ignore[attr-defined]
-    values.ValueClass = values.MultiProcessValue(lambda: worker)  # type: ignore[no-untyped-call]
 
 
 def restore() -> None:
