@@ -58,7 +58,7 @@ class Delivery:
         self._complete = greenlets.event()
 
     def note(self, index: int, receipt: Receipt) -> None:
-        """Note a record's first receipt. librdkafka's callback, in the thread that polls: it must not wait."""
+        """Note a record's first receipt. Runs in librdkafka's callback, where polls run: it must not wait."""
         with self._lock:
             if self.receipts[index] is None:
                 self.receipts[index] = receipt

@@ -16,9 +16,7 @@ from django.conf import settings
 from coupons.eventlog import kafka_client
 from coupons.eventlog.place import Place, Stretch
 
-_READ_AT_ONCE: Final = (
-    2000  #: messages of one call. Fewer, and calls cost more than messages; more, and memory
-)
+_READ_AT_ONCE: Final = 2000  #: messages of one call: enough that the calls cost little beside the messages
 #: No message for so long past the reported ends: there are no more. Shorter, and events of the embedded
 #: broker are missed; longer, and every reading from it takes so much longer.
 _QUIET_S: Final = 0.3

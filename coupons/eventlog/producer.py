@@ -33,9 +33,8 @@ log = logging.getLogger(__name__)
 #: A broker that does not answer for so long is down, and claims are refused at once. Shorter, and a slow
 #: broker is taken for a dead one; longer, and claims wait for their publish timeout instead.
 _PROBE_TIMEOUT_S: Final = 2.0
-_PROBE_EVERY_S: Final = (
-    1.0  #: a broker that is down is asked so often: longer, and claims are refused for longer
-)
+#: A broker that is down is asked so often. Longer, and claims are refused for longer after it is back.
+_PROBE_EVERY_S: Final = 1.0
 #: A broker may die silently while nobody claims: shorter, and idle workers ask for nothing; longer, and the
 #: first claims after that wait for their publish timeout.
 _LOOK_EVERY_S: Final = 10.0
@@ -49,9 +48,8 @@ _SLOW_S: Final = 1.0
 #: Between looks for delivery reports, in the loop. Longer, and each claim is answered later by as much;
 #: shorter, and the loop does little else.
 _POLL_S: Final = 0.001
-_IDLE_POLL_S: Final = (
-    0.1  #: while nothing is being published: librdkafka's errors and logs are noticed so late
-)
+#: While nothing is published: librdkafka's errors are noticed so late at most.
+_IDLE_POLL_S: Final = 0.1
 _SMALLER: Final = 8  #: batches become so many times smaller, each time that the topic refuses them
 
 
