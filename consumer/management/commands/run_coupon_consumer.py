@@ -53,7 +53,7 @@ class Command(BaseCommand):
         if not group_id:
             raise CommandError("--group-id must not be empty")
         surroundings.refuse()
-        # Before anything is wired: housekeeping asks the same group as the loop how far it is.
+        # Before any part is made: housekeeping must look at the same group's positions as the loop.
         config = settings.CONFIG
         settings.CONFIG = replace(config, kafka=replace(config.kafka, group_id=group_id))
         housekeeper = Housekeeper()
