@@ -1,4 +1,4 @@
-"""What the database alone can show, coupon by coupon. Each check is one query that an index serves."""
+"""Checks of the database alone, coupon by coupon. Each check is one query that an index serves."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from coupons.models import Coupon, IssueOutcome, UserCoupon
 from coupons.operations.verification.findings import Check, Finding
 from coupons.outcomes import Code, DeadLetterReason, Decision, RequestStatus
 
-_SHOWN: Final = 20  #: findings of one kind and coupon that are told one by one
+_SHOWN: Final = 20  #: findings of one kind and coupon that are listed one by one
 _REJECTIONS: Final = [d.value for d in Decision if d.is_rejection]
 _FAILURES: Final = [reason.value for reason in DeadLetterReason]
-#: One transaction writes both moments, and they are the same; a table that was taken over may keep seconds.
+#: One transaction writes both moments, and they are equal; but a table that was taken over may keep seconds
+#: only.
 _SAME_MOMENT: Final = timedelta(seconds=1)
 
 
@@ -38,9 +39,9 @@ def _finding(check: Check, coupon: Coupon, message: str, request_id: object = No
 
 
 def _outcomes(coupon: Coupon) -> QuerySet[IssueOutcome]:
-    """Those of this very row: a coupon that was deleted and made anew under its id begins at nothing.
+    """The outcomes of this very row, because a coupon that was made anew under its id begins with none.
 
-    And those of no row at all, which are no decisions of the consumer. No clocks are compared.
+    Outcomes without a row, which the consumer did not decide, are included. No clocks are compared.
     """
     return IssueOutcome.objects.filter(
         Q(coupon_epoch=int(coupon.epoch)) | Q(coupon_epoch__isnull=True), coupon_id=coupon.pk
@@ -147,7 +148,7 @@ def _has_place() -> Q:
 
 
 def whole(outcomes: QuerySet[IssueOutcome]) -> Iterator[Finding]:
-    """Those whose columns do not go together, whatever row of the coupon they are of."""
+    """Outcomes whose columns contradict each other, of whichever row of the coupon."""
     decided = _has_place() & Q(coupon_epoch__isnull=False, user_id__isnull=False, stock_left__gte=0)
     nothing_won = Q(claim_rank__isnull=True, user_coupon_id__isnull=True)
     no_place = Q(kafka_partition__isnull=True, kafka_offset__isnull=True, user_id__isnull=False)

@@ -23,14 +23,14 @@ _HASH_OR_NOTHING: Final = (b"hash", b"none")
 
 
 class _Damaged(ValueError):
-    """What is there is no gate: loaded anew when a claim meets it, and wrong until then."""
+    """The gate is damaged: it is wrong until a claim meets it and it is loaded anew."""
 
 
 def check(coupon: Coupon, undecided: Sequence[IssueRequest]) -> Iterator[Finding]:
     """Everything wrong with one coupon's gate; an empty gate is right. Raises GateUnavailable.
 
-    While requests come and go a reservation may be between two of the readings: look twice, and
-    believe what was there both times.
+    While requests come and go, a reservation may change between two of the readings. So check twice,
+    and believe the findings of both times.
     """
     try:
         state, counted = _read(coupon.pk)
@@ -47,9 +47,9 @@ def check(coupon: Coupon, undecided: Sequence[IssueRequest]) -> Iterator[Finding
 
 
 def _read(coupon_id: int) -> tuple[GateState | None, str | None]:
-    """The gate, None if it is empty, and how many reservations it says that it holds.
+    """The gate, None if it is empty, and the number of reservations that it says it holds.
 
-    Reads by itself, since the gate would mend in passing what is damaged. Raises _Damaged.
+    Reads Redis directly, because the gate's own scripts would mend damage. Raises _Damaged.
     """
     gate_key, reservations_key = f"{{coupon:{coupon_id}}}:gate", f"{{coupon:{coupon_id}}}:reservations"
     redis = get_redis_connection("default")
@@ -93,8 +93,8 @@ def _counts(coupon: Coupon, state: GateState) -> Iterator[Finding]:
 def _reservations(coupon: Coupon, state: GateState, undecided: Sequence[IssueRequest]) -> Iterator[Finding]:
     in_log = {r.event.request_id: r for r in undecided if r.event.coupon_id == coupon.pk}
     reserved: Mapping[UUID, Claim] = {claim.request_id: claim for claim in state.reservations}
-    # An event behind which the group's offset was not committed may be decided all the same: by a
-    # consumer that died in between, by another group, or before the offsets were set back.
+    # An event at or beyond the group's position may be decided all the same: since the log was read, by
+    # another group, or before the position was moved back.
     decided = existing(IssueOutcome.objects.all(), "pk", {*reserved, *in_log})
     for request_id, claim in reserved.items():
         if request_id in decided:
@@ -116,7 +116,7 @@ def _reservations(coupon: Coupon, state: GateState, undecided: Sequence[IssueReq
     provided_for = {claim.user_id for claim in state.reservations}
     provided_for |= existing(
         holders, "user_id", set(under_way.values())
-    )  # will be rejected, and needs no slot
+    )  # such a request will be rejected, and needs no slot
     for request_id, user_id in under_way.items():
         if user_id not in provided_for:
             yield _finding(

@@ -1,4 +1,4 @@
-"""Dead letters in the database: each FAILED has its row, each row says what there is."""
+"""Dead letters in the database: each outcome FAILED has its letter, and each letter is right."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from coupons.operations.verification.findings import Check, Finding
 from coupons.operations.verification.outcome_rows import to_ms
 from coupons.outcomes import DeadLetterReason, RequestStatus
 
-_SHOWN: Final = 20
-#: Of an event that cannot be read, the message's own time is the only one there is.
+_SHOWN: Final = 20  #: findings of one kind that are listed one by one
+#: An event that cannot be read has no other time than its message's.
 _UNREADABLE: Final = [
     DeadLetterReason.NOT_JSON.value,
     DeadLetterReason.INVALID_FIELDS.value,
@@ -24,7 +24,7 @@ _UNREADABLE: Final = [
 
 
 def check(coupon_id: int | None) -> Iterator[Finding]:
-    """Of all dead letters, or of those outcomes that are known to be this coupon's."""
+    """Check all dead letters, or those of outcomes that are known to be this coupon's."""
     failed = IssueOutcome.objects.filter(status=RequestStatus.FAILED, kafka_offset__isnull=False)
     if coupon_id is not None:
         failed = failed.filter(coupon_id=coupon_id)
@@ -36,7 +36,7 @@ def check(coupon_id: int | None) -> Iterator[Finding]:
 
 
 def _letters_at() -> QuerySet[DeadLetter]:
-    """Of the same request at the same place; the index on places serves it."""
+    """The letters of the same request at the same place; the index on places serves the query."""
     return DeadLetter.objects.filter(
         original_partition=OuterRef("kafka_partition"),
         original_offset=OuterRef("kafka_offset"),
@@ -45,7 +45,7 @@ def _letters_at() -> QuerySet[DeadLetter]:
 
 
 def _failed(failed: QuerySet[IssueOutcome]) -> Iterator[Finding]:
-    """The transaction that writes FAILED writes the letter's row too; nothing of ours deletes one."""
+    """Outcomes FAILED without a letter: one transaction writes both, and no code of ours deletes letters."""
     alone = failed.exclude(reason=DeadLetterReason.EVENT_LOST.value).filter(
         ~Exists(_letters_at().filter(reason=OuterRef("reason")))
     )
@@ -92,7 +92,7 @@ def _rows() -> Iterator[Finding]:
 
 
 def _unknown_requests() -> Iterator[Finding]:
-    """Which request a letter is of: that one was told its end. A reset deletes outcomes, and says so."""
+    """Letters whose request has no outcome. After a reset, which deletes outcomes, none is looked for."""
     if Coupon.objects.filter(reset_at__isnull=False).exists():
         return
     decided = IssueOutcome.objects.filter(pk=OuterRef("request_id"))
