@@ -21,9 +21,9 @@ from coupons.operations import resetting, seeding, surroundings
 from coupons.operations.resetting import History
 from coupons.operations.seeding import Seeded, Tally
 
-_MOST: Final = 100_000_000
-_MOST_NAMED: Final = 10
-_WORTH_A_RATE: Final = 10_000
+_MOST: Final = 100_000_000  #: of each kind of row: a typing error must not fill the disk
+_MOST_NAMED: Final = 10  #: coupons that a line names
+_WORTH_A_RATE: Final = 10_000  #: of fewer rows, the time says nothing about rows a second
 
 
 class Command(BaseCommand):
@@ -79,7 +79,7 @@ class Command(BaseCommand):
         if reset:
             was_reset = self._reset(last_id=coupons, stock=stock, dry_run=dry_run, **options)
         quiet = options["json"] or options["verbosity"] == 0
-        # disable=None: no bar where standard error is no terminal
+        # disable=None: no bar if standard error is not a terminal
         with tqdm(total=users + coupons, unit=" rows", leave=False, disable=quiet or None) as bar:
             seeded = seeding.seed(
                 users=users, coupons=coupons, stock=stock, dry_run=dry_run, on_progress=bar.update
@@ -176,7 +176,7 @@ class Command(BaseCommand):
             self.stdout.write(f"{made} rows in {seconds:.1f} s, {made / seconds:.0f} rows/s")
 
     def _say_existing(self, last_id: int) -> None:
-        """How the coupons are now, for the reader who expected another stock."""
+        """Print the coupons as they are, for a reader who expected another stock."""
         for coupon in Coupon.objects.filter(pk__range=(1, last_id)).order_by("pk")[:_MOST_NAMED]:
             self.stdout.write(
                 f"  coupon {coupon.pk}: {coupon.coupon_status}, {coupon.stock} left, "
