@@ -12,8 +12,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import IO
 
+from dev.processes import wait_until
 from dev.services.errors import ServiceError
-from dev.services.waiting import wait_until
 
 DEFAULT_DIRECTORY = Path(".services")
 REPLICA = "replica"
@@ -29,7 +29,8 @@ APPLICATION_USER = "application"
 APPLICATION_PASSWORD = "application"  # a development server that listens on loopback alone
 
 LOCK_WAIT_S = 180.0
-GITIGNORE = "# The folder of a stack of servers: `python -m dev.services`.\n*\n"
+MARK = "# The folder of a stack of servers"  #: how a folder of ours is known again
+GITIGNORE = f"{MARK}: `python -m dev.services`.\n*\n"
 
 
 class Kind(StrEnum):
@@ -74,7 +75,7 @@ class Stack:
     def _make_folders(self) -> None:
         """Invisible to git wherever they are. A folder that holds other things is refused."""
         mark = self.directory / ".gitignore"
-        if not mark.exists() or mark.read_text() != GITIGNORE:
+        if not mark.exists() or not mark.read_text().startswith(MARK):
             self.directory.mkdir(parents=True, exist_ok=True)
             if any(self.directory.iterdir()):
                 raise ServiceError(f"{self.directory} holds other things: name a new folder with --dir")
@@ -101,11 +102,18 @@ class Stack:
                     return False
                 return True
 
-            if not wait_until(taken, timeout_s=LOCK_WAIT_S):
+            if not wait_until(taken, within_s=LOCK_WAIT_S):
                 raise ServiceError(
                     f"another start or stop works on {self.directory}: let it end, then try again"
                 )
             yield
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    fresh = path.with_name(path.name + ".new")
+    fresh.write_text(text)
+    fresh.replace(path)
 
 
 def flag(name: str) -> str:

@@ -15,7 +15,7 @@ from coupons.eventlog import backlog, kafka_client, positions
 from coupons.eventlog.backlog import LogUnavailable, Positions
 from coupons.eventlog.events import encode
 from coupons.eventlog.positions import Position
-from dev.services.own import free_port
+from dev.processes import free_port
 from tests import broker
 from tests.factories import make_event
 

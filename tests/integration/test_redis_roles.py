@@ -24,7 +24,7 @@ from coupons.gate.admission import AdmissionGate, Admitted, Claim, GateUnavailab
 from coupons.gate.pending import Tracked
 from coupons.issuing import locks
 from dev.embedded.stack import start_redis
-from dev.services.own import free_port
+from dev.processes import free_port
 from tests import stack
 from tests.system import eventually
 

@@ -7,6 +7,7 @@ import struct
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -31,7 +32,8 @@ GREEN = Row(
 
 @pytest.mark.parametrize("column", ["lost", "doubled", "leaked"])
 def test_a_row_with_a_broken_promise_is_red(column: str) -> None:
-    row = replace(GREEN, **{column: 1})
+    counts: dict[str, Any] = {column: 1}
+    row = replace(GREEN, **counts)
 
     assert (GREEN.verdict, GREEN.passed) == ("ok", True)
     assert (row.verdict, row.passed) == ("RED", False)

@@ -20,7 +20,7 @@ from redis.retry import Retry
 
 from coupons.issuing import locks
 from coupons.issuing.locks import coupon_locks
-from dev.services.own import free_port
+from dev.processes import free_port
 
 CONFIGURED_WAIT_S = settings.CONFIG.consumer.lock_wait_s
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,8 +11,9 @@ from django.db import connection
 from dev.faults import log
 from dev.faults.case import Case
 from dev.faults.scene import Scene
+from dev.processes import READINESS, wait_until
 from dev.services.own import Services
-from tests.system import ask, eventually
+from tests.system import ask
 
 _WITHIN_S = 60.0
 
@@ -33,35 +33,31 @@ def _with_the_consumer_away(strike: Callable[[Scene], None]) -> Callable[[Scene]
 
 
 def _offsets_to_the_beginning(scene: Scene) -> None:
-    log.move_offsets(scene.system.topic, scene.group_id, to_end=False)
+    log.move_offsets(to_end=False)
 
 
 def _offsets_to_the_end(scene: Scene) -> None:
-    undecided = log.undecided(scene.system.topic, scene.group_id)
-    scene.expect(undecided > 0, "nothing was undecided")
-    log.move_offsets(scene.system.topic, scene.group_id, to_end=True)
+    scene.expect(log.undecided() > 0, "nothing was undecided")
+    log.move_offsets(to_end=True)
 
 
 def _offsets_deleted(scene: Scene) -> None:
-    log.delete_offsets(scene.group_id)
+    log.delete_offsets()
 
 
 def _topic_made_anew(scene: Scene) -> None:
     """While the consumer is frozen; what was accepted before is decided, so nothing is lost for certain."""
     scene.api.stop()
-    decided = log.wait_decided(scene.system.topic, scene.group_id, within_s=_WITHIN_S)
-    scene.expect(decided, "the old topic was not decided to its end")
+    scene.expect(log.wait_decided(within_s=_WITHIN_S), "the old topic was not decided to its end")
     scene.struck()
     with scene.consumer.paused():
-        log.make_anew(scene.system.topic)
-        scene.api.start()
-        scene.api.wait_ready()
+        log.make_anew()
+        scene.api.start().wait_ready()
         # Its old position exists in the new topic too, unless too few come.
         scene.rush.wait_accepted(scene.stock * 3 // 4)
-    scene.expect(
-        _eventually(lambda: "was deleted and made anew" in scene.system.log_text("consumer")),
-        "the consumer did not say that its topic was made anew",
-    )
+    told = "was deleted and made anew"
+    is_told = wait_until(lambda: told in scene.system.log_text("consumer"), within_s=_WITHIN_S)
+    scene.expect(is_told, "the consumer did not say that its topic was made anew")
 
 
 def _records_deleted(scene: Scene) -> None:
@@ -69,30 +65,21 @@ def _records_deleted(scene: Scene) -> None:
     scene.rush.wait_accepted(scene.stock // 2)
     scene.consumer.stop()
     scene.struck()
-    at = log.positions(scene.system.topic, scene.group_id)
+    at = log.positions()
     scene.rush.wait_accepted(scene.stock * 3 // 4)
-    undecided = [
-        (partition, offset, value)
-        for partition, offset, value in log.entries(scene.system.topic)
-        if offset >= at.get(partition, 0)
-    ]
-    partition, _, _ = undecided[0]
-    until = at.get(partition, 0) + max(1, sum(p == partition for p, _, _ in undecided) // 2)
-    scene.gone_ids += [
-        json.loads(value)["eventId"]
-        for p, offset, value in undecided
-        if p == partition and offset < until and value
-    ]
-    log.delete_before(scene.system.topic, {partition: until})
+    undecided = [entry for entry in log.entries() if entry.offset >= at[entry.partition]]
+    partition = undecided[0].partition
+    there = [entry for entry in undecided if entry.partition == partition]
+    gone = there[: max(1, len(there) // 2)]
+    scene.gone_ids += [str(entry.event.event_id) for entry in gone if entry.event is not None]
+    log.delete_before(partition, gone[-1].offset + 1)
     consumer = scene.add_consumer()
     told = "were deleted before they were decided"
-    is_told = _eventually(lambda: told in str(ask(consumer.port, "GET", "/actuator/health/readiness").body))
+    is_told = wait_until(lambda: told in str(ask(consumer.port, "GET", READINESS).body), within_s=_WITHIN_S)
     scene.expect(is_told, "readiness does not tell of the deleted events")
     time.sleep(2)
-    scene.expect(
-        log.positions(scene.system.topic, scene.group_id)[partition] == at.get(partition, 0),
-        "deciding went on over events that were deleted",
-    )
+    stands = log.positions()[partition] == at[partition]
+    scene.expect(stands, "deciding went on over events that were deleted")
     done = scene.system.manage("log_position", "accept-loss", "--yes")
     scene.expect(done.returncode == 0, f"the loss was not accepted: {done.stderr}")
 
@@ -126,25 +113,17 @@ def _with_a_replica(services: Services) -> Iterator[None]:
 
 def _promoted(scene: Scene) -> None:
     """The replica is behind when it is promoted: what it does not have, nobody has any more."""
-    scene.services.lag()
+    scene.services.run("lag")
     scene.rush.wait_accepted(scene.stock * 3 // 4)
     scene.struck()
     forgotten = scene.decided()
-    scene.services.promote()
+    scene.services.run("promote")
     port = scene.services.replica_port
     for link in scene.links.values():
         link.lead_to(port)
     scene.database_is_at(port)
     forgotten -= scene.decided()
     scene.expect(forgotten > 0, "the replica was not behind")
-
-
-def _eventually(condition: Callable[[], bool]) -> bool:
-    try:
-        eventually(condition, within_s=_WITHIN_S)
-    except AssertionError:
-        return False
-    return True
 
 
 CASES = [
