@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 from django.db import connection
@@ -16,7 +17,7 @@ from coupons.eventlog.delivery import Record
 from coupons.eventlog.events import IssueRequest, encode, partition_key
 from coupons.eventlog.producer import event_producer
 from coupons.issuing.deciding import issue_coupons
-from coupons.models import Coupon, IssueOutcome, UserCoupon
+from coupons.models import Coupon, DeadLetter, IssueOutcome, UserCoupon
 from coupons.operations import dead_letters, resetting
 from coupons.operations.dead_letters import Selection
 from coupons.operations.verification import database, run
@@ -74,7 +75,8 @@ def _consumer_at_work(requests: list[IssueRequest]) -> Iterator[threading.Event]
 def test_a_consumer_at_work_raises_nothing() -> None:
     """The coupon's count and the outcomes that it counts are read one after the other."""
     coupon, users = make_coupon(stock=1_000), make_users(300)
-    looks, findings = 0, []
+    looks = 0
+    findings: list[Any] = []
 
     with _consumer_at_work(make_requests(coupon.pk, users)) as over:
         while not over.is_set():
@@ -169,7 +171,7 @@ def test_what_operators_may_do_raises_nothing(topic: str) -> None:
     Coupon.objects.create(coupon_id=unknown.pk, description="late", discount_amount=1, stock=5)
     coupon_cache.forget_all()
     [first, second] = IssueOutcome.objects.filter(status=RequestStatus.FAILED).values_list("pk", flat=True)
-    ids = dict(dead_letters.DeadLetter.objects.values_list("request_id", "pk"))
+    ids = dict(DeadLetter.objects.values_list("request_id", "pk"))
     dead_letters.replay(Selection(ids=[ids[first]]), on_progress=lambda done: None)
     assert _report().findings == [], "sent again and not decided yet"
     _decide()

@@ -98,6 +98,7 @@ def _pass_over(skipped: IssueRequest, instead: IssueRequest, **told: Any) -> Non
     IssueOutcome.objects.filter(pk=skipped.event.event_id).update(
         status="REJECTED", claim_rank=None, user_coupon_id=None, **told
     )
+    assert coupon_of is not None
     UserCoupon.objects.filter(pk=coupon_of).update(
         user_id=instead.event.user_id, request_id=instead.event.event_id
     )

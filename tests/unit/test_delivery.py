@@ -5,12 +5,16 @@ from __future__ import annotations
 import threading
 import time
 
-from coupons.eventlog.delivery import Acknowledged, Delivery, NotPublished, Uncertain
+from coupons.eventlog.delivery import Acknowledged, Delivery, NotPublished, Receipt, Uncertain
 
 
 def test_receipts_are_in_the_order_of_the_records_not_of_the_reports() -> None:
     delivery = Delivery(3)
-    receipts = [Acknowledged(partition=0, offset=9), NotPublished(error="full"), Uncertain(error="timeout")]
+    receipts: list[Receipt] = [
+        Acknowledged(partition=0, offset=9),
+        NotPublished(error="full"),
+        Uncertain(error="timeout"),
+    ]
 
     for index in (2, 0, 1):
         delivery.settle(index, receipts[index])

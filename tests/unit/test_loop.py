@@ -391,7 +391,8 @@ def test_what_was_decided_before_a_failure_is_not_decided_again(rows: Rows) -> N
     def decide_the_first(run: Run) -> None:
         if not run.told("failed"):
             standing = run.loop._standing
-            first = standing.advances(messages(0, 5))
+            given: list[Any] = list(messages(0, 5))
+            first = standing.advances(given)
             positions.take_over({}, {each.partition: each.reached for each in first})
             standing.advanced(first)
 

@@ -20,7 +20,7 @@ def test_a_deleted_file_is_written_again_by_one_thread(
     monkeypatch.setattr(KeptFile, "open_files", [])
     path = tmp_path / "counter_1.db"
     kept = KeptFile(str(path))
-    kept.write_value("n", 7.0, 0.0)  # type: ignore[no-untyped-call]
+    kept.write_value("n", 7.0, 0.0)
     path.unlink()
     made: list[int] = []
     make = metrics_files._made
@@ -35,7 +35,7 @@ def test_a_deleted_file_is_written_again_by_one_thread(
         for restored in [both.submit(metrics.restore) for _ in range(2)]:
             restored.result(10)
 
-    kept.close()  # type: ignore[no-untyped-call]
+    kept.close()
 
     assert len(made) == 1
-    assert KeptFile.read_all_values_from_file(str(path))  # type: ignore[no-untyped-call]
+    assert KeptFile.read_all_values_from_file(str(path))
