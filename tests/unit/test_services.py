@@ -37,7 +37,7 @@ from dev.services.own import Services
 from dev.services.redis import Redis
 from dev.services.replica import Replica
 from dev.services.service import require_distinct, require_free
-from dev.services.stack import GITIGNORE, Kind, Stack, parse_kind, parse_ports
+from dev.services.stack import GITIGNORE, MARK, Kind, Stack, parse_kind, parse_ports
 
 
 @pytest.fixture
@@ -200,6 +200,11 @@ class TestStack:
         with Stack(directory=tmp_path / "new", asked_ports={}).locked():
             assert (tmp_path / "new/.gitignore").read_text() == GITIGNORE
             assert GITIGNORE.endswith("\n*\n")
+
+    def test_a_folder_of_ours_is_known_though_its_mark_is_worded_otherwise(self, tmp_path: Path) -> None:
+        (tmp_path / ".gitignore").write_text(f"{MARK}: as it was once.\n*\n")
+        (tmp_path / "kafka-libs").mkdir()
+        Stack(directory=tmp_path, asked_ports={}).open_lock().close()
 
     def test_the_last_port_is_kept_until_another_is_asked_for(self, tmp_path: Path) -> None:
         stack = Stack(directory=tmp_path, asked_ports={})
