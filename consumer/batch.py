@@ -14,14 +14,19 @@ from django.db import DatabaseError
 from redis.exceptions import RedisError
 
 from consumer import dead_letters
-from consumer.dead_letters import DeadLetter, TooManyDeadLetters
+from consumer.dead_letters import DeadMessage, TooManyDeadLetters
 from consumer.kafka import headers_of, place
-from consumer.partitions import Standing
+from consumer.partitions import AssignedPartitions, PlaceInTopic
+from coupons.claim import Claim
 from coupons.eventlog.events import SECOND_CHANCE_HEADER, IssueRequest, UndecodableEvent, decode
 from coupons.eventlog.positions import Advance
 from coupons.eventlog.producer import EventProducer
 from coupons.gate import pending
-from coupons.gate.admission import Claim, GateUnavailable, Settlement, gate
+from coupons.gate.admission import (
+    Decisions,
+    GateUnavailable,
+    gate,
+)
 from coupons.issuing.allocation import Allocation
 from coupons.issuing.deciding import CouponsNotFound, Issued, issue_coupons
 from coupons.operations import surroundings
@@ -36,21 +41,21 @@ _MOST_UNSTORABLE: Final = 100
 #: What an event may bring about that is its own: a value that the database, or a column's type, cannot take.
 _OF_ONE_EVENT: Final = (DatabaseError, OverflowError, ValueError)
 
-Place = tuple[str, int, int]  #: topic id, partition and offset
-
 
 class BatchProcessor:
     """Turns messages into committed decisions. Returning from ``process`` means: durable."""
 
     def __init__(self, *, producer: EventProducer) -> None:
         self._producer = producer
-        self._dead: dict[Place, DeadLetter] = {}  # found out while deciding; decided with the next try
-        self._published: set[Place] = set()  # of dead letters whose decision is not committed yet
-        self._failed_alone: set[Place] = set()
+        self._dead: dict[
+            PlaceInTopic, DeadMessage
+        ] = {}  # found out while deciding; decided with the next try
+        self._published: set[PlaceInTopic] = set()  # of dead letters whose decision is not committed yet
+        self._failed_alone: set[PlaceInTopic] = set()
         self._dead_in_a_row = 0
         self._unstorable = 0  # since the last coupon that was issued
 
-    def process(self, messages: Sequence[Message], standing: Standing) -> None:
+    def process(self, messages: Sequence[Message], assigned: AssignedPartitions) -> None:
         """Decide these messages, given in log order per partition. Feed it twice: the second changes nothing.
 
         An event that cannot be stored costs itself alone: the batch is decided in halves until it stands
@@ -59,83 +64,87 @@ class BatchProcessor:
         """
         started = time.monotonic()
         try:
-            issued, letters, advances = self._commit(messages, standing)
+            issued, letters, advances = self._commit(messages, assigned)
         except _OF_ONE_EVENT as error:
             if not messages or (isinstance(error, DatabaseError) and kind_of(error) is not Kind.OF_THE_EVENT):
                 raise
-            self._isolate(messages, error, standing)
+            self._isolate(messages, error, assigned)
             return
         except TooManyDeadLetters as error:  # those before are decided
             if len(messages) == 1:
+                self._try_as_it_is_next_time(assigned.place_of(messages[0]))
                 raise
-            self._isolate(messages, error, standing)
+            self._isolate(messages, error, assigned)
             return
         elapsed_s = max(time.monotonic() - started, 0.001)
         _report(issued, letters)
         pace = len(messages) / elapsed_s
-        _tell_redis(issued, letters, {each.partition: pace for each in advances})
+        _notify_gate(issued, letters, {each.partition: pace for each in advances})
         metrics.BATCH_SIZE.observe(len(messages))
         metrics.BATCH_SECONDS.observe(elapsed_s)
 
-    def _isolate(self, messages: Sequence[Message], error: Exception, standing: Standing) -> None:
+    def _isolate(self, messages: Sequence[Message], error: Exception, assigned: AssignedPartitions) -> None:
         """In halves; what fails alone, twice, is a dead letter. If that fails too, nothing can be stored."""
         if len(messages) > 1:
             half = len(messages) // 2
-            self.process(messages[:half], standing)
-            self.process(messages[half:], standing)
+            self.process(messages[:half], assigned)
+            self.process(messages[half:], assigned)
             return
-        at = standing.place_of(messages[0])
+        at = assigned.place_of(messages[0])
         if at in self._dead or _cannot_work():
-            # Nothing can be stored now. Once that is mended, the event is tried as what it is.
-            self._dead.pop(at, None)
-            self._failed_alone.discard(at)
+            self._try_as_it_is_next_time(at)
             raise error
         if at in self._failed_alone:  # the first time it may have met another writer of the same rows
             # What the database said tells all; anything else is a bug of ours, and its trace is wanted.
             trace = None if isinstance(error, DatabaseError) else error
-            log.error("the event at %s/%s cannot be stored: %s", *at[1:], error, exc_info=trace)
+            log.error("the event at %s/%s cannot be stored: %s", *at.place, error, exc_info=trace)
             self._dead[at] = _unstorable(messages[0], error)
         self._failed_alone.add(at)
-        self.process(messages, standing)
+        self.process(messages, assigned)
+
+    def _try_as_it_is_next_time(self, at: PlaceInTopic) -> None:
+        """Nothing can be stored now. Once that is mended, this event is as good as any other."""
+        self._dead.pop(at, None)
+        self._failed_alone.discard(at)
 
     def _commit(
-        self, messages: Sequence[Message], standing: Standing
-    ) -> tuple[Issued, list[DeadLetter], list[Advance]]:
-        advances = standing.advances(messages)
+        self, messages: Sequence[Message], assigned: AssignedPartitions
+    ) -> tuple[Issued, list[DeadMessage], list[Advance]]:
+        advances = assigned.advances(messages)
         while True:
-            requests, letters = self._decode(messages, standing)
+            requests, letters = self._decode(messages, assigned)
             in_a_row = self._refuse_too_many(messages, letters)
-            self._publish(letters, standing)
+            self._publish(letters, assigned)
             try:
                 issued = issue_coupons(
                     requests, failed=[letter.as_failed() for letter in letters], advances=advances
                 )
                 break
             except CouponsNotFound as error:
-                self._dead |= _of_unknown_coupons(error, messages, standing)
-        self._forget(messages, standing)
-        standing.advanced(advances)
+                self._dead |= _of_unknown_coupons(error, messages, assigned)
+        self._forget(messages, assigned)
+        assigned.advanced(advances)
         self._dead_in_a_row = in_a_row
         self._unstorable += _unstorable_among(letters)
         if issued.user_coupon_ids:
             self._unstorable = 0
         return issued, letters, advances
 
-    def _publish(self, letters: Sequence[DeadLetter], standing: Standing) -> None:
+    def _publish(self, letters: Sequence[DeadMessage], assigned: AssignedPartitions) -> None:
         """Each once, however often the database has to be tried."""
-        new = [each for each in letters if standing.place_of(each.message) not in self._published]
+        new = [each for each in letters if assigned.place_of(each.message) not in self._published]
         if new:
             dead_letters.publish(new, producer=self._producer)
-            self._published |= {standing.place_of(each.message) for each in new}
+            self._published |= {assigned.place_of(each.message) for each in new}
 
-    def _forget(self, messages: Sequence[Message], standing: Standing) -> None:
+    def _forget(self, messages: Sequence[Message], assigned: AssignedPartitions) -> None:
         if self._dead or self._published or self._failed_alone:
-            decided = set(map(standing.place_of, messages))
+            decided = set(map(assigned.place_of, messages))
             self._published -= decided
             self._failed_alone -= decided
             self._dead = {each: letter for each, letter in self._dead.items() if each not in decided}
 
-    def _refuse_too_many(self, messages: Sequence[Message], letters: Sequence[DeadLetter]) -> int:
+    def _refuse_too_many(self, messages: Sequence[Message], letters: Sequence[DeadMessage]) -> int:
         """How many dead letters stand together at the end. Raises TooManyDeadLetters before any is published.
 
         One whose coupon does not exist is none of them: somebody deleted it, which says nothing about the
@@ -144,7 +153,7 @@ class BatchProcessor:
         if self._unstorable + _unstorable_among(letters) > _MOST_UNSTORABLE:
             raise TooManyDeadLetters(
                 f"more than {_MOST_UNSTORABLE} events could not be stored since the last coupon that was "
-                f"issued, the last: {letters[-1].error}. Halted: mend the database and restart; "
+                f"issued, the last: {letters[-1].error}. Halted until the database is mended; then "
                 "`manage.py dead_letters replay --reason UNSTORABLE` sends those before again"
             )
         limit = settings.CONFIG.consumer.dead_letters_in_a_row
@@ -163,20 +172,20 @@ class BatchProcessor:
         return in_a_row if letters or not messages else 0
 
     def _decode(
-        self, messages: Sequence[Message], standing: Standing
-    ) -> tuple[list[IssueRequest], list[DeadLetter]]:
+        self, messages: Sequence[Message], assigned: AssignedPartitions
+    ) -> tuple[list[IssueRequest], list[DeadMessage]]:
         requests: list[IssueRequest] = []
-        letters: list[DeadLetter] = []
+        letters: list[DeadMessage] = []
         for message in messages:
-            decoded = self._dead.get(standing.place_of(message)) or _decoded(message)
-            if isinstance(decoded, DeadLetter):
+            decoded = self._dead.get(assigned.place_of(message)) or _decoded(message)
+            if isinstance(decoded, DeadMessage):
                 letters.append(decoded)
             else:
                 requests.append(decoded)
         logs.info_each(
             log,
             "쿠폰 발급 이벤트 처리 시작 - EventId: %s, UserId: %s, CouponId: %s",
-            [(r.event.event_id, r.event.user_id, r.event.coupon_id) for r in requests],
+            [(r.event.request_id, r.event.user_id, r.event.coupon_id) for r in requests],
         )
         return requests, letters
 
@@ -189,59 +198,57 @@ def _cannot_work() -> bool:
     return bool(why)
 
 
-def _decoded(message: Message) -> IssueRequest | DeadLetter:
-    partition, offset = place(message)
+def _decoded(message: Message) -> IssueRequest | DeadMessage:
     value = message.value()
     try:
         event = decode(value.encode() if isinstance(value, str) else value)
     except UndecodableEvent as error:
-        return DeadLetter(
+        return DeadMessage(
             message=message,
             reason=error.reason,
             error=error.detail,
-            event_id=error.event_id,
+            request_id=error.request_id,
             user_id=error.user_id,
             coupon_id=error.coupon_id,
         )
     return IssueRequest(
         event=event,
-        partition=partition,
-        offset=offset,
+        place=place(message),
         is_second_chance=SECOND_CHANCE_HEADER in headers_of(message),
     )
 
 
-def _letter_of(message: Message, request: IssueRequest, reason: DeadLetterReason, error: str) -> DeadLetter:
+def _letter_of(message: Message, request: IssueRequest, reason: DeadLetterReason, error: str) -> DeadMessage:
     event = request.event
-    return DeadLetter(
+    return DeadMessage(
         message=message,
         reason=reason,
         error=error,
-        event_id=event.event_id,
+        request_id=event.request_id,
         user_id=event.user_id,
         coupon_id=event.coupon_id,
         requested_at_ms=event.timestamp_ms,
     )
 
 
-def _unstorable(message: Message, error: Exception) -> DeadLetter:
-    told = f"{type(error).__name__}: {error}"
+def _unstorable(message: Message, error: Exception) -> DeadMessage:
+    error_text = f"{type(error).__name__}: {error}"
     decoded = _decoded(message)
-    if isinstance(decoded, DeadLetter):
+    if isinstance(decoded, DeadMessage):
         return decoded
-    return _letter_of(message, decoded, DeadLetterReason.UNSTORABLE, told)
+    return _letter_of(message, decoded, DeadLetterReason.UNSTORABLE, error_text)
 
 
-def _unstorable_among(letters: Sequence[DeadLetter]) -> int:
+def _unstorable_among(letters: Sequence[DeadMessage]) -> int:
     return sum(letter.reason is DeadLetterReason.UNSTORABLE for letter in letters)
 
 
 def _of_unknown_coupons(
-    error: CouponsNotFound, messages: Sequence[Message], standing: Standing
-) -> dict[Place, DeadLetter]:
-    unknown = {(request.partition, request.offset): request for request in error.requests}
+    error: CouponsNotFound, messages: Sequence[Message], assigned: AssignedPartitions
+) -> dict[PlaceInTopic, DeadMessage]:
+    unknown = {request.place: request for request in error.requests}
     return {
-        standing.place_of(message): _letter_of(
+        assigned.place_of(message): _letter_of(
             message,
             unknown[at],
             DeadLetterReason.COUPON_NOT_FOUND,
@@ -252,31 +259,29 @@ def _of_unknown_coupons(
     }
 
 
-def _report(issued: Issued, letters: Sequence[DeadLetter]) -> None:
+def _report(issued: Issued, letters: Sequence[DeadMessage]) -> None:
     for decision, count in Counter(a.decision for a in issued.allocations).items():
         metrics.EVENTS_DECIDED.labels(decision=decision.value).inc(count)
     won = issued.user_coupon_ids
     logs.info_each(log, "쿠폰 발급 성공 - EventId: %s, UserCouponId: %s", list(won.items()))
-    rejected = [(a.request.event.event_id, a.decision) for a in issued.allocations if a.decision.is_rejection]
+    rejected = [
+        (a.request.event.request_id, a.decision) for a in issued.allocations if a.decision.is_rejection
+    ]
     logs.info_each(log, "쿠폰 발급 거절 - EventId: %s, Reason: %s", rejected)
     dead_letters.report(letters)
 
 
-def _tell_redis(issued: Issued, letters: Sequence[DeadLetter], rates: Mapping[int, float]) -> None:
+def _notify_gate(issued: Issued, letters: Sequence[DeadMessage], rates: Mapping[int, float]) -> None:
     """After the commit: free reservations, remember winners, note the pace. Redis may be away."""
     decided: defaultdict[int, list[tuple[Claim, bool]]] = defaultdict(list)
     for allocation in issued.allocations:
         decided[allocation.request.event.coupon_id].append(_settled(allocation))
-    failed = [
-        Claim(coupon_id=letter.coupon_id, user_id=letter.user_id, request_id=letter.event_id)
-        for letter in letters
-        if letter.coupon_id and letter.user_id and letter.event_id
-    ]
+    failed = [claim for letter in letters if (claim := letter.claim) is not None]
     request_ids = [claim.request_id for group in decided.values() for claim, _ in group]
     try:
-        gate.settle(
+        gate.notify(
             [
-                Settlement(
+                Decisions(
                     coupon_id=coupon_id,
                     epoch=snapshot.epoch,
                     issued_count=snapshot.issued_count,
@@ -286,15 +291,13 @@ def _tell_redis(issued: Issued, letters: Sequence[DeadLetter], rates: Mapping[in
             ]
         )
         gate.release(failed)
-        pending.settle([*request_ids, *(claim.request_id for claim in failed)], rates)
+        pending.forget([*request_ids, *(claim.request_id for claim in failed)], rates)
     except (GateUnavailable, RedisError) as error:
         # The gate is loaded anew from the database and the log once Redis is back and empty; where
         # Redis kept its data, these reservations are found to be decided when they stand in the way.
-        log.warning("Redis was not told of %d decisions: %s", len(request_ids), error)
+        log.warning("Redis was not notified of %d decisions: %s", len(request_ids), error)
 
 
 def _settled(allocation: Allocation) -> tuple[Claim, bool]:
     """A replay of a winner counts as neither: its slot was settled, or is freed here."""
-    event = allocation.request.event
-    claim = Claim(coupon_id=event.coupon_id, user_id=event.user_id, request_id=event.event_id)
-    return claim, allocation.decision is Decision.ISSUED
+    return allocation.request.event.claim, allocation.decision is Decision.ISSUED

@@ -21,7 +21,7 @@ _ANSWER_S: Final = 1.0
 _PATIENCE_S: Final = 12.0
 
 
-class Reach:
+class BrokerWatch:
     """Asks the broker through the consumer's own client, now and then while nothing comes."""
 
     def __init__(self, topic: str, *, session_timeout_s: float) -> None:

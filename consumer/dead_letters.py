@@ -13,6 +13,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from consumer.kafka import headers_of, place, timestamp_ms
+from coupons.claim import Claim
 from coupons.eventlog.delivery import Acknowledged, Record
 from coupons.eventlog.producer import EventProducer
 from coupons.issuing.failures import FailedEvent
@@ -35,36 +36,41 @@ class TooManyDeadLetters(RuntimeError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DeadLetter:
+class DeadMessage:
     """A message that can never succeed, why, and what of it could be read."""
 
     message: Message
     reason: DeadLetterReason
     error: str
-    event_id: UUID | None = None
+    request_id: UUID | None = None
     user_id: int | None = None
     coupon_id: int | None = None
     requested_at_ms: int | None = None
 
+    @property
+    def claim(self) -> Claim | None:
+        """The request, if all of it could be read."""
+        if self.coupon_id is None or self.user_id is None or self.request_id is None:
+            return None
+        return Claim(coupon_id=self.coupon_id, user_id=self.user_id, request_id=self.request_id)
+
     def as_failed(self) -> FailedEvent:
         """What the database keeps of it."""
-        partition, offset = place(self.message)
         return FailedEvent(
-            partition=partition,
-            offset=offset,
+            place=place(self.message),
             written_ms=timestamp_ms(self.message),
             key=_bytes(self.message.key()),
             value=_bytes(self.message.value()),
             reason=self.reason,
             error=self.error,
-            request_id=self.event_id,
+            request_id=self.request_id,
             user_id=self.user_id,
             coupon_id=self.coupon_id,
             requested_at_ms=self.requested_at_ms,
         )
 
 
-def publish(letters: Sequence[DeadLetter], *, producer: EventProducer) -> None:
+def publish(letters: Sequence[DeadMessage], *, producer: EventProducer) -> None:
     """Publish to the dead letter topic and wait for the broker. Raises DeadLettersNotAcknowledged."""
     receipts = producer.publish([_record(letter) for letter in letters])
     failed = [receipt for receipt in receipts if not isinstance(receipt, Acknowledged)]
@@ -75,7 +81,7 @@ def publish(letters: Sequence[DeadLetter], *, producer: EventProducer) -> None:
         )
 
 
-def report(letters: Sequence[DeadLetter]) -> None:
+def report(letters: Sequence[DeadMessage]) -> None:
     """They are decided: count them, and say so."""
     for letter in letters:
         metrics.DEAD_LETTERS.labels(reason=letter.reason.value).inc()
@@ -84,13 +90,13 @@ def report(letters: Sequence[DeadLetter]) -> None:
             "dead letter - Partition: %s, Offset: %s, EventId: %s, Reason: %s, %s",
             partition,
             offset,
-            letter.event_id,
+            letter.request_id,
             letter.reason.value,
             letter.error,
         )
 
 
-def _record(letter: DeadLetter) -> Record:
+def _record(letter: DeadMessage) -> Record:
     """The original key, value and headers, and where it came from. Never the partition number as target."""
     partition, offset = place(letter.message)
     written_ms = timestamp_ms(letter.message)

@@ -19,13 +19,13 @@ from coupons.eventlog.backlog import LogUnavailable
 from coupons.gate import catching_up, disclosed
 from coupons.gate.admission import GateUnavailable
 from coupons.gate.catching_up import CatchingUp
-from coupons.gate.leaked_slots import Round
+from coupons.gate.leaked_slots import LeakSearch
 from runtime.actuator import Component
 
 log = logging.getLogger(__name__)
 
 #: NotAcquired: our turn was forgotten, as after FLUSHALL.
-_AWAY: Final = (GateUnavailable, LogUnavailable, DatabaseLayerError, RedisError, redis_lock.NotAcquired)
+_TRANSIENT: Final = (GateUnavailable, LogUnavailable, DatabaseLayerError, RedisError, redis_lock.NotAcquired)
 _STEP_S: Final = 2.0
 #: A turn whose end Redis did not hear of must not last long.
 _TURN_EXPIRES_S: Final = 20
@@ -67,7 +67,7 @@ class Housekeeper:
                 self._free_decided()
                 self._take_a_turn()
                 self._failure = ""
-            except _AWAY as error:
+            except _TRANSIENT as error:
                 log.info("housekeeping waits: %s", error)
                 connection.close()
                 self._stop.wait(_STEP_S)
@@ -82,10 +82,10 @@ class Housekeeper:
         with _turn() as turn:
             if turn is None:
                 return
-            round_ = Round()
+            search = LeakSearch()
             disclosed.forget_decided()
             self._catch_up()
-            while round_.advance() is None and not self._stop.wait(_STEP_S):
+            while search.advance() is None and not self._stop.wait(_STEP_S):
                 turn.extend()
                 close_old_connections()
                 self._catch_up()  # a round lasts much longer than a gate may be behind
@@ -105,7 +105,7 @@ class Housekeeper:
         try:
             self._free_decided()
             self._catching_up.look()
-        except GateUnavailable as error:
+        except (GateUnavailable, LogUnavailable) as error:
             log.info("gates are not looked at: %s", error)
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 from django.conf import settings
 
 from coupons.eventlog import kafka_client
+from coupons.eventlog.place import NextOffset, Place
 
 log = logging.getLogger(__name__)
 
@@ -84,30 +85,22 @@ def close(consumer: Consumer) -> None:
         log.warning("the Kafka client did not close within %.0f s", _CLOSED_AFTER_S)
 
 
-def place(message: Message) -> tuple[int, int]:
-    """Partition and offset of a received message."""
+def place(message: Message) -> Place:
+    """Where a received message stands."""
     partition, offset = message.partition(), message.offset()
     if partition is None or offset is None:
         raise RuntimeError("a received message has a partition and an offset")
-    return partition, offset
+    return Place(partition, offset)
 
 
-def next_offsets(messages: Iterable[Message]) -> dict[int, int]:
-    """What to commit once these are done: by partition, the offset after the last."""
-    offsets: dict[int, int] = {}
-    for message in messages:
-        partition, offset = place(message)
-        offsets[partition] = max(offsets.get(partition, 0), offset + 1)
-    return offsets
+def next_offsets(messages: Iterable[Message]) -> dict[int, NextOffset]:
+    """Where to go on once these are done, by partition: after the last of them."""
+    return {at.partition: at.following for at in sorted(map(place, messages))}
 
 
-def first_offsets(messages: Iterable[Message]) -> dict[int, int]:
-    """The first of these in each partition."""
-    offsets: dict[int, int] = {}
-    for message in messages:
-        partition, offset = place(message)
-        offsets[partition] = min(offsets.get(partition, offset), offset)
-    return offsets
+def first_offsets(messages: Iterable[Message]) -> dict[int, NextOffset]:
+    """Where to go on while none of these is done, by partition: at the first of them."""
+    return {at.partition: NextOffset(at.offset) for at in sorted(map(place, messages), reverse=True)}
 
 
 def headers_of(message: Message) -> dict[str, bytes]:
@@ -122,7 +115,8 @@ def headers_of(message: Message) -> dict[str, bytes]:
     }
 
 
-def positions(topic: str, offsets: dict[int, int]) -> list[TopicPartition]:
+def positions(topic: str, offsets: Mapping[int, NextOffset]) -> list[TopicPartition]:
+    """What librdkafka calls these offsets, by partition."""
     return [TopicPartition(topic, partition, offset) for partition, offset in sorted(offsets.items())]
 
 

@@ -10,7 +10,7 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -19,12 +19,13 @@ from django.conf import settings
 from django.db import Error as DatabaseLayerError
 from django.db import close_old_connections, connection
 
-from consumer.broker_watch import Reach
+from consumer.broker_watch import BrokerWatch
 from consumer.dead_letters import DeadLettersNotAcknowledged, TooManyDeadLetters
 from consumer.kafka import ClientLost, abandon, close, first_offsets, place, positions, timestamp_ms
 from consumer.offsets import OffsetCopy
-from consumer.partitions import Standing
+from consumer.partitions import AssignedPartitions
 from coupons.eventlog import kafka_client
+from coupons.eventlog.place import NextOffset
 from coupons.eventlog.positions import PositionMoved
 from coupons.issuing.deciding import StockChangedUnderLock
 from runtime import logs, metrics
@@ -37,7 +38,7 @@ RECOVERABLE: Final = (
     DatabaseLayerError,
     DeadLettersNotAcknowledged,
     StockChangedUnderLock,
-    TooManyDeadLetters,  # halts: standing still, with a growing pause, until an operator acts
+    TooManyDeadLetters,  # halts: assigned still, with a growing pause, until an operator acts
 )
 
 
@@ -45,8 +46,9 @@ RECOVERABLE: Final = (
 #: still the same. Somebody who restores a database or makes a topic anew waits no longer than this.
 _LOOK_EVERY_S: Final = 1.0
 _ANSWER_S: Final = 1.0
+_ASK_POLICY_EVERY_S: Final = 5.0
 
-Process = Callable[[Sequence[Message], Standing], None]
+Process = Callable[[Sequence[Message], AssignedPartitions], None]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -113,13 +115,16 @@ class ConsumerLoop:
 
     def _begin(self) -> None:
         """Join the group with a new client, which knows nothing of what another was given."""
-        self._standing = Standing(self._topic)
+        self._assigned = AssignedPartitions(self._topic)
         self._copy = OffsetCopy(self._topic)
-        self._reach = Reach(self._topic, session_timeout_s=self._settings.session_timeout_ms / 1000)
+        self._broker_watch = BrokerWatch(
+            self._topic, session_timeout_s=self._settings.session_timeout_ms / 1000
+        )
         self._consumer = self._make_consumer(on_error=self._on_error, on_commit=self._copy.answered)
         self._held: list[Message] = []  # received while waiting
         self._outside: set[int] = set()  # partitions with nothing at their position
         self._looked_at = float("-inf")
+        self._policy_asked_at = time.monotonic()  # finding the positions asks
         self.state.has_joined = False
         self.state.oldest_undecided_ms = None
         self.state.stuck = {}
@@ -131,16 +136,16 @@ class ConsumerLoop:
     def _begin_anew(self, lost: ClientLost) -> None:
         log.error("the consumer's Kafka client is made anew: %s", lost)
         metrics.CONSUMER_REBUILDS.inc()
-        self._on_lost(self._consumer, self._partitions())
+        self._lose(self._partitions(), "lost")
         abandon(self._consumer)
         self._begin()
 
     def _run_once(self) -> None:
         self.state.turned_at = time.monotonic()
-        if not self._standing.is_found:
+        if not self._assigned.is_found:
             self._find_positions()
         batch = self._receive()
-        if batch or self._standing.has_read_past:
+        if batch or self._assigned.has_read_past:
             self._decide(batch)
         if self._outside:
             self._look_outside()
@@ -150,7 +155,7 @@ class ConsumerLoop:
         """Begin where the database says, in the partitions that were given to us."""
         close_old_connections()
         try:
-            is_news = self._standing.find(self._consumer)
+            is_news = self._assigned.find(self._consumer)
         except (DatabaseLayerError, KafkaException) as error:
             self.state.waits()
             self.state.retries(type(error).__name__)
@@ -160,17 +165,17 @@ class ConsumerLoop:
             return
         if is_news:
             self._held = []
-            assignment = self._standing.assignment()
+            assignment = self._assigned.assignment()
             self._consumer.assign(assignment)
             self._consumer.resume(assignment)  # librdkafka keeps a pause across assignments
             self._on_partitions()
         self.state.has_joined = True
-        self.state.stuck = dict(self._standing.stuck)
+        self.state.stuck = dict(self._assigned.stuck)
         self.state.retrying_since = self.state.retry_cause = None
 
     def _begin_at_rows(self) -> None:
         """Look for the positions of all partitions anew; until they are found, nothing is read."""
-        self._standing.forget(self._standing.owned)
+        self._assigned.forget(self._assigned.owned)
         self._held = []
         self._outside.clear()
         self._consumer.assign([])
@@ -183,7 +188,7 @@ class ConsumerLoop:
             if first is None:
                 self._rest()
                 return []
-            self._reach.answered()
+            self._broker_watch.answered()
             messages = [first, *self._consumer.consume(self._batch_size - 1, timeout=0)]
         self._look_around()
         return self._received(messages)
@@ -191,7 +196,7 @@ class ConsumerLoop:
     def _rest(self) -> None:
         """Nothing comes. Is there nothing, or is it that we do not hear of it?"""
         self.state.oldest_undecided_ms = None
-        match self._reach.ask(self._consumer, self._standing.assignment()):
+        match self._broker_watch.ask(self._consumer, self._assigned.assignment()):
             case True:
                 self.state.waits()
             case False:
@@ -205,7 +210,7 @@ class ConsumerLoop:
         self._looked_at = time.monotonic()
         close_old_connections()
         try:
-            is_as_before = self._standing.look_again()
+            is_as_before = self._assigned.look_again()
         except DatabaseLayerError as error:  # health tells; what comes next waits for it
             log.info("the positions were not looked at: %s", error)
             connection.close()
@@ -219,18 +224,28 @@ class ConsumerLoop:
         A client that was frozen or busy meanwhile would go on at its old offset and skip what is before.
         """
         try:
-            return self._standing.is_of(kafka_client.topic_id(timeout_s=_ANSWER_S))
+            is_the_same = self._assigned.is_of(kafka_client.topic_id(timeout_s=_ANSWER_S))
+            return is_the_same and not self._is_compacted()
         except KafkaException as error:
             log.debug("the topic was not looked at: %s", error)
             return True
+
+    def _is_compacted(self) -> bool:
+        """Kafka's cleaner begins 15 s after somebody set the policy, at the earliest."""
+        if time.monotonic() - self._policy_asked_at < _ASK_POLICY_EVERY_S:
+            return False
+        self._policy_asked_at = time.monotonic()
+        return self._assigned.lose_to_compaction()
 
     def _received(self, messages: Sequence[Message]) -> list[Message]:
         batch = []
         for message in messages:
             if (error := message.error()) is not None:
                 self._on_message_error(message, error)
-            elif self._standing.is_next(message):
+            elif self._assigned.is_next(message):
                 batch.append(message)
+                # Read on: what lay outside was another assignment's position, told late.
+                self._outside.discard(place(message)[0])
         logs.info_each(log, "쿠폰 발급 이벤트 수신 - Partition: %s, Offset: %s", list(map(place, batch)))
         metrics.EVENTS_CONSUMED.inc(len(batch))
         return batch
@@ -239,7 +254,7 @@ class ConsumerLoop:
         partition, offset = message.partition(), message.offset()
         match error.code():
             case KafkaError._PARTITION_EOF if partition is not None and offset is not None:
-                self._standing.note_end(partition, offset)
+                self._assigned.note_end(partition, NextOffset(offset))
             case KafkaError._AUTO_OFFSET_RESET if partition is not None:
                 self._outside.add(partition)
             case _:
@@ -249,23 +264,23 @@ class ConsumerLoop:
         """The broker has nothing at the position of these partitions; what came before is decided by now."""
         for partition in self._outside:
             try:
-                self._standing.look_outside(partition, self._consumer)
+                self._assigned.look_outside(partition, self._consumer)
             except (DatabaseLayerError, KafkaException) as error:
                 log.warning(
                     "partition %s: nothing is at its position, and why is not known: %s", partition, error
                 )
-                self._standing.forget([partition])
+                self._assigned.forget([partition])
         self._outside.clear()
-        self.state.stuck = dict(self._standing.stuck)
+        self.state.stuck = dict(self._assigned.stuck)
 
     def _decide(self, batch: list[Message]) -> None:
         self.state.oldest_undecided_ms = min(filter(None, map(timestamp_ms, batch)), default=None)
         attempt = 0
-        while (batch := list(filter(self._standing.is_next, batch))) or self._standing.has_read_past:
+        while (batch := list(filter(self._assigned.is_next, batch))) or self._assigned.has_read_past:
             self.state.waits()
             close_old_connections()
             try:
-                self._process(batch, self._standing)
+                self._process(batch, self._assigned)
             except PositionMoved as moved:
                 log.warning("%s: looking where to go on", moved)
                 self._begin_at_rows()
@@ -278,7 +293,8 @@ class ConsumerLoop:
                     return  # nothing was committed: whoever comes next begins here
             else:
                 self.state.goes_on()
-        self._measure_lag(self._standing.next_offsets())
+        self.state.goes_on()  # what was left may have been taken away while it waited
+        self._measure_lag(self._assigned.next_offsets())
 
     def _wait(self, attempt: int, error: Exception) -> None:
         """Stand still without leaving the group: paused, polling, with growing pauses."""
@@ -289,7 +305,7 @@ class ConsumerLoop:
         log.warning("batch not decided, attempt %d, next in %.1f s: %s: %s", attempt, pause_s, cause, error)
         self.state.retries(cause)
         connection.close()
-        self._consumer.pause(self._standing.assignment())
+        self._consumer.pause(self._assigned.assignment())
         until = time.monotonic() + pause_s
         while time.monotonic() < until and not self._stop.is_set():
             message = self._consumer.poll(min(0.2, pause_s))
@@ -297,12 +313,12 @@ class ConsumerLoop:
                 self._held.append(message)
             self._copy_offsets()
             self.state.turned_at = time.monotonic()
-        self._consumer.resume(self._standing.assignment())
+        self._consumer.resume(self._assigned.assignment())
 
     def _copy_offsets(self, *, is_last: bool = False) -> None:
-        self._copy.send(self._consumer, self._standing.next_offsets(), is_last=is_last)
+        self._copy.send(self._consumer, self._assigned.next_offsets(), is_last=is_last)
 
-    def _measure_lag(self, offsets: dict[int, int], *, is_fetching: bool = True) -> None:
+    def _measure_lag(self, offsets: Mapping[int, NextOffset], *, is_fetching: bool = True) -> None:
         """``offsets``: the next to decide. What is fetched tells the ends with it; else ask the broker."""
         for position in positions(self._topic, offsets):
             try:
@@ -317,10 +333,10 @@ class ConsumerLoop:
         return 0.0 if oldest_ms is None else max(0.0, time.time() - oldest_ms / 1000)
 
     def _partitions(self) -> list[TopicPartition]:
-        return [TopicPartition(self._topic, partition) for partition in sorted(self._standing.owned)]
+        return [TopicPartition(self._topic, partition) for partition in sorted(self._assigned.owned)]
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        self._standing.own({each.partition for each in partitions})
+        self._assigned.own({each.partition for each in partitions})
         # Read nothing yet: where to begin is the database's to say, and it may be away.
         consumer.assign([])
         self.state.has_joined |= not partitions  # more consumers than partitions: this one has none
@@ -328,20 +344,29 @@ class ConsumerLoop:
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self._copy_offsets(is_last=True)
-        self._standing.lose({each.partition for each in partitions})
-        self.state.has_joined = False
-        self._owned_changed("revoked", partitions)
+        self._lose(partitions, "revoked")
+        self._forget_waiting()
 
     def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         # Not ours any more: the new owner goes on where the database says.
-        self._standing.lose({each.partition for each in partitions})
+        self._lose(partitions, "lost")
+        self._forget_waiting()
+
+    def _lose(self, partitions: list[TopicPartition], what: str) -> None:
+        self._assigned.lose({each.partition for each in partitions})
         self.state.has_joined = False
-        self._owned_changed("lost", partitions)
+        self._owned_changed(what, partitions)
+
+    def _forget_waiting(self) -> None:
+        """Who has no partition has nothing to decide, to try again or to look for."""
+        if not self._assigned.owned:
+            self.state.goes_on()
+            self.state.oldest_undecided_ms = None
 
     def _owned_changed(self, what: str, partitions: Sequence[TopicPartition]) -> None:
         self._copy.forget()
-        self.state.partitions = tuple(sorted(self._standing.owned))
-        self.state.stuck = dict(self._standing.stuck)
+        self.state.partitions = tuple(sorted(self._assigned.owned))
+        self.state.stuck = dict(self._assigned.stuck)
         log.info("partitions %s: %s", what, sorted(each.partition for each in partitions))
         for partition in (each.partition for each in partitions if what != "assigned"):
             metrics.LAG.remove(str(partition))

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from consumer.kafka import positions
+from coupons.eventlog.place import NextOffset
 from runtime import metrics
 
 log = logging.getLogger(__name__)
@@ -21,14 +22,14 @@ class OffsetCopy:
 
     def __init__(self, topic: str) -> None:
         self._topic = topic
-        self._copied: dict[int, int] = {}
+        self._copied: dict[int, NextOffset] = {}
         self._is_under_way = False
 
     def forget(self) -> None:
         """Partitions came or went: what was copied is not known any more."""
         self._copied = {}
 
-    def send(self, consumer: Consumer, offsets: Mapping[int, int], *, is_last: bool = False) -> None:
+    def send(self, consumer: Consumer, offsets: Mapping[int, NextOffset], *, is_last: bool = False) -> None:
         """Commit these offsets, by partition, where they were not yet. ``is_last``: there is no later."""
         news = {each: offset for each, offset in offsets.items() if self._copied.get(each) != offset}
         if not news or (self._is_under_way and not is_last):

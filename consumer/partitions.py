@@ -4,20 +4,33 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterable, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from consumer.kafka import next_offsets, place
 from coupons.eventlog import kafka_client, positions
+from coupons.eventlog.place import EndOffset, FirstOffset, NextOffset, Place
 from coupons.eventlog.positions import Advance, Position
 
 log = logging.getLogger(__name__)
 
 _ANSWER_S: Final = 5.0
+_COMPACTED: Final = (
+    "partition {partition} stands still: the topic's cleanup.policy is compact, which deletes undecided "
+    "requests. Set it to delete: kafka-configs.sh --alter --entity-type topics --entity-name {topic} "
+    "--add-config cleanup.policy=delete"
+)
 
 
-class Standing:
+class PlaceInTopic(NamedTuple):
+    """Of one message and no other, ever: a topic that was made anew has another id."""
+
+    topic_id: str
+    place: Place
+
+
+class AssignedPartitions:
     """For the thread that polls alone. A partition is ours, then found, and only then decided.
 
     ``stuck``: why a partition of ours stands still, by partition; only an operator mends that.
@@ -27,7 +40,7 @@ class Standing:
         self._topic = topic
         self._owned: set[int] = set()
         self._at: dict[int, Position] = {}
-        self._ends: dict[int, int] = {}  # where the log was read to, beyond the last message
+        self._ends: dict[int, NextOffset] = {}  # where the log was read to, beyond the last message
         self._look_again_at: set[int] = set()
         self.stuck: dict[int, str] = {}
 
@@ -61,6 +74,10 @@ class Standing:
         Returns whether partitions were found that can go on.
         """
         missing = self._owned - self._at.keys()
+        if kafka_client.is_compacted(timeout_s=_ANSWER_S):
+            for partition in missing:
+                self._get_stuck(partition, _COMPACTED.format(partition=partition, topic=self._topic))
+            return False
         topic_id = kafka_client.topic_id(timeout_s=_ANSWER_S)
         rows = positions.stored()
         bounds = {
@@ -73,7 +90,7 @@ class Standing:
                 rows.get(partition),
                 topic_id=topic_id,
                 committed=committed.get(partition),
-                first=first,
+                first=FirstOffset(first),
             )
             for partition, (first, _) in bounds.items()
         }
@@ -82,11 +99,25 @@ class Standing:
             if partition not in self.stuck:
                 self._say(partition, rows.get(partition), position, was_copied=partition in committed)
             self._stand(partition, position, first=bounds[partition][0])
+        if any(row.topic_id and row.topic_id != topic_id for row in rows.values()):
+            self._forget_former(client, topic_id)
         self._look_again_at.clear()
         self._ends.clear()  # of a reading that is over: what is found is read anew
         return bool(missing & self._at.keys())
 
-    def _committed(self, client: Consumer, partitions: Sequence[int]) -> dict[int, int]:
+    def _forget_former(self, client: Consumer, topic_id: str) -> None:
+        """A topic that was made anew may have fewer partitions."""
+        partitions = client.list_topics(self._topic, timeout=_ANSWER_S).topics[self._topic].partitions
+        for partition, position in positions.forget_former(topic_id, partitions).items():
+            log.error(
+                "partition %s: the topic %s was made anew without it. It was decided up to offset %s, "
+                "whatever it had beyond is lost",
+                partition,
+                self._topic,
+                position.next_offset,
+            )
+
+    def _committed(self, client: Consumer, partitions: Sequence[int]) -> dict[int, NextOffset]:
         """Kafka's offsets of the group, for partitions of which the database knows nothing yet."""
         if not partitions:
             return {}
@@ -95,7 +126,7 @@ class Standing:
         for answer in answers:
             if answer.error is not None:
                 raise KafkaException(answer.error)
-        return {answer.partition: answer.offset for answer in answers if answer.offset >= 0}
+        return {answer.partition: NextOffset(answer.offset) for answer in answers if answer.offset >= 0}
 
     def _say(self, partition: int, row: Position | None, position: Position, *, was_copied: bool) -> None:
         if row is None and was_copied:
@@ -148,15 +179,16 @@ class Standing:
     def look_outside(self, partition: int, client: Consumer) -> None:
         """The broker has nothing at our position: look for it anew, and remember a log that lost its end.
 
-        Raises DatabaseError, KafkaException.
+        A log that begins at our position has lost nothing that was decided: librdkafka told late what it had
+        met at another one, as in a topic that was made anew. Raises DatabaseError, KafkaException.
         """
         position = self._at.get(partition)
         if position is None:
             return
         bounds = client.get_watermark_offsets(TopicPartition(self._topic, partition), timeout=_ANSWER_S)
         is_the_same = kafka_client.topic_id(timeout_s=_ANSWER_S) == position.topic_id
-        if is_the_same and bounds[0] <= position.next_offset:
-            positions.halt(partition, seen=position, end=bounds[1])
+        if is_the_same and bounds[0] < position.next_offset:
+            positions.halt(partition, seen=position, end=EndOffset(bounds[1]))
         self.forget([partition])
 
     def look_again(self) -> bool:
@@ -171,6 +203,10 @@ class Standing:
             log.warning("partition %s: the position was moved, to %s", partition, rows.get(partition))
         return not moved
 
+    def lose_to_compaction(self) -> bool:
+        """Whether the topic is compacted under what is being read. Raises KafkaException."""
+        return bool(self._at) and kafka_client.is_compacted(timeout_s=_ANSWER_S)
+
     def is_of(self, topic_id: str) -> bool:
         """Whether all that was found was found in this topic."""
         return not topic_id or all(position.topic_id == topic_id for position in self._at.values())
@@ -184,7 +220,7 @@ class Standing:
         partition, offset = place(message)
         return partition in self._at and offset >= self._at[partition].next_offset
 
-    def note_end(self, partition: int, offset: int) -> None:
+    def note_end(self, partition: int, offset: NextOffset) -> None:
         """The partition was read to this offset: what lies before it and was no message never will be."""
         if partition in self._at:
             self._ends[partition] = offset
@@ -194,10 +230,9 @@ class Standing:
         """Whether markers of transactions stand between the last message and the end of a partition."""
         return any(offset > self._at[each].next_offset for each, offset in self._ends.items())
 
-    def place_of(self, message: Message) -> tuple[str, int, int]:
-        """Topic id, partition and offset: the same for no other message, ever."""
-        partition, offset = place(message)
-        return self._at[partition].topic_id, partition, offset
+    def place_of(self, message: Message) -> PlaceInTopic:
+        at = place(message)
+        return PlaceInTopic(self._at[at.partition].topic_id, at)
 
     def advances(self, messages: Iterable[Message]) -> list[Advance]:
         """The steps that deciding these messages makes; without messages, those past their ends."""
@@ -214,5 +249,6 @@ class Standing:
         for each in advances:
             self._at[each.partition] = each.reached
 
-    def next_offsets(self) -> dict[int, int]:
+    def next_offsets(self) -> dict[int, NextOffset]:
+        """By partition."""
         return {partition: position.next_offset for partition, position in self._at.items()}

@@ -13,6 +13,7 @@ a claim's life from the HTTP request to the stored coupon and back.
 ``operations``  what operators run: seed, reset, reconcile, verify, dead letters, checks of the database
 ``admin``       Django's admin
 
-Below them all: ``models`` (tables), ``outcomes`` (the closed sets of answers), ``errors``, ``selectors``
+Below them all: ``models`` (tables), ``claim`` (the claim), ``outcomes`` (the closed sets of
+answers), ``errors``, ``selectors``
 (questions to the database), ``coupon_cache`` (coupon rows, a moment old), ``sql``.
 """

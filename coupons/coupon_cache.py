@@ -1,6 +1,6 @@
 """The API's view of coupon rows: read from the database a few times a second per process.
 
-The contract lets a change made straight in the database take 2 seconds to be honoured. A view is
+A change made straight in the database is honoured within 2 seconds (docs/api.md, promise 8). A view is
 kept COUPON_VIEW_TTL_MS (200): five reads a second cost nothing, and a top-up is seen at once.
 """
 
@@ -22,12 +22,12 @@ _IN_AT_ONCE: Final = 1_000
 #: refused that was asked for before it was made. Shorter, and a crowd that asks for coupons that do not exist
 #: makes every group ask the database for them.
 _UNKNOWN_KEPT_S: Final = 0.2
-_views: dict[int, tuple[float, CouponView]] = {}
+_views: dict[int, tuple[float, CachedCoupon]] = {}
 _unknown: dict[int, float] = {}  # apart from the views: who asks for anything must not push out what is real
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CouponView:
+class CachedCoupon:
     """A coupon row as it was at most COUPON_VIEW_TTL_MS ago."""
 
     coupon_id: int
@@ -39,26 +39,26 @@ class CouponView:
     closes_at: datetime | None
 
     def is_open(self, now: datetime) -> bool:
-        return self.is_open_at(_epoch_ms(now))
+        return self.is_open_at(_to_ms(now))
 
     def is_open_at(self, timestamp_ms: int) -> bool:
         """As the consumer decides by the event's time: in whole milliseconds."""
         return (
             self.is_opened
-            and (self.opens_at is None or timestamp_ms >= _epoch_ms(self.opens_at))
-            and (self.closes_at is None or timestamp_ms < _epoch_ms(self.closes_at))
+            and (self.opens_at is None or timestamp_ms >= _to_ms(self.opens_at))
+            and (self.closes_at is None or timestamp_ms < _to_ms(self.closes_at))
         )
 
 
-def coupon_view(coupon_id: int, *, fresh: bool = False) -> CouponView | None:
+def cached_coupon(coupon_id: int, *, fresh: bool = False) -> CachedCoupon | None:
     """The coupon, or None if there is none. ``fresh`` reads the row now."""
-    return coupon_views([coupon_id], fresh=fresh).get(coupon_id)
+    return cached_coupons([coupon_id], fresh=fresh).get(coupon_id)
 
 
-def coupon_views(coupon_ids: Collection[int], *, fresh: bool = False) -> dict[int, CouponView]:
+def cached_coupons(coupon_ids: Collection[int], *, fresh: bool = False) -> dict[int, CachedCoupon]:
     """Those of the coupons that there are, by id: the kept views, and the others' rows in one query."""
     now = time.monotonic()
-    found: dict[int, CouponView] = {}
+    found: dict[int, CachedCoupon] = {}
     wanted: set[int] = set()
     for coupon_id in coupon_ids:
         expires, view = _views.get(coupon_id, (0.0, None))
@@ -71,7 +71,7 @@ def coupon_views(coupon_ids: Collection[int], *, fresh: bool = False) -> dict[in
     return found
 
 
-def _read(coupon_ids: set[int], *, began_at: float) -> dict[int, CouponView]:
+def _read(coupon_ids: set[int], *, began_at: float) -> dict[int, CachedCoupon]:
     kept_s = settings.CONFIG.api.coupon_view_ttl_s
     ids = list(coupon_ids)
     views = {
@@ -91,8 +91,8 @@ def _read(coupon_ids: set[int], *, began_at: float) -> dict[int, CouponView]:
     return views
 
 
-def _view_of(coupon: Coupon) -> CouponView:
-    return CouponView(
+def _view_of(coupon: Coupon) -> CachedCoupon:
+    return CachedCoupon(
         coupon_id=coupon.pk,
         epoch=coupon.epoch,
         stock=coupon.stock,
@@ -103,7 +103,7 @@ def _view_of(coupon: Coupon) -> CouponView:
     )
 
 
-def _epoch_ms(moment: datetime) -> int:
+def _to_ms(moment: datetime) -> int:
     # As issuing counts it, rounding and all.
     return int(moment.timestamp() * 1000)
 

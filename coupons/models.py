@@ -1,4 +1,4 @@
-"""Tables and constraints. Table and column names are the contract's; defaults are the database's own.
+"""Tables and constraints. Others rely on their names (docs/api.md); defaults are the database's own.
 
 Every safety promise ends here: UNIQUE(coupon_id, user_id), stock >= 0, and the locked coupon row.
 """

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class Code(StrEnum):
-    """Why a request was refused at the API, or rejected by the consumer (contract section 2)."""
+    """Why a request was refused at the API, or rejected by the consumer (docs/api.md, Refusals)."""
 
     INVALID_REQUEST = "INVALID_REQUEST"
     IDENTITY_NOT_PROVEN = "IDENTITY_NOT_PROVEN"  # only where COUPON_IDENTITY_SECRET is set

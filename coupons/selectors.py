@@ -11,11 +11,11 @@ from django.db import connection
 from django.db.models import QuerySet
 
 from coupons import sql
+from coupons.claim import Claim, Holding
 from coupons.models import IssueOutcome, User, UserCoupon
 from coupons.outcomes import Code
 
 _COUPONS_AT_ONCE: Final = 200
-Holding = tuple[int, int]  #: coupon id, user id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,31 +45,27 @@ def claimants(holdings: Iterable[Holding]) -> dict[Holding, Claimant]:
     )
     existing = {user_id for user_id, coupon_id, _ in rows if coupon_id is None}
     held = {
-        (coupon_id, user_id): None if request_id is None else UUID(str(request_id))
+        Holding(coupon_id, user_id): None if request_id is None else UUID(str(request_id))
         for user_id, coupon_id, request_id in rows
         if coupon_id is not None
     }
     return {
-        (coupon_id, user_id): Claimant(
-            has_coupon=(coupon_id, user_id) in held, first_request_id=held.get((coupon_id, user_id))
-        )
+        holding: Claimant(has_coupon=holding in held, first_request_id=held.get(holding))
         for coupon_id, users in users_by_coupon.items()
-        for user_id in users
-        if user_id in existing
+        for holding in (Holding(coupon_id, user_id) for user_id in users & existing)
     }
 
 
-def decided(requests: Mapping[UUID, Holding]) -> dict[UUID, bool]:
-    """Those of the requests that have an outcome; and whether their user has the coupon.
+def decided(claims: Collection[Claim]) -> dict[UUID, bool]:
+    """The ids of those requests that have an outcome; and whether their user has the coupon.
 
     Whose user has not may ask again. Outcomes first: a request that is issued between the two questions would
     look like one that was decided without a coupon.
     """
-    if not requests:
-        return {}
-    over = with_outcome(requests.keys())
-    held = holders({requests[request_id] for request_id in over})
-    return {request_id: requests[request_id] in held for request_id in over}
+    holdings = {claim.request_id: claim.holding for claim in claims}
+    over = with_outcome(holdings.keys())
+    held = holders({holdings[request_id] for request_id in over})
+    return {request_id: holdings[request_id] in held for request_id in over}
 
 
 def statuses(request_ids: Collection[UUID]) -> dict[UUID, str]:
@@ -89,7 +85,7 @@ def holders(holdings: Collection[Holding]) -> set[Holding]:
     if not holdings:
         return set()
     rows = sql.select(_held(_by_coupon(holdings), "coupon_id, user_id"))
-    return {(coupon_id, user_id) for coupon_id, user_id in rows}
+    return set(map(Holding._make, rows))
 
 
 def _held(users_by_coupon: Mapping[int, Collection[int]], columns: str) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import sys
 from collections.abc import Iterable
+from dataclasses import replace
+from http import HTTPStatus
 from typing import Final
 
 import gevent
@@ -14,7 +16,7 @@ from coupons.api import hosts, messages
 from coupons.api.actuator_routes import PREFIX, ActuatorRoutes
 from coupons.api.front import ClaimsFirst
 from coupons.api.lookups_first import LookupsFirst
-from coupons.api.replies import refusal_reply
+from coupons.api.replies import Reply, refusal_reply
 from coupons.claims import batching, lookup_threads
 from coupons.errors import RefusedError
 from coupons.operations import health
@@ -55,6 +57,17 @@ class Doors:
         if not hosts.is_ours(host := hosts.named_in(environ)):
             return _refuse_host(host, environ, start_response)
         return self._api(environ, start_response)
+
+    def refusal_of(self, status: int) -> Reply:
+        """What the HTTP layer itself refuses with this status, before there is a request to hand over.
+
+        In Korean, for nobody knows the client's language. A transfer coding that gunicorn does not know is
+        501 to it, and to us the client's mistake, as all that it cannot read.
+        """
+        if status == HTTPStatus.INTERNAL_SERVER_ERROR:
+            return refusal_reply(RefusedError(Code.INTERNAL_ERROR), "ko")
+        reply = refusal_reply(RefusedError(Code.INVALID_REQUEST, detail=""), "ko")
+        return replace(reply, status=HTTPStatus(status if status < 500 else HTTPStatus.BAD_REQUEST))
 
     def _page(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         return self._pages(environ, start_response)

@@ -48,9 +48,9 @@ class ApiSettings:
     port: int
     workers: int
     threads: int  #: per worker, for everything but claims
-    identity_secret: str  #: empty: any client may name any user, as the contract says
+    identity_secret: str  #: empty: any client may name any user (SECURITY.md)
     keepalive_s: int  #: longer than a balancer keeps a connection, or it sends a claim into a closed one
-    coupon_view_ttl_s: float  #: how old the API's view of a coupon row may be; the contract allows 2 s
+    coupon_view_ttl_s: float  #: how old the API's view of a coupon row may be; docs/api.md promises 2 s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

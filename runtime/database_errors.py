@@ -75,9 +75,9 @@ def kind_of(error: Error) -> Kind:
 
 
 def _sqlite_kind_of(error: Error) -> Kind:
-    told = str(error).lower()
-    if not told or isinstance(error, InterfaceError) or any(sign in told for sign in _SQLITE_TRANSIENT):
+    text = str(error).lower()
+    if not text or isinstance(error, InterfaceError) or any(sign in text for sign in _SQLITE_TRANSIENT):
         return Kind.TRANSIENT
-    if any(sign in told for sign in _SQLITE_OURS) or isinstance(error, ProgrammingError | NotSupportedError):
+    if any(sign in text for sign in _SQLITE_OURS) or isinstance(error, ProgrammingError | NotSupportedError):
         return Kind.OURS
     return Kind.OF_THE_EVENT

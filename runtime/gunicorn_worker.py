@@ -14,7 +14,7 @@ import os
 import select
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from itertools import islice
@@ -25,6 +25,7 @@ import gevent
 from gevent import socket
 from gevent.pool import Pool
 from gevent.server import StreamServer
+from gunicorn import util
 from gunicorn.workers.base import Worker
 from gunicorn.workers.ggevent import GeventWorker
 
@@ -64,6 +65,9 @@ class LoopWorker(GeventWorker):  # type: ignore[misc]
         super().load_wsgi()
         if hasattr(self.wsgi, "enter_loop"):
             self.wsgi.enter_loop()
+        if hasattr(self.wsgi, "refusal_of"):
+            # gunicorn has no setting for it (its issue 993): its own answers are HTML.
+            util.write_error = partial(_write_refusal, self.wsgi.refusal_of)
 
     def run(self) -> None:
         """Serve until ``alive`` is false, then answer what was asked, until the master is about to kill."""
@@ -153,6 +157,14 @@ class LoopWorker(GeventWorker):  # type: ignore[misc]
             self.handle_exit(sig, frame)
         else:
             super().handle_quit(sig, frame)
+
+
+def _write_refusal(refusal_of: Callable[[int], Any], client: Any, status: int, *told: str) -> None:
+    """gunicorn's answer to what it cannot read, in the application's words. The connection ends."""
+    reply = refusal_of(status)
+    headers = [*reply.headers, ("Connection", "close")]
+    head = "\r\n".join([f"HTTP/1.1 {reply.status_line}", *(f"{name}: {value}" for name, value in headers)])
+    util.write_nonblock(client, head.encode("latin1") + b"\r\n\r\n" + reply.body)
 
 
 class _Address:

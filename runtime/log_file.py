@@ -43,7 +43,7 @@ class LogFile(logging.Handler):
         try:
             self._write(line)
         except OSError as error:
-            self._tell_lost(error)
+            self._warn_of_lost(error)
 
     def _write(self, line: bytes) -> None:
         descriptor = self._current(len(line))
@@ -95,7 +95,7 @@ class LogFile(logging.Handler):
     def _named(self, number: int) -> Path:
         return self._path.with_name(f"{self._path.name}.{number}") if number else self._path
 
-    def _tell_lost(self, error: OSError) -> None:
+    def _warn_of_lost(self, error: OSError) -> None:
         self._lost += 1
         if time.monotonic() - self._warned_at < _WARN_EVERY_S:
             return

@@ -19,7 +19,6 @@ from prometheus_client import (
     Histogram,
     generate_latest,
 )
-from prometheus_client.multiprocess import MultiProcessCollector
 
 from runtime import metrics_files, metrics_folder
 
@@ -33,7 +32,7 @@ _SIZES = (1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2500)
 
 # The API
 CLAIMS = Counter(
-    "coupon_claims_total", "Claims by answer: ACCEPTED or a code of the contract's table.", ["outcome"]
+    "coupon_claims_total", "Claims by answer: ACCEPTED or the code of a refusal (docs/api.md).", ["outcome"]
 )
 CLAIM_SECONDS = Histogram("coupon_claim_seconds", "Time to answer one claim, in seconds.", buckets=_FAST)
 CLAIM_GROUP_SIZE = Histogram(
@@ -96,11 +95,12 @@ OLDEST_UNDECIDED_SECONDS = Gauge(
     multiprocess_mode="livemax",
 )
 OFFSET_COMMIT_FAILURES = Counter(
-    "coupon_offset_commit_failures_total", "Offset commits that failed; the events may be delivered again."
+    "coupon_offset_commit_failures_total",
+    "Commits of Kafka's copy of the position that failed. Nothing is decided again for it.",
 )
 CONSUMER_REBUILDS = Counter(
     "coupon_consumer_rebuilds_total",
-    "Kafka clients of consumers made anew: no broker was found, or a commit not answered.",
+    "Kafka clients of consumers made anew: no broker answered, or what the log has did not come.",
 )
 
 
@@ -110,7 +110,7 @@ def exposition() -> bytes:
         return generate_latest(REGISTRY)
     restore()
     registry = CollectorRegistry()
-    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    metrics_files.AllFiles(registry)  # type: ignore[no-untyped-call]
     return generate_latest(registry)
 
 

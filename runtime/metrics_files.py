@@ -8,12 +8,18 @@ from __future__ import annotations
 
 import mmap
 import os
+import struct
 import sys
 import tempfile
+from collections.abc import Iterable
+from glob import glob
 from typing import Any, ClassVar, Final
 
-from prometheus_client import mmap_dict, values
+from prometheus_client import Metric, mmap_dict, values
+from prometheus_client.multiprocess import MultiProcessCollector
 
+#: What reading a file raises that holds something else than values.
+_DAMAGE: Final = (ValueError, LookupError, TypeError, AttributeError, RuntimeError, struct.error, OSError)
 _BYTES: Final = 1 << 16  #: as prometheus_client begins with; our metrics take a third of it
 
 
@@ -43,6 +49,30 @@ class KeptFile(mmap_dict.MmapedDict):
         mapped[:] = self._m[:]
         self._f.close()  # its mapping stays: another thread may be counting there
         self._f, self._m = written, mapped
+
+
+class AllFiles(MultiProcessCollector):
+    """Adds up what all workers counted; a file that cannot be read costs its own values alone."""
+
+    _path: str
+
+    def collect(self) -> Iterable[Metric]:
+        try:
+            return self._added_up(glob(f"{self._path}/*.db"))
+        except _DAMAGE:
+            return self._added_up([each for each in glob(f"{self._path}/*.db") if self._is_whole(each)])
+
+    def _is_whole(self, file: str) -> bool:
+        try:
+            self._added_up([file])
+        except _DAMAGE as error:
+            sys.stderr.write(f"metrics in {file} cannot be read: {type(error).__name__}: {error}\n")
+            return False
+        return True
+
+    def _added_up(self, files: list[str]) -> Iterable[Metric]:
+        metrics: Iterable[Metric] = self.merge(files)  # type: ignore[no-untyped-call]
+        return metrics
 
 
 def use() -> None:

@@ -25,9 +25,9 @@ def leave_if_demoted(client: Redis, error: RedisError) -> None:
     Those in use by other threads meet the same refusal. Call it once the failed call has given its own
     connection back.
     """
-    told = (
+    text = (
         f"{type(error).__name__.upper()} {error}"  # the client takes some of the words for the error's type
     )
-    if any(word in told for word in _DEMOTED):
+    if any(word in text for word in _DEMOTED):
         log.warning("this Redis takes no writes, connecting anew: %s", error)
         client.connection_pool.disconnect(inuse_connections=False)

@@ -5,9 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from confluent_kafka import KafkaError, Message, Producer, TopicPartition
+from confluent_kafka.admin import (  # type: ignore[attr-defined]
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    ResourceType,
+)
 from django.conf import settings
 
 from coupons.eventlog import log_reader
+from coupons.eventlog.place import Place
 from dev.processes import wait_until
 
 
@@ -18,16 +26,16 @@ def write(
     partition: int = -1,
     headers: Sequence[tuple[str, bytes]] = (),
     together: bool = False,
-) -> list[tuple[int, int]]:
+) -> list[Place]:
     """Write these values, in order; returns their places once the broker has them.
 
     ``together``: in one record batch, as a busy producer does; else each in its own.
     """
-    places: list[tuple[int, int]] = []
+    places: list[Place] = []
 
     def report(error: KafkaError | None, message: Message) -> None:
         assert error is None, error
-        places.append((message.partition() or 0, message.offset() or 0))
+        places.append(Place(message.partition() or 0, message.offset() or 0))
 
     producer = Producer(
         {
@@ -61,3 +69,15 @@ def read(topic: str, *, count: int, within_s: float = 10) -> list[Message]:
 
         assert wait_until(are_read, within_s=within_s, every_s=0), f"{len(messages)} of {count} in {topic}"
     return sorted(messages, key=log_reader.place)
+
+
+def alter_topic(topic: str, settings_of_topic: dict[str, str]) -> None:
+    """Change a topic's settings, as kafka-configs.sh does."""
+    entries = [
+        ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
+        for name, value in settings_of_topic.items()
+    ]
+    resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=entries)
+    client = AdminClient({"bootstrap.servers": settings.CONFIG.kafka.bootstrap_servers})
+    [done] = client.incremental_alter_configs([resource]).values()
+    done.result(10)

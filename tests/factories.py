@@ -6,9 +6,11 @@ import itertools
 import time
 from typing import Any
 
+from msgspec import structs
 from uuid_utils.compat import uuid7
 
 from coupons.eventlog.events import CouponIssueEvent, IssueRequest
+from coupons.eventlog.place import Place
 from coupons.models import Coupon, User
 
 _ids = itertools.count(1)
@@ -29,15 +31,20 @@ def make_coupon(*, stock: int = 100, **fields: Any) -> Coupon:
 
 
 def make_event(*, coupon_id: int, user_id: int, **fields: Any) -> CouponIssueEvent:
-    values: dict[str, Any] = {"event_id": uuid7(), "timestamp_ms": time.time_ns() // 1_000_000, **fields}
+    values: dict[str, Any] = {"request_id": uuid7(), "timestamp_ms": time.time_ns() // 1_000_000, **fields}
     return CouponIssueEvent(coupon_id=coupon_id, user_id=user_id, **values)
 
 
 def make_requests(coupon_id: int, user_ids: list[int], *, partition: int = 0) -> list[IssueRequest]:
     """One event per user, at offsets from 0."""
     return [
-        IssueRequest(
-            event=make_event(coupon_id=coupon_id, user_id=user_id), partition=partition, offset=offset
-        )
+        IssueRequest(event=make_event(coupon_id=coupon_id, user_id=user_id), place=Place(partition, offset))
         for offset, user_id in enumerate(user_ids)
     ]
+
+
+def moved(request: IssueRequest, *, partition: int | None = None, offset: int | None = None) -> IssueRequest:
+    """The same event at another place."""
+    changed = {"partition": partition, "offset": offset}
+    place = request.place._replace(**{name: at for name, at in changed.items() if at is not None})
+    return structs.replace(request, place=place)

@@ -64,8 +64,7 @@ def received(requests: Sequence[IssueRequest]) -> list[ReceivedMessage]:
     """The messages that carry these requests."""
     return [
         ReceivedMessage(
-            request.partition,
-            request.offset,
+            *request.place,
             key=partition_key(request.event.coupon_id),
             value=encode(request.event),
         )

@@ -1,5 +1,6 @@
-"""`make test`: the suite on each stack, side by side, and a line at the end for each stack it ran on.
+"""`make test`: the suite on each stack in lanes side by side, and a line at the end for each of them.
 
+A lane is a part of the suite on servers of its own: tests wait more than they work, and two cores carry five.
 The real services are used wherever they can be had: MariaDB, or MySQL with SERVICES_DATABASE=mysql. With
 CI=true, or when they were asked for by one of these variables, their absence is a failure.
 With COUPON_TEST_STACK=given the suite runs on servers that are named by DATABASE_URL, REDIS_URL and
@@ -18,14 +19,25 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _COULD_NOT_START = 4  # pytest's exit code when the plugin tests/stack.py raises UsageError
-_EVERYWHERE = ["tests/integration", "tests/concurrency", "tests/faults", "tests/contract", "tests/e2e"]
-_STACKS = {"embedded": ["tests/unit", *_EVERYWHERE], "services": _EVERYWHERE}
-_ON_REQUEST = {"given": _EVERYWHERE}
+#: Of about the same length each.
+_LANES = {
+    "embedded": [
+        ["tests/unit", "tests/integration", "tests/concurrency", "tests/e2e"],
+        ["tests/contract", "tests/faults"],
+    ],
+    "services": [
+        ["tests/integration"],
+        ["tests/contract"],
+        ["tests/faults", "tests/concurrency", "tests/e2e"],
+    ],
+}
+_ON_REQUEST = {"given": [[folder for lane in _LANES["services"] for folder in lane]]}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
     stack: str
+    lane: int
     exit_code: int
     told: str  #: pytest's closing line, or why there was none
     servers: str
@@ -41,17 +53,22 @@ class Run:
 
     def line(self) -> str:
         verdict = {0: "ran", _COULD_NOT_START: "NOT RUN"}.get(self.exit_code, "FAILED")
-        return f"  {self.stack:9} {verdict:8} {self.seconds:4.0f} s  {self.told}  {self.servers}"
+        return f"  {self.stack:8} {self.lane}  {verdict:8} {self.seconds:4.0f} s  {self.told}  {self.servers}"
 
 
-def run(stack: str, arguments: list[str], *, is_shown: bool) -> Run:
-    """Run pytest on one stack; its output goes to the terminal if it ``is_shown``, else it is kept."""
+def run(stack: str, lane: int, arguments: list[str], *, is_shown: bool) -> Run:
+    """Run pytest in one lane; its output goes to the terminal if it ``is_shown``, else it is kept."""
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report"
         done = subprocess.run(
-            [sys.executable, "-m", "pytest", *(arguments or (_STACKS | _ON_REQUEST)[stack])],
-            env={**os.environ, "COUPON_TEST_STACK": stack, "COUPON_TEST_REPORT": str(report)},
+            [sys.executable, "-m", "pytest", *arguments],
+            env={
+                **os.environ,
+                "COUPON_TEST_STACK": stack,
+                "COUPON_TEST_LANE": str(lane),
+                "COUPON_TEST_REPORT": str(report),
+            },
             stdout=None if is_shown else subprocess.PIPE,
             stderr=None if is_shown else subprocess.STDOUT,
             text=True,
@@ -59,6 +76,7 @@ def run(stack: str, arguments: list[str], *, is_shown: bool) -> Run:
         told, _, servers = (report.read_text() if report.exists() else "no report\n").partition("\n")
     return Run(
         stack=stack,
+        lane=lane,
         exit_code=done.returncode,
         told=told,
         servers=servers.strip(),
@@ -69,10 +87,14 @@ def run(stack: str, arguments: list[str], *, is_shown: bool) -> Run:
 
 def main(arguments: list[str]) -> int:
     wanted = os.environ.get("COUPON_TEST_STACK")
-    stacks = [wanted] if wanted in _ON_REQUEST else [stack for stack in _STACKS if wanted in (None, stack)]
-    # They share nothing, and wait more than they work.
-    with ThreadPoolExecutor() as pool:
-        running = [pool.submit(run, stack, arguments, is_shown=stack == stacks[0]) for stack in stacks]
+    stacks = [wanted] if wanted in _ON_REQUEST else [stack for stack in _LANES if wanted in (None, stack)]
+    lanes = [
+        (stack, number, lane)
+        for stack in stacks
+        for number, lane in enumerate([arguments] if arguments else (_LANES | _ON_REQUEST)[stack], start=1)
+    ]
+    with ThreadPoolExecutor(max(1, len(lanes))) as pool:
+        running = [pool.submit(run, *lane, is_shown=lane is lanes[0]) for lane in lanes]
         runs = [each.result() for each in running]
     for each in runs:
         print(each.output)

@@ -14,6 +14,7 @@ import sqlite3
 import tempfile
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from fcntl import LOCK_EX, flock
 from pathlib import Path
 from urllib.parse import quote
 
@@ -25,7 +26,9 @@ from tests.given import GivenServersRefused, given
 from tests.given import versions as given_versions
 
 KIND = os.environ.get("COUPON_TEST_STACK", "embedded")
-_services = Services(folder=PROJECT / ".test-stacks" / "services")
+_LANE = os.environ.get("COUPON_TEST_LANE", "1")
+_FOLDERS = PROJECT / ".test-stacks"
+_services = Services(folder=_FOLDERS / ("services" if _LANE == "1" else f"services-{_LANE}"))
 _running = ExitStack()
 _embedded_versions = {"database": f"SQLite {sqlite3.sqlite_version}"}
 
@@ -58,9 +61,22 @@ def _embedded(folder: Path) -> Iterator[Mapping[str, str]]:
 
 
 @contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    """On a new machine the first lane downloads what the others then take from Maven's own store."""
+    if (_services.folder / "kafka-libs").exists():
+        yield
+        return
+    _FOLDERS.mkdir(exist_ok=True)
+    with (_FOLDERS / "starting").open("w") as file:
+        flock(file, LOCK_EX)
+        yield
+
+
+@contextmanager
 def _real() -> Iterator[Mapping[str, str]]:
     try:
-        _services.start()
+        with _one_at_a_time():
+            _services.start()
         database = f"test_{os.getpid()}"
         _services.make_database(database)
         yield _services.environment()

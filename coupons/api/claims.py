@@ -23,17 +23,18 @@ from coupons.api import messages
 from coupons.api.messages import Language
 from coupons.api.replies import Reply, json_reply
 from coupons.api.serializers import AcceptedSerializer, RefusalSerializer
+from coupons.claim import Claim
 from coupons.claims import batching, identity
 from coupons.claims.submitting import Accepted
 from coupons.errors import RefusedError
 from coupons.eventlog.events import MAX_ID
-from coupons.gate.admission import Claim
 from coupons.outcomes import Code
 from runtime import metrics
 
 _ONE_USER_ID: Final = re.compile(r"userId=([0-9]{1,30})", re.ASCII)
 _DIGITS: Final = re.compile(r"[0-9]{1,30}", re.ASCII)
-#: Nothing is read from a body, and it is parsed in the loop: one of 2 MB would stop the worker for 0.2 s.
+#: A body decides nothing, and it is parsed in the loop: one of 2 MB would stop the worker for 0.2 s. What
+#: counts is the bytes that came, whatever Content-Length said (runtime/request_body.py reads them).
 _LONGEST_BODY: Final = 4096
 _REFUSED: Final = OpenApiResponse(RefusalSerializer, description="A refusal; `code` says why.")
 
@@ -73,10 +74,10 @@ def _claim(coupon_id: int, *, query: str, body: bytes, token: str) -> Accepted:
         raise RefusedError(Code.IDENTITY_NOT_PROVEN, detail=identity.HEADER)
     # Version 7: ids that sort by time keep the outcome table's index small and warm.
     claim = Claim(coupon_id=coupon_id, user_id=user_id, request_id=uuid_utils.compat.uuid7())
-    told = batching.submit(claim)
-    if isinstance(told, Accepted):
-        return told
-    raise RefusedError(told.code, request_id=told.request_id, coupon_id=coupon_id, user_id=user_id)
+    answered = batching.submit(claim)
+    if isinstance(answered, Accepted):
+        return answered
+    raise RefusedError(answered.code, request_id=answered.request_id, coupon_id=coupon_id, user_id=user_id)
 
 
 def _user_id(query: str, body: bytes) -> int:
@@ -95,7 +96,7 @@ def _user_id(query: str, body: bytes) -> int:
 
 
 def _refuse_malformed(body: bytes) -> None:
-    """No body is needed. One that is there says something the client believes in: it must be readable."""
+    """No body is needed. A client that sends one believes in it: one that is no JSON is told so."""
     if len(body) > _LONGEST_BODY:
         raise RefusedError(Code.INVALID_REQUEST, detail=messages.body_too_long(_LONGEST_BODY))
     if body:

@@ -1,4 +1,4 @@
-"""Errors as the contract's JSON. The only place that knows HTTP status codes."""
+"""Errors as the JSON of docs/api.md. The only place that knows HTTP status codes."""
 
 from __future__ import annotations
 

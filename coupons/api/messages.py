@@ -127,5 +127,5 @@ def refusal(code: Code, language: Language, **names: object) -> str:
 
     A name that is told in both languages is given in both.
     """
-    told = {name: text[language] if isinstance(text, dict) else text for name, text in names.items()}
-    return _REFUSALS[code][language].format(**told).strip()
+    in_words = {name: text[language] if isinstance(text, dict) else text for name, text in names.items()}
+    return _REFUSALS[code][language].format(**in_words).strip()

@@ -1,4 +1,4 @@
-"""The JSON of every answer: camelCase, times in epoch milliseconds."""
+"""The JSON of every answer: camelCase, times in Unix milliseconds."""
 
 from __future__ import annotations
 

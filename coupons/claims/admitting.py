@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from uuid import UUID
 
 from django.db import Error as DatabaseLayerError
 
 from coupons import coupon_cache, selectors
-from coupons.coupon_cache import CouponView
+from coupons.claim import Claim
+from coupons.coupon_cache import CachedCoupon
 from coupons.gate import pending
 from coupons.gate.admission import (
     Admission,
     Admitted,
     AlreadyRequested,
-    Claim,
     GateUnavailable,
     GateUnknown,
     OutOfStock,
@@ -29,7 +29,7 @@ from coupons.gate.admission import (
 
 log = logging.getLogger(__name__)
 
-Coupons = Mapping[int, CouponView]
+Coupons = Mapping[int, CachedCoupon]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +50,7 @@ def ask(coupons: Coupons, claims: Sequence[Claim]) -> Asked:
     decided: dict[UUID, bool] = {}
     if any(map(_may_be_outdated, answers.values())):
         try:
-            decided = selectors.decided(_named(claims, answers))
+            decided = selectors.decided(_named(claims, answers).values())
             again = [claim for claim in claims if _is_open_still(answers.get(claim.request_id), decided)]
             if again:
                 answers |= _ask_again(coupons, again, answers)
@@ -61,7 +61,7 @@ def ask(coupons: Coupons, claims: Sequence[Claim]) -> Asked:
     return Asked(
         answers=answers,
         cold=[claim for claim in claims if claim.request_id not in answers],
-        unproven=_unproven({key: holding for key, holding in named.items() if key not in decided}),
+        unproven=_unproven([claim for request_id, claim in named.items() if request_id not in decided]),
     )
 
 
@@ -72,7 +72,7 @@ def _may_be_outdated(answer: Admission) -> bool:
 def _give_back(admitted: Sequence[Claim]) -> None:
     """Nobody publishes these: the group is answered with the database's error."""
     try:
-        gate.release_untold(admitted)
+        gate.release_undisclosed(admitted)
     except GateUnavailable as error:
         log.warning("%d slots are given back later, as leaked ones: %s", len(admitted), error)
 
@@ -91,10 +91,10 @@ def _ask(coupons: Coupons, claims: Iterable[Claim]) -> dict[UUID, Admission]:
     }
 
 
-def _named(claims: Iterable[Claim], answers: Mapping[UUID, Admission]) -> dict[UUID, selectors.Holding]:
-    """The earlier requests that the answers name, and whose they are."""
+def _named(claims: Iterable[Claim], answers: Mapping[UUID, Admission]) -> dict[UUID, Claim]:
+    """The claims that were made with the earlier requests which the answers name, by request id."""
     return {
-        answer.first_request_id: (claim.coupon_id, claim.user_id)
+        answer.first_request_id: claim.as_request(answer.first_request_id)
         for claim in claims
         if isinstance(answer := answers.get(claim.request_id), AlreadyRequested)
     }
@@ -115,12 +115,12 @@ def _ask_again(
 ) -> dict[UUID, Admission]:
     """What refused these may be over: they ask once more, and that answer stands."""
     outdated = [
-        replace(claim, request_id=answer.first_request_id)
+        claim.as_request(answer.first_request_id)
         for claim in claims
         if isinstance(answer := answers[claim.request_id], AlreadyRequested)
     ]
     doubted = {claim.coupon_id for claim in claims if isinstance(answers[claim.request_id], OutOfStock)}
-    rows = coupon_cache.coupon_views(doubted, fresh=True) if doubted else {}
+    rows = coupon_cache.cached_coupons(doubted, fresh=True) if doubted else {}
     try:
         gate.release(outdated)
         return _ask({**coupons, **rows}, claims)
@@ -129,15 +129,11 @@ def _ask_again(
         return {}
 
 
-def _unproven(named: Mapping[UUID, selectors.Holding]) -> list[Claim]:
+def _unproven(named: Sequence[Claim]) -> list[Claim]:
     if not named:
         return []
     try:
-        in_log = gate.guarded(lambda: pending.acknowledged(named.keys()))
+        in_log = gate.guarded(lambda: pending.acknowledged([claim.request_id for claim in named]))
     except GateUnavailable:
         in_log = set()
-    return [
-        Claim(coupon_id=coupon_id, user_id=user_id, request_id=request_id)
-        for request_id, (coupon_id, user_id) in named.items()
-        if request_id not in in_log
-    ]
+    return [claim for claim in named if claim.request_id not in in_log]

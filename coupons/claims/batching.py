@@ -18,10 +18,10 @@ import gevent
 from gevent.event import Event
 from gevent.hub import Waiter
 
+from coupons.claim import Claim
 from coupons.claims import screening, submitting
 from coupons.claims.submitting import Answer
 from coupons.gate import loading
-from coupons.gate.admission import Claim
 from runtime import greenlets, metrics
 
 _MOST_AT_ONCE: Final = 1000  #: claims in a group
@@ -85,7 +85,7 @@ class Gathering:
             answers = submitting.publish(screened)
         except BaseException as error:
             self._loop.run_callback(_throw, group, error)
-            if not isinstance(error, screening.AWAY):
+            if not isinstance(error, screening.DATABASE_AWAY):
                 raise  # a bug: gevent prints it
         else:
             self._loop.run_callback(_wake, group, answers)
@@ -132,7 +132,7 @@ class Gathering:
             is_warm = greenlets.apart(submitting.warm_up, {each.claim.coupon_id for each in waiting})
         except BaseException as error:
             self._loop.run_callback(_throw, waiting, error)
-            if not isinstance(error, screening.AWAY):
+            if not isinstance(error, screening.DATABASE_AWAY):
                 raise  # a bug: gevent prints it
         else:
             if is_warm:

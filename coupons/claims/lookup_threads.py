@@ -37,5 +37,4 @@ def in_thread(function: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:
         greenlets.look_at_connection()  # the views of coupons that it reads are those that claims use
         return function(*args, **named)
 
-    result: T = _pool.apply(call)
-    return result
+    return greenlets.call_in(_pool, call)

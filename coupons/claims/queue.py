@@ -21,7 +21,7 @@ def size(coupon_id: int) -> int | None:
 
 def _reserved(coupon_id: int) -> tuple[bool, int | None]:
     """Whether the coupon exists, and what its gate counts."""
-    if coupon_cache.coupon_view(coupon_id) is None:
+    if coupon_cache.cached_coupon(coupon_id) is None:
         return False, None
     try:
         return True, gate.reserved(coupon_id)

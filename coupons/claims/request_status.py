@@ -8,9 +8,10 @@ from uuid import UUID
 
 from coupons.claims import lookup_threads, undecided
 from coupons.eventlog import positions
+from coupons.eventlog.events import CouponIssueEvent
+from coupons.eventlog.place import Place
 from coupons.gate import disclosed, pending
 from coupons.gate.admission import GateUnavailable, gate
-from coupons.gate.pending import Tracked
 from coupons.models import IssueOutcome
 from coupons.outcomes import RequestStatus
 
@@ -19,7 +20,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatusReport:
-    """The status route's answer; times in epoch milliseconds. Null where not known."""
+    """The status route's answer; times in Unix milliseconds. Null where not known."""
 
     request_id: UUID
     coupon_id: int | None
@@ -77,43 +78,49 @@ def _outcome(request_id: UUID) -> StatusReport | None:
 def _from_redis(request_id: UUID) -> StatusReport | None:
     try:
         # Through the gate: a Redis that hangs is left alone for a second by all who ask.
-        tracked = gate.guarded(lambda: pending.find(request_id))
-        if tracked is None:
+        noted = gate.guarded(lambda: pending.find(request_id))
+        if noted is None:
             return None
-        partition = tracked.partition
-        events_per_s = None if partition is None else gate.guarded(lambda: pending.rate(partition))
+        event, place = noted
+        events_per_s = None if place is None else gate.guarded(lambda: pending.rate(place.partition))
     except GateUnavailable as error:
         log.warning("Redis does not answer, the log is asked: %s", error)
         return None
-    row = None if partition is None else positions.stored().get(partition)
-    if row is None or tracked.offset is None:
-        return _pending(tracked, position=None, eta_s=None)
-    position = max(0, tracked.offset - row.next_offset)
-    return _pending(tracked, position=position, eta_s=position / events_per_s if events_per_s else None)
+    row = None if place is None else positions.stored().get(place.partition)
+    if row is None or place is None:
+        return _pending(event, place)
+    position = max(0, place.offset - row.undecided_from)
+    return _pending(event, place, position=position, eta_s=position / events_per_s if events_per_s else None)
 
 
 def _from_disclosed(request_id: UUID) -> StatusReport | None:
-    tracked = disclosed.find(request_id)
-    return None if tracked is None else _pending(tracked, position=None, eta_s=None)
+    event = disclosed.find(request_id)
+    return None if event is None else _pending(event, None)
 
 
 def _from_log(request_id: UUID) -> StatusReport | None:
-    entry = undecided.index.find(request_id)
-    if entry is None:
+    found = undecided.index.find(request_id)
+    if found is None:
         return None
-    tracked, position = entry
-    return _pending(tracked, position=position, eta_s=None)
+    request, position = found
+    return _pending(request.event, request.place, position=position)
 
 
-def _pending(tracked: Tracked, *, position: int | None, eta_s: float | None) -> StatusReport:
+def _pending(
+    event: CouponIssueEvent,
+    place: Place | None,
+    *,
+    position: int | None = None,
+    eta_s: float | None = None,
+) -> StatusReport:
     return StatusReport(
-        request_id=tracked.claim.request_id,
-        coupon_id=tracked.claim.coupon_id,
-        user_id=tracked.claim.user_id,
+        request_id=event.request_id,
+        coupon_id=event.coupon_id,
+        user_id=event.user_id,
         status=RequestStatus.PENDING,
-        requested_at_ms=tracked.requested_at_ms,
-        partition=tracked.partition,
-        offset=tracked.offset,
+        requested_at_ms=event.timestamp_ms,
+        partition=place.partition if place else None,
+        offset=place.offset if place else None,
         position=position,
         eta_s=eta_s,
     )

@@ -17,15 +17,22 @@ from uuid import UUID
 from django.db import InterfaceError, OperationalError
 
 from coupons import coupon_cache, selectors
+from coupons.claim import Claim
 from coupons.claims import admitting
 from coupons.claims.admitting import Asked
-from coupons.coupon_cache import CouponView
-from coupons.gate.admission import Admission, Admitted, AlreadyRequested, Claim, GateUnavailable, OutOfStock
+from coupons.coupon_cache import CachedCoupon
+from coupons.gate.admission import (
+    Admission,
+    Admitted,
+    AlreadyRequested,
+    GateUnavailable,
+    OutOfStock,
+)
 from coupons.outcomes import Code
 from runtime import greenlets
 
 #: The database is away: nothing can be said. The log and Redis being away are answers.
-AWAY: Final = (OperationalError, InterfaceError)
+DATABASE_AWAY: Final = (OperationalError, InterfaceError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,17 +65,17 @@ class Screened:
 
 
 def screen(claims: Sequence[Claim]) -> Screened:
-    """Check the claims and reserve slots. Whoever screens must publish. Raises AWAY."""
+    """Check the claims and reserve slots. Whoever screens must publish. Raises DATABASE_AWAY."""
     return greenlets.in_thread(_screen, claims)
 
 
 def _screen(claims: Sequence[Claim]) -> Screened:
     now_ms = time.time_ns() // 1_000_000
-    claimants = selectors.claimants((claim.coupon_id, claim.user_id) for claim in claims)
-    coupons = coupon_cache.coupon_views({claim.coupon_id for claim in claims})
+    claimants = selectors.claimants(claim.holding for claim in claims)
+    coupons = coupon_cache.cached_coupons({claim.coupon_id for claim in claims})
     refusals: dict[UUID, Refused] = {}
     for claim in claims:
-        claimant = claimants.get((claim.coupon_id, claim.user_id))
+        claimant = claimants.get(claim.holding)
         if (refused := _check(coupons.get(claim.coupon_id), claimant, now_ms)) is not None:
             refusals[claim.request_id] = refused
     open_claims = [claim for claim in claims if claim.request_id not in refusals]
@@ -84,7 +91,7 @@ def _screen(claims: Sequence[Claim]) -> Screened:
     )
 
 
-def _check(coupon: CouponView | None, claimant: selectors.Claimant | None, now_ms: int) -> Refused | None:
+def _check(coupon: CachedCoupon | None, claimant: selectors.Claimant | None, now_ms: int) -> Refused | None:
     """The refusal, if the database alone decides it."""
     if claimant is None:
         return Refused(code=Code.USER_NOT_FOUND)
@@ -97,7 +104,7 @@ def _check(coupon: CouponView | None, claimant: selectors.Claimant | None, now_m
     return None
 
 
-def _ask(coupons: Mapping[int, CouponView], claims: Sequence[Claim]) -> Asked:
+def _ask(coupons: Mapping[int, CachedCoupon], claims: Sequence[Claim]) -> Asked:
     if not claims:
         return Asked()
     try:
@@ -106,7 +113,7 @@ def _ask(coupons: Mapping[int, CouponView], claims: Sequence[Claim]) -> Asked:
         return Asked(answers=_without_gate(coupons, claims))
 
 
-def _without_gate(coupons: Mapping[int, CouponView], claims: Sequence[Claim]) -> dict[UUID, Admission]:
+def _without_gate(coupons: Mapping[int, CachedCoupon], claims: Sequence[Claim]) -> dict[UUID, Admission]:
     """Redis is away: the database's stock decides, and requests under way are not counted.
 
     More may be told yes than there is stock; the consumer rejects the rest. Nothing is lost.

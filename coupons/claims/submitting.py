@@ -19,13 +19,18 @@ from django.conf import settings
 from django.db import Error as DatabaseLayerError
 
 from coupons import selectors
+from coupons.claim import Claim
 from coupons.claims import screening
 from coupons.claims.screening import Refused, Screened
 from coupons.eventlog.delivery import Acknowledged, NotPublished, Receipt, Record, Uncertain
 from coupons.eventlog.events import CouponIssueEvent, encode, partition_key
+from coupons.eventlog.place import Place
 from coupons.eventlog.producer import event_producer
 from coupons.gate import disclosed, leaked_slots, loading, pending
-from coupons.gate.admission import Claim, GateUnavailable, gate
+from coupons.gate.admission import (
+    GateUnavailable,
+    gate,
+)
 from coupons.outcomes import Code
 from runtime import greenlets, logs
 from runtime.config import SHORTEST_PUBLISH_MS
@@ -44,7 +49,9 @@ Answer = Accepted | Refused
 
 
 def submit(claims: Sequence[Claim]) -> list[Answer]:
-    """Answer each claim, in the order given. Request ids must be new and distinct. Raises screening.AWAY.
+    """Answer each claim, in the order given. Request ids must be new and distinct.
+
+    Raises screening.DATABASE_AWAY.
 
     Where nothing gathers: whose gate is cold is waited for here.
     """
@@ -62,7 +69,7 @@ def submit(claims: Sequence[Claim]) -> list[Answer]:
 
 
 def warm_up(coupon_ids: Collection[int]) -> bool:
-    """Load the gates. False if that cannot be done now: the log cannot be read. Raises screening.AWAY."""
+    """Load the gates. False if the log cannot be read now. Raises screening.DATABASE_AWAY."""
     try:
         loading.load_all(coupon_ids)
     except loading.LogUnavailable as error:
@@ -93,7 +100,7 @@ def publish(screened: Screened) -> dict[UUID, Answer]:
     )
     given_up = _given_up_meanwhile(acknowledged, screened.reserving_since)
     disclosing = _disclosing(screened.unproven, published)
-    is_kept = greenlets.in_thread(_tell, published, screened.requested_at_ms, disclosing)
+    is_kept = greenlets.in_thread(_note, published, screened.requested_at_ms, disclosing)
     answers: dict[UUID, Answer] = dict(screened.refusals)
     for claim, receipt in published:
         answers[claim.request_id] = _answer(claim, receipt, is_given_up=claim.request_id in given_up)
@@ -118,23 +125,18 @@ def _without(answers: Mapping[UUID, Answer], unkept: Collection[UUID]) -> dict[U
 
 
 def _record(claim: Claim, requested_at_ms: int) -> Record:
-    event = CouponIssueEvent(
-        event_id=claim.request_id,
-        user_id=claim.user_id,
-        coupon_id=claim.coupon_id,
-        timestamp_ms=requested_at_ms,
-    )
+    event = CouponIssueEvent.of(claim, timestamp_ms=requested_at_ms)
     return Record(key=partition_key(claim.coupon_id), value=encode(event))
 
 
-def _tell(
+def _note(
     published: Sequence[tuple[Claim, Receipt]], requested_at_ms: int, disclosing: Sequence[Claim]
 ) -> bool:
     """Give back, track, keep. Whether what is to be disclosed is kept."""
     _give_back(claim for claim, receipt in published if isinstance(receipt, NotPublished))
     pending.note(
         [
-            pending.Tracked.of(claim, receipt, requested_at_ms=requested_at_ms)
+            (CouponIssueEvent.of(claim, timestamp_ms=requested_at_ms), _place(receipt))
             for claim, receipt in published
             if not isinstance(receipt, NotPublished)
         ]
@@ -147,6 +149,11 @@ def _tell(
         log.warning("%d requests are not named in their answers: %s", len(disclosing), error)
         return False
     return True
+
+
+def _place(receipt: Receipt) -> Place | None:
+    """None while it is uncertain whether the event is in the log."""
+    return receipt.place if isinstance(receipt, Acknowledged) else None
 
 
 def _publish_in_time(records: Sequence[Record], reserving_since: float) -> list[Receipt]:
@@ -162,8 +169,10 @@ def _publish_in_time(records: Sequence[Record], reserving_since: float) -> list[
 def _given_up_meanwhile(claims: Sequence[Claim], reserving_since: float) -> set[UUID]:
     """Held up while publishing: those whose slot was given back meanwhile are not told yes.
 
-    Looks as soon as whoever gives slots back may have waited long enough, by the shortest timeout. Where the
-    database cannot tell, it may be any of them: their events are in the log, which answers for their ids.
+    Slots are given back 18 s after they were noted, or later (``coupons/gate/leaked_slots.py``). A second,
+    twice the shortest publish timeout, is well before that, and costs a query where publishing was slow.
+    Where the database cannot tell, it may be any of them: their events are in the log, which answers for
+    their ids.
     """
     if not claims or time.monotonic() - reserving_since < 2 * SHORTEST_PUBLISH_MS / 1000:
         return set()
@@ -190,7 +199,7 @@ def _give_back(claims: Iterable[Claim]) -> None:
         return
     try:
         # Who claimed again meanwhile was told of this request, and must find out that nothing came of it.
-        leaked_slots.give_back(gate.release_untold(unpublished))
+        leaked_slots.give_back(gate.release_undisclosed(unpublished))
     except GateUnavailable:
         # The gate is loaded anew from the database and the log, neither of which knows these claims.
         log.warning("%d slots not given back: Redis does not answer", len(unpublished))

@@ -19,11 +19,10 @@ from uuid import UUID
 from django.db import close_old_connections
 
 from coupons.eventlog import backlog
-from coupons.eventlog.backlog import Entry, LogUnavailable, Positions
-from coupons.eventlog.events import CouponIssueEvent
+from coupons.eventlog.backlog import LogUnavailable, Positions
+from coupons.eventlog.events import CouponIssueEvent, IssueRequest
+from coupons.eventlog.place import FirstOffset, NextOffset, Place
 from coupons.eventlog.producer import event_producer
-from coupons.gate.admission import Claim
-from coupons.gate.pending import Tracked
 from runtime import greenlets
 
 _BETWEEN_READINGS_S: Final = 0.5
@@ -36,9 +35,9 @@ _EVENT: Final = struct.Struct("<qqqq")  #: coupon, user, time, offset
 
 @dataclass(slots=True, kw_only=True)
 class _Partition:
-    start: int  #: every undecided event from here on is in ``events``
-    following: int  #: up to here
-    next_to_decide: int = 0
+    start: NextOffset  #: every undecided event from here on is in ``events``
+    following: NextOffset  #: up to here
+    next_to_decide: NextOffset
     events: dict[bytes, bytes] = field(default_factory=dict)  #: by request id, in log order
 
 
@@ -60,7 +59,7 @@ class UndecidedIndex:
         self._thread: threading.Thread | None = None
         self._began_at = float("-inf")
 
-    def find(self, request_id: UUID) -> tuple[Tracked, int] | None:
+    def find(self, request_id: UUID) -> tuple[IssueRequest, int] | None:
         """The request, and how many events are ahead of it. Raises LogUnavailable."""
         found = self._found(request_id)
         if found is None:
@@ -76,16 +75,16 @@ class UndecidedIndex:
             self._wait_for_reading()
         return self._of_coupon[coupon_id]
 
-    def _found(self, request_id: UUID) -> tuple[Tracked, int] | None:
+    def _found(self, request_id: UUID) -> tuple[IssueRequest, int] | None:
         for number, partition in list(self._partitions.items()):
             packed = partition.events.get(request_id.bytes)
             if packed is not None:
-                coupon_id, user_id, requested_at_ms, offset = _EVENT.unpack(packed)
-                claim = Claim(coupon_id=coupon_id, user_id=user_id, request_id=request_id)
-                tracked = Tracked(
-                    claim=claim, requested_at_ms=requested_at_ms, partition=number, offset=offset
+                coupon_id, user_id, timestamp_ms, offset = _EVENT.unpack(packed)
+                event = CouponIssueEvent(
+                    request_id=request_id, user_id=user_id, coupon_id=coupon_id, timestamp_ms=timestamp_ms
                 )
-                return tracked, max(0, offset - partition.next_to_decide)
+                request = IssueRequest(event=event, place=Place(number, offset))
+                return request, max(0, offset - partition.next_to_decide)
         return None
 
     def _wait_for_reading(self) -> None:
@@ -145,21 +144,25 @@ class UndecidedIndex:
         for number, position in at.items():
             self._follow(number, position)
         unread = {
-            number: Positions(first=part.following, next_to_decide=part.next_to_decide, end=at[number].end)
+            number: Positions(
+                first=FirstOffset(part.following), next_to_decide=part.next_to_decide, end=at[number].end
+            )
             for number, part in self._partitions.items()
         }
-        for entry in backlog.read_all(unread, patience_s=_TIMEOUT_S):
-            self._add(entry)
+        for place, request in backlog.read_all(unread, patience_s=_TIMEOUT_S):
+            self._add(place, request)
 
     def _follow(self, number: int, at: Positions) -> None:
         """Forget what was decided; begin anew where the database or the topic went back."""
-        start = max(at.first, at.next_to_decide)
+        start = NextOffset(max(at.first, at.next_to_decide))
         part = self._partitions.get(number)
         if part is not None and (start < part.start or at.end < part.following):
             self._drop(number)
             part = None
         if part is None:
-            part = self._partitions[number] = _Partition(start=start, following=start)
+            part = self._partitions[number] = _Partition(
+                start=start, following=start, next_to_decide=at.next_to_decide
+            )
         decided = []
         for request_id, packed in part.events.items():
             if _EVENT.unpack(packed)[3] >= start:
@@ -170,13 +173,12 @@ class UndecidedIndex:
         part.start, part.following = start, max(start, part.following)
         part.next_to_decide = at.next_to_decide
 
-    def _add(self, entry: Entry) -> None:
-        part = self._partitions[entry.partition]
-        part.following = entry.offset + 1
-        event: CouponIssueEvent | None = entry.event
-        if event is not None and event.event_id.bytes not in part.events:
-            part.events[event.event_id.bytes] = _EVENT.pack(
-                event.coupon_id, event.user_id, event.timestamp_ms, entry.offset
+    def _add(self, place: Place, request: IssueRequest | None) -> None:
+        part = self._partitions[place.partition]
+        part.following = place.following
+        if request is not None and (event := request.event).request_id.bytes not in part.events:
+            part.events[event.request_id.bytes] = _EVENT.pack(
+                event.coupon_id, event.user_id, event.timestamp_ms, place.offset
             )
             self._of_coupon[event.coupon_id] += 1
 

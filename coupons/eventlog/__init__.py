@@ -1,6 +1,7 @@
 """All that knows Kafka, and all that this project takes for granted of it.
 
 ``events.py``        the CouponIssueEvent: encode, decode, validate
+``place.py``         where an event stands: partition and offset; the offsets that bound a partition
 ``kafka_client.py``  what all clients have in common, the topic's id
 ``producer.py``      publishing, acknowledged; ``delivery.py``: the three answers of a publish
 ``positions.py``     how far the log is decided: rows of the database

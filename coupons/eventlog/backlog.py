@@ -17,6 +17,7 @@ from django.conf import settings
 from coupons.eventlog import kafka_client, log_reader
 from coupons.eventlog.events import CouponIssueEvent, IssueRequest, UndecodableEvent, decode
 from coupons.eventlog.log_reader import LogUnavailable as LogUnavailable
+from coupons.eventlog.place import EndOffset, FirstOffset, NextOffset, Place, Stretch
 from coupons.eventlog.positions import start, stored
 
 _FAILURE_LASTS_S: Final = 2.0
@@ -38,29 +39,30 @@ _ASK_AGAIN_AFTER_S: Final = 0.1
 class Positions:
     """Offsets of one partition: the first there is, the next to decide, the one after the last.
 
-    ``next_to_decide`` below ``first``: events were deleted before they were decided.
+    ``next_to_decide`` below ``first``: events were deleted before they were decided. ``has_lost_end``: the
+    log once ended before what was decided; whatever stands where it ended is new, and to be decided.
     """
 
-    first: int
-    next_to_decide: int
-    end: int
+    first: FirstOffset
+    next_to_decide: NextOffset
+    end: EndOffset
+    has_lost_end: bool = False
+
+    @property
+    def stands_still(self) -> bool:
+        """Until an operator accepts what was lost."""
+        return self.has_lost_end or self.next_to_decide < self.first
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backlog:
-    """``requests`` in log order per partition; ``committed`` the next offset to decide, by partition."""
+    """What is not decided. ``requests`` in log order per partition; ``next_to_decide`` by partition."""
 
     requests: list[IssueRequest]
-    committed: dict[int, int]
+    next_to_decide: dict[int, NextOffset]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
-    """One message of the log; ``event`` is None where it is none."""
-
-    partition: int
-    offset: int
-    event: CouponIssueEvent | None
+Entry = tuple[Place, IssueRequest | None]  #: one message of the log; None: it is no event
 
 
 def read(*, timeout_s: float, coupon_id: int | None = None) -> Backlog:
@@ -82,14 +84,17 @@ def _read(timeout_s: float, coupon_id: int | None) -> Backlog:
     left = log_reader.deadline(timeout_s)
     with log_reader.reader() as reader:
         positions = _positions(reader, left)
-        ranges = {p: (max(at.first, at.next_to_decide), at.end) for p, at in positions.items()}
+        undecided = {
+            partition: Stretch(NextOffset(max(at.first, at.next_to_decide)), at.end)
+            for partition, at in positions.items()
+        }
         requests = [
-            IssueRequest(event=entry.event, partition=entry.partition, offset=entry.offset)
-            for entry in _entries(reader, ranges, left)
-            if entry.event is not None  # it will be a dead letter: nobody holds a slot for it
-            and coupon_id in (None, entry.event.coupon_id)
+            request
+            for _, request in _entries(reader, undecided, left)
+            if request is not None  # it will be a dead letter: nobody holds a slot for it
+            and coupon_id in (None, request.event.coupon_id)
         ]
-    return Backlog(requests=requests, committed={p: at.next_to_decide for p, at in positions.items()})
+    return Backlog(requests=requests, next_to_decide={p: at.next_to_decide for p, at in positions.items()})
 
 
 def forget_failure() -> None:
@@ -109,29 +114,36 @@ def read_all(at: Mapping[int, Positions], *, patience_s: float) -> Iterator[Entr
 
     Raises LogUnavailable after ``patience_s`` without a message.
     """
-    ranges = {partition: (each.first, each.end) for partition, each in at.items()}
+    stretches = {partition: Stretch(NextOffset(each.first), each.end) for partition, each in at.items()}
     with log_reader.reader() as reader:
-        yield from _entries(reader, ranges, lambda: patience_s)
+        yield from _entries(reader, stretches, lambda: patience_s)
 
 
-def is_decided_to(ends: Mapping[int, int], *, timeout_s: float) -> bool:
-    """Whether every message before these offsets is decided. Raises LogUnavailable.
+def undecided_to(
+    ends: Mapping[int, EndOffset], at: Mapping[int, Positions], *, timeout_s: float
+) -> frozenset[int]:
+    """Those of the partitions in ``ends`` that are not decided up to there. Raises LogUnavailable.
 
-    Looks for one that is not: an offset that a transaction's marker has is never consumed, so that the
+    Looks for a message that is not: an offset that a transaction's marker has is never consumed, so that the
     position alone would say no for ever.
     """
     left = log_reader.deadline(timeout_s)
     with log_reader.reader() as reader:
-        at = _positions(reader, left)
-        if any(each.next_to_decide < each.first for each in at.values()):
-            return False  # deleted before it was decided, and nobody has accepted that
-        ranges = {
-            partition: (each.next_to_decide, ends[partition])
-            for partition, each in at.items()
-            if each.next_to_decide < ends.get(partition, 0)
-        }
-        places = map(log_reader.place, log_reader.messages(reader, ranges, left)) if ranges else ()
-        return not any(offset < ends[partition] for partition, offset in places)
+        return frozenset(
+            partition
+            for partition, end in sorted(ends.items())
+            if partition not in at  # the topic was made anew, with fewer
+            or at[partition].stands_still
+            or _has_message(reader, partition, Stretch(at[partition].next_to_decide, end), left)
+        )
+
+
+def _has_message(reader: Consumer, partition: int, stretch: Stretch, left: Callable[[], float]) -> bool:
+    if stretch.start >= stretch.end:
+        return False
+    # One partition at a time: of a long backlog the first message is enough.
+    places = map(log_reader.place, log_reader.messages(reader, {partition: stretch}, left))
+    return any(place.offset < stretch.end for place in places)
 
 
 def _positions(reader: Consumer, left: Callable[[], float]) -> dict[int, Positions]:
@@ -153,15 +165,19 @@ def _positions_now(reader: Consumer, left: Callable[[], float]) -> dict[int, Pos
     positions = {}
     for partition in partitions:
         low, high = reader.get_watermark_offsets(TopicPartition(topic, partition), timeout=left())
-        at = start(rows.get(partition), topic_id=topic_id, committed=committed.get(partition), first=low)
+        first, kept = FirstOffset(low), committed.get(partition)
+        at = start(rows.get(partition), topic_id=topic_id, committed=kept, first=first)
         positions[partition] = Positions(
-            first=low, next_to_decide=at.next_offset, end=max(at.next_offset, high)
+            first=first,
+            next_to_decide=at.undecided_from,
+            end=EndOffset(max(at.undecided_from, high)),
+            has_lost_end=at.lost_end is not None,
         )
     return positions
 
 
-def _committed(reader: Consumer, partitions: list[int], left: Callable[[], float]) -> dict[int, int]:
-    """Kafka's offsets of the group, where it has any."""
+def _committed(reader: Consumer, partitions: list[int], left: Callable[[], float]) -> dict[int, NextOffset]:
+    """Kafka's offsets of the group, by partition, where it has any."""
     if not partitions:
         return {}
     asked = [TopicPartition(settings.CONFIG.kafka.topic, partition) for partition in partitions]
@@ -169,15 +185,15 @@ def _committed(reader: Consumer, partitions: list[int], left: Callable[[], float
     for answer in answers:
         if answer.error is not None:
             raise KafkaException(answer.error)
-    return {answer.partition: answer.offset for answer in answers if answer.offset >= 0}
+    return {answer.partition: NextOffset(answer.offset) for answer in answers if answer.offset >= 0}
 
 
 def _entries(
-    reader: Consumer, ranges: Mapping[int, tuple[int, int]], left: Callable[[], float]
+    reader: Consumer, stretches: Mapping[int, Stretch], left: Callable[[], float]
 ) -> Iterator[Entry]:
-    for message in log_reader.messages(reader, ranges, left):
-        partition, offset = log_reader.place(message)
-        yield Entry(partition=partition, offset=offset, event=_event(message))
+    for message in log_reader.messages(reader, stretches, left):
+        place, event = log_reader.place(message), _event(message)
+        yield place, None if event is None else IssueRequest(event=event, place=place)
 
 
 def _event(message: Message) -> CouponIssueEvent | None:

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from coupons.eventlog.place import Place
 from runtime import greenlets
 
 
@@ -21,8 +22,9 @@ class Record:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Acknowledged:
-    partition: int
-    offset: int
+    """The event is in the log."""
+
+    place: Place
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +53,7 @@ class Delivery:
         self._lock = threading.Lock()
         self._complete = greenlets.event()
 
-    def settle(self, index: int, receipt: Receipt) -> None:
+    def note(self, index: int, receipt: Receipt) -> None:
         with self._lock:
             if self.receipts[index] is None:
                 self.receipts[index] = receipt

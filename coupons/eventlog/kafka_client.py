@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType  # type: ignore[attr-defined]
 from django.conf import settings
 
 log = logging.getLogger("coupons.librdkafka")
@@ -54,6 +54,25 @@ def topic_id(*, timeout_s: float) -> str:
             return ""
         raise
     return "" if found == _NO_ID else found
+
+
+def is_compacted(*, timeout_s: float) -> bool:
+    """Whether the event topic keeps one event for each coupon only, and deletes the others undecided.
+
+    False where the broker does not say. Raises KafkaException.
+    """
+    resource = ConfigResource(ResourceType.TOPIC, settings.CONFIG.kafka.topic)
+    client = _admin(settings.CONFIG.kafka.bootstrap_servers)
+    [asked] = client.describe_configs([resource], request_timeout=timeout_s).values()
+    try:
+        found = asked.result(timeout_s + 1).get("cleanup.policy")
+    except FutureTimeout as error:
+        raise KafkaException(KafkaError(KafkaError._TIMED_OUT)) from error
+    except KafkaException as error:
+        if error.args[0].code() in (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError._UNSUPPORTED_FEATURE):
+            return False
+        raise
+    return found is not None and "compact" in str(found.value)
 
 
 @lru_cache(maxsize=1)

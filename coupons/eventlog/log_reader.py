@@ -11,6 +11,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from django.conf import settings
 
 from coupons.eventlog import kafka_client
+from coupons.eventlog.place import Place, Stretch
 
 _READ_AT_ONCE: Final = 2000
 _QUIET_S: Final = 0.3  #: no message for so long past the told ends: there are no more
@@ -66,17 +67,17 @@ def partitions(reader: Consumer, timeout_s: float) -> list[int]:
 
 
 def messages(
-    reader: Consumer, ranges: Mapping[int, tuple[int, int]], left: Callable[[], float]
+    reader: Consumer, stretches: Mapping[int, Stretch], left: Callable[[], float]
 ) -> Iterator[Message]:
-    """Everything from the starts on, to the ends at least and to where the log truly ends.
+    """Everything of these stretches, by partition, and on to where the log truly ends.
 
     A broker tells the end of a partition by an EOF. The embedded one does not, and counts too few in
     its ends: there, quiet past the told ends is the end.
     """
     topic = settings.CONFIG.kafka.topic
-    reader.assign([TopicPartition(topic, partition, start) for partition, (start, _) in ranges.items()])
-    unfinished = set(ranges)
-    behind = {partition for partition, (start, end) in ranges.items() if start < end}
+    reader.assign([TopicPartition(topic, partition, start) for partition, (start, _) in stretches.items()])
+    unfinished = set(stretches)
+    behind = {partition for partition, (start, end) in stretches.items() if start < end}
     going_on_until = float("inf")
     quiet_s = _FIRST_S
     while unfinished and time.monotonic() < going_on_until:
@@ -90,16 +91,16 @@ def messages(
             if _is_beyond(message, behind):
                 unfinished.discard(message.partition() or 0)
                 continue
-            partition, offset = place(message)
+            at = place(message)
             if message.error() is not None:  # an EOF; one before the told end was too early
-                if offset >= ranges[partition][1]:
-                    unfinished.discard(partition)
-                    behind.discard(partition)
+                if at.offset >= stretches[at.partition].end:
+                    unfinished.discard(at.partition)
+                    behind.discard(at.partition)
                 continue
             quiet_s = _QUIET_S
             yield message
-            if offset + 1 >= ranges[partition][1]:
-                behind.discard(partition)
+            if at.following >= stretches[at.partition].end:
+                behind.discard(at.partition)
         if not behind:
             going_on_until = min(going_on_until, time.monotonic() + _PAST_THE_END_S)
 
@@ -111,11 +112,11 @@ def _is_beyond(message: Message, behind: Collection[int]) -> bool:
     return is_outside and message.partition() not in behind
 
 
-def place(message: Message) -> tuple[int, int]:
+def place(message: Message) -> Place:
     """Raises KafkaException if the message is an error other than the partition's end."""
     if (error := message.error()) is not None and error.code() != KafkaError._PARTITION_EOF:
         raise KafkaException(error)
     partition, offset = message.partition(), message.offset()
     if partition is None or offset is None:
         raise KafkaException(KafkaError(KafkaError._BAD_MSG))
-    return partition, offset
+    return Place(partition, offset)

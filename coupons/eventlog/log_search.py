@@ -12,21 +12,22 @@ from confluent_kafka import Consumer, TopicPartition
 from django.conf import settings
 
 from coupons.eventlog import log_reader
+from coupons.eventlog.place import EndOffset, NextOffset, Place, Stretch
 
 _REQUEST_ID: Final = re.compile(rb'"eventId"\s*:\s*"([0-9a-fA-F-]{36})"')
 
 
-def find(request_ids: Collection[UUID], *, since_ms: int, patience_s: float) -> dict[UUID, tuple[int, int]]:
-    """Where in the log these requests stand first, decided or not: partition and offset.
+def find(request_ids: Collection[UUID], *, since_ms: int, patience_s: float) -> dict[UUID, Place]:
+    """Where in the log these requests stand first, decided or not.
 
-    Looks at what was written since ``since_ms`` (epoch). Raises LogUnavailable after ``patience_s``
+    Looks at what was written since ``since_ms`` (Unix). Raises LogUnavailable after ``patience_s``
     without a message.
     """
     wanted = {str(request_id).encode(): request_id for request_id in request_ids}
-    found: dict[UUID, tuple[int, int]] = {}
+    found: dict[UUID, Place] = {}
     with log_reader.reader() as reader:
-        ranges = _written_since(reader, since_ms, patience_s)
-        for message in log_reader.messages(reader, ranges, lambda: patience_s):
+        written = _written_since(reader, since_ms, patience_s)
+        for message in log_reader.messages(reader, written, lambda: patience_s):
             value = message.value()
             match = _REQUEST_ID.search(value) if isinstance(value, bytes) else None
             request_id = wanted.get(match[1].lower()) if match else None
@@ -38,7 +39,7 @@ def find(request_ids: Collection[UUID], *, since_ms: int, patience_s: float) -> 
 
 
 def begins_at_ms(*, timeout_s: float) -> int:
-    """From when on the log is whole, in epoch milliseconds: what was written before may be deleted.
+    """From when on the log is whole, in Unix milliseconds: what was written before may be deleted.
 
     0 if nothing was deleted. Raises LogUnavailable.
     """
@@ -58,20 +59,23 @@ def _begins_at_ms(reader: Consumer, partition: int, timeout_s: float) -> int:
     if first == 0:
         return 0
     left = log_reader.deadline(timeout_s)
-    for message in log_reader.messages(reader, {partition: (first, end)}, left) if first < end else ():
+    all_there_is = {partition: Stretch(NextOffset(first), EndOffset(end))}
+    for message in log_reader.messages(reader, all_there_is, left) if first < end else ():
         kind, written_ms = message.timestamp()
         return int(written_ms) if kind else time.time_ns() // 1_000_000
     return time.time_ns() // 1_000_000
 
 
-def _written_since(reader: Consumer, since_ms: int, timeout_s: float) -> dict[int, tuple[int, int]]:
+def _written_since(reader: Consumer, since_ms: int, timeout_s: float) -> dict[int, Stretch]:
+    """By partition."""
     topic = settings.CONFIG.kafka.topic
     asked = [
         TopicPartition(topic, partition, since_ms) for partition in log_reader.partitions(reader, timeout_s)
     ]
-    ranges = {}
+    stretches = {}
     for answer in reader.offsets_for_times(asked, timeout=timeout_s):
         low, high = reader.get_watermark_offsets(answer, timeout=timeout_s)
         # Negative: nothing was written since then.
-        ranges[answer.partition] = (max(low, answer.offset) if answer.offset >= 0 else high, high)
-    return ranges
+        start = max(low, answer.offset) if answer.offset >= 0 else high
+        stretches[answer.partition] = Stretch(NextOffset(start), EndOffset(high))
+    return stretches

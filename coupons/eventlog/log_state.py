@@ -11,6 +11,7 @@ from django.conf import settings
 
 from coupons.eventlog import kafka_client, log_reader, positions
 from coupons.eventlog.log_reader import LogUnavailable
+from coupons.eventlog.place import EndOffset, FirstOffset, NextOffset
 from coupons.eventlog.positions import Position
 
 _TIMEOUT_S: Final = 10.0
@@ -36,11 +37,11 @@ class PartitionState:
 
     partition: int
     topic_id: str
-    first: int
-    end: int
-    next_offset: int | None
-    copy: int | None
-    lost_end: int | None
+    first: FirstOffset
+    end: EndOffset
+    next_offset: NextOffset | None
+    copy: NextOffset | None
+    lost_end: EndOffset | None
     state: State
 
     @property
@@ -53,7 +54,7 @@ class PartitionState:
         """Where deciding goes on once the loss is accepted."""
         # A log that lost its end gives the offsets behind it out again: those are new requests.
         to = self.first if self.lost_end is None else max(self.first, self.lost_end)
-        return Position(topic_id=self.topic_id, next_offset=to)
+        return Position(topic_id=self.topic_id, next_offset=NextOffset(to))
 
 
 def look() -> list[PartitionState]:
@@ -74,10 +75,10 @@ def look() -> list[PartitionState]:
                 PartitionState(
                     partition=committed.partition,
                     topic_id=topic_id,
-                    first=first,
-                    end=end,
+                    first=FirstOffset(first),
+                    end=EndOffset(end),
                     next_offset=row.next_offset if row else None,
-                    copy=committed.offset if committed.offset >= 0 else None,
+                    copy=NextOffset(committed.offset) if committed.offset >= 0 else None,
                     lost_end=row.lost_end if row else None,
                     state=_state(row, topic_id=topic_id, first=first),
                 )
@@ -100,6 +101,6 @@ def accept_loss(partition: PartitionState) -> None:
     positions.move(partition.partition, to=partition.after_the_loss)
 
 
-def go_back(partition: PartitionState, *, to: int) -> None:
+def go_back(partition: PartitionState, *, to: NextOffset) -> None:
     """Have everything from this offset on decided again; what has an outcome is not changed by it."""
     positions.move(partition.partition, to=Position(topic_id=partition.topic_id, next_offset=to))

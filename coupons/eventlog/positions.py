@@ -15,6 +15,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
+from coupons.eventlog.place import EndOffset, FirstOffset, NextOffset
 from coupons.models import LogPosition
 
 
@@ -34,8 +35,13 @@ class Position:
     """
 
     topic_id: str
-    next_offset: int
-    lost_end: int | None = None
+    next_offset: NextOffset
+    lost_end: EndOffset | None = None
+
+    @property
+    def undecided_from(self) -> NextOffset:
+        """What stands where a lost end was is new, and to be decided, though the position is beyond it."""
+        return self.next_offset if self.lost_end is None else NextOffset(self.lost_end)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +50,7 @@ class Advance:
 
     partition: int
     seen: Position
-    next_offset: int
+    next_offset: NextOffset
 
     @property
     def reached(self) -> Position:
@@ -56,16 +62,18 @@ def stored() -> dict[int, Position]:
     return {row.partition: _position(row) for row in _rows()}
 
 
-def start(row: Position | None, *, topic_id: str, committed: int | None, first: int) -> Position:
+def start(
+    row: Position | None, *, topic_id: str, committed: NextOffset | None, first: FirstOffset
+) -> Position:
     """Where a partition is to be decided from. Pure.
 
     A topic that was made anew under the old one's name begins at 0. A group without a row takes over what
     Kafka has (``committed``: its offset there), and else begins at the log's ``first``.
     """
     if row is None:
-        return Position(topic_id=topic_id, next_offset=first if committed is None else committed)
+        return Position(topic_id=topic_id, next_offset=NextOffset(first) if committed is None else committed)
     if topic_id and row.topic_id and row.topic_id != topic_id:
-        return Position(topic_id=topic_id, next_offset=0)
+        return Position(topic_id=topic_id, next_offset=NextOffset(0))
     return Position(topic_id=topic_id or row.topic_id, next_offset=row.next_offset, lost_end=row.lost_end)
 
 
@@ -109,10 +117,30 @@ def take_over(found: Mapping[int, Position | None], begin: Mapping[int, Position
     return {partition: position for partition, position in stored().items() if partition in begin}
 
 
-def halt(partition: int, *, seen: Position, end: int) -> None:
+def forget_former(topic_id: str, partitions: Collection[int]) -> dict[int, Position]:
+    """Delete the rows of a former topic's partitions that this one, which has ``partitions``, does not have.
+
+    Returns the deleted rows.
+    """
+    if not topic_id:
+        return {}
+    rows = _rows().exclude(partition__in=list(partitions)).exclude(topic_id__in=["", topic_id])
+    former = {row.partition: _position(row) for row in rows}
+    if former:
+        rows.filter(partition__in=list(former)).delete()
+    return former
+
+
+def halt(partition: int, *, seen: Position, end: EndOffset) -> None:
     """Nobody goes on in this partition before an operator says so: the log ends before our position."""
     rows = _rows([partition]).filter(topic_id=seen.topic_id, next_offset=seen.next_offset)
     rows.update(lost_end=end, updated_at=timezone.now())
+
+
+def halted_at_ms() -> dict[int, int]:
+    """When the partitions that lost their end were found so, in Unix milliseconds."""
+    halted = _rows().filter(lost_end__isnull=False).values_list("partition", "updated_at")
+    return {partition: int(updated_at.timestamp() * 1000) for partition, updated_at in halted}
 
 
 def move(partition: int, *, to: Position) -> None:
@@ -123,7 +151,7 @@ def move(partition: int, *, to: Position) -> None:
         _write(partition, to)
 
 
-def move_back(offsets: Mapping[int, int]) -> None:
+def move_back(offsets: Mapping[int, NextOffset]) -> None:
     """Decide again from these offsets on, by partition, where the row is further. Replays change nothing."""
     with transaction.atomic():
         for partition, offset in sorted(offsets.items()):
@@ -159,4 +187,5 @@ def _rows(partitions: Collection[int] | None = None) -> QuerySet[LogPosition]:
 
 
 def _position(row: LogPosition) -> Position:
-    return Position(topic_id=row.topic_id, next_offset=row.next_offset, lost_end=row.lost_end)
+    lost_end = None if row.lost_end is None else EndOffset(row.lost_end)
+    return Position(topic_id=row.topic_id, next_offset=NextOffset(row.next_offset), lost_end=lost_end)

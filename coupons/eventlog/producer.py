@@ -5,7 +5,8 @@ published, uncertain. The watchdog asks the broker for metadata whenever somethi
 while it does not answer, claims are refused at once and nothing is queued. The producer is made anew
 when the broker answers and messages still time out (a broker that lost its state leaves a live
 idempotent producer failing for ever, without a fatal error), and when none has answered for longer
-than a message may live (librdkafka may have lost all it knew, its issue 5301, and never ask again).
+than a message may live (librdkafka may have lost all it knew, its issue 5301, and never ask again). A topic
+that takes no batch of our size (somebody lowered its max.message.bytes) is given smaller ones.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from django.conf import settings
 
 from coupons.eventlog import kafka_client
 from coupons.eventlog.delivery import Acknowledged, Delivery, NotPublished, Receipt, Record, Uncertain
+from coupons.eventlog.place import Place
 from runtime import greenlets, metrics
 
 log = logging.getLogger(__name__)
@@ -35,6 +37,7 @@ _PATIENCE_S: Final = 10.0  #: beyond the life of a message
 _SLOW_S: Final = 1.0
 _POLL_S: Final = 0.001
 _IDLE_POLL_S: Final = 0.1
+_SMALLER: Final = 8  #: times smaller batches, each time that the topic refuses them
 
 
 class EventProducer:
@@ -46,6 +49,8 @@ class EventProducer:
         self._stop = threading.Event()
         self._suspicion = threading.Event()  # something failed: the watchdog should look
         self._timed_out = False  # a message was not delivered since the producer was made
+        self._is_batch_refused = False
+        self._batch_bytes = settings.CONFIG.producer.batch_bytes
         self._is_down = False
         self._down_since = 0.0
         self._producer = self._make()
@@ -100,11 +105,12 @@ class EventProducer:
             thread.join(_PROBE_TIMEOUT_S + 1)
 
     def _make(self) -> Producer:
-        return Producer(kafka_client.producer_config() | {"error_cb": self._on_error})
+        changes = {"batch.size": self._batch_bytes, "error_cb": self._on_error}
+        return Producer(kafka_client.producer_config() | changes)
 
     def _enqueue(self, record: Record, index: int, delivery: Delivery) -> None:
         def report(error: KafkaError | None, message: Message) -> None:
-            delivery.settle(index, self._receipt(error, message))
+            delivery.note(index, self._receipt(error, message))
 
         try:
             self._producer.produce(
@@ -115,16 +121,20 @@ class EventProducer:
                 on_delivery=report,
             )
         except BufferError:
-            delivery.settle(index, NotPublished(error="the producer's buffer is full"))
+            delivery.note(index, NotPublished(error="the producer's buffer is full"))
         except KafkaException as error:  # refused before it was queued: a fatal state, a message too large
             self._timed_out = True
             self._suspicion.set()
-            delivery.settle(index, NotPublished(error=str(error)))
+            delivery.note(index, NotPublished(error=str(error)))
 
     def _receipt(self, error: KafkaError | None, message: Message) -> Receipt:
         if error is None:
-            return Acknowledged(partition=_number(message.partition()), offset=_number(message.offset()))
+            return Acknowledged(place=Place(_number(message.partition()), _number(message.offset())))
         log.warning("event not acknowledged: %s", error)
+        if error.code() == KafkaError.MSG_SIZE_TOO_LARGE:  # the batch: each record alone may fit
+            self._is_batch_refused = True
+            self._suspicion.set()
+            return NotPublished(error=str(error))
         # Purged: taken out of an old producer. It may have been sent before, and its answer lost.
         if error.code() not in (KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT):
             self._timed_out = True
@@ -162,6 +172,11 @@ class EventProducer:
                     self._down_since = time.monotonic()  # the new one has as long
                     self._rebuild("neither broker nor topic has answered for long")
                 self._stop.wait(_PROBE_EVERY_S)
+            elif self._is_batch_refused:
+                self._batch_bytes = max(1, self._batch_bytes // _SMALLER)
+                self._rebuild(
+                    f"the topic's max.message.bytes is too small: batches of {self._batch_bytes} bytes"
+                )
             elif self._timed_out:
                 self._rebuild("messages timed out although the broker answers")
 
@@ -183,7 +198,7 @@ class EventProducer:
         """A new producer for what comes; the old one's messages are told as uncertain."""
         log.warning("%s: the producer is made anew", why)
         old, self._producer = self._producer, self._make()
-        self._timed_out = False
+        self._timed_out = self._is_batch_refused = False
         metrics.PRODUCER_REBUILDS.inc()
         old.purge(in_queue=True, in_flight=True)
         old.flush(1)

@@ -15,9 +15,9 @@ from itertools import islice
 from typing import Any, Final
 from uuid import UUID
 
-from coupons.coupon_cache import CouponView
+from coupons.claim import Claim
+from coupons.coupon_cache import CachedCoupon
 from coupons.gate.keys import (
-    Claim,
     claim_in,
     claims_in,
     count_in,
@@ -30,7 +30,7 @@ from coupons.gate.keys import (
 )
 from coupons.gate.redis_client import Call, GateRedis, GateUnavailable
 
-__all__ = ["AdmissionGate", "Claim", "GateUnavailable", "GateUnknown", "gate"]
+__all__ = ["AdmissionGate", "GateUnavailable", "GateUnknown", "gate"]
 
 _CLAIMS_AT_ONCE: Final = 5_000  #: loaded by one script: 10 ms in which Redis answers nobody else
 
@@ -78,7 +78,7 @@ class GateState:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settlement:
+class Decisions:
     """What one committed transaction decided of a coupon.
 
     ``issued_count`` as it is after the commit; ``decided``: each claim, and whether it was issued.
@@ -93,7 +93,7 @@ class Settlement:
 class AdmissionGate(GateRedis):
     """One per process. Every method raises GateUnavailable when Redis does not answer."""
 
-    def admit(self, coupon: CouponView, claims: Sequence[Claim]) -> list[Admission]:
+    def admit(self, coupon: CachedCoupon, claims: Sequence[Claim]) -> list[Admission]:
         """Reserve a slot for each claim of this coupon, in order. Raises GateUnknown."""
         [answer] = self.admit_each([(coupon, claims)])
         if isinstance(answer, GateUnknown):
@@ -101,7 +101,7 @@ class AdmissionGate(GateRedis):
         return answer
 
     def admit_each(
-        self, asked: Sequence[tuple[CouponView, Sequence[Claim]]]
+        self, asked: Sequence[tuple[CachedCoupon, Sequence[Claim]]]
     ) -> list[list[Admission] | GateUnknown]:
         """Reserve slots on several coupons, all in one call; GateUnknown stands where one must be loaded."""
         calls: list[Call] = [
@@ -115,12 +115,12 @@ class AdmissionGate(GateRedis):
             for (coupon, _), answers in zip(asked, self.run_each("admit", calls), strict=True)
         ]
 
-    def load(self, coupon: CouponView, undecided: Sequence[Claim]) -> bool:
+    def load(self, coupon: CachedCoupon, undecided: Sequence[Claim]) -> bool:
         """Fill the gate if it is empty. ``undecided`` in log order. False: somebody else did."""
         [loaded] = self.load_each([(coupon, undecided)])
         return loaded
 
-    def load_each(self, loading: Sequence[tuple[CouponView, Sequence[Claim]]]) -> list[bool]:
+    def load_each(self, loading: Sequence[tuple[CachedCoupon, Sequence[Claim]]]) -> list[bool]:
         calls: list[Call] = []
         for coupon, undecided in loading:
             calls += _loading_calls(coupon, undecided)
@@ -129,40 +129,41 @@ class AdmissionGate(GateRedis):
 
     def release(self, claims: Sequence[Claim]) -> int:
         """Give slots back, each only if it is still that request's. Returns how many were."""
-        return sum(self._release(claims, keeps_told=False)[0])
+        return sum(self._release(claims, keeps_disclosed=False)[0])
 
-    def release_untold(self, claims: Sequence[Claim]) -> list[Claim]:
+    def release_undisclosed(self, claims: Sequence[Claim]) -> list[Claim]:
         """Give slots back, but for requests that another claim of their user was answered with.
 
         Those are returned, and stay reserved: somebody will ask for them, so they need an outcome first.
         """
-        kept = self._release(claims, keeps_told=True)[1]
+        kept = self._release(claims, keeps_disclosed=True)[1]
         return [claim for claim in claims if claim.request_id.bytes in kept]
 
-    def _release(self, claims: Sequence[Claim], *, keeps_told: bool) -> tuple[list[int], set[bytes]]:
+    def _release(self, claims: Sequence[Claim], *, keeps_disclosed: bool) -> tuple[list[int], set[bytes]]:
         by_coupon: dict[int, list[Claim]] = {}
         for claim in claims:
             by_coupon.setdefault(claim.coupon_id, []).append(claim)
         calls: list[Call] = [
-            (keys_of(coupon_id), [int(keeps_told), *pairs(group)]) for coupon_id, group in by_coupon.items()
+            (keys_of(coupon_id), [int(keeps_disclosed), *pairs(group)])
+            for coupon_id, group in by_coupon.items()
         ]
         answers = self.run_each("release", calls)
-        return [count for count, *_ in answers], {told for _, *kept in answers for told in kept}
+        return [count for count, *_ in answers], {request_id for _, *kept in answers for request_id in kept}
 
-    def settle(self, settlements: Sequence[Settlement]) -> None:
+    def notify(self, decisions: Sequence[Decisions]) -> None:
         """Tell the gates what was committed, all in one call."""
         calls: list[Call] = [
             (
-                keys_of(settlement.coupon_id),
+                keys_of(each.coupon_id),
                 [
-                    settlement.epoch,
-                    settlement.issued_count,
-                    *flat((*pair(claim), int(won)) for claim, won in settlement.decided),
+                    each.epoch,
+                    each.issued_count,
+                    *flat((*pair(claim), int(won)) for claim, won in each.decided),
                 ],
             )
-            for settlement in settlements
+            for each in decisions
         ]
-        self.run_each("settle", calls)
+        self.run_each("notify", calls)
 
     def clear(self, coupon_id: int) -> None:
         """Forget the coupon: its counts, reservations and winners. The next claim loads it anew."""
@@ -173,7 +174,7 @@ class AdmissionGate(GateRedis):
         gate, *_ = keys_of(coupon_id)
         self.guarded(lambda: self._redis.hdel(gate, "ready", "issued"))
 
-    def correct(self, coupon: CouponView, *, seen: int) -> bool:
+    def correct(self, coupon: CachedCoupon, *, seen: int) -> bool:
         """Set a count that is too high to the row's, if it is still as ``seen``. Says whether it was."""
         return bool(
             self.run("correct", (keys_of(coupon.coupon_id), [coupon.epoch, seen, coupon.issued_count]))
@@ -184,11 +185,11 @@ class AdmissionGate(GateRedis):
         count = int(self.run("reserved", (keys_of(coupon_id), [])))
         return None if count < 0 else count
 
-    def standing(self, coupon: CouponView) -> list[Claim] | Loaded:
+    def standing(self, coupon: CachedCoupon) -> list[Claim] | Loaded:
         [standing] = self.standing_each([coupon])
         return standing
 
-    def standing_each(self, coupons: Sequence[CouponView]) -> list[list[Claim] | Loaded]:
+    def standing_each(self, coupons: Sequence[CachedCoupon]) -> list[list[Claim] | Loaded]:
         """The reservations that stand in gates that must be loaded; none of another row's."""
         calls: list[Call] = [(keys_of(coupon.coupon_id), [coupon.epoch]) for coupon in coupons]
         return [
@@ -235,26 +236,30 @@ class AdmissionGate(GateRedis):
                 pipeline.hget(key, "issued")
             yield from zip(some, pipeline.execute(), strict=True)
 
-    def reservations(self, *, limit: int | None, coupon_id: int | None = None) -> list[Claim]:
-        """Reservations of all coupons, or of one, ``limit`` at most.
+    def reservations(
+        self, *, limit: int | None, coupon_id: int | None = None, of_each: int | None = None
+    ) -> list[Claim]:
+        """Reservations of all coupons, or of one, ``limit`` at most, and ``of_each`` coupon at most so many.
 
         Drops fields that are none: each would keep a slot that nobody gives back. Where one was a reservation
         the hash is one short then, and its gate is loaded anew.
         """
-        return self.guarded(lambda: list(islice(self._each_reservation(coupon_id), limit)))
+        return self.guarded(lambda: list(islice(self._each_reservation(coupon_id, of_each), limit)))
 
-    def _each_reservation(self, only: int | None) -> Iterator[Claim]:
+    def _each_reservation(self, only: int | None, of_each: int | None) -> Iterator[Claim]:
         name = "{coupon:*}:reservations" if only is None else keys_of(only)[1]
         for key in self._each_hash(name):
             coupon_id = coupon_of(key)
-            if coupon_id is None:
-                continue
-            for user, request in self._redis.hscan_iter(key, count=1000):
-                claim = claim_in(coupon_id, user, request)
-                if claim is not None:
-                    yield claim
-                else:
-                    self._redis.hdel(key, user)
+            if coupon_id is not None:
+                yield from islice(self._each_in(key, coupon_id), of_each)
+
+    def _each_in(self, key: bytes, coupon_id: int) -> Iterator[Claim]:
+        for user, request in self._redis.hscan_iter(key, count=1000):
+            claim = claim_in(coupon_id, user, request)
+            if claim is not None:
+                yield claim
+            else:
+                self._redis.hdel(key, user)
 
     def _each_hash(self, name: str) -> Iterator[bytes]:
         """One key of a wrong kind must not hide all others from who looks at all."""
@@ -267,7 +272,7 @@ class AdmissionGate(GateRedis):
 gate = AdmissionGate()
 
 
-def _loading_calls(coupon: CouponView, undecided: Sequence[Claim]) -> Iterator[Call]:
+def _loading_calls(coupon: CachedCoupon, undecided: Sequence[Claim]) -> Iterator[Call]:
     keys = [*keys_of(coupon.coupon_id), f"{keys_of(coupon.coupon_id)[0]}:loading:{uuid.uuid4().hex}"]
     parts = [
         undecided[start : start + _CLAIMS_AT_ONCE] for start in range(0, len(undecided), _CLAIMS_AT_ONCE)

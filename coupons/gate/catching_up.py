@@ -22,8 +22,12 @@ from uuid import UUID
 from django.db import transaction
 
 from coupons import coupon_cache
+from coupons.claim import Claim
 from coupons.eventlog import backlog
-from coupons.gate.admission import Claim, Settlement, gate
+from coupons.gate.admission import (
+    Decisions,
+    gate,
+)
 from coupons.models import Coupon, IssueOutcome
 from coupons.outcomes import RequestStatus
 
@@ -52,7 +56,7 @@ class CatchingUp:
         self._wrong = wrong
         behind = [pk for pk, (counted, issued) in still.items() if counted < issued]
         for coupon_id in behind:
-            _tell(coupon_id, counted=counts[coupon_id])
+            _notify(coupon_id, counted=counts[coupon_id])
         ahead = {pk: counted for pk, (counted, issued) in still.items() if counted > issued}
         return behind + (_correct(ahead) if ahead else [])
 
@@ -67,7 +71,7 @@ def free_decided() -> list[int]:
     missed = sorted({claim.coupon_id for claim in reserved if claim.request_id in decided})
     counts = gate.issued_counts() if missed else {}
     for coupon_id in missed:
-        _tell(coupon_id, counted=counts.get(coupon_id, 0))
+        _notify(coupon_id, counted=counts.get(coupon_id, 0))
     return missed
 
 
@@ -82,7 +86,7 @@ def _issued_counts(coupon_ids: Collection[int]) -> dict[int, int]:
     }
 
 
-def _tell(coupon_id: int, *, counted: int) -> None:
+def _notify(coupon_id: int, *, counted: int) -> None:
     """Count and decided reservations change in one step: no slot is counted twice or not at all.
 
     Where there are too many for one step, the count rises with each by the winners that it frees.
@@ -109,9 +113,7 @@ def _settle(
     coupon: Coupon, reserved: Sequence[Claim], statuses: Mapping[UUID, str], *, issued_count: int
 ) -> None:
     over = [(claim, False) for claim in reserved if claim.request_id in statuses]
-    gate.settle(
-        [Settlement(coupon_id=coupon.pk, epoch=coupon.epoch, issued_count=issued_count, decided=over)]
-    )
+    gate.notify([Decisions(coupon_id=coupon.pk, epoch=coupon.epoch, issued_count=issued_count, decided=over)])
 
 
 def _statuses(request_ids: Sequence[UUID]) -> dict[UUID, str]:
@@ -132,7 +134,7 @@ def _correct(counted: Mapping[int, int]) -> list[int]:
         with transaction.atomic():
             # Nobody commits a decision on it until the gate is corrected.
             Coupon.objects.select_for_update().filter(pk=coupon_id).first()
-            coupon = coupon_cache.coupon_view(coupon_id, fresh=True)
+            coupon = coupon_cache.cached_coupon(coupon_id, fresh=True)
             if (
                 coupon is not None
                 and coupon.issued_count < counted[coupon_id]

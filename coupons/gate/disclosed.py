@@ -17,9 +17,8 @@ from django.db import connection, transaction
 from django.db.models import Exists, OuterRef, QuerySet
 from django.utils import timezone
 
-from coupons.eventlog.events import LAST_TIMESTAMP_MS
-from coupons.gate.admission import Claim
-from coupons.gate.pending import Tracked
+from coupons.claim import Claim
+from coupons.eventlog.events import LAST_TIMESTAMP_MS, CouponIssueEvent
 from coupons.models import DisclosedRequest, IssueOutcome
 
 _AT_ONCE: Final = 1_000
@@ -53,17 +52,12 @@ def keep(claims: Collection[Claim]) -> None:
         )
 
 
-def find(request_id: UUID) -> Tracked | None:
-    """The request if it is kept here; it may be decided by now."""
+def find(request_id: UUID) -> CouponIssueEvent | None:
+    """The request if it is kept here, as its event tells it, if there is one; it may be decided by now."""
     row = DisclosedRequest.objects.filter(pk=request_id).first()
     if row is None:
         return None
-    return Tracked(
-        claim=_claim(row),
-        requested_at_ms=int(row.requested_at.timestamp() * 1000),
-        partition=None,
-        offset=None,
-    )
+    return CouponIssueEvent.of(_claim(row), timestamp_ms=int(row.requested_at.timestamp() * 1000))
 
 
 def suspects(limit: int) -> list[Claim]:
@@ -72,7 +66,7 @@ def suspects(limit: int) -> list[Claim]:
     return [_claim(row) for row in undecided[:limit]]
 
 
-def settle(request_ids: Iterable[UUID]) -> int:
+def forget(request_ids: Iterable[UUID]) -> int:
     """Forget those of the requests that have an outcome. Returns how many."""
     ids = iter(request_ids)
     return sum(_delete(DisclosedRequest.objects.filter(pk__in=some)) for some in _in_chunks(ids))

@@ -4,25 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import chain
 from typing import Final
 from uuid import UUID
 
+from coupons.claim import Claim
 from coupons.eventlog.events import MAX_ID
 from coupons.gate.redis_client import Argument
 
 _KEY: Final = re.compile(rb"\{coupon:([1-9][0-9]{0,18})\}:.*")
 _COUNT: Final = re.compile(rb"[0-9]{1,16}")  #: as lua/common.lua takes it
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claim:
-    """One user's request for one coupon."""
-
-    coupon_id: int
-    user_id: int
-    request_id: UUID
 
 
 def keys_of(coupon_id: int) -> tuple[str, str, str]:

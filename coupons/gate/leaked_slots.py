@@ -6,11 +6,16 @@ A process may die, or lose its broker, between reserving and publishing. One rou
 2. Wait until no publish begun before the note can still be on its way: twice the longest publish
    timeout that any API may have. This process's own setting says nothing about theirs.
 3. Note the end of each partition.
-4. When everything up to there is decided, take the noted reservations that still stand without an outcome.
-5. Look for their events in the log, decided or not, from before they were reserved. One that is found was
-   passed over: the position goes back to it, and it is decided.
+4. When a partition is decided up to there, take the noted reservations of its coupons that still stand
+   without an outcome.
+5. Look for their events in the whole log, decided or not, from before they were reserved. One that is found
+   behind the position was passed over: the position goes back to it, and it is decided.
 6. What is in no log is decided REJECTED / BROKER_UNAVAILABLE. Where the broker had acknowledged it, or the
    log does not reach back so far, it may have been deleted: FAILED / EVENT_LOST, and said loudly.
+
+A partition that stands still keeps its own coupons waiting and no others: the round ends without them. If the
+topic had fewer partitions once, an event may stand in another than its key leads to now: what is there is
+found by 5, what was deleted is EVENT_LOST by 6, and what may have been in a lost end waits.
 
 The outcome is written before the slot is given back, and under the coupon's row lock. So an event
 that comes later all the same (a process frozen between reserving and publishing) finds its request
@@ -22,16 +27,20 @@ from __future__ import annotations
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 from uuid import UUID
 
 from django.db import transaction
 from django.utils import timezone
 
+from coupons.claim import Claim
 from coupons.eventlog import backlog, log_search, positions
+from coupons.eventlog.backlog import Positions
+from coupons.eventlog.events import partition_key, partition_of
+from coupons.eventlog.place import EndOffset, NextOffset, Place
 from coupons.gate import disclosed, pending
-from coupons.gate.admission import Claim, GateUnavailable, gate
+from coupons.gate.admission import GateUnavailable, gate
 from coupons.models import Coupon, IssueOutcome
 from coupons.outcomes import Code, DeadLetterReason, RequestStatus
 from runtime import metrics
@@ -40,67 +49,148 @@ from runtime.config import LONGEST_PUBLISH_MS
 log = logging.getLogger(__name__)
 
 _MOST_AT_ONCE: Final = 10_000
+_MOST_OF_ONE: Final = 1_000  #: a coupon whose partition stands still may have any number
 _LOG_TIMEOUT_S: Final = 5.0
+#: A partition whose position has not moved for so long is waited for no more in this round. Shorter, and one
+#: whose consumer died is left to the next round, which begins anew; longer, and what leaked since then waits.
+_STILL_S: Final = 30.0
+#: As long as others may wait for a partition that is decided slowly.
+_LONGEST_S: Final = 600.0
 #: An API begins to publish within its timeout of reserving, and gives up within it again.
 _PUBLISHABLE_S: Final = 2 * LONGEST_PUBLISH_MS / 1000
 #: A request's id and its event's time are of one clock, the API's, which may be set right in between.
 _CLOCK_JUMPS_MS: Final = 3_600_000
+#: Events do not stand in the order of their times: several APIs write, each with a clock of its own, and some
+#: wait longer for the broker than others. What was deleted may be younger by so much than what is left.
+_OUT_OF_ORDER_MS: Final = 60_000
 
 
-class Round:
-    """One round of looking. ``advance`` takes the next step if its time has come."""
+class LeakSearch:
+    """One round of looking. ``advance`` takes the next step if its time has come.
+
+    ``waiting``: noted, and not looked after yet. When the round is over these are the claims of coupons whose
+    partitions stand still; the next round notes them anew. ``given_back``: by this round, until now.
+    """
 
     def __init__(self) -> None:
-        self._reserved = _reserved(limit=_MOST_AT_ONCE)
-        self._disclosed = disclosed.suspects(_MOST_AT_ONCE)
+        self._disclosed = frozenset(disclosed.suspects(_MOST_AT_ONCE))
+        self.waiting = list(dict.fromkeys([*_reserved(), *self._disclosed]))
+        self.given_back: list[Claim] = []
         self._publishable_until = time.monotonic() + _PUBLISHABLE_S
-        self._ends: dict[int, int] | None = None
+        self._ends: dict[int, EndOffset] = {}
+        self._moved: dict[int, tuple[NextOffset, float]] = {}  # the position as last seen, and since when
 
     def advance(self) -> list[Claim] | None:
         """None while the round is not over; then the claims that were given back, perhaps none.
 
         Raises LogUnavailable or a database error; begin a new round then.
         """
-        if not self._reserved and not self._disclosed:
+        if not self.waiting:
             return []
         if time.monotonic() < self._publishable_until:
             return None
-        if self._ends is None:
-            at = backlog.positions(timeout_s=_LOG_TIMEOUT_S)
-            self._ends = {partition: each.end for partition, each in at.items()}
-        if not backlog.is_decided_to(self._ends, timeout_s=_LOG_TIMEOUT_S):
+        at = backlog.positions(timeout_s=_LOG_TIMEOUT_S)
+        self._ends = self._ends or {partition: each.end for partition, each in at.items()}
+        wanted = {self._partition(claim) for claim in self.waiting}
+        ends = {partition: self._ends[partition] for partition in wanted}
+        undecided = backlog.undecided_to(ends, at, timeout_s=_LOG_TIMEOUT_S)
+        self._look_after(undecided, at)
+        if self.waiting and self._may_go_on(undecided, at):
             return None
-        # Read on to the true end as well: not every broker tells it exactly.
-        under_way = {r.event.event_id for r in backlog.read(timeout_s=_LOG_TIMEOUT_S).requests}
-        standing = set(_reserved(limit=10 * _MOST_AT_ONCE))
-        suspects = {each for each in self._reserved if each in standing} | set(self._disclosed)
-        gone = _without_event([each for each in suspects if each.request_id not in under_way])
+        return self.given_back
+
+    def _partition(self, claim: Claim) -> int:
+        return partition_of(partition_key(claim.coupon_id), len(self._ends))
+
+    def _look_after(self, undecided: Collection[int], at: Mapping[int, Positions]) -> None:
+        lost_at_ms = positions.halted_at_ms() if any(each.has_lost_end for each in at.values()) else {}
+        ready = [
+            claim
+            for claim in self.waiting
+            if self._partition(claim) not in undecided
+            and not _may_be_in_a_lost_end(claim, lost_at_ms, partitions=len(self._ends))
+        ]
+        if not ready:
+            return
+        standing = _still_reserved({claim.coupon_id for claim in ready}) | self._disclosed
+        gone = _without_event([claim for claim in ready if claim in standing], at)
         whole_from_ms = log_search.begins_at_ms(timeout_s=_LOG_TIMEOUT_S) if gone else 0
-        return give_back(gone, whole_from_ms=whole_from_ms)
+        self.given_back += give_back(gone, whole_from_ms=whole_from_ms)
+        done = set(ready)
+        self.waiting = [claim for claim in self.waiting if claim not in done]
+
+    def _may_go_on(self, undecided: Collection[int], at: Mapping[int, Positions]) -> bool:
+        """Whether one of these partitions is being decided, as far as can be seen."""
+        now = time.monotonic()
+        if now > self._publishable_until + _LONGEST_S:
+            return False
+        going_on = [each for each in undecided if each in at and not at[each].stands_still]
+        for partition in going_on:
+            following = at[partition].next_to_decide
+            if partition not in self._moved or self._moved[partition][0] != following:
+                self._moved[partition] = following, now
+        return any(now - self._moved[partition][1] < _STILL_S for partition in going_on)
 
 
-def _reserved(*, limit: int) -> list[Claim]:
+def _reserved() -> list[Claim]:
     """None where Redis does not answer: what clients were told of has its end all the same."""
     try:
-        return gate.reservations(limit=limit)
+        return gate.reservations(limit=_MOST_AT_ONCE, of_each=_MOST_OF_ONE)
     except GateUnavailable:
         return []
 
 
-def _without_event(claims: Sequence[Claim]) -> list[Claim]:
+def _still_reserved(coupon_ids: Collection[int]) -> set[Claim]:
+    try:
+        return {
+            claim
+            for coupon_id in sorted(coupon_ids)
+            for claim in gate.reservations(limit=None, coupon_id=coupon_id)
+        }
+    except GateUnavailable:
+        return set()
+
+
+def _may_be_in_a_lost_end(claim: Claim, lost_at_ms: Mapping[int, int], *, partitions: int) -> bool:
+    """Whether a topic with fewer partitions would have had its event in one that lost its end since.
+
+    How many there were when it was made nobody knows; ``lost_at_ms``: when each loss was found.
+    """
+    key = partition_key(claim.coupon_id)
+    return any(
+        not _is_made_after(claim.request_id, at_ms + _CLOCK_JUMPS_MS)
+        and any(partition_of(key, fewer) == partition for fewer in range(1, partitions))
+        for partition, at_ms in lost_at_ms.items()
+    )
+
+
+def _is_made_after(request_id: UUID, at_ms: int) -> bool:
+    """As its id tells; one that does not tell its time may be of any."""
+    return not at_ms or (request_id.version == 7 and request_id.int >> 80 > at_ms)
+
+
+def _without_event(claims: Sequence[Claim], at: Mapping[int, Positions]) -> list[Claim]:
     """Those whose event is nowhere in the log. Events that were passed over are decided from now on."""
     undecided = set(claims) - set(_decided(claims))
     request_ids = {claim.request_id for claim in undecided}
     if not request_ids:
         return list(claims)
     found = log_search.find(request_ids, since_ms=_since_ms(request_ids), patience_s=_LOG_TIMEOUT_S)
-    if found:
-        back: dict[int, int] = {}
-        for partition, offset in found.values():
-            back[partition] = min(offset, back.get(partition, offset))
-        log.error("%d events were passed over, deciding goes back to them: %s", len(found), back)
-        positions.move_back(back)
+    _decide_again([place for place in found.values() if _is_behind(place, at)])
     return [claim for claim in claims if claim.request_id not in found]
+
+
+def _is_behind(place: Place, at: Mapping[int, Positions]) -> bool:
+    return place.partition in at and place.offset < at[place.partition].next_to_decide
+
+
+def _decide_again(places: Sequence[Place]) -> None:
+    back: dict[int, NextOffset] = {}
+    for partition, offset in places:
+        back[partition] = NextOffset(min(offset, back.get(partition, offset)))
+    if back:
+        log.error("%d events were passed over, deciding goes back to them: %s", len(places), back)
+        positions.move_back(back)
 
 
 def _decided(claims: Sequence[Claim]) -> list[Claim]:
@@ -119,7 +209,7 @@ def _since_ms(request_ids: Collection[UUID]) -> int:
 def give_back(claims: Sequence[Claim], *, whole_from_ms: int = 0) -> list[Claim]:
     """Decide these claims as never published, unless they were decided, and release their slots.
 
-    ``whole_from_ms``: what was written to the log before may be deleted (epoch milliseconds). Returns the
+    ``whole_from_ms``: what was written to the log before may be deleted (Unix milliseconds). Returns the
     claims that were decided here.
     """
     by_coupon: defaultdict[int, list[Claim]] = defaultdict(list)
@@ -158,13 +248,14 @@ def _decide(coupon_id: int, claims: Sequence[Claim], *, whole_from_ms: int) -> l
             for claim in undecided
         )
     for claim in undecided:
-        _tell(claim, is_lost=claim.request_id in lost)
+        _log_end(claim, is_lost=claim.request_id in lost)
     return undecided
 
 
 def _lost(request_ids: Sequence[UUID], *, whole_from_ms: int) -> set[UUID]:
     """Those that were in the log, or may have been before it was cut off."""
-    cut_off = {each for each in request_ids if each.version == 7 and each.int >> 80 < whole_from_ms}
+    certain_from_ms = whole_from_ms + _OUT_OF_ORDER_MS if whole_from_ms else 0
+    cut_off = {each for each in request_ids if not _is_made_after(each, certain_from_ms)}
     try:
         return cut_off | gate.guarded(lambda: pending.acknowledged(request_ids))
     except GateUnavailable:
@@ -175,10 +266,10 @@ def _reason(*, is_lost: bool) -> str:
     return DeadLetterReason.EVENT_LOST.value if is_lost else Code.BROKER_UNAVAILABLE.value
 
 
-def _tell(claim: Claim, *, is_lost: bool) -> None:
-    told = "EventId: %s, UserId: %s, CouponId: %s"
-    named = claim.request_id, claim.user_id, claim.coupon_id
+def _log_end(claim: Claim, *, is_lost: bool) -> None:
+    named = "EventId: %s, UserId: %s, CouponId: %s"
+    values = claim.request_id, claim.user_id, claim.coupon_id
     if is_lost:
-        log.error(f"LOST: accepted, and its event is not in the log any more - {told}", *named)
+        log.error(f"LOST: accepted, and its event is not in the log any more - {named}", *values)
     else:
-        log.warning(f"slot given back, its event was never published - {told}", *named)
+        log.warning(f"slot given back, its event was never published - {named}", *values)

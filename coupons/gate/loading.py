@@ -25,11 +25,15 @@ from django_redis import get_redis_connection
 from redis.exceptions import RedisError
 
 from coupons import coupon_cache, selectors
-from coupons.coupon_cache import CouponView
+from coupons.claim import Claim, Holding
+from coupons.coupon_cache import CachedCoupon
 from coupons.eventlog import backlog
 from coupons.eventlog.backlog import LogUnavailable
 from coupons.eventlog.producer import event_producer
-from coupons.gate.admission import Claim, Loaded, gate
+from coupons.gate.admission import (
+    Loaded,
+    gate,
+)
 from runtime import metrics
 
 __all__ = ["LogUnavailable", "load", "load_all"]
@@ -49,10 +53,10 @@ _TURN_EXPIRES_S: Final = 10
 _one_at_a_time = threading.Lock()
 
 
-def load(coupon: CouponView) -> CouponView:
+def load(coupon: CachedCoupon) -> CachedCoupon:
     """Load the coupon's gate. Returns the coupon as just read. Raises as ``load_all``."""
     load_all([coupon.coupon_id])
-    return coupon_cache.coupon_view(coupon.coupon_id) or coupon
+    return coupon_cache.cached_coupon(coupon.coupon_id) or coupon
 
 
 def load_all(coupon_ids: Collection[int]) -> None:
@@ -105,7 +109,7 @@ def _load_all(coupon_ids: Collection[int]) -> None:
     undecided = _undecided(standing)
     # What was read tells of other coupons too: who meets their gates next needs no reading.
     standing |= _standing(undecided.keys() - standing.keys())
-    fresh = coupon_cache.coupon_views(standing, fresh=True)
+    fresh = coupon_cache.cached_coupons(standing, fresh=True)
     # The log comes first: where a user has two requests, the reservation is of the first.
     holding_slots = _still_undecided(
         claim
@@ -124,7 +128,7 @@ def _load_all(coupon_ids: Collection[int]) -> None:
 
 def _standing(coupon_ids: Collection[int]) -> dict[int, tuple[str, Sequence[Claim]]]:
     """Of those gates that are not loaded: the coupon's epoch, and the reservations they hold all the same."""
-    coupons = list(coupon_cache.coupon_views(coupon_ids, fresh=True).values())
+    coupons = list(coupon_cache.cached_coupons(coupon_ids, fresh=True).values())
     return {
         coupon.coupon_id: (coupon.epoch, found)
         for coupon, found in zip(coupons, gate.standing_each(coupons), strict=True)
@@ -143,9 +147,7 @@ def _undecided(coupon_ids: Collection[int]) -> Mapping[int, list[Claim]]:
         raise
     claims: defaultdict[int, list[Claim]] = defaultdict(list)
     for event in (request.event for request in requests):
-        claims[event.coupon_id].append(
-            Claim(coupon_id=event.coupon_id, user_id=event.user_id, request_id=event.event_id)
-        )
+        claims[event.coupon_id].append(event.claim)
     return claims
 
 
@@ -153,14 +155,14 @@ def _still_undecided(claims: Iterable[Claim]) -> Mapping[int, list[Claim]]:
     """By coupon; without those decided since, and those whose user has the coupon (they will be rejected)."""
     wanted = list(claims)
     over: set[UUID] = set()
-    holders: set[selectors.Holding] = set()
+    holders: set[Holding] = set()
     for start in range(0, len(wanted), _IN_AT_ONCE):
         some = wanted[start : start + _IN_AT_ONCE]
         over |= selectors.with_outcome([claim.request_id for claim in some])
-        holders |= selectors.holders({(claim.coupon_id, claim.user_id) for claim in some})
+        holders |= selectors.holders({claim.holding for claim in some})
     undecided: defaultdict[int, list[Claim]] = defaultdict(list)
     for claim in wanted:
-        if claim.request_id not in over and (claim.coupon_id, claim.user_id) not in holders:
+        if claim.request_id not in over and claim.holding not in holders:
             undecided[claim.coupon_id].append(claim)
     return undecided
 

@@ -11,55 +11,39 @@ import logging
 import math
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
+import msgspec
 from django.conf import settings
 from django_redis import get_redis_connection
 from redis.exceptions import RedisError
 
-from coupons.eventlog.delivery import Acknowledged, Receipt
-from coupons.gate.admission import Claim, gate
+from coupons.claim import Claim
+from coupons.eventlog.events import CouponIssueEvent
+from coupons.eventlog.place import Place
+from coupons.gate.admission import (
+    gate,
+)
 from runtime.redis_roles import leave_if_demoted
 
 log = logging.getLogger(__name__)
 
 _KEPT_S: Final = 3600
 _RATE_LASTS_S: Final = 10  #: a consumer that stopped promises nothing
-#: Whole numbers with spaces between them, as hexadecimal digits: two characters to a byte.
-_PACKED: Final = str.maketrans(" -", "fe")
-_UNPACKED: Final = str.maketrans("fe", " -")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tracked:
-    """An undecided request. Place in the log: None while uncertain whether it is there."""
-
-    claim: Claim
-    requested_at_ms: int
-    partition: int | None
-    offset: int | None
-
-    @classmethod
-    def of(cls, claim: Claim, receipt: Receipt, *, requested_at_ms: int) -> Tracked:
-        acknowledged = receipt if isinstance(receipt, Acknowledged) else None
-        return cls(
-            claim=claim,
-            requested_at_ms=requested_at_ms,
-            partition=acknowledged.partition if acknowledged else None,
-            offset=acknowledged.offset if acknowledged else None,
-        )
+#: An undecided request's event, and where it stands; None while it is uncertain whether it is in the log.
+Undecided = tuple[CouponIssueEvent, Place | None]
 
 
-def note(requests: Sequence[Tracked]) -> None:
+def note(requests: Sequence[Undecided]) -> None:
     """Remember undecided requests for an hour. Best effort."""
     if not requests or gate.is_away:
         return
     noted: defaultdict[str, dict[bytes, bytes]] = defaultdict(dict)
-    for request in requests:
-        request_id = request.claim.request_id
-        noted[_key(request_id)][_field(request_id)] = _packed(request)
+    for event, place in requests:
+        noted[_key(event.request_id)][_field(event.request_id)] = _packed(event, place)
     client = get_redis_connection("default")
     pipeline = client.pipeline(transaction=False)
     for key, fields in noted.items():
@@ -72,8 +56,8 @@ def note(requests: Sequence[Tracked]) -> None:
         log.warning("%d requests not tracked, the log knows them: %s", len(requests), error)
 
 
-def find(request_id: UUID) -> Tracked | None:
-    """The request if it is tracked. Raises RedisError."""
+def find(request_id: UUID) -> Undecided | None:
+    """The request if it is noted here. Raises RedisError."""
     value = get_redis_connection("default").hget(_key(request_id), _field(request_id))
     return None if value is None else _unpacked(request_id, value)
 
@@ -85,32 +69,40 @@ def acknowledged(request_ids: Collection[UUID]) -> set[UUID]:
     for request_id in ids:
         pipeline.hget(_key(request_id), _field(request_id))
     found = zip(ids, pipeline.execute(), strict=True)
-    tracked = [_unpacked(request_id, value) for request_id, value in found if value is not None]
-    return {each.claim.request_id for each in tracked if each is not None and each.offset is not None}
+    noted = [_unpacked(request_id, value) for request_id, value in found if value is not None]
+    return {each[0].request_id for each in noted if each is not None and each[1] is not None}
 
 
-def _unpacked(request_id: UUID, value: bytes) -> Tracked | None:
+class _Noted(msgspec.Struct, array_like=True, frozen=True):
+    """What Redis keeps of a request, as MessagePack: short, because there is one for every claimant."""
+
+    coupon_id: int
+    user_id: int
+    after_ms: int  #: from the request id's own time
+    partition: int | None = None
+    offset: int | None = None
+
+
+_pack: Final = msgspec.msgpack.Encoder().encode
+_unpack: Final = msgspec.msgpack.Decoder(_Noted).decode
+
+
+def _unpacked(request_id: UUID, value: bytes) -> Undecided | None:
     """None if it is nothing that was written here: the log is asked then."""
     try:
-        coupon_id, user_id, after_ms, *place = map(int, value.hex().translate(_UNPACKED).split())
-        partition, offset = place or (None, None)
-    except ValueError:
+        noted = _unpack(value)
+    except msgspec.MsgspecError:
         return None
-    return Tracked(
-        claim=Claim(coupon_id=coupon_id, user_id=user_id, request_id=request_id),
-        requested_at_ms=_time_ms(request_id) + after_ms,
-        partition=partition,
-        offset=offset,
-    )
+    claim = Claim(coupon_id=noted.coupon_id, user_id=noted.user_id, request_id=request_id)
+    event = CouponIssueEvent.of(claim, timestamp_ms=_time_ms(request_id) + noted.after_ms)
+    if noted.partition is None or noted.offset is None:
+        return event, None
+    return event, Place(noted.partition, noted.offset)
 
 
-def _packed(request: Tracked) -> bytes:
-    """Short, because Redis keeps one for every claimant: the time counts from the request id's own."""
-    claim = request.claim
-    after_ms = request.requested_at_ms - _time_ms(claim.request_id)
-    place = "" if request.offset is None else f" {request.partition} {request.offset}"
-    text = f"{claim.coupon_id} {claim.user_id} {after_ms}{place}"
-    return bytes.fromhex((text if len(text) % 2 == 0 else text + " ").translate(_PACKED))
+def _packed(event: CouponIssueEvent, place: Place | None) -> bytes:
+    after_ms = event.timestamp_ms - _time_ms(event.request_id)
+    return _pack(_Noted(event.coupon_id, event.user_id, after_ms, *(place or ())))
 
 
 def rate(partition: int) -> float | None:
@@ -124,7 +116,7 @@ def rate(partition: int) -> float | None:
     return events_per_s if 0.1 <= events_per_s < math.inf else None
 
 
-def settle(request_ids: Iterable[UUID], rates: Mapping[int, float]) -> None:
+def forget(request_ids: Iterable[UUID], rates: Mapping[int, float]) -> None:
     """Forget decided requests and note how fast they were decided, by partition. Raises RedisError.
 
     Frees first: a full Redis takes that, and refuses what follows.

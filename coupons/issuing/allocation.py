@@ -61,7 +61,7 @@ def allocate(
     allocations = []
     for request in requests:
         event = request.event
-        if event.event_id in settled:
+        if event.request_id in settled:
             decision = Decision.REPLAYED
         elif event.user_id not in known_users:
             decision = Decision.USER_NOT_FOUND
@@ -75,7 +75,7 @@ def allocate(
             decision = Decision.ISSUED
             stock, rank = stock - 1, rank + 1
             holding.add(event.user_id)
-        settled.add(event.event_id)
+        settled.add(event.request_id)
         allocations.append(
             Allocation(
                 request=request,

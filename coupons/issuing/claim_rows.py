@@ -6,18 +6,18 @@ costs, and bulk_create() takes 100 us a row, these INSERTs 10 (docs/performance.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
+from operator import attrgetter
 from typing import Final
 
 from django.db import connection
 
 from coupons import sql
-from coupons.eventlog.events import CouponIssueEvent
+from coupons.claim import Holding
 from coupons.issuing.allocation import Allocation
 from coupons.models import IssueOutcome, User, UserCoupon
 from coupons.outcomes import Decision, RequestStatus
-from coupons.selectors import Holding
 
 #: SQLite's expressions are at most 1,000 deep, and each OR is one deeper.
 _COUPONS_AT_ONCE: Final = 200
@@ -45,7 +45,7 @@ def user_coupon_ids(users_by_coupon: Mapping[int, Collection[int]]) -> dict[Hold
         rows = sql.select(
             f"SELECT coupon_id, user_id, user_coupon_id FROM {UserCoupon._meta.db_table} WHERE {wanted}"
         )
-        found |= {(coupon_id, user_id): pk for coupon_id, user_id, pk in rows}
+        found |= _by_holding(rows)
     return found
 
 
@@ -54,13 +54,13 @@ def insert_user_coupons(winners: Sequence[Allocation], now: datetime) -> dict[Ho
     moment = sql.moment(now)
     # Sorted, so that concurrent inserts take the index in one order.
     values = [
-        f"({event.coupon_id:d},{event.user_id:d},'{event.event_id.hex}','{moment}')"
-        for event in sorted((each.request.event for each in winners), key=_holding)
+        f"({event.coupon_id:d},{event.user_id:d},'{event.request_id.hex}','{moment}')"
+        for event in sorted((each.request.event for each in winners), key=attrgetter("holding"))
     ]
     statement = f"INSERT INTO {UserCoupon._meta.db_table} (coupon_id, user_id, request_id, issued_at) VALUES "
     if connection.features.can_return_rows_from_bulk_insert:  # MariaDB and SQLite
         rows = sql.insert(statement, values, returning=" RETURNING coupon_id, user_id, user_coupon_id")
-        return {(coupon_id, user_id): pk for coupon_id, user_id, pk in rows}
+        return _by_holding(rows)
     sql.insert(statement, values)
     users_by_coupon: dict[int, list[int]] = {}
     for winner in winners:
@@ -86,15 +86,15 @@ def _outcome(
 ) -> str:
     request, event = allocation.request, allocation.request.event
     if allocation.decision is Decision.ISSUED:
-        decided = f"'{RequestStatus.ISSUED.value}',NULL,{ids[_holding(event)]:d},{allocation.rank:d}"
+        decided = f"'{RequestStatus.ISSUED.value}',NULL,{ids[event.holding]:d},{allocation.rank:d}"
     else:
         decided = f"'{RequestStatus.REJECTED.value}','{allocation.decision.value}',NULL,NULL"
     requested_at = sql.moment_of(event.timestamp_ms)
     return (
-        f"('{event.event_id.hex}',{event.coupon_id:d},{epochs[event.coupon_id]:d},{event.user_id:d},{decided},"
-        f"{allocation.stock_left:d},'{requested_at}','{moment}',{request.partition:d},{request.offset:d})"
+        f"('{event.request_id.hex}',{event.coupon_id:d},{epochs[event.coupon_id]:d},{event.user_id:d},{decided},"
+        f"{allocation.stock_left:d},'{requested_at}','{moment}',{request.place.partition:d},{request.place.offset:d})"
     )
 
 
-def _holding(event: CouponIssueEvent) -> Holding:
-    return event.coupon_id, event.user_id
+def _by_holding(rows: Iterable[Sequence[int]]) -> dict[Holding, int]:
+    return {Holding(coupon_id, user_id): pk for coupon_id, user_id, pk in rows}

@@ -15,6 +15,7 @@ from django.utils import timezone
 from coupons import selectors
 from coupons.eventlog import positions
 from coupons.eventlog.events import IssueRequest
+from coupons.eventlog.place import Place
 from coupons.eventlog.positions import Advance
 from coupons.issuing import claim_rows, failures
 from coupons.issuing.allocation import Allocation, CouponState, allocate
@@ -98,7 +99,7 @@ def _decide(requests: Sequence[IssueRequest], coupons: Mapping[int, Coupon]) -> 
         holders[coupon_id].add(user_id)
     elsewhere = _first_elsewhere(requests)
     _refuse_unknown_coupons(by_coupon, coupons, decided, elsewhere)
-    decisions: dict[tuple[int, int], Allocation] = {}
+    decisions: dict[Place, Allocation] = {}
     for coupon_id, group in by_coupon.items():
         decided_before = decided | elsewhere[coupon_id]
         for allocation in (
@@ -112,8 +113,8 @@ def _decide(requests: Sequence[IssueRequest], coupons: Mapping[int, Coupon]) -> 
             if coupon_id in coupons
             else _replays(group)
         ):
-            decisions[allocation.request.partition, allocation.request.offset] = allocation
-    return [decisions[request.partition, request.offset] for request in requests]
+            decisions[allocation.request.place] = allocation
+    return [decisions[request.place] for request in requests]
 
 
 def _first_elsewhere(requests: Sequence[IssueRequest]) -> defaultdict[int, set[UUID]]:
@@ -121,15 +122,15 @@ def _first_elsewhere(requests: Sequence[IssueRequest]) -> defaultdict[int, set[U
     first: dict[UUID, int] = {}
     elsewhere: defaultdict[int, set[UUID]] = defaultdict(set)
     for event in (request.event for request in requests):
-        if first.setdefault(event.event_id, event.coupon_id) != event.coupon_id:
-            elsewhere[event.coupon_id].add(event.event_id)
+        if first.setdefault(event.request_id, event.coupon_id) != event.coupon_id:
+            elsewhere[event.coupon_id].add(event.request_id)
     return elsewhere
 
 
 def _decided(requests: Sequence[IssueRequest]) -> set[UUID]:
     """Which of these requests have their last word. A second chance is not bound by its FAILED."""
     second_chances = _second_chances(requests)
-    statuses = selectors.statuses({request.event.event_id for request in requests})
+    statuses = selectors.statuses({request.event.request_id for request in requests})
     return {
         request_id
         for request_id, status in statuses.items()
@@ -138,7 +139,7 @@ def _decided(requests: Sequence[IssueRequest]) -> set[UUID]:
 
 
 def _second_chances(requests: Sequence[IssueRequest]) -> set[UUID]:
-    return {request.event.event_id for request in requests if request.is_second_chance}
+    return {request.event.request_id for request in requests if request.is_second_chance}
 
 
 def _refuse_unknown_coupons(
@@ -153,7 +154,7 @@ def _refuse_unknown_coupons(
         for coupon_id, group in by_coupon.items()
         if coupon_id not in coupons
         for request in group
-        if request.event.event_id not in decided and request.event.event_id not in elsewhere[coupon_id]
+        if request.event.request_id not in decided and request.event.request_id not in elsewhere[coupon_id]
     ]
     if undecided:
         raise CouponsNotFound(undecided)
@@ -168,12 +169,12 @@ def _state(coupon: Coupon) -> CouponState:
         stock=coupon.stock,
         issued_count=coupon.issued_count,
         is_opened=coupon.coupon_status == CouponStatus.OPENED,
-        opens_at_ms=_epoch_ms(coupon.opens_at),
-        closes_at_ms=_epoch_ms(coupon.closes_at),
+        opens_at_ms=_to_ms(coupon.opens_at),
+        closes_at_ms=_to_ms(coupon.closes_at),
     )
 
 
-def _epoch_ms(moment: datetime | None) -> int | None:
+def _to_ms(moment: datetime | None) -> int | None:
     return None if moment is None else int(moment.timestamp() * 1000)
 
 
@@ -186,14 +187,14 @@ def _record(allocations: Sequence[Allocation], coupons: Mapping[int, Coupon]) ->
     decided = [a for a in allocations if a.decision is Decision.ISSUED or a.decision.is_rejection]
     # The original of a dead letter may stand in the batch before its second chance, and be the one decided.
     overruled = _second_chances([a.request for a in allocations]) & {
-        a.request.event.event_id for a in decided
+        a.request.event.request_id for a in decided
     }
     if overruled:
         IssueOutcome.objects.filter(pk__in=overruled, status=RequestStatus.FAILED).delete()
     epochs = {pk: int(coupon.epoch) for pk, coupon in coupons.items()}
     claim_rows.insert_outcomes(decided, ids, epochs, now)
     events = (winner.request.event for winner in winners)
-    return {event.event_id: ids[event.coupon_id, event.user_id] for event in events}
+    return {event.request_id: ids[event.holding] for event in events}
 
 
 def _take_stock(winners: Sequence[Allocation], now: datetime) -> None:

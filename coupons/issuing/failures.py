@@ -15,6 +15,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from coupons.eventlog.events import LAST_TIMESTAMP_MS, MAX_VALUE_BYTES
+from coupons.eventlog.place import Place
 from coupons.models import DeadLetter, IssueOutcome
 from coupons.outcomes import DeadLetterReason, RequestStatus
 
@@ -30,8 +31,7 @@ _MOST_STATEMENT_BYTES: Final = 4 * _MOST_VALUE_BYTES
 class FailedEvent:
     """A message that can never succeed, why, and what of it could be read."""
 
-    partition: int
-    offset: int
+    place: Place
     written_ms: int | None
     key: bytes | None
     value: bytes | None
@@ -41,10 +41,6 @@ class FailedEvent:
     user_id: int | None = None
     coupon_id: int | None = None
     requested_at_ms: int | None = None
-
-    @property
-    def place(self) -> tuple[int, int]:
-        return self.partition, self.offset
 
 
 def record(failed: Sequence[FailedEvent]) -> None:
@@ -73,8 +69,8 @@ def _record_letters(failed: Sequence[FailedEvent]) -> None:
     known = set(
         DeadLetter.objects.filter(
             original_topic=topic,
-            original_partition__in={each.partition for each in failed},
-            original_offset__in={each.offset for each in failed},
+            original_partition__in={each.place.partition for each in failed},
+            original_offset__in={each.place.offset for each in failed},
         ).values_list("original_partition", "original_offset", "original_timestamp_ms")
     )
     # The time as well: a topic that was made anew counts its offsets from 0 again.
@@ -102,8 +98,8 @@ def _letter(failed: FailedEvent, topic: str) -> DeadLetter:
         error=_text(failed.error),
         request_id=failed.request_id,
         original_topic=topic,
-        original_partition=failed.partition,
-        original_offset=failed.offset,
+        original_partition=failed.place.partition,
+        original_offset=failed.place.offset,
         original_timestamp_ms=failed.written_ms,
         original_key=None if failed.key is None else failed.key[:_MOST_KEY_BYTES],
         original_value=None if failed.value is None else failed.value[:_MOST_VALUE_BYTES],
@@ -120,8 +116,8 @@ def _outcome(request_id: UUID, failed: FailedEvent) -> IssueOutcome:
         detail=_text(failed.error),
         requested_at=_moment(failed.requested_at_ms or failed.written_ms),
         processed_at=timezone.now(),
-        kafka_partition=failed.partition,
-        kafka_offset=failed.offset,
+        kafka_partition=failed.place.partition,
+        kafka_offset=failed.place.offset,
     )
 
 

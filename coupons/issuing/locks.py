@@ -1,11 +1,12 @@
 """The Redis lock per coupon: it keeps two consumers from queueing on one database row.
 
 It saves work and nothing else: the locked coupon row and the unique constraint decide
-(architecture, decision 1). So a lock that cannot be had, or that expired, is counted and
+(docs/decisions/README.md, decision 1). So a lock that cannot be had, or that expired, is counted and
 the work goes on.
 
-A batch may need hundreds. They are asked for and given back in one call each: the keys, ids and
-scripts are python-redis-lock's, so its own locks exclude ours and are excluded.
+A batch may need hundreds, and one call of the library each would take as long as the transaction. So they are
+asked for and given back in one pipeline each, under python-redis-lock's keys and ids and with
+its script: whoever locks a coupon with that library excludes us and is excluded.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ import logging
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import compress
+from typing import Final
 
 import redis_lock
 from django.conf import settings
@@ -27,6 +30,27 @@ from runtime.redis_roles import leave_if_demoted
 
 log = logging.getLogger(__name__)
 
+_SIGNAL_LASTS_MS: Final = 1000  #: for whoever waits; the library's own default
+
+
+@dataclass(frozen=True, slots=True)
+class _CouponLock:
+    """A coupon's lock and the keys under which the library has it.
+
+    Not a subclass: the library's scripts belong to the first class that is used, for all.
+    """
+
+    lock: redis_lock.Lock
+    key: str
+    signal: str
+
+    @classmethod
+    def of(cls, client: Redis, coupon_id: int) -> _CouponLock:
+        """A fresh one each time: an instance that timed out is not reusable."""
+        name = f"{{coupon:{coupon_id}}}"
+        lock = redis_lock.Lock(client, name, expire=settings.CONFIG.consumer.lock_expiry_s)
+        return cls(lock, f"lock:{name}", f"lock-signal:{name}")
+
 
 @contextmanager
 def coupon_locks(coupon_ids: Sequence[int]) -> Iterator[None]:
@@ -35,7 +59,7 @@ def coupon_locks(coupon_ids: Sequence[int]) -> Iterator[None]:
     Waits at most COUPON_LOCK_WAIT_S in all; without Redis, or past that wait, the row lock alone decides.
     """
     client = get_redis_connection("locks")
-    held: list[redis_lock.Lock] = []
+    held: list[_CouponLock] = []
     with metrics.LOCK_WAIT.time():
         try:
             _acquire(client, sorted(set(coupon_ids)), held)
@@ -49,7 +73,7 @@ def coupon_locks(coupon_ids: Sequence[int]) -> Iterator[None]:
         _release(client, held)
 
 
-def _acquire(client: Redis, coupon_ids: Sequence[int], held: list[redis_lock.Lock]) -> None:
+def _acquire(client: Redis, coupon_ids: Sequence[int], held: list[_CouponLock]) -> None:
     """Take all at once; where one is busy, give back those behind it and go on after its turn.
 
     Whoever waits holds lower coupons only: no two can wait for each other. Adds what is taken to
@@ -58,7 +82,7 @@ def _acquire(client: Redis, coupon_ids: Sequence[int], held: list[redis_lock.Loc
     deadline = time.monotonic() + settings.CONFIG.consumer.lock_wait_s
     missing = list(coupon_ids)
     while missing:
-        locks = [_lock(client, coupon_id) for coupon_id in missing]
+        locks = [_CouponLock.of(client, coupon_id) for coupon_id in missing]
         taken = _try(client, locks)
         # Whole seconds only: the library cuts 0.5 to 0, which means for ever.
         wait_s = round(deadline - time.monotonic())
@@ -69,35 +93,29 @@ def _acquire(client: Redis, coupon_ids: Sequence[int], held: list[redis_lock.Loc
         busy = taken.index(False)
         held += locks[:busy]
         _release(client, list(compress(locks[busy:], taken[busy:])))
-        if locks[busy].acquire(timeout=wait_s):
+        if locks[busy].lock.acquire(timeout=wait_s):
             held.append(locks[busy])
         else:
             metrics.LOCK_MISSES.labels(cause="busy").inc()
         missing = missing[busy + 1 :]
 
 
-def _lock(client: Redis, coupon_id: int) -> redis_lock.Lock:
-    # A fresh Lock each time: an instance that timed out is not reusable.
-    return redis_lock.Lock(client, f"{{coupon:{coupon_id}}}", expire=settings.CONFIG.consumer.lock_expiry_s)
-
-
-def _try(client: Redis, locks: Sequence[redis_lock.Lock]) -> list[bool]:
+def _try(client: Redis, locks: Sequence[_CouponLock]) -> list[bool]:
     """Whether each was free, and is ours now. What Lock.acquire() does, for all at once."""
     pipeline = client.pipeline(transaction=False)
-    for lock in locks:
-        pipeline.set(lock._name, lock.id, nx=True, ex=lock._expire)
+    for each in locks:
+        pipeline.set(each.key, each.lock.id, nx=True, ex=settings.CONFIG.consumer.lock_expiry_s)
     return list(map(bool, pipeline.execute()))
 
 
-def _release(client: Redis, locks: Sequence[redis_lock.Lock]) -> None:
+def _release(client: Redis, locks: Sequence[_CouponLock]) -> None:
     """What Lock.release() does, for all at once; after COMMIT, so that a failure is no error any more."""
     if not locks:
         return
     pipeline = client.pipeline(transaction=False)
-    for lock in locks:
-        # A subclass would be neater, but the scripts belong to the first class that is used, for all.
-        lock.unlock_script(
-            keys=(lock._name, lock._signal), args=(lock.id, lock._signal_expire), client=pipeline
+    for each in locks:
+        each.lock.unlock_script(
+            keys=(each.key, each.signal), args=(each.lock.id, _SIGNAL_LASTS_MS), client=pipeline
         )
     try:
         expired = sum(map(bool, pipeline.execute()))

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from coupons.claim import Claim
 from coupons.gate import loading
-from coupons.gate.admission import Claim, gate
-from coupons.gate.leaked_slots import Round
+from coupons.gate.admission import (
+    gate,
+)
+from coupons.gate.leaked_slots import LeakSearch
 from coupons.models import Coupon
 from coupons.operations.verification.findings import Check, Finding
 from coupons.operations.verification.run import gate_findings
@@ -47,13 +50,25 @@ def reconcile(*, dry_run: bool, wait_s: float, on_wait: Callable[[], object]) ->
 
 def _give_leaked_back(mended: Mended, *, wait_s: float, on_wait: Callable[[], object]) -> None:
     deadline = time.monotonic() + wait_s
-    round_ = Round()
-    while (given_back := round_.advance()) is None:
+    search = LeakSearch()
+    while search.advance() is None:
         if time.monotonic() > deadline:
             mended.not_mended = (
                 f"leaked slots are not given back: the consumer has not caught up within {wait_s:.0f} s"
             )
-            return
+            break
         on_wait()
         time.sleep(0.5)
-    mended.slots_given_back = given_back
+    else:
+        mended.not_mended = _said_of(search.waiting)
+    mended.slots_given_back = search.given_back
+
+
+def _said_of(waiting: Sequence[Claim]) -> str | None:
+    if not waiting:
+        return None
+    return (
+        f"the slots of {len(waiting)} requests are not given back if they leaked: the partitions of coupons "
+        f"{sorted({claim.coupon_id for claim in waiting})[:10]} are not decided, see "
+        "`manage.py log_position show`"
+    )

@@ -92,7 +92,7 @@ def rows_of(events: Sequence[CouponIssueEvent]) -> list[tuple[tuple[Any, ...], t
     native = connection.features.has_native_uuid_field
     rows = []
     for number, event in enumerate(events, start=1):
-        request_id = str(event.event_id) if native else event.event_id.hex
+        request_id = str(event.request_id) if native else event.request_id.hex
         user, coupon = event.user_id, event.coupon_id
         claim = (number, user, coupon, "ISSUED", now, request_id, now, now)
         left, offset = len(events) - number, number - 1

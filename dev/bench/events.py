@@ -23,7 +23,7 @@ def events(coupon_ids: Sequence[int], users: Sequence[int]) -> list[CouponIssueE
     now_ms = time.time_ns() // 1_000_000
     return [
         CouponIssueEvent(
-            event_id=uuid7(),
+            request_id=uuid7(),
             user_id=user,
             coupon_id=coupon_ids[number % len(coupon_ids)],
             timestamp_ms=now_ms,

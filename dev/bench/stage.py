@@ -74,7 +74,7 @@ class Stage:
             per_s=per_s,
         )
 
-    def settle(self, coupon_id: int) -> None:
+    def wait_decided(self, coupon_id: int) -> None:
         """Wait until everything that was accepted is decided, so that it does not disturb what follows."""
         time.sleep(0.2)  # wrk hangs up on the last claims: let them be answered
         path = f"/api/coupons/{coupon_id}/queue-size"

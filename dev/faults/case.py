@@ -54,7 +54,7 @@ class Case:
     """``act`` runs in the middle of the rush and returns when the fault is over.
 
     ``bug_shows_in``: for a bug put in on purpose, the field of its row that must not be empty or 0 then.
-    ``may_note``: what verify may note in this case, as words of the note.
+    ``may_note``: what verify may note in this case, as words of the note; ``may_find`` in a finding's.
     ``settle_s``: how long the system may take to come to rest, each step of it.
 
     ``links`` go through a proxy, as "api-redis". ``*_patch`` name changes of ``patching.py`` for the
@@ -69,6 +69,7 @@ class Case:
     in_short: bool = False
     bug_shows_in: str = ""
     may_note: str = ""
+    may_find: str = ""
     settle_s: float = 90
     consumers: int = 1
     consumer_words: Sequence[str] = ()

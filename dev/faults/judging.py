@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Final
@@ -12,6 +13,7 @@ from django.db import connection
 
 from coupons.gate.admission import GateUnavailable, gate
 from coupons.models import Coupon, UserCoupon
+from coupons.operations.verification.findings import Check
 from dev import suite
 from dev.faults import log
 from dev.faults.rush import Answer, Client
@@ -62,7 +64,13 @@ def judge(scene: Scene, *, recovered_s: float | None) -> Row:
     if issued != scene.stock:
         complaints.append(f"{issued} issued of a stock of {scene.stock}")
     words = ("--from-topic", "--coupon", str(scene.coupon_id))
-    complaints += suite.verified(scene.system, *words, within_s=180, allowed=scene.case.may_note)
+    complaints += suite.verified(
+        scene.system,
+        *words,
+        within_s=180,
+        may_note=scene.case.may_note,
+        may_find=lambda finding: _is_expected(finding, scene),
+    )
     return Row(
         name=scene.case.name,
         what=scene.case.what,
@@ -153,3 +161,9 @@ def _is_gate_at_rest(scene: Scene) -> bool:
     connection.close()
     issued = Coupon.objects.values_list("issued_count", flat=True).get(pk=scene.coupon_id)
     return state is None or (not state.reservations and state.issued == issued)
+
+
+def _is_expected(finding: Mapping[str, str], scene: Scene) -> bool:
+    if finding["check"] == Check.OUTCOME_HAS_EVENT:
+        return finding["request_id"] in scene.missing_ids
+    return bool(scene.case.may_find) and scene.case.may_find in finding["message"]

@@ -64,7 +64,7 @@ def _strike_at(step: str, number: signal.Signals) -> None:
 
             _replace(deciding, "coupon_locks", struck_before_unlock)
         case "after-unlock":
-            _before(batch, "_tell_redis", pass_by)
+            _before(batch, "_notify_gate", pass_by)
         case "before-offset":
             _after(batch.BatchProcessor, "process", pass_by)
         case "reserved":

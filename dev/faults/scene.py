@@ -44,6 +44,7 @@ class Scene:
     links: dict[str, Link] = field(default_factory=dict)
     written_ids: list[str] = field(default_factory=list)  #: events written past the API, to be decided too
     gone_ids: list[str] = field(default_factory=list)  #: accepted, and deleted from the log: told as lost
+    missing_ids: set[str] = field(default_factory=set)  #: of the log: verify may miss the events of these
     notes: list[str] = field(default_factory=list)  #: what the case itself found wrong
 
     @property

@@ -29,8 +29,8 @@ APPLICATION_USER = "application"
 APPLICATION_PASSWORD = "application"  # a development server that listens on loopback alone
 
 LOCK_WAIT_S = 180.0
-MARK = "# The folder of a stack of servers"  #: how a folder of ours is known again
-GITIGNORE = f"{MARK}: `python -m dev.services`.\n*\n"
+_MARK = "# The folder of a stack of servers: "  #: what follows may differ: another version made it
+GITIGNORE = f"{_MARK}`python -m dev.services`.\n*\n"
 
 
 class Kind(StrEnum):
@@ -75,7 +75,7 @@ class Stack:
     def _make_folders(self) -> None:
         """Invisible to git wherever they are. A folder that holds other things is refused."""
         mark = self.directory / ".gitignore"
-        if not mark.exists() or not mark.read_text().startswith(MARK):
+        if not mark.exists() or not mark.read_text().startswith(_MARK):
             self.directory.mkdir(parents=True, exist_ok=True)
             if any(self.directory.iterdir()):
                 raise ServiceError(f"{self.directory} holds other things: name a new folder with --dir")

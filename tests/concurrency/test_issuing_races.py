@@ -19,6 +19,7 @@ from django.db import DatabaseError, OperationalError, connection
 from django.db.models import F, QuerySet
 
 from coupons.eventlog.events import IssueRequest
+from coupons.eventlog.place import Place
 from coupons.issuing import deciding
 from coupons.issuing.allocation import Allocation
 from coupons.issuing.deciding import Issued, StockChangedUnderLock, issue_coupons
@@ -44,7 +45,7 @@ def _both_decide_before_either_writes(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def meet_then_record(*decided: Any) -> Any:
         with suppress(threading.BrokenBarrierError):
-            meeting.wait(1)
+            meeting.wait(3)
         return record(*decided)
 
     monkeypatch.setattr(deciding, "_record", meet_then_record)
@@ -207,7 +208,7 @@ def cut_log(coupons: Sequence[Coupon], users: Sequence[int], *, partition: int) 
     requests = [request for coupon in coupons for request in make_requests(coupon.pk, list(users))]
     random.Random(partition).shuffle(requests)
     log = [
-        IssueRequest(event=request.event, partition=partition, offset=offset)
+        IssueRequest(event=request.event, place=Place(partition, offset))
         for offset, request in enumerate(requests)
     ]
     return [log[start : start + 15] for start in range(0, len(log), 15)]

@@ -14,6 +14,7 @@ from redis.connection import ConnectionPool
 from redis.exceptions import ConnectionError as RedisConnectionError
 from uuid_utils.compat import uuid7
 
+from coupons.claim import Claim
 from coupons.claims import submitting
 from coupons.claims.screening import Refused
 from coupons.claims.submitting import Answer, submit
@@ -21,7 +22,10 @@ from coupons.eventlog import backlog
 from coupons.eventlog.backlog import Backlog
 from coupons.eventlog.delivery import Acknowledged, Receipt, Record
 from coupons.eventlog.events import IssueRequest, decode
-from coupons.gate.admission import Claim, gate
+from coupons.eventlog.place import NextOffset, Place
+from coupons.gate.admission import (
+    gate,
+)
 from coupons.issuing.deciding import issue_coupons
 from coupons.models import UserCoupon
 from coupons.outcomes import Code
@@ -42,8 +46,8 @@ class Log:
         with self._lock:
             for record in records:
                 offset = len(self.requests)
-                self.requests.append(IssueRequest(event=decode(record.value), partition=0, offset=offset))
-                receipts.append(Acknowledged(partition=0, offset=offset))
+                self.requests.append(IssueRequest(event=decode(record.value), place=Place(0, offset)))
+                receipts.append(Acknowledged(place=Place(0, offset)))
         return receipts
 
 
@@ -51,7 +55,9 @@ class Log:
 def log(monkeypatch: pytest.MonkeyPatch) -> Log:
     log = Log()
     monkeypatch.setattr(submitting, "event_producer", lambda: log)
-    monkeypatch.setattr(backlog, "read", lambda **_: Backlog(requests=list(log.requests), committed={0: 0}))
+    monkeypatch.setattr(
+        backlog, "read", lambda **_: Backlog(requests=list(log.requests), next_to_decide={0: NextOffset(0)})
+    )
     return log
 
 

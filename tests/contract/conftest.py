@@ -1,4 +1,4 @@
-"""A contract test asks the running system over HTTP."""
+"""These tests ask the running system over HTTP, as docs/api.md describes it."""
 
 from __future__ import annotations
 

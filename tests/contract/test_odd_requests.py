@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 
 import pytest
@@ -235,3 +236,41 @@ def test_an_underscore_is_a_name_where_all_are_allowed(running: System) -> None:
     finally:
         assert server.stop() == 0
     eventually(lambda: server.process.poll() is not None)
+
+
+_HOST = b"Host: localhost\r\n"
+_GET = b"GET /api/coupons/1 HTTP/1.1\r\n" + _HOST
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "status"),
+    [
+        (b"nothing\r\n\r\n", 400),
+        (b"GET /api/coupons/1\r\n\r\n", 400),
+        (b"GET /api/coupons/1 HTTP/9.9\r\n" + _HOST + b"\r\n", 400),
+        (b"GET /api/coupons/1?userId=\xef\xbc\x91 HTTP/1.1\r\n" + _HOST + b"\r\n", 400),
+        (_GET + b"No Name: 1\r\n\r\n", 400),
+        (_GET + b"Content-Length: -1\r\n\r\n", 400),
+        (_GET + b"Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
+        (_GET + b"Transfer-Encoding: nothing\r\n\r\n", 400),
+        (_GET + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n", 400),
+        (b"GET /" + b"a" * 5000 + b" HTTP/1.1\r\n" + _HOST + b"\r\n", 414),
+        (_GET + b"Expect: nothing\r\n\r\n", 417),
+        (_GET + b"X: 1\r\n" * 200 + b"\r\n", 431),
+    ],
+    ids=range(12),
+)
+def test_what_cannot_be_read_is_refused_in_json_as_the_clients_mistake(
+    running: System, request_bytes: bytes, status: int
+) -> None:
+    head, _, body = sent(running.api.port, request_bytes).partition(b"\r\n\r\n")
+
+    assert head.startswith(b"HTTP/1.1 %d " % status)
+    assert b"Connection: close" in head
+    refusal = json.loads(body)
+    assert refusal == {
+        "success": False,
+        "code": "INVALID_REQUEST",
+        "message": refusal["message"],
+        "requestId": "",
+    }

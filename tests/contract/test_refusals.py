@@ -81,7 +81,7 @@ def test_each_refusal_in_both_languages(
     assert english.body["message"].isascii()
 
 
-def test_out_of_stock_in_the_contracts_words(running: System) -> None:
+def test_out_of_stock_word_for_word(running: System) -> None:
     coupon = make_coupon(stock=0)
 
     answer = running.claim(coupon.pk, user())

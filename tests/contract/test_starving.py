@@ -18,8 +18,10 @@ from tests.system import System, ask, eventually
 
 _ASKERS = 50
 _UNDECIDED = 30_000
-#: Generous: this machine does other things. Before, one answer took 2 to 15 s.
+#: Before, one answer took 2 to 15 s.
 _QUICK_S = 1.5
+#: What a machine that does other things may add, as a multiple of what it takes while nobody else asks.
+_ON_A_BUSY_MACHINE = 10
 
 
 @contextmanager
@@ -55,6 +57,13 @@ def median(times: list[float]) -> float:
     return sorted(times)[len(times) // 2]
 
 
+def quick_s(port: int) -> float:
+    """Told before the crowd comes: what a quick answer takes at the most, on this machine and now."""
+    return _QUICK_S + _ON_A_BUSY_MACHINE * median(
+        [took_s(port, "/actuator/health/liveness") for _ in range(9)]
+    )
+
+
 @pytest.fixture
 def backlog_system(transactional_db: None, topic: str) -> Iterator[System]:
     """An API whose log holds many undecided events, and no consumer."""
@@ -76,11 +85,12 @@ def test_ids_that_nobody_knows_hold_up_nobody_else(backlog_system: System) -> No
     routes = ["/actuator/health/readiness", "/actuator/health", "/actuator/prometheus", known]
     routes += [f"/api/coupons/{coupon.pk}", f"/api/coupons/{coupon.pk}/queue-size"]
 
+    quick = quick_s(system.api.port)
     with asking(system.api.port, "/api/coupons/requests/{}") as statuses:
         eventually(lambda: bool(statuses), within_s=60)
         times = {route: [took_s(system.api.port, route) for _ in range(9)] for route in routes}
 
-    assert {route: taken for route, taken in times.items() if median(taken) > _QUICK_S} == {}
+    assert {route: taken for route, taken in times.items() if median(taken) > quick} == {}
     assert set(statuses) == {404}
 
 
@@ -89,14 +99,15 @@ def test_what_is_undecided_is_found_among_them(backlog_system: System) -> None:
     system = backlog_system
     event = make_event(coupon_id=7, user_id=9)
     broker.write(system.topic, encode(event), key=partition_key(7))
-    path = f"/api/coupons/requests/{event.event_id}"
+    path = f"/api/coupons/requests/{event.request_id}"
     took_s(system.api.port, path)
+    quick = quick_s(system.api.port)
 
     with asking(system.api.port, "/api/coupons/requests/{}"):
         times = [took_s(system.api.port, path) for _ in range(9)]
         position = ask(system.api.port, "GET", path).body["position"]
 
-    assert median(times) < _QUICK_S
+    assert median(times) < quick
     assert position == _UNDECIDED
 
 
@@ -104,25 +115,27 @@ def test_queue_sizes_of_cold_coupons_hold_up_nobody_else(backlog_system: System)
     system = backlog_system
     coupon = make_coupon()
 
+    quick = quick_s(system.api.port)
     with asking(system.api.port, f"/api/coupons/{coupon.pk}/queue-size") as statuses:
         eventually(lambda: bool(statuses), within_s=60)
         times = [took_s(system.api.port, f"/api/coupons/{coupon.pk}") for _ in range(9)]
         times += [took_s(system.api.port, "/actuator/health/readiness") for _ in range(9)]
 
-    assert median(times) < _QUICK_S
+    assert median(times) < quick
     assert set(statuses) == {200}
 
 
 @pytest.mark.parametrize("role", ["api", "consumer"])
 def test_slow_clients_hold_up_no_probe(running: System, role: str) -> None:
     port = running.api.port if role == "api" else running.consumers[0].port
+    quick = quick_s(port)
     with ExitStack() as opened:
         for _ in range(400):
             slow = opened.enter_context(socket.create_connection(("127.0.0.1", port), timeout=10))
             slow.sendall(b"GET /actuator/health HTTP/1.1\r\nHost: localhost\r\nX: ")
         times = [took_s(port, "/actuator/health/readiness") for _ in range(9)]
 
-    assert median(times) < _QUICK_S
+    assert median(times) < quick
 
 
 def test_a_consumers_slow_clients_cost_no_threads_and_are_hung_up_on(running: System) -> None:

@@ -1,4 +1,4 @@
-"""Redis, the broker or the database dies for real: what the contract promises meanwhile and after."""
+"""Redis, the broker or the database dies for real: what docs/api.md promises meanwhile and after."""
 
 from __future__ import annotations
 
@@ -68,12 +68,12 @@ def claim_until_sold_out(system: System, coupon: Coupon, users: list[int], *, st
         time.sleep(0.5)
         return issued(coupon) == stock
 
-    eventually(is_sold_out, within_s=75, what=lambda: f"{issued(coupon)} issued")
+    eventually(is_sold_out, within_s=len(users) / 4, what=lambda: f"{issued(coupon)} issued")
 
 
 @pytest.mark.parametrize("how", ["kill", "pause"])
 def test_without_redis_claims_still_work_and_with_it_again_the_gate_counts(system: System, how: str) -> None:
-    coupon, users = make_coupon(stock=60), make_users(200)
+    coupon, users = make_coupon(stock=60), make_users(400)
     system.wait_decided([a.body["requestId"] for a in system.claim_all(coupon.pk, users[:20]).values()])
 
     with away("redis", how=how):
@@ -117,7 +117,7 @@ def test_redis_killed_in_the_middle_of_a_crowd_over_issues_nothing(system: Syste
 
 
 def test_without_the_broker_claims_are_refused_in_time_and_no_slot_is_lost(system: System) -> None:
-    coupon, users = make_coupon(stock=10), make_users(120)
+    coupon, users = make_coupon(stock=10), make_users(600)
     system.wait_decided([system.claim(coupon.pk, users[0]).body["requestId"]])
 
     with away("kafka", how="pause"):
@@ -140,11 +140,13 @@ def test_without_the_broker_claims_are_refused_in_time_and_no_slot_is_lost(syste
 def test_the_broker_killed_in_the_middle_of_a_crowd_loses_no_accepted_request(system: System) -> None:
     coupon, users = make_coupon(stock=400), make_users(400)
     answers: dict[int, HttpAnswer] = {}
-    crowd = threading.Thread(target=lambda: answers.update(system.claim_all(coupon.pk, users, at_once=8)))
+    early, late = users[:340], users[340:]
+    crowd = threading.Thread(target=lambda: answers.update(system.claim_all(coupon.pk, early, at_once=8)))
     crowd.start()
     eventually(lambda: issued(coupon) > 20)
 
     with away("kafka"):
+        answers |= system.claim_all(coupon.pk, late, at_once=8)  # the early ones may all have been faster
         crowd.join(60)
 
     accepted = [answer.body["requestId"] for answer in answers.values() if answer.status == 202]

@@ -10,21 +10,21 @@ import pytest
 from django_redis import get_redis_connection
 from uuid_utils.compat import uuid7
 
-from coupons.coupon_cache import CouponView
+from coupons.claim import Claim
+from coupons.coupon_cache import CachedCoupon
 from coupons.gate import admission
 from coupons.gate.admission import (
     Admission,
     Admitted,
     AlreadyRequested,
-    Claim,
+    Decisions,
     GateUnavailable,
     GateUnknown,
     OutOfStock,
-    Settlement,
     gate,
 )
 
-COUPON = CouponView(
+COUPON = CachedCoupon(
     coupon_id=7, epoch="1", stock=2, issued_count=0, is_opened=True, opens_at=None, closes_at=None
 )
 
@@ -33,12 +33,12 @@ def claim(user_id: int, *, request_id: UUID | None = None, coupon_id: int = 7) -
     return Claim(coupon_id=coupon_id, user_id=user_id, request_id=request_id or uuid7())
 
 
-def ask(coupon: CouponView, *claims: Claim) -> list[Admission]:
+def ask(coupon: CachedCoupon, *claims: Claim) -> list[Admission]:
     return gate.admit(coupon, claims)
 
 
 def settle(*decided: tuple[Claim, bool], issued_count: int, epoch: str = "1") -> None:
-    gate.settle([Settlement(coupon_id=7, epoch=epoch, issued_count=issued_count, decided=decided)])
+    gate.notify([Decisions(coupon_id=7, epoch=epoch, issued_count=issued_count, decided=decided)])
 
 
 @pytest.fixture
@@ -410,9 +410,9 @@ def test_several_coupons_are_settled_in_one_call() -> None:
         gate.load(coupon, [])
         gate.admit(coupon, [each])
 
-    gate.settle(
+    gate.notify(
         [
-            Settlement(coupon_id=each.coupon_id, epoch="1", issued_count=1, decided=[(each, True)])
+            Decisions(coupon_id=each.coupon_id, epoch="1", issued_count=1, decided=[(each, True)])
             for each in claims
         ]
     )

@@ -10,14 +10,19 @@ from uuid_utils.compat import uuid7
 
 from consumer.batch import BatchProcessor
 from coupons import coupon_cache
-from coupons.coupon_cache import CouponView
+from coupons.claim import Claim
+from coupons.coupon_cache import CachedCoupon
 from coupons.eventlog import backlog
 from coupons.eventlog.backlog import Backlog
-from coupons.eventlog.delivery import Acknowledged
 from coupons.eventlog.events import IssueRequest
+from coupons.eventlog.place import NextOffset
 from coupons.gate import loading, pending
-from coupons.gate.admission import Admitted, AlreadyRequested, Claim, OutOfStock, gate
-from coupons.gate.pending import Tracked
+from coupons.gate.admission import (
+    Admitted,
+    AlreadyRequested,
+    OutOfStock,
+    gate,
+)
 from coupons.models import Coupon, IssueOutcome
 from tests.consuming import standing_before
 from tests.factories import make_coupon, make_requests, make_users
@@ -28,7 +33,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture(autouse=True)
 def _nothing_in_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backlog, "read", lambda **_: Backlog(requests=[], committed={0: 0}))
+    monkeypatch.setattr(backlog, "read", lambda **_: Backlog(requests=[], next_to_decide={0: NextOffset(0)}))
 
 
 def process(requests: Sequence[IssueRequest]) -> None:
@@ -37,13 +42,8 @@ def process(requests: Sequence[IssueRequest]) -> None:
     BatchProcessor(producer=None).process(messages, standing_before(messages))  # type: ignore[arg-type]
 
 
-def claim_of(request: IssueRequest) -> Claim:
-    event = request.event
-    return Claim(coupon_id=event.coupon_id, user_id=event.user_id, request_id=event.event_id)
-
-
-def fresh_view(coupon: Coupon) -> CouponView:
-    view = coupon_cache.coupon_view(coupon.pk, fresh=True)
+def fresh_view(coupon: Coupon) -> CachedCoupon:
+    view = coupon_cache.cached_coupon(coupon.pk, fresh=True)
     assert view is not None
     return view
 
@@ -51,13 +51,8 @@ def fresh_view(coupon: Coupon) -> CouponView:
 def reserve(coupon: Coupon, requests: Sequence[IssueRequest]) -> None:
     """As the API did before it published them."""
     view = loading.load(fresh_view(coupon))
-    assert gate.admit(view, list(map(claim_of, requests))) == [Admitted()] * len(requests)
-    pending.note(
-        [
-            Tracked.of(claim_of(r), Acknowledged(partition=r.partition, offset=r.offset), requested_at_ms=1)
-            for r in requests
-        ]
-    )
+    assert gate.admit(view, [request.event.claim for request in requests]) == [Admitted()] * len(requests)
+    pending.note([(r.event, r.place) for r in requests])
 
 
 def value(name: str, **labels: str) -> float:
@@ -76,8 +71,8 @@ def test_the_gate_is_told_who_won_and_who_gave_a_slot_back() -> None:
     Coupon.objects.filter(pk=coupon.pk).update(stock=1)
     again = [Claim(coupon_id=coupon.pk, user_id=user, request_id=uuid7()) for user in users]
     assert gate.admit(fresh_view(coupon), again) == [
-        AlreadyRequested(first_request_id=requests[0].event.event_id),
-        AlreadyRequested(first_request_id=requests[1].event.event_id),
+        AlreadyRequested(first_request_id=requests[0].event.request_id),
+        AlreadyRequested(first_request_id=requests[1].event.request_id),
         Admitted(),
         OutOfStock(),
     ]
@@ -90,7 +85,7 @@ def test_decided_requests_are_not_tracked_any_more_and_the_pace_is_noted() -> No
 
     process(requests)
 
-    assert [pending.find(request.event.event_id) for request in requests] == [None] * 3
+    assert [pending.find(request.event.request_id) for request in requests] == [None] * 3
     pace = pending.rate(1)
     assert pace is not None
     assert pace > 0
@@ -114,7 +109,7 @@ def test_a_redelivery_frees_the_slots_that_a_dead_consumer_did_not() -> None:
     requests = make_requests(coupon.pk, users)
     process(requests)  # committed; let Redis not have heard of it
     gate.clear(coupon.pk)
-    gate.load(fresh_view(coupon), list(map(claim_of, requests)))
+    gate.load(fresh_view(coupon), [request.event.claim for request in requests])
     assert gate.reserved(coupon.pk) == 3
 
     process(requests)

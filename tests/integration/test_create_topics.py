@@ -8,6 +8,7 @@ import uuid
 from dataclasses import replace
 
 import pytest
+from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import (  # type: ignore[attr-defined]
     AdminClient,
     ConfigResource,
@@ -19,6 +20,7 @@ from django.core.management import CommandError, call_command
 
 from coupons.management.commands import create_topics
 from dev.processes import free_port
+from tests.system import eventually
 
 
 @pytest.fixture
@@ -47,8 +49,21 @@ def client() -> AdminClient:
 
 def config_of(topic: str) -> dict[str, str]:
     asking = client()
-    [answer] = asking.describe_configs([ConfigResource(ResourceType.TOPIC, topic)]).values()
-    return {name: entry.value for name, entry in answer.result(10).items()}
+    found: dict[str, str] = {}
+
+    def is_told() -> bool:
+        """Kafka's controller answers that a topic is made before its broker knows of it."""
+        [answer] = asking.describe_configs([ConfigResource(ResourceType.TOPIC, topic)]).values()
+        try:
+            found.update({name: entry.value for name, entry in answer.result(10).items()})
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+                raise
+            return False
+        return True
+
+    eventually(is_told)
+    return found
 
 
 def test_both_topics_are_made(name: str) -> None:

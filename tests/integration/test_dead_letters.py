@@ -16,12 +16,14 @@ from consumer.batch import BatchProcessor
 from consumer.dead_letters import DeadLettersNotAcknowledged
 from coupons import coupon_cache
 from coupons.claims.request_status import status_of
-from coupons.eventlog.delivery import Acknowledged, NotPublished, Receipt, Uncertain
-from coupons.eventlog.events import SECOND_CHANCE_HEADER, encode, partition_key
+from coupons.eventlog.delivery import NotPublished, Receipt, Uncertain
+from coupons.eventlog.events import SECOND_CHANCE_HEADER, CouponIssueEvent, encode, partition_key
+from coupons.eventlog.place import Place
 from coupons.eventlog.producer import EventProducer, event_producer
 from coupons.gate import loading, pending
-from coupons.gate.admission import Claim, gate
-from coupons.gate.pending import Tracked
+from coupons.gate.admission import (
+    gate,
+)
 from coupons.issuing import failures
 from coupons.models import Coupon, DeadLetter, IssueOutcome, UserCoupon
 from tests import broker
@@ -97,7 +99,7 @@ def test_the_request_of_a_dead_letter_is_told_as_failed(topic: str) -> None:
 
     process(ReceivedMessage(1, 5, value=encode(event)))
 
-    report = status_of(event.event_id)
+    report = status_of(event.request_id)
     assert report is not None
     assert (report.status, report.reason) == ("FAILED", "COUPON_NOT_FOUND")
     assert (report.coupon_id, report.user_id) == (987_654, 8)
@@ -261,24 +263,24 @@ def test_a_request_that_was_issued_is_not_told_as_failed_by_a_later_bad_copy(top
     process(ReceivedMessage(0, 0, value=encode(event)))
     process(ReceivedMessage(0, 1, value=bad_copy))
 
-    assert IssueOutcome.objects.get(pk=event.event_id).status == "ISSUED"
+    assert IssueOutcome.objects.get(pk=event.request_id).status == "ISSUED"
 
 
 def test_a_dead_letter_gives_its_slot_back_and_is_not_pending_any_more(topic: str) -> None:
     coupon, [user] = make_coupon(), make_users(1)
     event = make_event(coupon_id=coupon.pk, user_id=user)
-    claim = Claim(coupon_id=coupon.pk, user_id=user, request_id=event.event_id)
-    view = coupon_cache.coupon_view(coupon.pk)
+    claim = event.claim
+    view = coupon_cache.cached_coupon(coupon.pk)
     assert view is not None
     loading.load(view)
     gate.admit(view, [claim])
-    pending.note([Tracked.of(claim, Acknowledged(partition=0, offset=0), requested_at_ms=1)])
+    pending.note([(CouponIssueEvent.of(claim, timestamp_ms=1), Place(0, 0))])
     unreadable = encode(event).replace(b'"version":1', b'"version":2')
 
     process(ReceivedMessage(0, 0, value=unreadable, key=partition_key(coupon.pk)))
 
     assert gate.reserved(coupon.pk) == 0
-    assert pending.find(event.event_id) is None
+    assert pending.find(event.request_id) is None
 
 
 def test_the_operator_finds_each_letter_with_its_original(topic: str) -> None:

@@ -13,14 +13,18 @@ from django_redis import get_redis_connection
 from uuid_utils.compat import uuid7
 
 from coupons import selectors
+from coupons.claim import Claim
 from coupons.claims import request_status, submitting
 from coupons.claims.screening import Refused
 from coupons.claims.submitting import Accepted, submit
 from coupons.eventlog import backlog
 from coupons.eventlog.backlog import Backlog
 from coupons.eventlog.delivery import Acknowledged, NotPublished, Receipt, Record, Uncertain
+from coupons.eventlog.place import NextOffset, Place
 from coupons.gate import disclosed, leaked_slots
-from coupons.gate.admission import Claim, gate
+from coupons.gate.admission import (
+    gate,
+)
 from coupons.models import DisclosedRequest, IssueOutcome
 from coupons.outcomes import Code, RequestStatus
 from tests.factories import make_coupon, make_users
@@ -34,7 +38,7 @@ class Broker:
     is_down = False
 
     def __init__(self) -> None:
-        self.receipt: Receipt = Acknowledged(partition=0, offset=0)
+        self.receipt: Receipt = Acknowledged(place=Place(0, 0))
 
     def publish(self, records: Sequence[Record]) -> list[Receipt]:
         return [self.receipt] * len(records)
@@ -44,7 +48,7 @@ class Broker:
 def broker(monkeypatch: pytest.MonkeyPatch, topic: str) -> Broker:
     stands_in = Broker()
     monkeypatch.setattr(submitting, "event_producer", lambda: stands_in)
-    monkeypatch.setattr(backlog, "read", lambda **_: Backlog(requests=[], committed={0: 0}))
+    monkeypatch.setattr(backlog, "read", lambda **_: Backlog(requests=[], next_to_decide={0: NextOffset(0)}))
     return stands_in
 
 
@@ -128,7 +132,7 @@ def test_an_id_that_cannot_be_kept_is_not_told(broker: Broker, monkeypatch: pyte
     first = claim(coupon.pk, users[0])
 
     assert submit([first]) == [Refused(code=Code.BROKER_UNAVAILABLE)]
-    broker.receipt = Acknowledged(partition=0, offset=0)
+    broker.receipt = Acknowledged(place=Place(0, 0))
     other = claim(coupon.pk, users[1])
     assert submit([claim(coupon.pk, users[0]), other]) == [
         Refused(code=Code.ALREADY_REQUESTED),
@@ -156,7 +160,7 @@ def test_the_ids_of_other_producers_say_nothing_of_their_time() -> None:
         found = disclosed.find(each.request_id)
         assert found is not None
         assert found.claim == each
-        assert abs(found.requested_at_ms - now_ms) < 60_000
+        assert abs(found.timestamp_ms - now_ms) < 60_000
 
 
 def test_what_is_decided_is_forgotten_and_no_suspect(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,7 +172,7 @@ def test_what_is_decided_is_forgotten_and_no_suspect(monkeypatch: pytest.MonkeyP
 
     assert disclosed.suspects(10) == claims[5:]
     assert disclosed.suspects(1) == claims[5:6]
-    assert disclosed.settle(each.request_id for each in [claims[0], claims[6]]) == 1
+    assert disclosed.forget(each.request_id for each in [claims[0], claims[6]]) == 1
     assert disclosed.forget_decided(limit=2) == 2
     assert disclosed.forget_decided() == 2
 

@@ -7,10 +7,16 @@ from django_redis import get_redis_connection
 from uuid_utils.compat import uuid7
 
 from coupons import coupon_cache
-from coupons.coupon_cache import CouponView
+from coupons.claim import Claim
+from coupons.coupon_cache import CachedCoupon
 from coupons.eventlog.events import IssueRequest, encode, partition_key
+from coupons.eventlog.place import Place
 from coupons.gate import catching_up, loading
-from coupons.gate.admission import Admitted, Claim, OutOfStock, gate
+from coupons.gate.admission import (
+    Admitted,
+    OutOfStock,
+    gate,
+)
 from coupons.gate.catching_up import CatchingUp
 from coupons.issuing.deciding import issue_coupons
 from coupons.models import Coupon
@@ -20,8 +26,8 @@ from tests.factories import make_coupon, make_event, make_users
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def _view(coupon: Coupon) -> CouponView:
-    view = coupon_cache.coupon_view(coupon.pk, fresh=True)
+def _view(coupon: Coupon) -> CachedCoupon:
+    view = coupon_cache.cached_coupon(coupon.pk, fresh=True)
     assert view is not None
     return view
 
@@ -34,8 +40,8 @@ def _reserve(coupon: Coupon, user_id: int) -> Claim:
 
 def _decide_untold(claim: Claim, *, offset: int) -> None:
     """As a consumer does while Redis is away."""
-    event = make_event(coupon_id=claim.coupon_id, user_id=claim.user_id, event_id=claim.request_id)
-    issue_coupons([IssueRequest(event=event, partition=0, offset=offset)])
+    event = make_event(coupon_id=claim.coupon_id, user_id=claim.user_id, request_id=claim.request_id)
+    issue_coupons([IssueRequest(event=event, place=Place(0, offset))])
 
 
 @pytest.fixture

@@ -10,19 +10,20 @@ from django_redis import get_redis_connection
 from uuid_utils.compat import uuid7
 
 from coupons import coupon_cache
-from coupons.coupon_cache import CouponView
+from coupons.claim import Claim
+from coupons.coupon_cache import CachedCoupon
 from coupons.eventlog import backlog
 from coupons.eventlog.backlog import Backlog
 from coupons.eventlog.events import IssueRequest
+from coupons.eventlog.place import NextOffset, Place
 from coupons.gate import loading
 from coupons.gate.admission import (
     Admission,
     Admitted,
     AlreadyRequested,
-    Claim,
+    Decisions,
     GateUnknown,
     OutOfStock,
-    Settlement,
     gate,
 )
 from coupons.gate.catching_up import CatchingUp
@@ -32,8 +33,8 @@ from tests.factories import make_coupon, make_event, make_users
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def view_of(coupon: Coupon) -> CouponView:
-    view = coupon_cache.coupon_view(coupon.pk, fresh=True)
+def view_of(coupon: Coupon) -> CachedCoupon:
+    view = coupon_cache.cached_coupon(coupon.pk, fresh=True)
     assert view is not None
     return view
 
@@ -51,7 +52,7 @@ def log(monkeypatch: pytest.MonkeyPatch) -> list[IssueRequest]:
     def read(*, timeout_s: float, coupon_id: int | None = None) -> Backlog:
         return Backlog(
             requests=[each for each in undecided if coupon_id in (None, each.event.coupon_id)],
-            committed={0: 0},
+            next_to_decide={0: NextOffset(0)},
         )
 
     monkeypatch.setattr(backlog, "read", read)
@@ -66,8 +67,8 @@ def coupon(log: list[IssueRequest]) -> Coupon:
     for offset, user in enumerate(make_users(2)):
         claim = Claim(coupon_id=coupon.pk, user_id=user, request_id=uuid7())
         assert gate.admit(view_of(coupon), [claim]) == [Admitted()]
-        event = make_event(coupon_id=coupon.pk, user_id=user, event_id=claim.request_id)
-        log.append(IssueRequest(event=event, partition=0, offset=offset))
+        event = make_event(coupon_id=coupon.pk, user_id=user, request_id=claim.request_id)
+        log.append(IssueRequest(event=event, place=Place(0, offset)))
     return coupon
 
 
@@ -85,8 +86,8 @@ def settle(coupon: Coupon, *won: Claim) -> None:
     Coupon.objects.filter(pk=coupon.pk).update(stock=5 - len(won), issued_count=len(won))
     decided = [(claim, True) for claim in won]
     epoch = view_of(coupon).epoch
-    gate.settle(
-        [Settlement(coupon_id=coupon.pk, epoch=epoch, issued_count=len(won), decided=decided)],
+    gate.notify(
+        [Decisions(coupon_id=coupon.pk, epoch=epoch, issued_count=len(won), decided=decided)],
     )
 
 
@@ -138,7 +139,7 @@ def test_a_damaged_gate_is_loaded_anew(coupon: Coupon, log: list[IssueRequest], 
     assert ask(neighbour, users[0]) == [Admitted()]
     assert ask(coupon, *users) == [Admitted(), Admitted(), Admitted(), OutOfStock(), OutOfStock()]
     first = log[0].event
-    assert ask(coupon, first.user_id) == [AlreadyRequested(first_request_id=first.event_id)]
+    assert ask(coupon, first.user_id) == [AlreadyRequested(first_request_id=first.request_id)]
     assert not gate.is_away
 
 
@@ -207,7 +208,7 @@ def test_a_reservation_of_nobody_is_none(coupon: Coupon, log: list[IssueRequest]
     redis.hincrby(f"{tag}:gate", "reserved", 1)
 
     assert {claim.request_id for claim in gate.reservations(limit=10)} == {
-        request.event.event_id for request in log
+        request.event.request_id for request in log
     }
     assert ask(coupon, *make_users(4)) == [Admitted(), Admitted(), Admitted(), OutOfStock()]
 
@@ -230,7 +231,7 @@ def test_a_damaged_claim_in_a_group_costs_the_others_nothing(
 
     assert ask(coupon, before, first.user_id, after) == [
         Admitted(),
-        AlreadyRequested(first_request_id=first.event_id),
+        AlreadyRequested(first_request_id=first.request_id),
         Admitted(),
     ]
     assert gate.reserved(coupon.pk) == 4
@@ -259,5 +260,5 @@ def test_what_is_remembered_for_a_minute_may_be_of_a_wrong_kind(coupon: Coupon, 
 
     assert ask(coupon, first.user_id) == [AlreadyRequested(first_request_id=first.request_id)]
     assert gate.release([second]) == 1
-    assert gate.release_untold([first]) == [first]
+    assert gate.release_undisclosed([first]) == [first]
     assert ask(coupon, *make_users(5))[3:] == [Admitted(), OutOfStock()]

@@ -16,19 +16,20 @@ from prometheus_client import REGISTRY
 from uuid_utils.compat import uuid7
 
 from coupons import coupon_cache
-from coupons.coupon_cache import CouponView
+from coupons.claim import Claim
+from coupons.coupon_cache import CachedCoupon
 from coupons.eventlog import backlog
 from coupons.eventlog.backlog import Backlog, LogUnavailable
 from coupons.eventlog.events import IssueRequest, encode, partition_key
+from coupons.eventlog.place import NextOffset, Place
 from coupons.gate import loading
 from coupons.gate.admission import (
     Admission,
     Admitted,
     AlreadyRequested,
-    Claim,
+    Decisions,
     GateUnknown,
     OutOfStock,
-    Settlement,
     gate,
 )
 from coupons.gate.catching_up import CatchingUp
@@ -42,26 +43,19 @@ from tests.factories import make_coupon, make_event, make_requests, make_users
 pytestmark = pytest.mark.django_db
 
 
-def view_of(coupon: Coupon) -> CouponView:
-    view = coupon_cache.coupon_view(coupon.pk, fresh=True)
+def view_of(coupon: Coupon) -> CachedCoupon:
+    view = coupon_cache.cached_coupon(coupon.pk, fresh=True)
     assert view is not None
     return view
 
 
 def claims_of(requests: Sequence[IssueRequest]) -> list[Claim]:
-    return [
-        Claim(
-            coupon_id=request.event.coupon_id,
-            user_id=request.event.user_id,
-            request_id=request.event.event_id,
-        )
-        for request in requests
-    ]
+    return [request.event.claim for request in requests]
 
 
 def ask(claim: Claim) -> Admission:
     """Ask the gate as the API does: load it where it knows nothing."""
-    view = coupon_cache.coupon_view(claim.coupon_id, fresh=True)
+    view = coupon_cache.cached_coupon(claim.coupon_id, fresh=True)
     assert view is not None
     try:
         [answer] = gate.admit(view, [claim])
@@ -75,13 +69,13 @@ def settle(coupon_id: int, requests: Sequence[IssueRequest]) -> None:
     issued = issue_coupons(requests)
     won = [allocation.decision is Decision.ISSUED for allocation in issued.allocations]
     snapshot = issued.coupons[coupon_id]
-    settlement = Settlement(
+    settlement = Decisions(
         coupon_id=coupon_id,
         epoch=snapshot.epoch,
         issued_count=snapshot.issued_count,
         decided=list(zip(claims_of(requests), won, strict=True)),
     )
-    gate.settle([settlement])
+    gate.notify([settlement])
 
 
 @pytest.fixture
@@ -91,7 +85,7 @@ def log(monkeypatch: pytest.MonkeyPatch) -> list[IssueRequest]:
 
     def read(*, timeout_s: float, coupon_id: int | None = None) -> Backlog:
         asked_for = [each for each in undecided if coupon_id in (None, each.event.coupon_id)]
-        return Backlog(requests=asked_for, committed={0: 0})
+        return Backlog(requests=asked_for, next_to_decide={0: NextOffset(0)})
 
     monkeypatch.setattr(backlog, "read", read)
     return undecided
@@ -114,7 +108,7 @@ def test_undecided_events_of_this_coupon_hold_their_slots(log: list[IssueRequest
     assert gate.reserved(coupon.pk) == 2
     again, fresh, late = (Claim(coupon_id=coupon.pk, user_id=u, request_id=uuid7()) for u in users[1:4])
     assert gate.admit(view_of(coupon), [again, fresh, late]) == [
-        AlreadyRequested(first_request_id=log[1].event.event_id),
+        AlreadyRequested(first_request_id=log[1].event.request_id),
         Admitted(),
         OutOfStock(),
     ]
@@ -149,7 +143,7 @@ def test_the_first_event_of_a_user_holds_the_slot(log: list[IssueRequest]) -> No
 
     assert gate.reserved(coupon.pk) == 1
     [answer] = gate.admit(view_of(coupon), [Claim(coupon_id=coupon.pk, user_id=user, request_id=uuid7())])
-    assert answer == AlreadyRequested(first_request_id=log[0].event.event_id)
+    assert answer == AlreadyRequested(first_request_id=log[0].event.request_id)
 
 
 def test_a_reservation_without_an_event_stands_until_it_is_decided(log: list[IssueRequest]) -> None:
@@ -209,7 +203,7 @@ def test_the_row_is_read_anew_after_the_log(monkeypatch: pytest.MonkeyPatch) -> 
 
     def read(*, timeout_s: float, coupon_id: int | None = None) -> Backlog:
         issue_coupons(requests)  # between our first look at the row and the loading
-        return Backlog(requests=[], committed={0: 3})
+        return Backlog(requests=[], next_to_decide={0: NextOffset(3)})
 
     monkeypatch.setattr(backlog, "read", read)
 
@@ -229,12 +223,12 @@ def test_many_who_find_it_empty_load_it_once(monkeypatch: pytest.MonkeyPatch) ->
 
     def read(*, timeout_s: float, coupon_id: int | None = None) -> Backlog:
         readings.append(1)
-        return Backlog(requests=[], committed={0: 0})
+        return Backlog(requests=[], next_to_decide={0: NextOffset(0)})
 
     monkeypatch.setattr(backlog, "read", read)
 
     def claim(user: int) -> None:
-        all_there.wait(5)
+        all_there.wait(30)
         gate.admit(loading.load(view), [Claim(coupon_id=coupon.pk, user_id=user, request_id=uuid7())])
         connection.close()
 
@@ -242,7 +236,7 @@ def test_many_who_find_it_empty_load_it_once(monkeypatch: pytest.MonkeyPatch) ->
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(10)
+        thread.join(60)
 
     assert len(readings) == 1
     assert gate.reserved(coupon.pk) == 8
@@ -291,9 +285,10 @@ def _went_back(coupon: Coupon, log: list[IssueRequest]) -> None:
     loading.load(view_of(coupon))
     assert gate.admit(view_of(coupon), claims) == [Admitted()] * 3
     events = [
-        make_event(coupon_id=coupon.pk, user_id=claim.user_id, event_id=claim.request_id) for claim in claims
+        make_event(coupon_id=coupon.pk, user_id=claim.user_id, request_id=claim.request_id)
+        for claim in claims
     ]
-    requests = [IssueRequest(event=event, partition=0, offset=n) for n, event in enumerate(events)]
+    requests = [IssueRequest(event=event, place=Place(0, n)) for n, event in enumerate(events)]
     settle(coupon.pk, requests)
     UserCoupon.objects.all().delete()
     IssueOutcome.objects.all().delete()
@@ -340,7 +335,7 @@ def test_the_gate_never_refuses_while_a_slot_is_free_and_never_admits_past_the_s
 
     for _ in range(120):
         coupon.refresh_from_db()
-        under_way = {request.event.user_id: request.event.event_id for request in log}
+        under_way = {request.event.user_id: request.event.request_id for request in log}
         match chance.choices(["claim", "decide", "stock", "lose", "flush"], [60, 20, 8, 6, 6])[0]:
             case "claim":
                 user = chance.choice([user for user in users if user not in holders])
@@ -350,8 +345,8 @@ def test_the_gate_never_refuses_while_a_slot_is_free_and_never_admits_past_the_s
                     assert answer == AlreadyRequested(first_request_id=under_way[user])
                 elif len(under_way) < coupon.stock:
                     assert answer == Admitted()
-                    event = make_event(coupon_id=coupon.pk, user_id=user, event_id=request_id)
-                    log.append(IssueRequest(event=event, partition=0, offset=(offset := offset + 1)))
+                    event = make_event(coupon_id=coupon.pk, user_id=user, request_id=request_id)
+                    log.append(IssueRequest(event=event, place=Place(0, offset := offset + 1)))
                 else:
                     assert answer == OutOfStock()
             case "decide" if log:

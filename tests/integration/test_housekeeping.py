@@ -7,8 +7,11 @@ import pytest
 from consumer import housekeeping
 from consumer.housekeeping import Housekeeper
 from coupons import coupon_cache
+from coupons.eventlog.backlog import LogUnavailable
 from coupons.gate import loading
-from coupons.gate.admission import Claim, gate
+from coupons.gate.admission import (
+    gate,
+)
 from coupons.issuing.deciding import issue_coupons
 from coupons.models import Coupon
 from tests.factories import make_coupon, make_requests, make_users
@@ -23,11 +26,12 @@ def _short_steps(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Rounds:
-    """Stands in for Round: counted, and failing as often as told."""
+    """Stands in for LeakSearch: counted, and failing as often as told."""
 
     def __init__(self, *failures: Exception) -> None:
         self.failures = list(failures)
         self.begun = 0
+        self.advanced = 0
 
     def __call__(self) -> Rounds:
         self.begun += 1
@@ -36,6 +40,7 @@ class Rounds:
         return self
 
     def advance(self) -> list[object]:
+        self.advanced += 1
         return []
 
 
@@ -68,11 +73,8 @@ def test_what_a_dead_consumer_did_not_tell_is_freed_when_its_partitions_come(
     monkeypatch.setattr(housekeeping, "Round", Rounds())
     coupon, users = make_coupon(stock=2), make_users(3)
     requests = make_requests(coupon.pk, users)
-    claims = [
-        Claim(coupon_id=coupon.pk, user_id=each.event.user_id, request_id=each.event.event_id)
-        for each in requests
-    ]
-    view = coupon_cache.coupon_view(coupon.pk)
+    claims = [request.event.claim for request in requests]
+    view = coupon_cache.cached_coupon(coupon.pk)
     assert view is not None
     loading.load(view)
     gate.admit(view, claims[:2])
@@ -96,3 +98,20 @@ def test_one_at_a_time(topic: str, monkeypatch: pytest.MonkeyPatch) -> None:
         assert theirs is None
     with housekeeping._turn() as again:
         assert again is not None
+
+
+def test_gates_that_cannot_be_corrected_do_not_end_the_search_for_leaks(
+    topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a partition that stands still has undecided may be more than is read in time."""
+
+    def look() -> list[int]:
+        raise LogUnavailable("the events could not be read in time")
+
+    rounds = Rounds()
+    monkeypatch.setattr(housekeeping, "Round", rounds)
+    housekeeper = Housekeeper()
+    monkeypatch.setattr(housekeeper._catching_up, "look", look)
+
+    with housekeeper.running():
+        eventually(lambda: rounds.advanced > 2)

@@ -112,6 +112,24 @@ def test_when_nothing_can_be_stored_it_is_not_the_events(topic: str, monkeypatch
     assert LogPosition.objects.get(topic=topic).next_offset == 3
 
 
+def test_once_the_database_is_mended_it_goes_on_by_itself(
+    topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch, "_MOST_UNSTORABLE", 3)
+    coupon, users = make_coupon(), make_users(8)
+    given = messages(coupon.pk, users)
+    processor, standing = BatchProcessor(producer=event_producer()), standing_before(given)
+    with refused("user_coupon", "user_id > 0"):
+        for _ in range(2):
+            with pytest.raises(TooManyDeadLetters):
+                processor.process([each for each in given if standing.is_next(each)], standing)
+
+    processor.process([each for each in given if standing.is_next(each)], standing)
+
+    assert issued() == users[3:]
+    assert DeadLetter.objects.count() == 3
+
+
 @pytest.mark.services_only  # SQLite stores anything in any column
 def test_where_the_schema_was_changed_it_is_not_the_event(topic: str) -> None:
     """As after a deploy that went wrong: the error looks like the event's, and every event would fail."""

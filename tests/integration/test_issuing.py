@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import threading
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -12,13 +11,15 @@ import pytest
 from django.db import OperationalError, connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
+from msgspec import structs
 
 from coupons.eventlog.events import IssueRequest
+from coupons.eventlog.place import Place
 from coupons.issuing import deciding, locks
 from coupons.issuing.deciding import CouponsNotFound, Issued, issue_coupons
 from coupons.models import Coupon, IssueOutcome, UserCoupon
 from coupons.outcomes import Decision
-from tests.factories import make_coupon, make_event, make_requests, make_users
+from tests.factories import make_coupon, make_event, make_requests, make_users, moved
 
 pytestmark = pytest.mark.django_db
 
@@ -48,8 +49,8 @@ def test_the_first_of_the_log_get_the_stock() -> None:
     assert set(UserCoupon.objects.values_list("user_id", flat=True)) == set(users[2:])
     for request in requests[:3]:
         user_coupon = UserCoupon.objects.get(user_id=request.event.user_id)
-        assert user_coupon.request_id == request.event.event_id
-        assert issued.user_coupon_ids[request.event.event_id] == user_coupon.pk
+        assert user_coupon.request_id == request.event.request_id
+        assert issued.user_coupon_ids[request.event.request_id] == user_coupon.pk
         assert (user_coupon.status, user_coupon.used_at) == ("ISSUED", None)
 
 
@@ -59,13 +60,13 @@ def test_every_request_has_its_outcome_with_its_place_in_the_log() -> None:
 
     issue_coupons(requests)
 
-    won, lost = (IssueOutcome.objects.get(pk=request.event.event_id) for request in requests)
+    won, lost = (IssueOutcome.objects.get(pk=request.event.request_id) for request in requests)
     assert (won.status, won.reason, won.claim_rank) == ("ISSUED", None, 1)
     assert won.user_coupon_id == UserCoupon.objects.get(user_id=users[0]).pk
     assert (lost.status, lost.reason, lost.claim_rank) == ("REJECTED", "OUT_OF_STOCK", None)
     assert lost.user_coupon_id is None
     for outcome, request in zip((won, lost), requests, strict=True):
-        assert (outcome.kafka_partition, outcome.kafka_offset) == (2, request.offset)
+        assert (outcome.kafka_partition, outcome.kafka_offset) == (2, request.place.offset)
         assert (outcome.coupon_id, outcome.user_id) == (coupon.pk, request.event.user_id)
         assert int(outcome.requested_at.timestamp() * 1000) == request.event.timestamp_ms
         assert outcome.processed_at >= outcome.requested_at
@@ -109,7 +110,7 @@ def test_a_user_gets_one_coupon_however_many_requests() -> None:
 def test_several_coupons_in_one_batch_are_decided_each_by_itself() -> None:
     scarce, plenty, users = make_coupon(stock=1), make_coupon(stock=10), make_users(3)
     requests = [
-        IssueRequest(event=make_event(coupon_id=coupon.pk, user_id=user), partition=partition, offset=offset)
+        IssueRequest(event=make_event(coupon_id=coupon.pk, user_id=user), place=Place(partition, offset))
         for offset, user in enumerate(users)
         for partition, coupon in enumerate((plenty, scarce))
     ]
@@ -126,7 +127,7 @@ def test_several_coupons_in_one_batch_are_decided_each_by_itself() -> None:
 def test_hundreds_of_coupons_in_one_batch_take_few_statements() -> None:
     coupons, users = [make_coupon(stock=n % 3) for n in range(450)], make_users(2)
     requests = [
-        IssueRequest(event=make_event(coupon_id=coupon.pk, user_id=user), partition=0, offset=offset)
+        IssueRequest(event=make_event(coupon_id=coupon.pk, user_id=user), place=Place(0, offset))
         for offset, (user, coupon) in enumerate(itertools.product(users, coupons))
     ]
 
@@ -163,7 +164,7 @@ def test_the_time_of_a_request_is_kept_to_the_millisecond(timestamp_ms: int) -> 
     coupon, [user] = make_coupon(), make_users(1)
     event = make_event(coupon_id=coupon.pk, user_id=user, timestamp_ms=timestamp_ms)
 
-    issue_coupons([IssueRequest(event=event, partition=0, offset=0)])
+    issue_coupons([IssueRequest(event=event, place=Place(0, 0))])
 
     requested_at = IssueOutcome.objects.get().requested_at
     assert round(requested_at.timestamp() * 1000) == timestamp_ms
@@ -175,9 +176,9 @@ def test_an_unknown_coupon_is_told_and_nothing_is_written() -> None:
     [bad] = make_requests(987_654, users[1:])
 
     with pytest.raises(CouponsNotFound) as told:
-        issue_coupons([replace(bad, partition=1), good])
+        issue_coupons([moved(bad, partition=1), good])
 
-    assert told.value.requests == [replace(bad, partition=1)]
+    assert told.value.requests == [moved(bad, partition=1)]
     assert not IssueOutcome.objects.exists()
 
 
@@ -194,7 +195,8 @@ def test_one_id_for_two_coupons_is_decided_once_in_the_logs_order() -> None:
     first, second, [user] = make_coupon(), make_coupon(), make_users(1)
     [one] = make_requests(first.pk, [user])
     [other] = make_requests(second.pk, [user])
-    other = replace(other, offset=1, event=replace(other.event, event_id=one.event.event_id))
+    same_id = structs.replace(other.event, request_id=one.event.request_id)
+    other = structs.replace(other, event=same_id, place=Place(0, 1))
 
     assert decisions(issue_coupons([other, one])) == [Decision.ISSUED, Decision.REPLAYED]
     assert IssueOutcome.objects.get().coupon_id == second.pk
@@ -223,9 +225,11 @@ def test_a_request_made_in_the_window_is_issued_after_it() -> None:
     users = make_users(3)
     hours_ago = [3.0, 1.5, 0.5]
     requests = [
-        replace(
+        structs.replace(
             request,
-            event=replace(request.event, timestamp_ms=int((now - timedelta(hours=hours)).timestamp() * 1000)),
+            event=structs.replace(
+                request.event, timestamp_ms=int((now - timedelta(hours=hours)).timestamp() * 1000)
+            ),
         )
         for request, hours in zip(make_requests(coupon.pk, users), hours_ago, strict=True)
     ]
@@ -252,7 +256,7 @@ def test_ids_at_the_edge_of_the_column_are_decided() -> None:
 
     assert decisions(issue_coupons([known])) == [Decision.USER_NOT_FOUND]
     with pytest.raises(CouponsNotFound):
-        issue_coupons([replace(unknown, partition=1)])
+        issue_coupons([moved(unknown, partition=1)])
 
 
 def test_the_largest_batch_that_can_be_set_is_decided() -> None:

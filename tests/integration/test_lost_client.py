@@ -15,7 +15,7 @@ from django.db import transaction
 
 from consumer import broker_watch, kafka
 from consumer.loop import ConsumerLoop
-from consumer.partitions import Standing
+from consumer.partitions import AssignedPartitions
 from coupons.eventlog import positions
 from coupons.eventlog.delivery import Record
 from coupons.eventlog.producer import event_producer
@@ -38,11 +38,11 @@ def test_a_client_that_finds_no_broker_is_replaced(topic: str, monkeypatch: pyte
         monkeypatch.setattr(settings, "CONFIG", next(ways))
         return kafka.make_consumer(group_id=there.kafka.group_id, **callbacks)
 
-    def process(batch: Sequence[Message], standing: Standing) -> None:
-        advances = standing.advances(batch)
+    def process(batch: Sequence[Message], assigned: AssignedPartitions) -> None:
+        advances = assigned.advances(batch)
         with transaction.atomic():
             positions.advance(advances)
-        standing.advanced(advances)
+        assigned.advanced(advances)
         decided.extend(value for each in batch if isinstance(value := each.value(), bytes))
 
     event_producer().publish([Record(key=b"k", value=b"x")])

@@ -15,11 +15,17 @@ from uuid_utils.compat import uuid7
 from consumer.batch import BatchProcessor
 from consumer.dead_letters import TooManyDeadLetters
 from coupons import coupon_cache
+from coupons.claim import Claim
+from coupons.eventlog import kafka_client, positions
 from coupons.eventlog.delivery import Record
 from coupons.eventlog.events import encode, partition_key
+from coupons.eventlog.place import EndOffset, NextOffset
+from coupons.eventlog.positions import Position
 from coupons.eventlog.producer import event_producer
 from coupons.gate import leaked_slots, loading
-from coupons.gate.admission import Claim, gate
+from coupons.gate.admission import (
+    gate,
+)
 from coupons.models import Coupon, DeadLetter, IssueOutcome, UserCoupon
 from tests.consuming import consume_all
 from tests.factories import make_coupon, make_event, make_users
@@ -183,12 +189,12 @@ def _short_wait(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("_short_wait")
 def test_reconcile_says_first_and_then_mends() -> None:
     coupon, [user] = make_coupon(stock=5), make_users(1)
-    view = coupon_cache.coupon_view(coupon.pk)
+    view = coupon_cache.cached_coupon(coupon.pk)
     assert view is not None
     loading.load(view)
     gate.admit(view, [Claim(coupon_id=coupon.pk, user_id=user, request_id=uuid7())])
     other = make_coupon(stock=5)
-    other_view = coupon_cache.coupon_view(other.pk)
+    other_view = coupon_cache.cached_coupon(other.pk)
     assert other_view is not None
     loading.load(other_view)
     gate._redis.hset(f"{{coupon:{other.pk}}}:gate", "issued", 4)
@@ -204,9 +210,27 @@ def test_reconcile_says_first_and_then_mends() -> None:
     assert "nothing to mend" in _run("reconcile")
 
 
+@pytest.mark.usefixtures("_short_wait")
+def test_reconcile_says_whose_slots_it_could_not_look_at() -> None:
+    leaked = _leak_in_a_gate_that_miscounts()
+    for partition in range(settings.CONFIG.kafka.partitions):
+        at = Position(topic_id=kafka_client.topic_id(timeout_s=10), next_offset=NextOffset(5))
+        positions.move(partition, to=at)
+        positions.halt(partition, seen=at, end=EndOffset(0))
+
+    out = io.StringIO()
+
+    with pytest.raises(SystemExit):
+        call_command("reconcile", "--json", stdout=out)
+
+    assert "log_position show" in json.loads(out.getvalue())["notMended"]
+    assert gate.reservations(limit=9) == [leaked]
+    assert not IssueOutcome.objects.exists()
+
+
 def _leak_in_a_gate_that_miscounts() -> Claim:
     coupon, [user] = make_coupon(stock=5), make_users(1)
-    view = coupon_cache.coupon_view(coupon.pk)
+    view = coupon_cache.cached_coupon(coupon.pk)
     assert view is not None
     loading.load(view)
     leaked = Claim(coupon_id=coupon.pk, user_id=user, request_id=uuid7())

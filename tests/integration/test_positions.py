@@ -138,12 +138,27 @@ def test_a_topic_made_anew_while_the_consumer_is_frozen_is_read_from_its_beginni
     assert "was deleted and made anew" in consuming.log_text("consumer")
 
 
-def make_anew(topic: str) -> None:
+@pytest.mark.services_only  # as above
+def test_a_topic_made_anew_with_fewer_partitions_leaves_no_row_of_the_others(consuming: System) -> None:
+    """They would stand in verify's report, and no command would remove them."""
+    coupon, users = make_coupon(stock=50), make_users(20)
+    write(consuming.topic, coupon, users[:10])
+    wait_decided(10)
+
+    make_anew(consuming.topic, partitions=1)
+    write(consuming.topic, coupon, users[10:])
+
+    wait_decided(20)
+    rows = LogPosition.objects.filter(topic=consuming.topic)
+    assert list(rows.values_list("partition", "next_offset")) == [(0, 10)]
+
+
+def make_anew(topic: str, *, partitions: int = 3) -> None:
     admin = AdminClient({"bootstrap.servers": settings.CONFIG.kafka.bootstrap_servers})
     admin.delete_topics([topic], operation_timeout=10)[topic].result(20)
 
     def is_made() -> bool:
-        created = admin.create_topics([NewTopic(topic, 3, 1)], operation_timeout=10)[topic]
+        created = admin.create_topics([NewTopic(topic, partitions, 1)], operation_timeout=10)[topic]
         return created.exception(20) is None
 
     eventually(is_made, within_s=20)  # the deletion goes on for a moment after it was answered
@@ -186,6 +201,26 @@ def test_events_deleted_before_they_were_decided_are_shouted_and_an_operator_goe
     eventually(lambda: ask(consumer.port, "GET", "/actuator/health/readiness").status == 200)
     assert consuming.manage("log_position", "show").returncode == 0
     assert consuming.manage("log_position", "accept-loss", "--yes").stdout == "nothing to do\n"
+
+
+@pytest.mark.services_only
+def test_a_topic_that_is_compacted_stands_still_until_it_is_not(consuming: System) -> None:
+    """One event for each coupon is what compaction would leave of a rush."""
+    coupon, users = make_coupon(stock=20), make_users(10)
+    write(consuming.topic, coupon, users[:5])
+    wait_decided(5)
+    server = consuming.consumers[0]
+
+    broker.alter_topic(consuming.topic, {"cleanup.policy": "compact"})
+    eventually(lambda: "cleanup.policy is compact" in server.output(), within_s=30)
+    write(consuming.topic, coupon, users[5:])
+    answer = ask(server.port, "GET", "/actuator/health/readiness")
+    assert answer.status == 503
+    assert decided() == 5
+
+    broker.alter_topic(consuming.topic, {"cleanup.policy": "delete"})
+    wait_decided(10)
+    eventually(lambda: ask(server.port, "GET", "/actuator/health/readiness").status == 200)
 
 
 def test_deciding_again_from_an_offset_changes_nothing(consuming: System) -> None:

@@ -17,18 +17,25 @@ from redis import Redis
 from redis.exceptions import OutOfMemoryError, RedisError
 from uuid_utils.compat import uuid7
 
-from coupons.coupon_cache import CouponView
-from coupons.eventlog.delivery import Acknowledged
+from coupons.claim import Claim
+from coupons.coupon_cache import CachedCoupon
+from coupons.eventlog.events import CouponIssueEvent
+from coupons.eventlog.place import Place
 from coupons.gate import pending
-from coupons.gate.admission import AdmissionGate, Admitted, Claim, GateUnavailable, Settlement, gate
-from coupons.gate.pending import Tracked
+from coupons.gate.admission import (
+    AdmissionGate,
+    Admitted,
+    Decisions,
+    GateUnavailable,
+    gate,
+)
 from coupons.issuing import locks
 from dev.embedded.stack import start_redis
 from dev.processes import free_port
 from tests import stack
 from tests.system import eventually
 
-COUPON = CouponView(
+COUPON = CachedCoupon(
     coupon_id=7, epoch="1", stock=10_000, issued_count=0, is_opened=True, opens_at=None, closes_at=None
 )
 
@@ -51,6 +58,7 @@ def own_redis(folder: Path) -> Iterator[int]:
         return
     port = free_port()
     command = [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
+    command += ["--repl-diskless-sync-delay", "0"]  # else a replica is kept waiting for 5 s
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
         try:
             eventually(lambda: _answers(port))
@@ -128,7 +136,7 @@ def test_a_demoted_redis_is_left_by_all_who_write(
             first, second = claim(1), claim(2)
             own_gate.load(COUPON, [])
             own_gate.admit(COUPON, [first])
-            tracked = Tracked.of(first, Acknowledged(partition=0, offset=1), requested_at_ms=1)
+            tracked = (CouponIssueEvent.of(first, timestamp_ms=1), Place(0, 1))
             pending.note([tracked])
             with locks.coupon_locks([7]):
                 pass
@@ -165,11 +173,9 @@ def test_tracking_alone_leaves_a_demoted_redis(
 
             def write() -> None:
                 if forgotten == "note":
-                    pending.note(
-                        [Tracked.of(claim(1), Acknowledged(partition=0, offset=1), requested_at_ms=1)]
-                    )
+                    pending.note([(CouponIssueEvent.of(claim(1), timestamp_ms=1), Place(0, 1))])
                 else:
-                    pending.settle([], {0: 1.0})
+                    pending.forget([], {0: 1.0})
 
             with suppress(RedisError):
                 write()
@@ -194,19 +200,17 @@ def test_a_full_redis_frees_what_is_decided_and_is_told_as_failing(
         claims = [claim(user) for user in range(1, 101)]
         own_gate.load(COUPON, [])
         own_gate.admit(COUPON, claims)
-        pending.note(
-            [Tracked.of(each, Acknowledged(partition=0, offset=1), requested_at_ms=1) for each in claims]
-        )
+        pending.note([(CouponIssueEvent.of(each, timestamp_ms=1), Place(0, 1)) for each in claims])
         _fill(redis)
 
         with pytest.raises(GateUnavailable):
             own_gate.admit(COUPON, [claim(1000)])
         assert own_gate.release(claims[90:]) == 10
         decided = [(each, n < 30) for n, each in enumerate(claims[:90])]
-        own_gate.settle([Settlement(coupon_id=7, epoch="1", issued_count=30, decided=decided)])
-        own_gate.settle([Settlement(coupon_id=7, epoch="1", issued_count=31, decided=[])])
+        own_gate.notify([Decisions(coupon_id=7, epoch="1", issued_count=30, decided=decided)])
+        own_gate.notify([Decisions(coupon_id=7, epoch="1", issued_count=31, decided=[])])
         with suppress(RedisError):
-            pending.settle([each.request_id for each in claims], {0: 1.0})
+            pending.forget([each.request_id for each in claims], {0: 1.0})
 
         assert own_gate.reserved(7) == 0
         assert own_gate.issued_counts() == {7: 31}

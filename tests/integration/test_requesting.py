@@ -15,6 +15,7 @@ from django_redis import get_redis_connection
 from uuid_utils.compat import uuid7
 
 from coupons import coupon_cache, selectors
+from coupons.claim import Claim
 from coupons.claims import submitting
 from coupons.claims.screening import Refused
 from coupons.claims.submitting import Accepted, Answer, submit
@@ -22,8 +23,11 @@ from coupons.eventlog import backlog
 from coupons.eventlog.backlog import Backlog, LogUnavailable
 from coupons.eventlog.delivery import Acknowledged, NotPublished, Receipt, Record, Uncertain
 from coupons.eventlog.events import decode
+from coupons.eventlog.place import NextOffset, Place
 from coupons.gate import leaked_slots
-from coupons.gate.admission import Claim, gate
+from coupons.gate.admission import (
+    gate,
+)
 from coupons.issuing.deciding import issue_coupons
 from coupons.models import Coupon, IssueOutcome, UserCoupon
 from coupons.outcomes import Code
@@ -36,7 +40,7 @@ pytestmark = pytest.mark.django_db
 class Broker:
     """Stands in for the producer: answers each record with ``receipt`` and keeps the acknowledged."""
 
-    receipt: Callable[[int], Receipt] = lambda offset: Acknowledged(partition=0, offset=offset)
+    receipt: Callable[[int], Receipt] = lambda offset: Acknowledged(place=Place(0, offset))
     records: list[Record] = field(default_factory=list)
     calls: int = 0
 
@@ -51,7 +55,7 @@ class Broker:
 def broker(monkeypatch: pytest.MonkeyPatch) -> Broker:
     stands_in = Broker()
     monkeypatch.setattr(submitting, "event_producer", lambda: stands_in)
-    monkeypatch.setattr(backlog, "read", lambda **_: Backlog(requests=[], committed={0: 0}))
+    monkeypatch.setattr(backlog, "read", lambda **_: Backlog(requests=[], next_to_decide={0: NextOffset(0)}))
     return stands_in
 
 
@@ -105,7 +109,7 @@ def test_an_empty_list_is_answered_with_one(broker: Broker) -> None:
     assert broker.calls == 0
 
 
-def test_only_what_was_accepted_is_published_in_the_contracts_form(broker: Broker) -> None:
+def test_only_what_was_accepted_is_published_in_the_documented_form(broker: Broker) -> None:
     coupon, users = make_coupon(stock=2), make_users(3)
     claims = [claim(coupon.pk, user) for user in users]
 
@@ -113,7 +117,7 @@ def test_only_what_was_accepted_is_published_in_the_contracts_form(broker: Broke
 
     assert [record.key for record in broker.records] == [b"coupon-%d" % coupon.pk] * 2
     events = [decode(record.value) for record in broker.records]
-    assert [event.event_id for event in events] == [claim.request_id for claim in claims[:2]]
+    assert [event.request_id for event in events] == [claim.request_id for claim in claims[:2]]
     assert [event.user_id for event in events] == users[:2]
     assert {record.topic for record in broker.records} == {None}
 
@@ -132,7 +136,7 @@ def test_a_user_who_has_the_coupon_is_told_the_request_that_won_it(broker: Broke
     issue_coupons([request])
 
     assert submit([claim(coupon.pk, user)]) == [
-        Refused(code=Code.ALREADY_REQUESTED, request_id=request.event.event_id)
+        Refused(code=Code.ALREADY_REQUESTED, request_id=request.event.request_id)
     ]
 
 
@@ -153,7 +157,7 @@ def test_a_slot_is_given_back_when_nothing_was_published(broker: Broker) -> None
     assert submit([claim(coupon.pk, users[0])]) == [Refused(code=Code.BROKER_UNAVAILABLE, request_id=None)]
 
     assert gate.reserved(coupon.pk) == 0
-    broker.receipt = lambda offset: Acknowledged(partition=0, offset=offset)
+    broker.receipt = lambda offset: Acknowledged(place=Place(0, offset))
     assert told(submit([claim(coupon.pk, users[0]), claim(coupon.pk, users[1])])) == [None, Code.OUT_OF_STOCK]
 
 
@@ -174,7 +178,7 @@ def test_a_request_that_somebody_was_told_of_has_an_outcome_though_nothing_was_p
         "BROKER_UNAVAILABLE",
     )
     assert gate.reserved(coupon.pk) == 0
-    broker.receipt = lambda offset: Acknowledged(partition=0, offset=offset)
+    broker.receipt = lambda offset: Acknowledged(place=Place(0, offset))
     assert told(submit([claim(coupon.pk, user)])) == [None]
 
 
@@ -185,7 +189,7 @@ def test_a_slot_is_kept_while_it_is_uncertain_whether_the_event_is_in_the_log(br
 
     assert submit([first]) == [Refused(code=Code.BROKER_UNAVAILABLE, request_id=first.request_id)]
 
-    broker.receipt = lambda offset: Acknowledged(partition=0, offset=offset)
+    broker.receipt = lambda offset: Acknowledged(place=Place(0, offset))
     assert submit([claim(coupon.pk, users[0])]) == [
         Refused(code=Code.ALREADY_REQUESTED, request_id=first.request_id)
     ]
@@ -196,7 +200,7 @@ def test_mixed_receipts_are_told_apart(broker: Broker) -> None:
     coupon, users = make_coupon(stock=3), make_users(3)
     receipts: list[Receipt] = [
         NotPublished(error="full"),
-        Acknowledged(partition=0, offset=0),
+        Acknowledged(place=Place(0, 0)),
         Uncertain(error="timeout"),
     ]
     broker.receipt = lambda offset: receipts[offset]
@@ -217,8 +221,8 @@ def test_a_rejected_user_may_ask_again(broker: Broker) -> None:
     Coupon.objects.filter(pk=coupon.pk).update(coupon_status="CLOSED")
     [request] = make_requests(coupon.pk, [user])
     event = decode(broker.records[0].value)
-    assert event.event_id == first.request_id
-    issue_coupons([type(request)(event=event, partition=0, offset=0)])  # rejected; the gate is not told
+    assert event.request_id == first.request_id
+    issue_coupons([type(request)(event=event, place=Place(0, 0))])  # rejected; the gate is not told
     Coupon.objects.filter(pk=coupon.pk).update(coupon_status="OPENED")
     coupon_cache.forget_all()
 
@@ -280,7 +284,9 @@ def test_a_flush_forgets_no_accepted_request(broker: Broker, monkeypatch: pytest
     submit([first])
     in_the_log = make_requests(coupon.pk, users[:1])
     event = decode(broker.records[0].value)
-    undecided = Backlog(requests=[type(in_the_log[0])(event=event, partition=0, offset=0)], committed={0: 0})
+    undecided = Backlog(
+        requests=[type(in_the_log[0])(event=event, place=Place(0, 0))], next_to_decide={0: NextOffset(0)}
+    )
     monkeypatch.setattr(backlog, "read", lambda **_: undecided)
 
     get_redis_connection("default").flushdb()
@@ -298,7 +304,7 @@ def test_on_the_real_broker_an_accepted_claim_is_in_the_log(topic: str) -> None:
     assert told(submit(claims)) == [None, None, Code.OUT_OF_STOCK]
 
     in_the_log = backlog.read(timeout_s=5).requests
-    assert claims[0].request_id in [request.event.event_id for request in in_the_log]
+    assert claims[0].request_id in [request.event.request_id for request in in_the_log]
 
 
 class Clock:
@@ -351,7 +357,7 @@ def test_a_claim_that_was_given_up_while_it_was_published_is_not_told_yes(
         if not clock.jumped_s:
             clock.jumped_s = held_up_s
             leaked_slots.give_back([given_up])
-        return Acknowledged(partition=0, offset=offset)
+        return Acknowledged(place=Place(0, offset))
 
     broker.receipt = freeze_and_acknowledge
 
@@ -384,7 +390,7 @@ def test_published_claims_are_told_their_ids_where_the_database_cannot_tell_who_
 
     def take_long(offset: int) -> Receipt:
         clock.jumped_s = 1.1
-        return Acknowledged(partition=0, offset=offset)
+        return Acknowledged(place=Place(0, offset))
 
     broker.receipt = take_long
 
@@ -402,7 +408,7 @@ def test_a_slot_that_the_database_cannot_give_back_costs_the_group_no_answer(
     coupon, users = make_coupon(), make_users(2)
     first, again, other = claim(coupon.pk, users[0]), claim(coupon.pk, users[0]), claim(coupon.pk, users[1])
     broker.receipt = lambda offset: (
-        Acknowledged(partition=0, offset=offset) if offset else NotPublished(error="full")
+        Acknowledged(place=Place(0, offset)) if offset else NotPublished(error="full")
     )
 
     with connection.execute_wrapper(refusing(error, "INSERT")):
@@ -430,7 +436,7 @@ def test_a_request_decided_while_it_is_looked_up_is_not_taken_for_over() -> None
         return result
 
     with connection.execute_wrapper(decide_after_the_first):
-        decided = selectors.decided({request.event.event_id: (coupon.pk, user)})
+        decided = selectors.decided([request.event.claim])
 
     assert asked
     assert decided == {}

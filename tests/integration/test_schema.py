@@ -1,4 +1,4 @@
-"""The contract's tables: its SQL runs unchanged, and the database itself refuses what must never be."""
+"""The tables: the SQL of docs/api.md runs unchanged, and the database itself refuses what must never be."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.factories import make_coupon, make_requests, make_users
 
 pytestmark = pytest.mark.django_db
 
-CONTRACT = """
+PROMISED = """
 INSERT INTO user (user_id, name, created_at, updated_at) VALUES (1, 'testuser1', NOW(), NOW());
 INSERT INTO point (user_id, balance, created_at, updated_at) VALUES (1, 100000, NOW(), NOW());
 INSERT INTO coupon (coupon_id, description, discount_amount, stock, coupon_status, created_at, updated_at)
@@ -38,17 +38,17 @@ def refused(statement: str) -> None:
 
 
 @pytest.fixture
-def _rows_of_the_contract() -> None:
+def _rows_of_the_promised_sql() -> None:
     """SQLite has no NOW(): its word for it is CURRENT_TIMESTAMP. MySQL and MariaDB get the text as it is."""
     User.objects.filter(pk=1).delete()
-    text = CONTRACT if connection.vendor == "mysql" else CONTRACT.replace("NOW()", "CURRENT_TIMESTAMP")
+    text = PROMISED if connection.vendor == "mysql" else PROMISED.replace("NOW()", "CURRENT_TIMESTAMP")
     for statement in text.split(";")[:3]:
         sql(statement)
 
 
-@pytest.mark.usefixtures("_rows_of_the_contract")
-def test_the_contracts_sql_runs_and_the_application_works_with_its_rows() -> None:
-    *_, read, claims, sell_out, _ = CONTRACT.split(";")
+@pytest.mark.usefixtures("_rows_of_the_promised_sql")
+def test_the_promised_sql_runs_and_the_application_works_with_its_rows() -> None:
+    *_, read, claims, sell_out, _ = PROMISED.split(";")
     assert sql(read) == [(1, 100)]
     assert sql(claims) == []
 

@@ -12,11 +12,13 @@ import pytest
 from django.conf import settings
 from django.utils import timezone
 from django_redis import get_redis_connection
+from msgspec import structs
 from pytest_django import DjangoAssertNumQueries
 from redis.connection import ConnectionPool
 from uuid_utils.compat import uuid7
 
 from coupons import coupon_cache
+from coupons.claim import Claim
 from coupons.claims import screening, submitting
 from coupons.claims.screening import Refused
 from coupons.claims.submitting import Answer, submit
@@ -24,8 +26,12 @@ from coupons.eventlog import backlog
 from coupons.eventlog.backlog import Backlog
 from coupons.eventlog.delivery import Acknowledged, Receipt, Record
 from coupons.eventlog.events import IssueRequest, decode
+from coupons.eventlog.place import NextOffset, Place
 from coupons.gate import loading
-from coupons.gate.admission import Claim, Settlement, gate
+from coupons.gate.admission import (
+    Decisions,
+    gate,
+)
 from coupons.issuing.deciding import issue_coupons
 from coupons.models import Coupon, UserCoupon
 from coupons.outcomes import Code, Decision
@@ -47,14 +53,14 @@ class Log:
         receipts: list[Receipt] = []
         for record in records:
             offset = len(self.requests)
-            self.requests.append(IssueRequest(event=decode(record.value), partition=0, offset=offset))
-            receipts.append(Acknowledged(partition=0, offset=offset))
+            self.requests.append(IssueRequest(event=decode(record.value), place=Place(0, offset)))
+            receipts.append(Acknowledged(place=Place(0, offset)))
         return receipts
 
     def read(self, *, timeout_s: float, coupon_id: int | None = None) -> Backlog:
         self.readings += 1
         asked_for = [each for each in self.requests if coupon_id in (None, each.event.coupon_id)]
-        return Backlog(requests=asked_for, committed={0: 0})
+        return Backlog(requests=asked_for, next_to_decide={0: NextOffset(0)})
 
 
 @pytest.fixture
@@ -169,12 +175,12 @@ def _settle(coupon: Coupon, requests: Sequence[IssueRequest]) -> None:
     issued = issue_coupons(requests)
     snapshot = issued.coupons[coupon.pk]
     decided = [
-        (claim_of(allocation.request), allocation.decision is Decision.ISSUED)
+        (allocation.request.event.claim, allocation.decision is Decision.ISSUED)
         for allocation in issued.allocations
     ]
-    gate.settle(
+    gate.notify(
         [
-            Settlement(
+            Decisions(
                 coupon_id=coupon.pk,
                 epoch=snapshot.epoch,
                 issued_count=snapshot.issued_count,
@@ -182,11 +188,6 @@ def _settle(coupon: Coupon, requests: Sequence[IssueRequest]) -> None:
             )
         ]
     )
-
-
-def claim_of(request: IssueRequest) -> Claim:
-    event = request.event
-    return Claim(coupon_id=event.coupon_id, user_id=event.user_id, request_id=event.event_id)
 
 
 def test_a_view_from_before_the_sell_out_throws_no_gate_away(
@@ -218,12 +219,12 @@ def test_stock_that_was_added_since_the_view_is_found_in_doubt(log: Log) -> None
 
 def test_rows_of_an_old_primary_tell_nobody_yes_too_many(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
     coupon, users = make_coupon(stock=5), make_users(30)
-    old = coupon_cache.coupon_view(coupon.pk, fresh=True)
+    old = coupon_cache.cached_coupon(coupon.pk, fresh=True)
     assert old is not None
     submit([claim(coupon.pk, user) for user in users[:5]])
     _settle(coupon, log.requests)
     log.requests.clear()
-    monkeypatch.setattr(coupon_cache, "coupon_views", lambda ids, *, fresh=False: {old.coupon_id: old})
+    monkeypatch.setattr(coupon_cache, "cached_coupons", lambda ids, *, fresh=False: {old.coupon_id: old})
     log.readings = 0
 
     answers = [told(submit([claim(coupon.pk, user)])) for user in users[5:]]
@@ -268,12 +269,12 @@ def test_who_asks_for_anything_does_not_push_out_what_is_real(
 ) -> None:
     monkeypatch.setattr(coupon_cache, "_MOST_KEPT", 50)
     coupon = make_coupon()
-    coupon_cache.coupon_view(coupon.pk)
+    coupon_cache.cached_coupon(coupon.pk)
     for n in range(4):
-        coupon_cache.coupon_views(range(10**9 + 40 * n, 10**9 + 40 * n + 40))
+        coupon_cache.cached_coupons(range(10**9 + 40 * n, 10**9 + 40 * n + 40))
 
     with django_assert_num_queries(0):
-        assert coupon_cache.coupon_view(coupon.pk) is not None
+        assert coupon_cache.cached_coupon(coupon.pk) is not None
     assert len(coupon_cache._unknown) <= 50
 
 
@@ -317,11 +318,11 @@ def test_an_open_window_is_the_same_to_the_api_and_to_the_consumer(log: Log) -> 
     opens = timezone.now().replace(microsecond=0)
     for microsecond in (0, 1, 999, 1_000, 500_001, 999_999):
         coupon = make_coupon(opens_at=opens.replace(microsecond=microsecond))
-        view = coupon_cache.coupon_view(coupon.pk)
+        view = coupon_cache.cached_coupon(coupon.pk)
         assert view is not None
         first_ms = int(opens.timestamp()) * 1000 + microsecond // 1000
         for at_ms in (first_ms - 1, first_ms, first_ms + 1):
             [request] = make_requests(coupon.pk, make_users(1))
-            request = replace(request, event=replace(request.event, timestamp_ms=at_ms))
+            request = structs.replace(request, event=structs.replace(request.event, timestamp_ms=at_ms))
             [allocation] = issue_coupons([request]).allocations
             assert (allocation.decision is Decision.ISSUED) == view.is_open_at(at_ms), (microsecond, at_ms)

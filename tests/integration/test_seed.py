@@ -15,15 +15,16 @@ from django.utils import timezone
 from django_redis import get_redis_connection
 
 from coupons import coupon_cache
+from coupons.claim import Claim
 from coupons.eventlog import backlog
 from coupons.eventlog.backlog import Backlog, LogUnavailable
+from coupons.eventlog.place import NextOffset
 from coupons.gate.admission import (
     Admitted,
     AlreadyRequested,
-    Claim,
+    Decisions,
     GateUnavailable,
     GateUnknown,
-    Settlement,
     gate,
 )
 from coupons.models import Coupon, IssueOutcome, Point, User, UserCoupon
@@ -45,7 +46,7 @@ def log(monkeypatch: pytest.MonkeyPatch) -> Callable[[Backlog | LogUnavailable],
 
         monkeypatch.setattr(backlog, "read", read)
 
-    say(Backlog(requests=[], committed={}))
+    say(Backlog(requests=[], next_to_decide={}))
     return say
 
 
@@ -76,13 +77,13 @@ def claimed(coupon_id: int, user_ids: Iterable[int]) -> list[Claim]:
     coupon.stock -= len(claims)
     coupon.issued_count += len(claims)
     coupon.save()
-    view = coupon_cache.coupon_view(coupon_id, fresh=True)
+    view = coupon_cache.cached_coupon(coupon_id, fresh=True)
     assert view is not None
     gate.load(view, [])
     decided = [(claim, True) for claim in claims]
-    gate.settle(
+    gate.notify(
         [
-            Settlement(
+            Decisions(
                 coupon_id=coupon_id, epoch=coupon.epoch, issued_count=coupon.issued_count, decided=decided
             )
         ]
@@ -98,7 +99,7 @@ def everything() -> list[Any]:
 
 
 class TestSeeding:
-    def test_the_guides_rows(self) -> None:
+    def test_the_three_users_and_the_coupon(self) -> None:
         told = seed()
         assert list(User.objects.order_by("pk").values_list("pk", "name")) == [
             (1, "testuser1"),
@@ -243,13 +244,13 @@ class TestReset:
     def test_a_former_winner_may_claim_at_once(self) -> None:
         [won] = claimed(1, [5])
         again = Claim(coupon_id=1, user_id=5, request_id=uuid4())
-        view = coupon_cache.coupon_view(1, fresh=True)
+        view = coupon_cache.cached_coupon(1, fresh=True)
         assert view is not None
         assert gate.admit(view, [again]) == [AlreadyRequested(first_request_id=won.request_id)]
         assert get_redis_connection("default").keys("{coupon:1}:*")
         seed("--reset", "--yes")
         assert not get_redis_connection("default").keys("{coupon:1}:*")
-        fresh = coupon_cache.coupon_view(1, fresh=True)
+        fresh = coupon_cache.cached_coupon(1, fresh=True)
         assert fresh is not None
         with pytest.raises(GateUnknown):
             gate.admit(fresh, [again])
@@ -301,7 +302,7 @@ class TestReset:
         assert UserCoupon.objects.exists() is not is_reset
 
     def test_requests_under_way_stop_it(self) -> None:
-        view = coupon_cache.coupon_view(1, fresh=True)
+        view = coupon_cache.cached_coupon(1, fresh=True)
         assert view is not None
         gate.load(view, [Claim(coupon_id=1, user_id=4, request_id=uuid4())])
         before = everything()
@@ -315,7 +316,12 @@ class TestReset:
     def test_the_log_is_asked_where_the_gate_is_empty(
         self, log: Callable[[Backlog | LogUnavailable], None]
     ) -> None:
-        log(Backlog(requests=[*make_requests(1, [4, 5]), *make_requests(2, [4])], committed={0: 0}))
+        log(
+            Backlog(
+                requests=[*make_requests(1, [4, 5]), *make_requests(2, [4])],
+                next_to_decide={0: NextOffset(0)},
+            )
+        )
         with pytest.raises(CommandError, match="2 requests are under way for coupon 1"):
             seed("--reset", "--yes")
         with pytest.raises(CommandError, match="3 requests are under way for coupons 1, 2"):

@@ -14,12 +14,16 @@ from uuid_utils.compat import uuid7
 
 from consumer.batch import BatchProcessor
 from coupons import coupon_cache
+from coupons.claim import Claim
 from coupons.claims import submitting
 from coupons.eventlog import positions
 from coupons.eventlog.delivery import Record
 from coupons.eventlog.events import encode, partition_key
+from coupons.eventlog.place import NextOffset
 from coupons.eventlog.producer import event_producer
-from coupons.gate.admission import Claim, gate
+from coupons.gate.admission import (
+    gate,
+)
 from coupons.models import Coupon, DeadLetter, IssueOutcome, UserCoupon
 from coupons.operations.reconciling import reconcile
 from coupons.operations.verification import run
@@ -135,7 +139,7 @@ def _coupon_row_gone(coupon: Coupon) -> None:
 
 
 def _reserve(coupon: Coupon, request_id: UUID) -> None:
-    view = coupon_cache.coupon_view(coupon.pk, fresh=True)
+    view = coupon_cache.cached_coupon(coupon.pk, fresh=True)
     assert view is not None
     gate.admit(
         replace(view, stock=view.stock + 1),
@@ -220,7 +224,7 @@ def test_events_decided_behind_which_nothing_was_committed_raise_nothing(topic: 
     batch = broker.read(topic, count=2)
     standing = standing_before(batch)
     BatchProcessor(producer=event_producer()).process(batch, standing)
-    positions.move_back(dict.fromkeys(standing.owned, 0))
+    positions.move_back(dict.fromkeys(standing.owned, NextOffset(0)))
 
     assert _found() == set()
     assert reconcile(dry_run=True, wait_s=0, on_wait=lambda: None).gates_loaded == []

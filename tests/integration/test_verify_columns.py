@@ -18,12 +18,12 @@ from django_redis import get_redis_connection
 from uuid_utils.compat import uuid7
 
 from consumer.batch import BatchProcessor
+from coupons.claim import Claim
 from coupons.claims import submitting
 from coupons.eventlog import backlog, kafka_client
 from coupons.eventlog.delivery import Record
 from coupons.eventlog.events import CouponIssueEvent, encode, partition_key
 from coupons.eventlog.producer import event_producer
-from coupons.gate.admission import Claim
 from coupons.gate.leaked_slots import give_back
 from coupons.models import Coupon, DeadLetter, IssueOutcome, LogPosition, UserCoupon
 from coupons.operations.verification import run
@@ -73,7 +73,7 @@ def _decide() -> None:
 
 
 def _outcome(event: CouponIssueEvent) -> IssueOutcome:
-    return IssueOutcome.objects.get(pk=event.event_id)
+    return IssueOutcome.objects.get(pk=event.request_id)
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def scene(topic: str) -> Scene:
     late = make_event(coupon_id=coupon.pk, user_id=users[0])
     lost = make_event(coupon_id=coupon.pk + 1_000_000, user_id=users[0])
     unreadable = uuid7()
-    broken = encode(make_event(coupon_id=coupon.pk, user_id=users[0], event_id=unreadable))
+    broken = encode(make_event(coupon_id=coupon.pk, user_id=users[0], request_id=unreadable))
     _publish(coupon.pk, *map(encode, by[:6]), broken.replace(b'"version":1', b'"version":2'), b"{broken")
     _publish(coupon.pk, encode(lost), encode(by[6]))
     _claim(other, users[:2])

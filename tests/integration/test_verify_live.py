@@ -12,9 +12,10 @@ from django.db import connection
 
 from consumer.batch import BatchProcessor
 from coupons import coupon_cache
-from coupons.eventlog.backlog import Entry, Positions
+from coupons.eventlog.backlog import Positions
 from coupons.eventlog.delivery import Record
 from coupons.eventlog.events import IssueRequest, encode, partition_key
+from coupons.eventlog.place import EndOffset, FirstOffset, NextOffset
 from coupons.eventlog.producer import event_producer
 from coupons.issuing.deciding import issue_coupons
 from coupons.models import Coupon, DeadLetter, IssueOutcome, UserCoupon
@@ -103,11 +104,13 @@ def test_retention_that_goes_on_while_the_log_is_read_raises_nothing() -> None:
     coupon, users = make_coupon(stock=2), make_users(4)
     requests = make_requests(coupon.pk, users)
     issue_coupons(requests)
-    check = LogCheck({0: Positions(first=0, next_to_decide=4, end=4)}, coupon_id=None)
+    check = LogCheck(
+        {0: Positions(first=FirstOffset(0), next_to_decide=NextOffset(4), end=EndOffset(4))}, coupon_id=None
+    )
     for request in requests[2:]:
-        check.add(Entry(partition=0, offset=request.offset, event=request.event))
+        check.add(request.place, request)
 
-    check.events.gone_before({0: 2})
+    check.events.gone_before({0: FirstOffset(2)})
 
     assert list(check.findings()) == []
     assert list(check.noted.notes()) == []
@@ -119,16 +122,18 @@ def test_a_database_restored_and_decided_again_raises_nothing() -> None:
     issue_coupons(requests[:2])
     [dump] = Coupon.objects.filter(pk=coupon.pk).values()
     issue_coupons(requests[2:])
-    forgotten = [request.event.event_id for request in requests[2:]]
+    forgotten = [request.event.request_id for request in requests[2:]]
     IssueOutcome.objects.filter(pk__in=forgotten).delete()
     UserCoupon.objects.filter(request_id__in=forgotten).delete()
     Coupon.objects.filter(pk=coupon.pk).update(**dump)
 
     issue_coupons(requests[2:])
 
-    check = LogCheck({0: Positions(first=0, next_to_decide=6, end=6)}, coupon_id=None)
+    check = LogCheck(
+        {0: Positions(first=FirstOffset(0), next_to_decide=NextOffset(6), end=EndOffset(6))}, coupon_id=None
+    )
     for request in requests:
-        check.add(Entry(partition=0, offset=request.offset, event=request.event))
+        check.add(request.place, request)
     assert list(check.findings()) == []
     assert list(database.check(Coupon.objects.get(pk=coupon.pk))) == []
     assert list(check.noted.notes()) == []
@@ -141,7 +146,7 @@ def test_an_outcome_beyond_the_logs_end_is_found(topic: str) -> None:
     _decide()
     last = IssueOutcome.objects.order_by("-claim_rank")[0]
     held = UserCoupon.objects.create(
-        coupon=coupon, user_id=users[2], request_id=make_event(coupon_id=1, user_id=1).event_id
+        coupon=coupon, user_id=users[2], request_id=make_event(coupon_id=1, user_id=1).request_id
     )
     UserCoupon.objects.filter(pk=held.pk).update(issued_at=last.processed_at)
     last.pk, last.user_id, last.user_coupon_id = held.request_id, users[2], held.pk

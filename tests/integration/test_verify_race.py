@@ -6,16 +6,17 @@ The consumer's own rule decides; the log is what it was given, so that no broker
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from django.conf import settings
 from django.utils import timezone
+from msgspec import structs
 
-from coupons.eventlog.backlog import Entry, Positions
+from coupons.eventlog.backlog import Positions
 from coupons.eventlog.events import IssueRequest
+from coupons.eventlog.place import EndOffset, FirstOffset, NextOffset, Place
 from coupons.issuing.deciding import issue_coupons
 from coupons.models import Coupon, DeadLetter, IssueOutcome, User, UserCoupon
 from coupons.operations import resetting
@@ -23,7 +24,7 @@ from coupons.operations.verification import database, letters
 from coupons.operations.verification.findings import Check, Finding
 from coupons.operations.verification.log import LogCheck
 from coupons.outcomes import Decision
-from tests.factories import make_coupon, make_event, make_users
+from tests.factories import make_coupon, make_event, make_users, moved
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -38,13 +39,13 @@ class Log:
 
     def write(self, coupon: Coupon, *users: int, partition: int = 0, **fields: Any) -> list[IssueRequest]:
         events = [make_event(coupon_id=coupon.pk, user_id=user, **fields) for user in users]
-        return self.append(*(IssueRequest(event=event, partition=partition, offset=0) for event in events))
+        return self.append(*(IssueRequest(event=event, place=Place(partition, 0)) for event in events))
 
     def append(self, *requests: IssueRequest) -> list[IssueRequest]:
         placed = []
         for request in requests:
-            placed.append(replace(request, offset=self._ends[request.partition]))
-            self._ends[request.partition] += 1
+            placed.append(moved(request, offset=self._ends[request.place.partition]))
+            self._ends[request.place.partition] += 1
         self._batch += placed
         self.written += placed
         return placed
@@ -57,14 +58,18 @@ class Log:
         """``committed``: in each partition; all of it by default. ``first``: what retention has left."""
         check = LogCheck(
             {
-                p: Positions(first=first, next_to_decide=end if committed is None else committed, end=end)
+                p: Positions(
+                    first=FirstOffset(first),
+                    next_to_decide=NextOffset(end if committed is None else committed),
+                    end=EndOffset(end),
+                )
                 for p, end in enumerate(self._ends)
             },
             coupon_id=None,
         )
         for request in self.written:
-            if request.offset >= first:
-                check.add(Entry(partition=request.partition, offset=request.offset, event=request.event))
+            if request.place.offset >= first:
+                check.add(request.place, request)
         findings = [*check.findings(), *(f for c in Coupon.objects.all() for f in database.check(c))]
         return findings, check
 
@@ -91,16 +96,16 @@ def _raced(log: Log) -> list[IssueRequest]:
 
 def _pass_over(skipped: IssueRequest, instead: IssueRequest, **told: Any) -> None:
     """Give the second winner's coupon to the next one."""
-    coupon_of = IssueOutcome.objects.get(pk=skipped.event.event_id).user_coupon_id
-    IssueOutcome.objects.filter(pk=instead.event.event_id).update(
+    coupon_of = IssueOutcome.objects.get(pk=skipped.event.request_id).user_coupon_id
+    IssueOutcome.objects.filter(pk=instead.event.request_id).update(
         status="ISSUED", reason=None, claim_rank=2, stock_left=0, user_coupon_id=coupon_of
     )
-    IssueOutcome.objects.filter(pk=skipped.event.event_id).update(
+    IssueOutcome.objects.filter(pk=skipped.event.request_id).update(
         status="REJECTED", claim_rank=None, user_coupon_id=None, **told
     )
     assert coupon_of is not None
     UserCoupon.objects.filter(pk=coupon_of).update(
-        user_id=instead.event.user_id, request_id=instead.event.event_id
+        user_id=instead.event.user_id, request_id=instead.event.request_id
     )
 
 
@@ -143,7 +148,7 @@ def test_a_winner_told_anything_but_already_requested_later_is_found(log: Log, r
     log.decide()
     assert log.found() == set()
 
-    IssueOutcome.objects.filter(pk=again.event.event_id).update(reason=reason)
+    IssueOutcome.objects.filter(pk=again.event.request_id).update(reason=reason)
 
     assert Check.WINNERS_IN_LOG_ORDER in log.found()
 
@@ -165,7 +170,7 @@ def test_a_winner_told_anything_but_already_requested_later_is_found(log: Log, r
 def test_a_wrong_value_in_an_outcome_is_found(log: Log, change: dict[str, Any], check: Check) -> None:
     first, *_ = _raced(log)
 
-    IssueOutcome.objects.filter(pk=first.event.event_id).update(**change)
+    IssueOutcome.objects.filter(pk=first.event.request_id).update(**change)
 
     assert check in log.found()
 
@@ -184,7 +189,7 @@ def _made_up_winner(coupon: Coupon, *, user: int, rank: int, offset: int, **fiel
     """An outcome, a user coupon and a count that agree with each other, and no event."""
     now = timezone.now()
     values = {"processed_at": now, "requested_at": now, "kafka_partition": 0, **fields}
-    request_id = make_event(coupon_id=coupon.pk, user_id=user).event_id
+    request_id = make_event(coupon_id=coupon.pk, user_id=user).request_id
     held = UserCoupon.objects.create(
         coupon_id=coupon.pk, user_id=user, request_id=request_id, issued_at=values["processed_at"]
     )
@@ -219,8 +224,8 @@ def test_a_winner_made_up_is_found(log: Log, offset: int) -> None:
 def test_a_second_outcome_on_a_losers_place_is_found(log: Log) -> None:
     *_, loser = _raced(log)
     [stranger] = make_users(1)
-    twin = IssueOutcome.objects.get(pk=loser.event.event_id)
-    twin.pk = make_event(coupon_id=loser.event.coupon_id, user_id=stranger).event_id
+    twin = IssueOutcome.objects.get(pk=loser.event.request_id)
+    twin.pk = make_event(coupon_id=loser.event.coupon_id, user_id=stranger).request_id
     twin.user_id = stranger
     twin.save(force_insert=True)
 
@@ -230,7 +235,7 @@ def test_a_second_outcome_on_a_losers_place_is_found(log: Log) -> None:
 def test_a_good_event_decided_as_a_dead_letter_is_found(log: Log) -> None:
     *_, loser = _raced(log)
 
-    IssueOutcome.objects.filter(pk=loser.event.event_id).update(
+    IssueOutcome.objects.filter(pk=loser.event.request_id).update(
         status="FAILED", reason="INVALID_FIELDS", stock_left=None
     )
 
@@ -248,7 +253,7 @@ def _give_up(request: IssueRequest, **fields: Any) -> None:
         "kafka_offset": None,
         **fields,
     }
-    IssueOutcome.objects.filter(pk=request.event.event_id).update(**values)
+    IssueOutcome.objects.filter(pk=request.event.request_id).update(**values)
 
 
 def test_an_event_passed_over_and_told_never_published_is_found(log: Log) -> None:
@@ -276,9 +281,11 @@ def test_an_event_that_came_after_it_was_given_up_is_noted(log: Log) -> None:
 @pytest.mark.parametrize("milliseconds", [-1, 1, 3_600_000])
 def test_another_time_than_the_events_is_found(log: Log, milliseconds: int) -> None:
     first, *_ = _raced(log)
-    at = IssueOutcome.objects.get(pk=first.event.event_id).requested_at + timedelta(milliseconds=milliseconds)
+    at = IssueOutcome.objects.get(pk=first.event.request_id).requested_at + timedelta(
+        milliseconds=milliseconds
+    )
 
-    IssueOutcome.objects.filter(pk=first.event.event_id).update(requested_at=at)
+    IssueOutcome.objects.filter(pk=first.event.request_id).update(requested_at=at)
 
     assert log.found() == {Check.OUTCOME_MATCHES_EVENT}
 
@@ -286,7 +293,7 @@ def test_another_time_than_the_events_is_found(log: Log, milliseconds: int) -> N
 def test_a_decision_dated_otherwise_within_a_transaction_is_found(log: Log) -> None:
     *_, third, _ = _raced(log)
 
-    IssueOutcome.objects.filter(pk=third.event.event_id).update(processed_at=timezone.now())
+    IssueOutcome.objects.filter(pk=third.event.request_id).update(processed_at=timezone.now())
 
     assert log.found() == {Check.TRANSACTIONS_IN_LOG_ORDER}
 
@@ -294,7 +301,7 @@ def test_a_decision_dated_otherwise_within_a_transaction_is_found(log: Log) -> N
 def test_a_decision_of_another_row_after_those_of_this_one_is_found(log: Log) -> None:
     *_, last = _raced(log)
 
-    IssueOutcome.objects.filter(pk=last.event.event_id).update(coupon_epoch=1)
+    IssueOutcome.objects.filter(pk=last.event.request_id).update(coupon_epoch=1)
 
     assert log.found() == {Check.OUTCOME_MATCHES_EVENT}
 
@@ -346,25 +353,25 @@ def _in_two_partitions(log: Log, coupon: Coupon, users: Sequence[int]) -> None:
 def _a_dead_letter_sent_again(log: Log, coupon: Coupon, users: Sequence[int]) -> None:
     [letter] = log.write(coupon, users[2])
     IssueOutcome.objects.create(
-        request_id=letter.event.event_id,
+        request_id=letter.event.request_id,
         coupon_id=coupon.pk,
         user_id=users[2],
         status="FAILED",
         reason="COUPON_NOT_FOUND",
         requested_at=timezone.now(),
-        kafka_partition=letter.partition,
-        kafka_offset=letter.offset,
+        kafka_partition=letter.place.partition,
+        kafka_offset=letter.place.offset,
     )
     log.decide()
     DeadLetter.objects.create(
         state="REPLAYED",
         reason="COUPON_NOT_FOUND",
-        request_id=letter.event.event_id,
-        original_partition=letter.partition,
-        original_offset=letter.offset,
+        request_id=letter.event.request_id,
+        original_partition=letter.place.partition,
+        original_offset=letter.place.offset,
     )
     log.write(coupon, users[3])
-    log.append(replace(letter, is_second_chance=True))
+    log.append(structs.replace(letter, is_second_chance=True))
 
 
 def _a_coupon_from_another_application(log: Log, coupon: Coupon, users: Sequence[int]) -> None:
@@ -516,7 +523,7 @@ def test_what_was_decided_since_the_log_was_read_raises_nothing(log: Log) -> Non
     _, check = log.check()
     [late] = log.write(coupon, users[3])
     log.decide()
-    entry = Entry(partition=late.partition, offset=late.offset, event=late.event)
+    entry = late.place, late
 
     assert list(check.findings(read_on=lambda offsets: [entry] if offsets[0] == 3 else [])) == []
     assert list(check.noted.notes()) == []
@@ -552,26 +559,26 @@ def test_what_could_not_be_stored_and_what_was_lost_raise_nothing(log: Log) -> N
     log.write(coupon, users[1])
     log.decide()
     values = {"coupon_id": coupon.pk, "status": "FAILED"}
-    request_id = unstorable.event.event_id
+    request_id = unstorable.event.request_id
     IssueOutcome.objects.create(
         request_id=request_id,
         user_id=users[0],
         reason="UNSTORABLE",
         requested_at=datetime.fromtimestamp(unstorable.event.timestamp_ms / 1000, tz=UTC),
-        kafka_partition=unstorable.partition,
-        kafka_offset=unstorable.offset,
+        kafka_partition=unstorable.place.partition,
+        kafka_offset=unstorable.place.offset,
         **values,
     )
     DeadLetter.objects.create(
         reason="UNSTORABLE",
         request_id=request_id,
         original_topic=settings.CONFIG.kafka.topic,
-        original_partition=unstorable.partition,
-        original_offset=unstorable.offset,
+        original_partition=unstorable.place.partition,
+        original_offset=unstorable.place.offset,
     )
     lost = make_event(coupon_id=coupon.pk, user_id=users[2])
     IssueOutcome.objects.create(
-        request_id=lost.event_id,
+        request_id=lost.request_id,
         user_id=users[2],
         reason="EVENT_LOST",
         requested_at=timezone.now(),
@@ -595,4 +602,4 @@ def test_a_request_told_lost_whose_event_is_there_is_found(log: Log) -> None:
 
 
 def _moment_of(request: IssueRequest) -> datetime:
-    return IssueOutcome.objects.get(pk=request.event.event_id).processed_at
+    return IssueOutcome.objects.get(pk=request.event.request_id).processed_at

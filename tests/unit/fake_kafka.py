@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
+from types import SimpleNamespace
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
@@ -106,10 +107,11 @@ class FakeConsumer:
         self.journal.append(f"commit {'failed ' if error else ''}{told}")
         self._answers.append((error, offsets))
 
-    def list_topics(self, topic: str, timeout: float) -> None:
+    def list_topics(self, topic: str, timeout: float) -> Any:
         self.journal.append("ask")
         if not self.finds_a_broker:
             raise KafkaException(KafkaError(KafkaError._TRANSPORT))
+        return SimpleNamespace(topics={topic: SimpleNamespace(partitions={0: None, 1: None, 2: None})})
 
     def pause(self, partitions: list[TopicPartition]) -> None:
         self.journal.append(f"pause {[each.partition for each in partitions]}")

@@ -8,11 +8,13 @@ from dataclasses import replace
 from uuid import UUID
 
 import pytest
+from msgspec import structs
 
 from coupons.eventlog.events import IssueRequest
+from coupons.eventlog.place import Place
 from coupons.issuing.allocation import Allocation, CouponState, allocate
 from coupons.outcomes import Decision
-from tests.factories import make_event, make_requests
+from tests.factories import make_event, make_requests, moved
 
 OPEN = CouponState(stock=2, issued_count=0, is_opened=True)
 CLOSED = replace(OPEN, is_opened=False)
@@ -32,7 +34,7 @@ def decide(
 
 def at(timestamp_ms: int) -> IssueRequest:
     event = make_event(coupon_id=1, user_id=1, timestamp_ms=timestamp_ms)
-    return IssueRequest(event=event, partition=0, offset=0)
+    return IssueRequest(event=event, place=Place(0, 0))
 
 
 @pytest.mark.parametrize(
@@ -73,22 +75,22 @@ def test_a_decided_request_is_a_replay_whatever_has_become_of_the_coupon() -> No
     [request] = make_requests(1, [1])
 
     for coupon in (OPEN, CLOSED, replace(OPEN, stock=0)):
-        [replay] = decide([request], coupon=coupon, decided=[request.event.event_id])
+        [replay] = decide([request], coupon=coupon, decided=[request.event.request_id])
         assert (replay.decision, replay.rank) == (Decision.REPLAYED, None)
 
 
 def test_the_same_event_twice_in_a_batch_is_decided_once() -> None:
     [request] = make_requests(1, [1])
-    again = replace(request, offset=1)
+    again = moved(request, offset=1)
 
     first, second = decide([request, again])
 
     assert (first.decision, second.decision) == (Decision.ISSUED, Decision.REPLAYED)
 
 
-def test_an_event_id_used_for_another_user_wins_nothing() -> None:
+def test_an_request_id_used_for_another_user_wins_nothing() -> None:
     [request] = make_requests(1, [1])
-    stolen = replace(request, event=replace(request.event, user_id=2), offset=1)
+    stolen = structs.replace(request, event=structs.replace(request.event, user_id=2), place=Place(0, 1))
 
     _, second = decide([request, stolen])
 
@@ -124,12 +126,12 @@ def test_winners_are_the_first_distinct_valid_users(seed: int) -> None:
     holders = set(chance.sample(sorted(known), 3))
     requests = make_requests(1, [chance.randint(1, 30) for _ in range(chance.randint(0, 60))])
     requests += chance.choices(requests, k=3) if requests else []
-    decided = {request.event.event_id for request in requests if chance.random() < 0.1}
+    decided = {request.event.request_id for request in requests if chance.random() < 0.1}
     coupon = CouponState(stock=stock, issued_count=issued_count, is_opened=True)
 
     allocations = decide(requests, coupon=coupon, holders=holders, known_users=known, decided=decided)
 
-    fresh = [request.event.user_id for request in requests if request.event.event_id not in decided]
+    fresh = [request.event.user_id for request in requests if request.event.request_id not in decided]
     in_time = list(dict.fromkeys(user for user in fresh if user in known - holders))
     winners = [a for a in allocations if a.decision is Decision.ISSUED]
     assert [winner.request.event.user_id for winner in winners] == in_time[:stock]

@@ -17,9 +17,9 @@ from rest_framework.response import Response
 
 from coupons.api.claims import ClaimView
 from coupons.api.front import ClaimsFirst
+from coupons.claim import Claim
 from coupons.claims import batching
 from coupons.claims.submitting import Accepted
-from coupons.gate.admission import Claim
 
 Environ = dict[str, Any]
 
@@ -76,7 +76,7 @@ def test_a_claim_is_answered_here(submitted: list[Claim]) -> None:
 
     assert heard.status == "202 Accepted"
     [claim] = submitted
-    assert (claim.coupon_id, claim.user_id) == (7, 8)
+    assert claim.holding == (7, 8)
     told = json.loads(body)
     assert UUID(told["requestId"]) == claim.request_id
     assert heard.headers == {

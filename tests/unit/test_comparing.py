@@ -10,7 +10,7 @@ from django.db.migrations.loader import MigrationLoader
 
 from coupons.operations.surroundings import judging
 from coupons.operations.surroundings.comparing import Kind, differences, fits
-from coupons.operations.surroundings.facts import Column, ForeignKey, Server, Table
+from coupons.operations.surroundings.facts import Column, DatabaseServer, ForeignKey, Table
 
 NUMBER = Column(type="bigint")
 TABLE = Table(
@@ -126,7 +126,7 @@ def test_what_does_no_harm_is_no_difference(changed: dict[str, Any]) -> None:
     assert _kinds(**changed) == []
 
 
-GOOD = Server(product="MySQL", version=(8, 0, 16), sql_mode=frozenset({"STRICT_TRANS_TABLES"}))
+GOOD = DatabaseServer(product="MySQL", version=(8, 0, 16), sql_mode=frozenset({"STRICT_TRANS_TABLES"}))
 
 
 def test_the_oldest_servers_will_do() -> None:

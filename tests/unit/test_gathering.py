@@ -13,12 +13,12 @@ from django.db import OperationalError
 from gevent.event import Event
 from uuid_utils.compat import uuid7
 
+from coupons.claim import Claim
 from coupons.claims import batching, screening, submitting
 from coupons.claims.batching import Gathering
 from coupons.claims.screening import Refused, Screened
 from coupons.claims.submitting import Accepted, Answer
 from coupons.gate import loading
-from coupons.gate.admission import Claim
 from coupons.outcomes import Code
 from runtime import greenlets
 

@@ -63,3 +63,37 @@ def test_a_thread_that_computes_lets_the_loop_go_on() -> None:
     )
 
     assert [float(each) for each in done.stdout.split()] == pytest.approx([0.0005] * 3), done.stderr
+
+
+_CATCHES_WHAT_A_THREAD_RAISES = """
+import os
+os.environ["DJANGO_SETTINGS_MODULE"] = "couponsite.settings"
+import django
+django.setup()
+from coupons.claims import lookup_threads
+from runtime import greenlets
+greenlets.look_at_connection = lambda: None
+def fail():
+    raise ZeroDivisionError("as when the database is away")
+greenlets.start()
+lookup_threads.start()
+for ask in (greenlets.in_thread, greenlets.apart, lookup_threads.in_thread):
+    try:
+        ask(fail)
+    except ZeroDivisionError as error:
+        print(error)
+"""
+
+
+def test_what_a_thread_raises_is_the_callers_alone() -> None:
+    """gevent prints each trace in the loop besides: a flood, while a dependency is away."""
+    done = subprocess.run(
+        [sys.executable, "-c", _CATCHES_WHAT_A_THREAD_RAISES],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+    assert done.stdout.splitlines() == ["as when the database is away"] * 3, done.stderr
+    assert "ZeroDivisionError" not in done.stderr

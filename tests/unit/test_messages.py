@@ -31,7 +31,7 @@ def test_every_code_has_its_http_status(code: Code) -> None:
     assert HTTP_STATUS[code] >= 400
 
 
-def test_the_contracts_messages_stand_word_for_word() -> None:
+def test_the_documented_messages_stand_word_for_word() -> None:
     assert messages.accepted("ko") == "쿠폰 발급 요청이 정상적으로 접수되었습니다. 잠시 후 쿠폰이 발급됩니다."
     assert messages.refusal(Code.OUT_OF_STOCK, "ko", coupon_id=7) == "쿠폰 재고가 부족합니다. 쿠폰 ID: 7"
 

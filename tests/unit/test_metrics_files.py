@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import struct
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from prometheus_client import mmap_dict
 
 from runtime import metrics, metrics_files
 from runtime.metrics_files import KeptFile
@@ -39,3 +41,28 @@ def test_a_deleted_file_is_written_again_by_one_thread(
 
     assert len(made) == 1
     assert KeptFile.read_all_values_from_file(str(path))
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("counter_2.db", b"\xff" * 4096),
+        ("counter_2.db", struct.pack("<i4xi", 4000, 3) + b"\xff" * 4000),
+        ("counter_2.db", struct.pack("<i4xi", 40, 4) + b"[{}]" + b"\0" * 4000),
+        ("histogram_2.db", b"\x10\0\0\0"),
+        ("nonsense.db", struct.pack("<i4xi", 40, 4) + b"[{}]" + b"\0" * 4000),
+    ],
+    ids=range(5),
+)
+def test_a_damaged_file_costs_its_own_values_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, content: bytes
+) -> None:
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
+    monkeypatch.setattr(KeptFile, "open_files", [])
+    kept = KeptFile(str(tmp_path / "counter_1.db"))
+    key = mmap_dict.mmap_key("n", "n_total", [], [], "help")
+    kept.write_value(key, 7.0, 0.0)
+    (tmp_path / name).write_bytes(content)
+
+    assert "n_total 7.0" in metrics.exposition().decode()
+    kept.close()

@@ -8,7 +8,7 @@ import pytest
 from confluent_kafka import Consumer, TopicPartition
 
 from consumer import broker_watch
-from consumer.broker_watch import Reach
+from consumer.broker_watch import BrokerWatch
 from consumer.kafka import ClientLost
 from tests.unit.fake_kafka import FakeConsumer
 
@@ -21,7 +21,7 @@ class Asked:
         self.said: bool | None = None
         monkeypatch.setattr(broker_watch, "time", self)
         self.client = FakeConsumer([], stop=lambda: None)
-        self.reach = Reach("t", session_timeout_s=session_timeout_s)
+        self.reach = BrokerWatch("t", session_timeout_s=session_timeout_s)
 
     def monotonic(self) -> float:
         return self.now

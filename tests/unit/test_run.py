@@ -25,6 +25,6 @@ def test_only_services_that_nobody_asked_for_may_be_missing(
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    run = Run(stack=stack, exit_code=exit_code, told="", servers="", seconds=1.0, output="")
+    run = Run(stack=stack, lane=1, exit_code=exit_code, told="", servers="", seconds=1.0, output="")
 
     assert run.passed is passed

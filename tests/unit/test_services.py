@@ -37,7 +37,7 @@ from dev.services.own import Services
 from dev.services.redis import Redis
 from dev.services.replica import Replica
 from dev.services.service import require_distinct, require_free
-from dev.services.stack import GITIGNORE, MARK, Kind, Stack, parse_kind, parse_ports
+from dev.services.stack import GITIGNORE, Kind, Stack, parse_kind, parse_ports
 
 
 @pytest.fixture
@@ -202,7 +202,7 @@ class TestStack:
             assert GITIGNORE.endswith("\n*\n")
 
     def test_a_folder_of_ours_is_known_though_its_mark_is_worded_otherwise(self, tmp_path: Path) -> None:
-        (tmp_path / ".gitignore").write_text(f"{MARK}: as it was once.\n*\n")
+        (tmp_path / ".gitignore").write_text("# The folder of a stack of servers: as it was.\n*\n")
         (tmp_path / "kafka-libs").mkdir()
         Stack(directory=tmp_path, asked_ports={}).open_lock().close()
 

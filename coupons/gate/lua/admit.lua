@@ -1,7 +1,7 @@
 -- Admit claims on one coupon, in the order given: reserve a slot for each, or say why not.
 -- KEYS[1] gate hash {ready, epoch, issued, reserved}; KEYS[2] reservations (user -> requestId);
 -- KEYS[3] prefix of the settled sets (user -> requestId, the winners of the last one to two minutes) and of the
--- told sets (reserved requestIds that somebody else's claim was answered with, of the last one to two minutes)
+-- disclosed sets (reserved requestIds that somebody else's claim was answered with, of the last one to two minutes)
 -- ARGV[1] epoch, ARGV[2] stock, ARGV[3] issued_count: the caller's view of the database row
 -- ARGV[4..] user, requestId, user, requestId, ... both as bytes, which nothing here looks into
 -- Returns {'UNKNOWN'} (load the gate first), else per claim 'ADMITTED', 'OUT_OF_STOCK', 'IN_DOUBT' (as
@@ -39,10 +39,10 @@ for i = 4, #ARGV, 2 do
   elseif first then
     answers[#answers + 1] = first
     if reserved_for then
-      local told = KEYS[3] .. 'told:' .. minute
-      only('set', told)
-      redis.call('SADD', told, first)
-      redis.call('EXPIRE', told, 130)
+      local disclosed = KEYS[3] .. 'told:' .. minute
+      only('set', disclosed)
+      redis.call('SADD', disclosed, first)
+      redis.call('EXPIRE', disclosed, 130)
     end
   elseif slots < 1 then
     answers[#answers + 1] = none_left

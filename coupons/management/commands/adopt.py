@@ -54,7 +54,7 @@ class Command(BaseCommand):
                 raise CommandError("tables are taken over on MySQL and MariaDB; on SQLite run `migrate`")
             found = survey(options=allowed)
             if not as_json:
-                self._tell(found, with_statements=dry_run)
+                self._print(found, with_statements=dry_run)
             is_done = not (dry_run or found.obstacles or found.has_nothing_to_do)
             if is_done:
                 self._confirm(found, yes=yes, may_ask=sys.stdin.isatty() and not as_json)
@@ -65,7 +65,7 @@ class Command(BaseCommand):
             ) from error
         self._end(found, is_done=is_done, as_json=as_json, dry_run=dry_run)
 
-    def _tell(self, found: Survey, *, with_statements: bool) -> None:
+    def _print(self, found: Survey, *, with_statements: bool) -> None:
         for table, number in found.tables.items():
             self.stdout.write(f"found table {table}, {number} rows")
         if found.unapplied:
@@ -113,8 +113,8 @@ class Command(BaseCommand):
 
     def _end(self, found: Survey, *, is_done: bool, as_json: bool, dry_run: bool) -> None:
         if as_json:
-            told = {**found.as_json(), "dry_run": dry_run, "done": is_done or found.has_nothing_to_do}
-            self.stdout.write(json.dumps(told, ensure_ascii=False))
+            shown = {**found.as_json(), "dry_run": dry_run, "done": is_done or found.has_nothing_to_do}
+            self.stdout.write(json.dumps(shown, ensure_ascii=False))
         elif is_done:
             self.stdout.write("taken over; `python manage.py verify` looks at everything once more")
         elif found.has_nothing_to_do:

@@ -10,7 +10,7 @@ from django.db import Error as DatabaseLayerError
 
 from coupons.operations import surroundings
 
-AWAY: Final = 3
+UNREACHABLE: Final = 3
 
 
 class Command(BaseCommand):
@@ -26,7 +26,7 @@ class Command(BaseCommand):
             found = surroundings.problems()
         except DatabaseLayerError as error:
             self.stderr.write(f"the database of DATABASE_URL does not answer: {error}")
-            sys.exit(AWAY)
+            sys.exit(UNREACHABLE)
         if line := surroundings.in_one_line(found):
             self.stderr.write(line)
             sys.exit(1)

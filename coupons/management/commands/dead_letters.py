@@ -97,7 +97,7 @@ class Command(BaseCommand):
         if missing := len(set(ids)) - count if ids and not reason else 0:
             self.stderr.write(f"{missing} of the ids do not wait (any more)")
         if options["dry_run"] or not count:
-            self._tell(action, 0, would=count, **options)
+            self._print(action, 0, would=count, **options)
             return
         self._confirm(f"{action} {count} dead letters", yes=options["yes"])
         act = dead_letters.replay if action == "replay" else dead_letters.discard
@@ -108,7 +108,7 @@ class Command(BaseCommand):
             raise CommandError(f"{error}: see whether the broker is up, and run the same again") from error
         finally:
             close_event_producer()
-        self._tell(action, done, would=0, **options)
+        self._print(action, done, would=0, **options)
 
     def _confirm(self, what: str, *, yes: bool) -> None:
         if yes:
@@ -118,10 +118,10 @@ class Command(BaseCommand):
         if input(f"{what}? [y/N] ").strip().lower() not in ("y", "yes"):
             raise CommandError("nothing was done")
 
-    def _tell(self, action: str, done: int, *, would: int, **options: Any) -> None:
+    def _print(self, action: str, done: int, *, would: int, **options: Any) -> None:
         if options["json"]:
-            told = {"action": action, "done": done, "wouldDo": would, "dryRun": options["dry_run"]}
-            self.stdout.write(json.dumps(told))
+            shown = {"action": action, "done": done, "wouldDo": would, "dryRun": options["dry_run"]}
+            self.stdout.write(json.dumps(shown))
         elif options["dry_run"]:
             self.stdout.write(f"would {action} {would} dead letters")
         else:

@@ -16,6 +16,7 @@ from coupons.eventlog import log_state
 from coupons.eventlog.events import MAX_ID
 from coupons.eventlog.log_reader import LogUnavailable
 from coupons.eventlog.log_state import PartitionState, State
+from coupons.eventlog.place import NextOffset
 
 
 class Command(BaseCommand):
@@ -32,7 +33,7 @@ class Command(BaseCommand):
         accept = actions.add_parser(
             "accept-loss",
             help="partitions that stand still go on behind what the log does not have any more; requests "
-            "that were accepted and lost are told FAILED, EVENT_LOST as far as they are known",
+            "that were accepted and lost are shown FAILED, EVENT_LOST as far as they are known",
         )
         back = actions.add_parser("back", help="decide again from an offset on")
         back.add_argument(
@@ -97,18 +98,18 @@ class Command(BaseCommand):
         act: Callable[[PartitionState], None],
         **options: Any,
     ) -> None:
-        told = {each.partition: what(each) for each in chosen}
+        shown = {each.partition: what(each) for each in chosen}
         if not options["json"]:
-            for partition, text in told.items():
+            for partition, text in shown.items():
                 self.stdout.write(f"{'would: ' if options['dry_run'] else ''}partition {partition}: {text}")
             if not chosen:
                 self.stdout.write("nothing to do")
         if chosen and not options["dry_run"]:
-            self._confirm(f"move the position of partitions {sorted(told)}", **options)
+            self._confirm(f"move the position of partitions {sorted(shown)}", **options)
             for each in chosen:
                 act(each)
         if options["json"]:
-            self.stdout.write(json.dumps({"dryRun": options["dry_run"], "partitions": told}))
+            self.stdout.write(json.dumps({"dryRun": options["dry_run"], "partitions": shown}))
         elif chosen and not options["dry_run"]:
             self.stdout.write("done")
 
@@ -132,8 +133,8 @@ def _next(each: PartitionState) -> int:
     return each.end if each.next_offset is None else each.next_offset
 
 
-def _earliest(each: PartitionState, to: int) -> int:
-    return max(each.first, to)
+def _earliest(each: PartitionState, to: int) -> NextOffset:
+    return NextOffset(max(each.first, to))
 
 
 def _loss(each: PartitionState) -> str:
@@ -153,15 +154,15 @@ def _shown(offset: int | None) -> str:
 
 
 def _as_json(each: PartitionState) -> dict[str, Any]:
-    told = asdict(each)
+    shown = asdict(each)
     return {
-        "partition": told["partition"],
-        "topicId": told["topic_id"],
-        "first": told["first"],
-        "nextOffset": told["next_offset"],
-        "end": told["end"],
+        "partition": shown["partition"],
+        "topicId": shown["topic_id"],
+        "first": shown["first"],
+        "nextOffset": shown["next_offset"],
+        "end": shown["end"],
         "undecided": each.undecided,
-        "copy": told["copy"],
+        "copy": shown["copy"],
         "state": each.state.value,
     }
 

@@ -48,11 +48,11 @@ class Command(BaseCommand):
         if options["json"]:
             self.stdout.write(json.dumps(_as_json(mended, dry_run=dry_run), ensure_ascii=False))
         else:
-            self._tell(mended, dry_run=dry_run)
+            self._print(mended, dry_run=dry_run)
         if mended.not_mended:
             sys.exit(1)
 
-    def _tell(self, mended: Mended, *, dry_run: bool) -> None:
+    def _print(self, mended: Mended, *, dry_run: bool) -> None:
         for finding in mended.findings:
             self.stdout.write(f"{finding.check}: coupon {finding.coupon_id}: {finding.message}")
         verb = "would load" if dry_run else "loaded"

@@ -60,11 +60,11 @@ class Command(BaseCommand):
         if options["json"]:
             self.stdout.write(json.dumps(report.as_json(), ensure_ascii=False))
         else:
-            self._tell(report)
+            self._print(report)
         if not report.is_clean:
             sys.exit(1)
 
-    def _tell(self, report: Report) -> None:
+    def _print(self, report: Report) -> None:
         self.stdout.write("looked at " + ", ".join(f"{n} {what}" for what, n in report.looked_at.items()))
         for note in report.notes:
             self.stdout.write(f"note: {note}")
@@ -81,7 +81,7 @@ class Command(BaseCommand):
             self.stdout.write(f"{finding.check}: {where}{finding.message}{request}")
         if len(report.findings) > _SHOWN:
             self.stdout.write(f"... and {len(report.findings) - _SHOWN} more; --json lists all")
-        told = f"{len(report.findings)} findings"
+        shown = f"{len(report.findings)} findings"
         if report.unchecked:
-            told += ", and not everything was checked"
-        self.stdout.write("clean" if report.is_clean else told)
+            shown += ", and not everything was checked"
+        self.stdout.write("clean" if report.is_clean else shown)

@@ -60,7 +60,7 @@ def obstacle(rows: Movable, number: int) -> Obstacle:
         what=f"table {rows.table}: {rows.what}",
         mend=f"{rows.option}: they are kept whole in the table {aside(rows.table)}",
         count=number,
-        examples=_told(
+        examples=_described(
             rows.columns,
             ask(f"SELECT {shown} FROM {rows.those} ORDER BY moved.`{rows.key}` LIMIT {_SHOWN}"),
         ),
@@ -149,10 +149,10 @@ def _duplicates(table: str, key: str, once: tuple[str, ...]) -> Movable:
 
 def _obstacle(table: str, key: str, condition: str, what: str, mend: str, number: int) -> Obstacle:
     rows = ask(f"SELECT `{key}` FROM `{table}` WHERE {condition} ORDER BY `{key}` LIMIT {_SHOWN}")
-    return Obstacle(what=what, mend=mend, count=number, examples=_told((key,), rows))
+    return Obstacle(what=what, mend=mend, count=number, examples=_described((key,), rows))
 
 
-def _told(names: tuple[str, ...], rows: list[tuple[Any, ...]]) -> tuple[str, ...]:
+def _described(names: tuple[str, ...], rows: list[tuple[Any, ...]]) -> tuple[str, ...]:
     return tuple(", ".join(f"{name} {value}" for name, value in zip(names, row, strict=True)) for row in rows)
 
 

@@ -129,8 +129,8 @@ def _of_column(table: Table, name: str, wanted: Column, found: Column) -> Iterat
 
 def _of_keys(wanted: Table, found: Table) -> Iterator[Difference]:
     if wanted.primary_key != found.primary_key:
-        told = ", ".join(found.primary_key)
-        yield _difference(wanted, Kind.PRIMARY_KEY, "", told, ", ".join(wanted.primary_key))
+        there = ", ".join(found.primary_key)
+        yield _difference(wanted, Kind.PRIMARY_KEY, "", there, ", ".join(wanted.primary_key))
     for name, columns in wanted.uniques.items():
         if not any(set(columns) == set(each) for each in found.uniques.values()):
             yield _difference(wanted, Kind.UNIQUE, name, "", f"on {', '.join(columns)}")
@@ -138,14 +138,14 @@ def _of_keys(wanted: Table, found: Table) -> Iterator[Difference]:
             yield _difference(wanted, Kind.UNIQUE_NAME, name, "another", name)
     for name in wanted.checks:
         if not found.checks.get(name):
-            told = "not enforced" if name in found.checks else "missing"
-            yield _difference(wanted, Kind.CHECK, name, told, "enforced")
+            there = "not enforced" if name in found.checks else "missing"
+            yield _difference(wanted, Kind.CHECK, name, there, "enforced")
     present = set(found.foreign_keys.values())
     for key in wanted.foreign_keys.values():
         if key not in present:
-            told = "one that deletes along" if replace(key, is_firm=False) in present else "missing"
+            there = "one that deletes along" if replace(key, is_firm=False) in present else "missing"
             firm = f"to {key.table}.{key.target}, ON DELETE RESTRICT"
-            yield _difference(wanted, Kind.FOREIGN_KEY, key.column, told, firm)
+            yield _difference(wanted, Kind.FOREIGN_KEY, key.column, there, firm)
     for name, columns in wanted.indexes.items():
         if columns not in {*found.indexes.values(), *found.uniques.values()}:
             yield _difference(wanted, Kind.INDEX, name, "", f"on {', '.join(columns)}")

@@ -49,7 +49,7 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Server:
+class DatabaseServer:
     """What a connection of ours has met, after its own SET statements."""
 
     product: str  #: MariaDB, MySQL or SQLite

@@ -13,7 +13,7 @@ from django.db.migrations.recorder import MigrationRecorder
 
 from coupons.operations.surroundings import mending, reading, wanted
 from coupons.operations.surroundings.comparing import HARMLESS, Difference, differences
-from coupons.operations.surroundings.facts import Problem, Server
+from coupons.operations.surroundings.facts import DatabaseServer, Problem
 
 APP: Final = "coupons"
 MIGRATE: Final = "python manage.py migrate"
@@ -44,7 +44,7 @@ def before_migrating() -> list[Problem]:
     return _sorted_out(lambda server: [*_of_server(server), *_of_new_tables(server), *_of_others_tables()])
 
 
-def _sorted_out(look: Callable[[Server], list[Problem]]) -> list[Problem]:
+def _sorted_out(look: Callable[[DatabaseServer], list[Problem]]) -> list[Problem]:
     try:
         found = look(reading.server())
     except NotSupportedError as error:  # Django's own word on a server that is too old
@@ -85,12 +85,12 @@ def _of_connection(error: OperationalError) -> Problem:
     raise error
 
 
-def _of_server(server: Server) -> Iterator[Problem]:
+def _of_server(server: DatabaseServer) -> Iterator[Problem]:
     oldest = _OLDEST[server.product]
     if server.version < oldest:
-        told = ".".join(map(str, server.version))
+        version = ".".join(map(str, server.version))
         yield Problem(
-            what=f"{server.product} {told} is too old",
+            what=f"{server.product} {version} is too old",
             mend=f"{server.product} {'.'.join(map(str, oldest))} or newer",
         )
     if server.product == "SQLite":
@@ -125,7 +125,7 @@ def _not_set(name: str, found: str, needed: str) -> Problem:
     )
 
 
-def _of_new_tables(server: Server) -> Iterator[Problem]:
+def _of_new_tables(server: DatabaseServer) -> Iterator[Problem]:
     if server.charset != wanted.CHARSET:
         yield Problem(
             what=f"new tables would have the character set {server.charset}, which cannot hold every name",
@@ -178,5 +178,5 @@ def mend_of(difference: Difference) -> str:
 
 
 def _not_migrated(missing: list[str]) -> Problem:
-    told = missing[0] if len(missing) == 1 else f"{missing[0]} and {len(missing) - 1} more"
-    return Problem(what=f"it is not migrated ({told})", mend=MIGRATE)
+    migrations = missing[0] if len(missing) == 1 else f"{missing[0]} and {len(missing) - 1} more"
+    return Problem(what=f"it is not migrated ({migrations})", mend=MIGRATE)

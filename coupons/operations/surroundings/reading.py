@@ -9,7 +9,7 @@ from typing import Any, Final, cast
 
 from django.db import connection
 
-from coupons.operations.surroundings.facts import Column, ForeignKey, Server, Table
+from coupons.operations.surroundings.facts import Column, DatabaseServer, ForeignKey, Table
 
 Rows = list[tuple[Any, ...]]
 
@@ -47,9 +47,9 @@ def is_mariadb() -> bool:
     return is_mysql() and bool(cast(Any, connection).mysql_is_mariadb)
 
 
-def server() -> Server:
+def server() -> DatabaseServer:
     if not is_mysql():
-        return Server(product="SQLite", version=sqlite3.sqlite_version_info)
+        return DatabaseServer(product="SQLite", version=sqlite3.sqlite_version_info)
     with connection.cursor():  # connect before anything is asked of the connection's version
         mariadb = is_mariadb()
     off = (*_PROTECTIONS, "check_constraint_checks") if mariadb else _PROTECTIONS
@@ -58,7 +58,7 @@ def server() -> Server:
     [values] = _rows(
         f"SELECT {', '.join(f'@@{name}' for name in (*names, 'log_bin', 'binlog_format', *off))}"
     )
-    return Server(
+    return DatabaseServer(
         product="MariaDB" if mariadb else "MySQL",
         version=cast(Any, connection).mysql_version,
         sql_mode=frozenset(values[0].split(",")),

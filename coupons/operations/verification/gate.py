@@ -8,12 +8,16 @@ from uuid import UUID
 
 from django_redis import get_redis_connection
 
+from coupons.claim import Claim
 from coupons.eventlog.events import IssueRequest
-from coupons.gate.admission import Claim, GateState, gate
+from coupons.gate.admission import (
+    GateState,
+    gate,
+)
 from coupons.gate.keys import claim_in, claims_in, count_in
 from coupons.models import Coupon, IssueOutcome, UserCoupon
-from coupons.operations.verification.decided import existing
 from coupons.operations.verification.findings import Check, Finding
+from coupons.operations.verification.outcome_rows import existing
 
 _HASH_OR_NOTHING: Final = (b"hash", b"none")
 
@@ -29,15 +33,15 @@ def check(coupon: Coupon, undecided: Sequence[IssueRequest]) -> Iterator[Finding
     believe what was there both times.
     """
     try:
-        state, told = _read(coupon.pk)
+        state, counted = _read(coupon.pk)
     except _Damaged as damage:
         yield _finding(Check.GATE_COUNTS, coupon, f"the gate is damaged: {damage}")
         return
     if state is None:
         return
     held = len(state.reservations)
-    if told is not None and told != str(held):
-        yield _finding(Check.GATE_COUNTS, coupon, f"the gate counts {told} reservations and holds {held}")
+    if counted is not None and counted != str(held):
+        yield _finding(Check.GATE_COUNTS, coupon, f"the gate counts {counted} reservations and holds {held}")
     yield from _counts(coupon, state)
     yield from _reservations(coupon, state, undecided)
 
@@ -58,8 +62,8 @@ def _read(coupon_id: int) -> tuple[GateState | None, str | None]:
     fields, reserved = gate.guarded(pipeline.execute)
     if fields.get(b"ready") != b"1":
         return None, None
-    told = fields.get(b"reserved")
-    return _state(coupon_id, fields, reserved), None if told is None else told.decode(errors="replace")
+    counted = fields.get(b"reserved")
+    return _state(coupon_id, fields, reserved), None if counted is None else counted.decode(errors="replace")
 
 
 def _state(coupon_id: int, fields: Mapping[bytes, bytes], reserved: Mapping[bytes, bytes]) -> GateState:
@@ -87,7 +91,7 @@ def _counts(coupon: Coupon, state: GateState) -> Iterator[Finding]:
 
 
 def _reservations(coupon: Coupon, state: GateState, undecided: Sequence[IssueRequest]) -> Iterator[Finding]:
-    in_log = {r.event.event_id: r for r in undecided if r.event.coupon_id == coupon.pk}
+    in_log = {r.event.request_id: r for r in undecided if r.event.coupon_id == coupon.pk}
     reserved: Mapping[UUID, Claim] = {claim.request_id: claim for claim in state.reservations}
     # An event behind which the group's offset was not committed may be decided all the same: by a
     # consumer that died in between, by another group, or before the offsets were set back.

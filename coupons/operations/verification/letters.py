@@ -9,8 +9,8 @@ from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
 
 from coupons.eventlog.events import LAST_TIMESTAMP_MS
 from coupons.models import Coupon, DeadLetter, DeadLetterState, IssueOutcome
-from coupons.operations.verification.decided import epoch_ms
 from coupons.operations.verification.findings import Check, Finding
+from coupons.operations.verification.outcome_rows import to_ms
 from coupons.outcomes import DeadLetterReason, RequestStatus
 
 _SHOWN: Final = 20
@@ -67,11 +67,11 @@ def _times(failed: QuerySet[IssueOutcome]) -> Iterator[Finding]:
         .values_list("pk", "coupon_id", "requested_at", "message_ms")
     )
     for request_id, coupon_id, requested_at, message_ms in timed.iterator():
-        if epoch_ms(requested_at) != message_ms:
+        if to_ms(requested_at) != message_ms:
             yield _finding(
                 Check.LETTER_IS_WHOLE,
-                f"the message is of {message_ms} (epoch ms), its outcome says requested at "
-                f"{epoch_ms(requested_at)}",
+                f"the message is of {message_ms} (Unix ms), its outcome says requested at "
+                f"{to_ms(requested_at)}",
                 request_id,
                 coupon_id,
             )
@@ -95,8 +95,8 @@ def _unknown_requests() -> Iterator[Finding]:
     """Which request a letter is of: that one was told its end. A reset deletes outcomes, and says so."""
     if Coupon.objects.filter(reset_at__isnull=False).exists():
         return
-    told = IssueOutcome.objects.filter(pk=OuterRef("request_id"))
-    for letter in DeadLetter.objects.filter(~Exists(told), request_id__isnull=False)[:_SHOWN]:
+    decided = IssueOutcome.objects.filter(pk=OuterRef("request_id"))
+    for letter in DeadLetter.objects.filter(~Exists(decided), request_id__isnull=False)[:_SHOWN]:
         yield _finding(
             Check.LETTER_IS_WHOLE,
             f"dead letter {letter.pk} is of a request that has no outcome",

@@ -8,40 +8,42 @@ from collections.abc import Iterable, Iterator, Mapping
 from django.conf import settings
 from django.db.models import QuerySet
 
-from coupons.eventlog.backlog import Entry, Positions
+from coupons.eventlog.backlog import Positions
+from coupons.eventlog.events import IssueRequest
+from coupons.eventlog.place import NextOffset, Place
 from coupons.models import Coupon, DeadLetter, DeadLetterState, LogPosition, UserCoupon
 from coupons.operations.verification import positions as group_positions
-from coupons.operations.verification.decided import READABLE, Decided, Place, existing, outcomes_of
-from coupons.operations.verification.events import Events, event_of, place_of
+from coupons.operations.verification.events import Events
 from coupons.operations.verification.findings import Check, Finding
 from coupons.operations.verification.matching import Matching, finding
 from coupons.operations.verification.noted import Noted
+from coupons.operations.verification.outcome_rows import READABLE, OutcomeRow, existing, outcomes_of
 from coupons.operations.verification.places import Places, ReadOn, nothing_more
 from coupons.operations.verification.race import Race
 from coupons.outcomes import RequestStatus
 
 
 class LogCheck:
-    """Fed with the log's entries in order, then asked for what is wrong; after that ``noted`` is filled."""
+    """Fed with what stands in the log, in order, then asked for what is wrong; then ``noted`` is filled."""
 
     def __init__(self, positions: Mapping[int, Positions], *, coupon_id: int | None) -> None:
         self._positions = positions
         self.events = Events(positions, coupon_id=coupon_id)
         self.noted = Noted()
 
-    def add(self, entry: Entry) -> None:
-        self.events.add(entry)
+    def add(self, place: Place, request: IssueRequest | None) -> None:
+        self.events.add(place, request)
 
     def findings(self, *, read_on: ReadOn = nothing_more) -> Iterator[Finding]:
         """All reading of the database is done here: within one snapshot of it, it is of one moment."""
         coupons = Coupon.objects.all()
         self._epochs = {coupon.pk: int(coupon.epoch) for coupon in coupons}
         self._reset = {coupon.pk for coupon in coupons if coupon.reset_at is not None}
-        self._races: defaultdict[int, list[Decided]] = defaultdict(list)
-        self._missing: defaultdict[int, list[Entry]] = defaultdict(list)
-        self._of_other_rows: defaultdict[int, list[tuple[Entry, Decided]]] = defaultdict(list)
-        self._failed: set[tuple[int, int]] = set()  # readable events in the dead letters
-        next_offsets = {p: row.next_offset for p, row in group_positions.rows().items()}
+        self._races: defaultdict[int, list[OutcomeRow]] = defaultdict(list)
+        self._missing: defaultdict[int, list[IssueRequest]] = defaultdict(list)
+        self._of_other_rows: defaultdict[int, list[tuple[IssueRequest, OutcomeRow]]] = defaultdict(list)
+        self._failed: set[Place] = set()  # readable events in the dead letters
+        next_offsets = {p: NextOffset(row.next_offset) for p, row in group_positions.rows().items()}
         places = Places(self.events, next_offsets=next_offsets)
         yield from self._each_event(places)
         for coupon_id in sorted({*self._races, *self._missing, *self._of_other_rows}):
@@ -53,73 +55,77 @@ class LogCheck:
         self.noted.with_event += sum(places.with_event.values())
         if LogPosition.objects.exists():
             self.noted.without_position = sorted(places.with_event.keys() - next_offsets.keys())
-        self.noted.ahead = dict(sorted(places.ahead.items()))
+        self.noted.ahead = places.ahead
 
     def _each_event(self, places: Places) -> Iterator[Finding]:
         outcomes = outcomes_of(list(self.events.first))
         matching = Matching(self.events)
-        for request_id, entry in self.events.first.items():
-            event = event_of(entry)
-            decided = outcomes.pop(request_id, None)  # a million of them need not be there twice
-            if decided is None:
-                self._missing[event.coupon_id].append(entry)
+        for request_id, request in self.events.first.items():
+            event = request.event
+            row = outcomes.pop(request_id, None)  # a million of them need not be there twice
+            if row is None:
+                self._missing[event.coupon_id].append(request)
                 continue
-            yield from matching.check(entry, decided)
-            if self.events.stands_at(request_id, decided.place):
-                places.note(decided)
-            if decided.status == RequestStatus.FAILED and decided.place == place_of(entry):
-                self._failed.add(place_of(entry))
-            if not decided.is_of_the_race or not decided.is_of(event):
+            yield from matching.check(request, row)
+            if self.events.stands_at(request_id, row.place):
+                places.note(row)
+            if row.status == RequestStatus.FAILED and row.place == request.place:
+                self._failed.add(request.place)
+            if not row.is_of_the_race or not row.is_of(event):
                 continue
-            if decided.coupon_epoch == self._epochs.get(event.coupon_id):
-                self._races[event.coupon_id].append(decided.with_time(event.timestamp_ms))
+            if row.coupon_epoch == self._epochs.get(event.coupon_id):
+                self._races[event.coupon_id].append(row.with_time(event.timestamp_ms))
             else:
-                self._of_other_rows[event.coupon_id].append((entry, decided))
+                self._of_other_rows[event.coupon_id].append((request, row))
                 self.noted.of_other_rows += 1
         yield from matching.given_up(each for race in self._races.values() for each in race)
         self.noted.given_up_perhaps += matching.given_up_perhaps
 
-    def _is_behind(self, entry: Entry) -> bool:
+    def _is_behind(self, request: IssueRequest) -> bool:
         """Behind the group's position: it must be decided. Beyond it, it may be."""
-        return entry.offset < self._positions[entry.partition].next_to_decide
+        return request.place.offset < self._positions[request.place.partition].next_to_decide
 
-    def _coupon(self, coupon_id: int, decided: list[Decided], missing: list[Entry]) -> Iterator[Finding]:
-        yield from self._lost(coupon_id, decided, [entry for entry in missing if self._is_behind(entry)])
+    def _coupon(
+        self, coupon_id: int, decided: list[OutcomeRow], missing: list[IssueRequest]
+    ) -> Iterator[Finding]:
+        yield from self._lost(coupon_id, decided, list(filter(self._is_behind, missing)))
         yield from self._rows_in_order(decided, self._of_other_rows[coupon_id])
         # Beyond the position another group may have decided some: go no further than is whole.
-        open_ends = _first_offsets(place_of(entry) for entry in missing if not self._is_behind(entry))
+        open_ends = _first_places(request.place for request in missing if not self._is_behind(request))
         race = Race(coupon_id, [each for each in decided if each.is_before(open_ends)])
         yield from race.findings()
-        self.noted.undecided += sum(not self._is_behind(entry) for entry in missing)
+        self.noted.undecided += sum(not self._is_behind(request) for request in missing)
         self.noted.add(coupon_id, race)
 
-    def _lost(self, coupon_id: int, decided: list[Decided], missing: list[Entry]) -> Iterator[Finding]:
-        first_of_row = _first_offsets(each.place for each in decided)
+    def _lost(
+        self, coupon_id: int, decided: list[OutcomeRow], missing: list[IssueRequest]
+    ) -> Iterator[Finding]:
+        first_of_row = _first_places(each.place for each in decided)
         theirs = UserCoupon.objects.filter(coupon_id=coupon_id)
-        winners = existing(theirs, "request_id", [event_of(entry).event_id for entry in missing])
-        for entry in missing:
-            is_before_all = entry.offset < first_of_row.get(entry.partition, entry.offset + 1)
-            if coupon_id in self._reset and is_before_all and event_of(entry).event_id not in winners:
+        winners = existing(theirs, "request_id", [request.event.request_id for request in missing])
+        for request in missing:
+            first = first_of_row.get(request.place.partition)
+            is_before_all = first is None or request.place < first
+            if coupon_id in self._reset and is_before_all and request.event.request_id not in winners:
                 self.noted.before_reset += 1
                 continue
             yield finding(
                 Check.EVERY_EVENT_DECIDED,
-                entry,
-                f"user {event_of(entry).user_id}: accepted at partition {entry.partition}, offset "
-                f"{entry.offset}, behind the group's position, without an outcome",
+                request,
+                f"user {request.event.user_id}: accepted at partition {request.place.partition}, offset "
+                f"{request.place.offset}, behind the group's position, without an outcome",
             )
 
     def _rows_in_order(
-        self, decided: list[Decided], of_other_rows: list[tuple[Entry, Decided]]
+        self, decided: list[OutcomeRow], of_other_rows: list[tuple[IssueRequest, OutcomeRow]]
     ) -> Iterator[Finding]:
         """The row there is now is the last: what was decided on another one was decided before."""
-        first_of_row = _first_offsets(each.place for each in decided)
-        for entry, each in of_other_rows:
-            partition, offset = each.place
-            if offset is not None and offset > first_of_row.get(partition, offset):
+        first_of_row = _first_places(each.place for each in decided)
+        for request, each in of_other_rows:
+            if (place := each.place) is not None and place > first_of_row.get(place.partition, place):
                 yield finding(
                     Check.OUTCOME_MATCHES_EVENT,
-                    entry,
+                    request,
                     f"decided on another row of the coupon ({each.coupon_epoch}), after decisions on the one "
                     "that there is",
                 )
@@ -129,7 +135,8 @@ class LogCheck:
         behind = {
             place
             for place in self.events.unreadable
-            if place[1] < self._positions[place[0]].next_to_decide and not self.events.is_gone(place)
+            if place.offset < self._positions[place.partition].next_to_decide
+            and not self.events.is_gone(place)
         }
         for partition, offset in sorted((behind | self._failed) - kept):
             what = "event, decided FAILED," if (partition, offset) in self._failed else "unreadable event"
@@ -144,11 +151,11 @@ class LogCheck:
             return
         marked = _letters().filter(state=DeadLetterState.REPLAYED, reason__in=READABLE)
         for pk, request_id in marked.values_list("pk", "request_id"):
-            entry = None if request_id is None else self.events.first.get(request_id)
-            if entry is not None and not self.events.again.get(event_of(entry).event_id):
+            request = None if request_id is None else self.events.first.get(request_id)
+            if request is not None and not self.events.again.get(request.event.request_id):
                 yield finding(
                     Check.LETTER_IS_WHOLE,
-                    entry,
+                    request,
                     f"dead letter {pk} is marked as sent again, and its event is in the log once",
                 )
 
@@ -157,10 +164,10 @@ def _letters() -> QuerySet[DeadLetter]:
     return DeadLetter.objects.filter(original_topic=settings.CONFIG.kafka.topic)
 
 
-def _first_offsets(places: Iterable[Place]) -> dict[int | None, int]:
+def _first_places(places: Iterable[Place | None]) -> dict[int, Place]:
     """By partition."""
-    first: dict[int | None, int] = {}
-    for partition, offset in places:
-        if offset is not None:
-            first[partition] = min(first.get(partition, offset), offset)
+    first: dict[int, Place] = {}
+    for place in places:
+        if place is not None:
+            first[place.partition] = min(place, first.get(place.partition, place))
     return first

@@ -9,11 +9,12 @@ from datetime import datetime, timedelta
 from itertools import accumulate
 from typing import Final
 
-from coupons.eventlog.backlog import Entry
+from coupons.eventlog.events import IssueRequest
+from coupons.eventlog.place import Place
 from coupons.models import DeadLetter, DeadLetterState
-from coupons.operations.verification.decided import READABLE, Decided
-from coupons.operations.verification.events import Events, event_of, place_of
+from coupons.operations.verification.events import Events
 from coupons.operations.verification.findings import Check, Finding
+from coupons.operations.verification.outcome_rows import READABLE, OutcomeRow
 from coupons.outcomes import RequestStatus
 
 #: Consumers' clocks differ by less. A request is given up 18 s at the earliest after it was reserved, so an
@@ -26,33 +27,33 @@ class Matching:
 
     def __init__(self, events: Events) -> None:
         self._events = events
-        self._given_up: list[tuple[Entry, Decided]] = []
+        self._given_up: list[tuple[IssueRequest, OutcomeRow]] = []
         self.given_up_perhaps = 0
 
-    def check(self, entry: Entry, decided: Decided) -> Iterator[Finding]:
-        event, place = event_of(entry), place_of(entry)
-        is_failed = decided.status == RequestStatus.FAILED
-        if decided.is_given_up:
-            self._given_up.append((entry, decided))
+    def check(self, request: IssueRequest, row: OutcomeRow) -> Iterator[Finding]:
+        event, place = request.event, request.place
+        is_failed = row.status == RequestStatus.FAILED
+        if row.is_given_up:
+            self._given_up.append((request, row))
         # FAILED elsewhere: an event with this id that could not be read came first.
-        if not decided.is_of(event) and (decided.place == place or not is_failed):
+        if not row.is_of(event) and (row.place == place or not is_failed):
             yield finding(
                 Check.OUTCOME_MATCHES_EVENT,
-                entry,
+                request,
                 f"the event is of user {event.user_id}, coupon {event.coupon_id}; the outcome of "
-                f"user {decided.user_id}, coupon {decided.coupon_id}",
+                f"user {row.user_id}, coupon {row.coupon_id}",
             )
-        if decided.place == place:
-            yield from self._time(entry, decided)
-        elif not decided.is_given_up and not self._may_be_elsewhere(entry, decided):
+        if row.place == place:
+            yield from self._time(request, row)
+        elif not row.is_given_up and not self._may_be_elsewhere(request, row):
             yield finding(
                 Check.OUTCOME_MATCHES_EVENT,
-                entry,
-                f"the event is at partition {entry.partition}, offset {entry.offset}; the outcome says "
-                f"partition {decided.place[0]}, offset {decided.place[1]}",
+                request,
+                f"the event is at partition {place.partition}, offset {place.offset}; the outcome says "
+                f"partition {row.kafka_partition}, offset {row.kafka_offset}",
             )
 
-    def given_up(self, decided: Iterable[Decided]) -> Iterator[Finding]:
+    def given_up(self, decided: Iterable[OutcomeRow]) -> Iterator[Finding]:
         """Requests told that they were never published, whose event was there to be decided at that time.
 
         One that came later is as it should be: its request was given up, and it changes nothing. It was
@@ -64,36 +65,36 @@ class Matching:
         for each in decided:
             transactions.add(each.processed_at)
             after.add(each)
-        for entry, told in self._given_up:
-            earliest = after.earliest(place_of(entry))
-            is_behind = earliest is not None and earliest + _CLOCKS_AGREE_WITHIN < told.processed_at
-            if not is_behind and told.processed_at not in transactions:
+        for request, outcome in self._given_up:
+            earliest = after.earliest(request.place)
+            is_behind = earliest is not None and earliest + _CLOCKS_AGREE_WITHIN < outcome.processed_at
+            if not is_behind and outcome.processed_at not in transactions:
                 self.given_up_perhaps += 1
                 continue
             yield finding(
                 Check.GIVEN_UP_HAS_NO_EVENT,
-                entry,
-                f"user {event_of(entry).user_id} was told {told.reason}, and the event stood at partition "
-                f"{entry.partition}, offset {entry.offset} when that was decided",
+                request,
+                f"user {request.event.user_id} was told {outcome.reason}, and the event stood at partition "
+                f"{request.place.partition}, offset {request.place.offset} when that was decided",
             )
 
-    def _time(self, entry: Entry, decided: Decided) -> Iterator[Finding]:
-        event = event_of(entry)
-        is_readable_letter = decided.reason in READABLE and event.timestamp_ms
-        if not decided.is_of_the_race and not is_readable_letter:
+    def _time(self, request: IssueRequest, row: OutcomeRow) -> Iterator[Finding]:
+        event = request.event
+        is_readable_letter = row.reason in READABLE and event.timestamp_ms
+        if not row.is_of_the_race and not is_readable_letter:
             return
-        if decided.requested_at_ms != event.timestamp_ms:
+        if row.requested_at_ms != event.timestamp_ms:
             yield finding(
                 Check.OUTCOME_MATCHES_EVENT,
-                entry,
-                f"the event is of {event.timestamp_ms} (epoch ms); the outcome says requested at "
-                f"{decided.requested_at_ms}",
+                request,
+                f"the event is of {event.timestamp_ms} (Unix ms); the outcome says requested at "
+                f"{row.requested_at_ms}",
             )
 
-    def _may_be_elsewhere(self, entry: Entry, decided: Decided) -> bool:
+    def _may_be_elsewhere(self, request: IssueRequest, row: OutcomeRow) -> bool:
         """Decided at a place that retention has taken, or as a dead letter, before or after this one."""
-        place, request_id = decided.place, event_of(entry).event_id
-        if decided.status == RequestStatus.FAILED and place in self._events.unreadable:
+        place, request_id = row.place, request.event.request_id
+        if row.status == RequestStatus.FAILED and place in self._events.unreadable:
             return True
         return self._events.is_gone(place) or (
             place in self._events.again.get(request_id, ())
@@ -105,15 +106,14 @@ class _After:
     """The earliest decision on what stands behind a place, in its partition."""
 
     def __init__(self) -> None:
-        self._decided: defaultdict[int | None, list[tuple[int, datetime]]] = defaultdict(list)
-        self._sorted: dict[int | None, tuple[list[int], list[datetime]]] = {}
+        self._decided: defaultdict[int, list[tuple[int, datetime]]] = defaultdict(list)
+        self._sorted: dict[int, tuple[list[int], list[datetime]]] = {}
 
-    def add(self, decided: Decided) -> None:
-        partition, offset = decided.place
-        if offset is not None:
-            self._decided[partition].append((offset, decided.processed_at))
+    def add(self, row: OutcomeRow) -> None:
+        if (place := row.place) is not None:
+            self._decided[place.partition].append((place.offset, row.processed_at))
 
-    def earliest(self, place: tuple[int, int]) -> datetime | None:
+    def earliest(self, place: Place) -> datetime | None:
         partition, offset = place
         if partition not in self._sorted:
             decided = sorted(self._decided[partition])
@@ -124,6 +124,6 @@ class _After:
         return earliest[behind] if behind < len(earliest) else None
 
 
-def finding(check: Check, entry: Entry, message: str) -> Finding:
-    event = event_of(entry)
-    return Finding(check=check, message=message, coupon_id=event.coupon_id, request_id=str(event.event_id))
+def finding(check: Check, request: IssueRequest, message: str) -> Finding:
+    event = request.event
+    return Finding(check=check, message=message, coupon_id=event.coupon_id, request_id=str(event.request_id))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
@@ -38,7 +39,7 @@ class Noted:
     clocks_back: int = 0
     of_no_event: int = 0
     given_up_perhaps: int = 0
-    ahead: dict[int, int] = field(default_factory=dict)
+    ahead: Counter[int] = field(default_factory=Counter)
     without_position: list[int] = field(default_factory=list)
     spread: list[int] = field(default_factory=list)
     stocks: list[str] = field(default_factory=list)
@@ -50,14 +51,14 @@ class Noted:
         if race.is_spread:
             self.spread.append(coupon_id)
         if race.stock_now is not None:
-            left, stock = race.stock_now
-            self.stocks.append(f"coupon {coupon_id}: stock is {stock}, the last decision left {left}")
+            now = race.stock_now
+            self.stocks.append(f"coupon {coupon_id}: stock is {now.stock}, the last decision left {now.left}")
 
     def notes(self) -> Iterator[str]:
         for name, what in _COUNTED.items():
             if number := getattr(self, name):
                 yield f"{number} {what}"
-        for partition, number in self.ahead.items():
+        for partition, number in sorted(self.ahead.items()):
             yield (
                 f"{number} outcomes of partition {partition} are at or beyond the group's position: it will "
                 "meet their events once more, which changes nothing"

@@ -12,14 +12,14 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Final
 
-from coupons.operations.verification.decided import Decided
 from coupons.operations.verification.findings import Check, Finding
+from coupons.operations.verification.outcome_rows import OutcomeRow
 
 #: Clocks that nobody looks after jump by minutes; a note about each jump would hide the changed row.
 _JUMPS_BY_LESS: Final = timedelta(hours=1)
 
 
-def transactions(decided: Sequence[Decided]) -> Iterator[Finding]:
+def transactions(decided: Sequence[OutcomeRow]) -> Iterator[Finding]:
     """``decided``: of one coupon in one partition, in log order."""
     over: set[datetime] = set()
     for before, after in pairwise(decided):
@@ -36,7 +36,7 @@ def transactions(decided: Sequence[Decided]) -> Iterator[Finding]:
             )
 
 
-def clocks_back(decided: Sequence[Decided]) -> int:
+def clocks_back(decided: Sequence[OutcomeRow]) -> int:
     """How often ``processed_at`` runs backwards in log order, by more than clocks commonly jump."""
     return sum(
         before.processed_at - after.processed_at > _JUMPS_BY_LESS for before, after in pairwise(decided)

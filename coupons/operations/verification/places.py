@@ -14,10 +14,11 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from coupons.eventlog.backlog import Entry
+from coupons.eventlog.place import NextOffset, Place
 from coupons.models import IssueOutcome
-from coupons.operations.verification.decided import Decided, each_of
-from coupons.operations.verification.events import Events, place_of
+from coupons.operations.verification.events import Events
 from coupons.operations.verification.findings import Check, Finding
+from coupons.operations.verification.outcome_rows import OutcomeRow, each_of
 from coupons.outcomes import RequestStatus
 
 #: Consumers' clocks jump by minutes at the most where somebody looks after them.
@@ -31,7 +32,7 @@ _FIELDS: Final = (
     "claim_rank",
     "processed_at",
 )
-ReadOn = Callable[[Mapping[int, int]], Iterable[Entry]]  #: the log from these offsets on, by partition
+ReadOn = Callable[[Mapping[int, NextOffset]], Iterable[Entry]]  #: the log from these offsets on, by partition
 
 
 class Places:
@@ -39,7 +40,7 @@ class Places:
     partition. ``ahead``: those of them at or beyond the group's position.
     """
 
-    def __init__(self, events: Events, *, next_offsets: Mapping[int, int]) -> None:
+    def __init__(self, events: Events, *, next_offsets: Mapping[int, NextOffset]) -> None:
         self._events = events
         self._next_offsets = next_offsets
         self._lowest_ranks: dict[tuple[int | None, int | None], int] = {}
@@ -50,13 +51,13 @@ class Places:
         self.with_event: Counter[int] = Counter()
         self.ahead: Counter[int] = Counter()
 
-    def note(self, decided: Decided) -> None:
+    def note(self, outcome: OutcomeRow) -> None:
         """One that has its event."""
-        self._transactions.add(decided.processed_at)
-        self._first_transaction = min(decided.processed_at, self._first_transaction or decided.processed_at)
-        if decided.is_issued and decided.rank is not None:
-            row = decided.coupon_id, decided.coupon_epoch
-            self._lowest_ranks[row] = min(decided.rank, self._lowest_ranks.get(row, decided.rank))
+        self._transactions.add(outcome.processed_at)
+        self._first_transaction = min(outcome.processed_at, self._first_transaction or outcome.processed_at)
+        if outcome.is_issued and outcome.rank is not None:
+            row = outcome.coupon_id, outcome.coupon_epoch
+            self._lowest_ranks[row] = min(outcome.rank, self._lowest_ranks.get(row, outcome.rank))
 
     def findings(self, read_on: ReadOn) -> Iterator[Finding]:
         """``read_on`` is asked where outcomes are that were decided since the log was read."""
@@ -68,12 +69,12 @@ class Places:
         if not self._not_read:
             return
         late = {
-            (entry.event.event_id if entry.event else None, place_of(entry))
-            for entry in read_on(self._events.read_to)
+            (request.event.request_id if request else None, place)
+            for place, request in read_on(self._events.read_to)
         }
         for row in self._not_read:
             request_id, partition, offset, status, *_ = row
-            place = partition, offset
+            place = Place(partition, offset)
             if (request_id, place) in late or (status == RequestStatus.FAILED and (None, place) in late):
                 self.with_event[partition] += 1
             else:
@@ -81,7 +82,7 @@ class Places:
 
     def _look_at(self, row: tuple[Any, ...]) -> Iterator[Finding]:
         request_id, partition, offset, status, *_ = row
-        place = partition, offset
+        place = Place(partition, offset)
         if self._events.is_gone(place):
             return
         is_unreadable = status == RequestStatus.FAILED and place in self._events.unreadable
@@ -121,6 +122,6 @@ class Places:
         return first is not None and processed_at > first + _LATER_FOR_CERTAIN
 
 
-def nothing_more(offsets: Mapping[int, int]) -> Iterable[Entry]:
+def nothing_more(offsets: Mapping[int, NextOffset]) -> Iterable[Entry]:
     """Where the log does not grow."""
     return ()

@@ -11,6 +11,7 @@ from django.conf import settings
 
 from coupons.eventlog import kafka_client
 from coupons.eventlog.backlog import LogUnavailable
+from coupons.eventlog.place import EndOffset, FirstOffset, NextOffset
 from coupons.models import LogPosition
 from coupons.operations.verification.findings import Check, Finding
 from coupons.operations.verification.places import ReadOn
@@ -24,8 +25,8 @@ class Topic:
     that the broker tells of, which may be too low at the embedded one."""
 
     topic_id: str
-    first: Mapping[int, int]
-    end: Mapping[int, int]
+    first: Mapping[int, FirstOffset]
+    end: Mapping[int, EndOffset]
 
 
 def look_at_topic() -> Topic:
@@ -47,8 +48,8 @@ def look_at_topic() -> Topic:
         reader.close()
     return Topic(
         topic_id=topic_id,
-        first={partition: low for partition, (low, _) in ends.items()},
-        end={partition: high for partition, (_, high) in ends.items()},
+        first={partition: FirstOffset(low) for partition, (low, _) in ends.items()},
+        end={partition: EndOffset(high) for partition, (_, high) in ends.items()},
     )
 
 
@@ -59,23 +60,26 @@ def rows() -> dict[int, LogPosition]:
     return {row.partition: row for row in found}
 
 
-def check(read_to: Mapping[int, int], read_on: ReadOn) -> Iterator[Finding]:
-    """``read_to``: the offset after the last that was read, by partition. Raises LogUnavailable.
+def check(read_to: Mapping[int, NextOffset], read_on: ReadOn) -> Iterator[Finding]:
+    """``read_to``: the next offset to read, by partition. Raises LogUnavailable.
 
     The rows are read first: a position may move while the log is looked at, but not behind what it says.
     """
     positions, topic = rows(), look_at_topic()
-    ends = {partition: max(end, topic.end.get(partition, 0)) for partition, end in read_to.items()}
+    ends = {
+        partition: EndOffset(max(following, topic.end.get(partition, 0)))
+        for partition, following in read_to.items()
+    }
     if any(row.next_offset > ends.get(partition, 0) for partition, row in positions.items()):
-        for entry in read_on(read_to):  # the end that a broker tells may be too low
-            ends[entry.partition] = max(ends[entry.partition], entry.offset + 1)
+        for place, _ in read_on(read_to):  # the end that a broker tells may be too low
+            ends[place.partition] = EndOffset(max(ends[place.partition], place.following))
     for partition, row in sorted(positions.items()):
         wrong = _wrong(row, topic, ends.get(partition))
         if wrong is not None:
             yield Finding(check=Check.POSITION_IN_LOG, message=f"partition {partition}: {wrong}")
 
 
-def _wrong(row: LogPosition, topic: Topic, end: int | None) -> str | None:
+def _wrong(row: LogPosition, topic: Topic, end: EndOffset | None) -> str | None:
     if topic.topic_id and row.topic_id and row.topic_id != topic.topic_id:
         return (
             f"the position counts in the topic {row.topic_id}, and this is {topic.topic_id}: it was made "

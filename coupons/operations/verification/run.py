@@ -9,6 +9,7 @@ from typing import Final
 
 from coupons.eventlog import backlog
 from coupons.eventlog.backlog import Entry, LogUnavailable, Positions
+from coupons.eventlog.place import EndOffset, FirstOffset, NextOffset
 from coupons.gate.admission import GateUnavailable
 from coupons.models import Coupon, IssueOutcome, UserCoupon
 from coupons.operations.verification import database, gate, letters, positions
@@ -85,8 +86,8 @@ def _replay(report: Report, coupon_id: int | None, on_progress: Progress) -> Non
     whole = sum(each.end - each.first for each in at.values())
     check = LogCheck(at, coupon_id=coupon_id)
     read = 0
-    for entry in backlog.read_all(at, patience_s=_LOG_TIMEOUT_S):
-        check.add(entry)
+    for place, request in backlog.read_all(at, patience_s=_LOG_TIMEOUT_S):
+        check.add(place, request)
         read += 1
         on_progress(read, whole)
     check.events.gone_before(positions.look_at_topic().first)
@@ -98,11 +99,15 @@ def _replay(report: Report, coupon_id: int | None, on_progress: Progress) -> Non
     report.notes += check.noted.notes()
 
 
-def _read_on(offsets: Mapping[int, int]) -> Iterator[Entry]:
+def _read_on(offsets: Mapping[int, NextOffset]) -> Iterator[Entry]:
     """What was written since: its outcomes may be in the snapshot, which was taken later."""
     end = positions.look_at_topic().end
     at = {
-        partition: Positions(first=offset, next_to_decide=offset, end=max(offset, end.get(partition, offset)))
+        partition: Positions(
+            first=FirstOffset(offset),
+            next_to_decide=offset,
+            end=EndOffset(max(offset, end.get(partition, offset))),
+        )
         for partition, offset in offsets.items()
     }
     yield from backlog.read_all(at, patience_s=_LOG_TIMEOUT_S)

@@ -84,7 +84,7 @@ def _in_turn(
     for site in sites.values():
         baselines.load(site, seconds=scale.warm_s)
     stage.load(coupon_id, seconds=scale.warm_s)
-    stage.settle(coupon_id)
+    stage.wait_decided(coupon_id)
     for _ in range(scale.rounds):
         for name, site in sites.items():
             taken.rates[name].append(baselines.load(site, seconds=scale.slice_s).per_s(200))
@@ -108,7 +108,7 @@ def _take_ours(
     with cpu_counted(stage.pids()) as cpu_s:
         with beside or nullcontext():
             counted = stage.load(coupon_id, seconds=stage.run.scale.slice_s)
-        stage.settle(coupon_id)
+        stage.wait_decided(coupon_id)
     taken.complaints += counted.complaints(status=taken.status, code=taken.code)
     taken.rates[name].append(counted.per_s(taken.status))
     answers = sum(counted.statuses.values())

@@ -52,7 +52,7 @@ def spread(run: Run) -> Outcome:
 
 
 def single(run: Run) -> Outcome:
-    """The guide's own way: one event, one lock, one transaction."""
+    """The way of the application that this one replaces: one event, one lock, one transaction."""
     hot_per_s = _hot_per_s(run)
     size = run.scale.single_events
     with staged(run) as stage:

@@ -27,11 +27,11 @@ def latency(run: Run) -> Outcome:
         [coupon_id] = database.make_coupons(1, stock=run.scale.users)
         stage.load(coupon_id, seconds=run.scale.warm_s)
         highest = _accept_per_s(run, stage, coupon_id)
-        stage.settle(coupon_id)
+        stage.wait_decided(coupon_id)
         scale, per_s = run.scale, _SHARE * highest
         count, limit_s = int(per_s * scale.open_loop_s), scale.open_loop_s * 2 + 10
         report = crowd.run(stage.plan([coupon_id], count, limit_s=limit_s, per_s=per_s))
-        stage.settle(coupon_id)
+        stage.wait_decided(coupon_id)
         complaints = report.complaints(202) + stage.verify()
     p50, p99, worst = (percentile(report.took, percent) for percent in (50, 99, 100))
     figures = [

@@ -29,12 +29,12 @@ def memory(run: Run) -> Outcome:
         complaints = _load(stage, coupon_id)
         per_claimant = (_redis_bytes() - before) / run.scale.claimants
         consumer = stage.start_consumer()
-        stage.settle(warm)
-        stage.settle(coupon_id)
+        stage.wait_decided(warm)
+        stage.wait_decided(coupon_id)
         resident = [_resident_mb(stage, consumer.pid)]
         for _ in range(_LOADS - 1):
             complaints += _load(stage, coupon_id)
-            stage.settle(coupon_id)
+            stage.wait_decided(coupon_id)
             resident.append(_resident_mb(stage, consumer.pid))
         complaints += stage.verify()
     return Outcome(

@@ -29,7 +29,7 @@ def rush(run: Run) -> Outcome:
         stage.start_consumer()
         [warm] = database.make_coupons(1, stock=run.scale.users)
         stage.load(warm, seconds=run.scale.warm_s)
-        stage.settle(warm)
+        stage.wait_decided(warm)
         rounds = [_round(stage, complaints) for _ in range(run.scale.rush_rounds)]
         complaints += stage.verify()
     middle = sorted(rounds, key=lambda each: float(each["ratio"]))[len(rounds) // 2]
@@ -60,7 +60,7 @@ def _round(stage: Stage, complaints: list[str]) -> dict[str, Any]:
         report = crowd.report_of(generator, within_s=_LIMIT_S + 30)
     accepted = report.statuses.count(202)
     last_at = _wait_all_decided(coupon_id, accepted, watch)
-    stage.settle(coupon_id)
+    stage.wait_decided(coupon_id)
     complaints += _complaints(report, issued=database.issued(coupon_id), stock=stock)
     return _told(report, watch, last_outcome_s=last_at - report.began_at)
 

@@ -24,7 +24,7 @@ def event_value(coupon_id: int, user_id: int) -> tuple[str, bytes]:
     """A new request id and its event, as another producer would write it."""
     request_id = uuid7()
     event = CouponIssueEvent(
-        event_id=request_id, user_id=user_id, coupon_id=coupon_id, timestamp_ms=time.time_ns() // 1_000_000
+        request_id=request_id, user_id=user_id, coupon_id=coupon_id, timestamp_ms=time.time_ns() // 1_000_000
     )
     return str(request_id), encode(event)
 
@@ -42,7 +42,7 @@ def _new_group(scene: Scene) -> None:
 def _thrice(scene: Scene) -> None:
     """What is in the log is written to it twice more."""
     scene.rush.wait_accepted(scene.stock // 2)
-    found = [entry.event for entry in log.entries() if entry.event is not None]
+    found = [request.event for _, request in log.entries() if request is not None]
     scene.expect(len(found) >= scene.stock // 2, f"only {len(found)} events to write again")
     records = [(partition_key(event.coupon_id), encode(event)) for event in found]
     topics.write(scene.system.topic, [*records, *records])

@@ -6,12 +6,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from django.conf import settings
 from django.db import connection
 
-from dev.faults import log
+from coupons.eventlog.events import partition_key, partition_of
+from dev.faults import log, segments
 from dev.faults.case import Case
 from dev.faults.scene import Scene
-from dev.processes import READINESS, wait_until
+from dev.processes import READINESS, Process, wait_until
 from dev.services.own import Services
 from tests.system import ask
 
@@ -67,21 +69,61 @@ def _records_deleted(scene: Scene) -> None:
     scene.struck()
     at = log.positions()
     scene.rush.wait_accepted(scene.stock * 3 // 4)
-    undecided = [entry for entry in log.entries() if entry.offset >= at[entry.partition]]
-    partition = undecided[0].partition
-    there = [entry for entry in undecided if entry.partition == partition]
+    undecided = [(place, request) for place, request in log.entries() if place.offset >= at[place.partition]]
+    partition = undecided[0][0].partition
+    there = [(place, request) for place, request in undecided if place.partition == partition]
     gone = there[: max(1, len(there) // 2)]
-    scene.gone_ids += [str(entry.event.event_id) for entry in gone if entry.event is not None]
-    log.delete_before(partition, gone[-1].offset + 1)
+    scene.gone_ids += [str(request.event.request_id) for _, request in gone if request is not None]
+    log.delete_before(partition, gone[-1][0].following)
     consumer = scene.add_consumer()
     told = "were deleted before they were decided"
-    is_told = wait_until(lambda: told in str(ask(consumer.port, "GET", READINESS).body), within_s=_WITHIN_S)
+    is_told = wait_until(lambda: told in _readiness(consumer), within_s=_WITHIN_S)
     scene.expect(is_told, "readiness does not tell of the deleted events")
     time.sleep(2)
     stands = log.positions()[partition] == at[partition]
     scene.expect(stands, "deciding went on over events that were deleted")
+    _accept_loss(scene)
+
+
+def _readiness(consumer: Process) -> str:
+    """What it says while it is DOWN; "" while it is UP."""
+    answer = ask(consumer.port, "GET", READINESS)
+    return "" if answer.status == 200 else str(answer.body)
+
+
+def _accept_loss(scene: Scene) -> None:
     done = scene.system.manage("log_position", "accept-loss", "--yes")
     scene.expect(done.returncode == 0, f"the loss was not accepted: {done.stderr}")
+
+
+def _end_lost(scene: Scene) -> None:
+    """A crash takes events that nobody had decided, and of the decided ones so many that the end shows it."""
+    scene.rush.wait_accepted(scene.stock // 2)
+    partition = partition_of(partition_key(scene.coupon_id), settings.CONFIG.kafka.partitions)
+    with scene.consumer.paused():
+        at = log.positions()[partition]
+        scene.rush.wait_accepted(scene.stock * 3 // 4)
+        scene.struck()
+        scene.services.do("kill", "kafka")
+        lost = segments.cut_end(
+            scene.services.folder / "kafka" / "data",
+            topic=scene.system.topic,
+            partition=partition,
+            offset=at // 2,
+        )
+    scene.services.do("start", "kafka")
+    told = "the broker has lost its end"
+    is_told = wait_until(lambda: told in _readiness(scene.consumer), within_s=_WITHIN_S)
+    scene.expect(is_told, "readiness does not tell of the lost end")
+    scene.expect(told in scene.system.log_text("consumer"), "the log does not tell of the lost end")
+    stands_at = log.positions()[partition]
+    scene.missing_ids |= set(lost.values())
+    scene.gone_ids += [request_id for offset, request_id in lost.items() if offset >= stands_at]
+    scene.expect(bool(scene.gone_ids), "everything that was lost had been decided")
+    time.sleep(2)
+    stands = log.positions()[partition] == stands_at
+    scene.expect(stands, "deciding went on in a log that lost its end")
+    _accept_loss(scene)
 
 
 def _restored(scene: Scene) -> None:
@@ -166,6 +208,15 @@ CASES = [
         name="log-records-deleted",
         what="events deleted before they were decided; an operator accepts the loss",
         act=_records_deleted,
+        in_short=True,
+    ),
+    Case(
+        name="log-end-lost",
+        what="Kafka crashes and loses the end of its log; an operator accepts the loss",
+        act=_end_lost,
+        # What was decided and lost left ranks and stock behind, and no events.
+        may_note="a coupon's stock was changed from outside",
+        may_find="is the next winner after rank",
         in_short=True,
     ),
 ]

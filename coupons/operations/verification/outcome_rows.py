@@ -1,4 +1,4 @@
-"""Outcomes as verify reads them."""
+"""Rows of outcomes as verify reads them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from uuid import UUID
 from django.db.models import QuerySet
 
 from coupons.eventlog.events import CouponIssueEvent
+from coupons.eventlog.place import Place
 from coupons.models import IssueOutcome
 from coupons.outcomes import Code, DeadLetterReason, RequestStatus
 
@@ -35,12 +36,11 @@ _FIELDS: Final = (
 GIVEN_UP: Final = (Code.BROKER_UNAVAILABLE.value, DeadLetterReason.EVENT_LOST.value)
 #: Dead letters whose event could be read.
 READABLE: Final = (DeadLetterReason.COUPON_NOT_FOUND.value, DeadLetterReason.UNSTORABLE.value)
-Place = tuple[int | None, int | None]  #: partition and offset
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Decided:
-    """An outcome. ``processed_at`` is one for all of a transaction, and its own."""
+class OutcomeRow:
+    """A row of coupon_issue_outcome. ``processed_at`` is one for all of a transaction, and its own."""
 
     request_id: UUID
     status: str
@@ -52,8 +52,16 @@ class Decided:
     stock_left: int | None
     processed_at: datetime
     requested_at_ms: int
-    place: Place
+    kafka_partition: int | None
+    kafka_offset: int | None
     timestamp_ms: int = 0  #: the event's
+
+    @property
+    def place(self) -> Place | None:
+        """Where its event stands; None if the row does not say."""
+        if self.kafka_partition is None or self.kafka_offset is None:
+            return None
+        return Place(self.kafka_partition, self.kafka_offset)
 
     @property
     def is_issued(self) -> bool:
@@ -71,23 +79,24 @@ class Decided:
     def is_of(self, event: CouponIssueEvent) -> bool:
         return (self.user_id, self.coupon_id) == (event.user_id, event.coupon_id)
 
-    def is_before(self, ends: Mapping[int | None, int]) -> bool:
-        partition, offset = self.place
-        return offset is not None and (partition not in ends or offset < ends[partition])
+    def is_before(self, ends: Mapping[int, Place]) -> bool:
+        """Whether its event comes before the place where its partition ends, if that ends anywhere."""
+        end = None if self.kafka_partition is None else ends.get(self.kafka_partition)
+        return self.kafka_offset is not None and (end is None or self.kafka_offset < end.offset)
 
-    def with_time(self, timestamp_ms: int) -> Decided:
+    def with_time(self, timestamp_ms: int) -> OutcomeRow:
         return replace(self, timestamp_ms=timestamp_ms)
 
 
-def outcomes_of(request_ids: Sequence[UUID]) -> dict[UUID, Decided]:
+def outcomes_of(request_ids: Sequence[UUID]) -> dict[UUID, OutcomeRow]:
     """Those that there are. A million fit: what many rows have in common is kept once."""
-    found: dict[UUID, Decided] = {}
+    found: dict[UUID, OutcomeRow] = {}
     moments: dict[datetime, datetime] = {}
     for start in range(0, len(request_ids), _IN_AT_ONCE):
         some = {request_id: request_id for request_id in request_ids[start : start + _IN_AT_ONCE]}
         for pk, status, reason, *others in IssueOutcome.objects.filter(pk__in=some).values_list(*_FIELDS):
             user_id, coupon_id, epoch, rank, stock_left, processed_at, requested_at, *place = others
-            found[some[pk]] = Decided(
+            found[some[pk]] = OutcomeRow(
                 request_id=some[pk],
                 status=intern(status),
                 reason=None if reason is None else intern(reason),
@@ -97,13 +106,14 @@ def outcomes_of(request_ids: Sequence[UUID]) -> dict[UUID, Decided]:
                 rank=rank,
                 stock_left=stock_left,
                 processed_at=moments.setdefault(processed_at, processed_at),
-                requested_at_ms=epoch_ms(requested_at),
-                place=(place[0], place[1]),
+                requested_at_ms=to_ms(requested_at),
+                kafka_partition=place[0],
+                kafka_offset=place[1],
             )
     return found
 
 
-def epoch_ms(moment: datetime) -> int:
+def to_ms(moment: datetime) -> int:
     """The nearest millisecond: DATETIME columns keep microseconds, and some that were taken over fewer."""
     return round(moment.timestamp() * 1000)
 

@@ -1,0 +1,89 @@
+"""What a newcomer meets first agrees with what it tells of: links, both languages, linters, the version."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from coupons.outcomes import Code, DeadLetterReason
+from dev.processes import PROJECT
+from runtime import __version__, metrics
+
+PAGES = sorted([*PROJECT.glob("*.md"), *PROJECT.glob("docs/**/*.md")])
+#: in both languages, with the same commands, tables and headings
+PAIRS = ["README", "docs/walk", "docs/api", "docs/operations"]
+
+
+def page(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
+
+
+def code_of(text: str) -> list[str]:
+    """Blocks of code that somebody copies; comments and what stands behind a log line may be translated."""
+    blocks = re.findall(r"^```\w+\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    return [re.sub(r" +# .*", "", block) for block in blocks]
+
+
+def anchors_of(text: str) -> set[str]:
+    """As GitHub makes them of headings."""
+    headings = re.findall(r"^#+ (.*)", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(PROJECT)))
+def test_every_link_inside_leads_somewhere(path: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", page(path)):
+        if "://" in target:
+            continue
+        file, _, anchor = target.partition("#")
+        led_to = (path.parent / file).resolve() if file else path
+        assert led_to.exists(), target
+        assert not anchor or anchor in anchors_of(page(led_to)), target
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(PROJECT)))
+def test_every_file_of_ours_that_is_named_is_there(path: Path) -> None:
+    folders = ("coupons", "consumer", "runtime", "couponsite", "dev", "tests")
+    ours = {each.name for folder in folders for each in (PROJECT / folder).rglob("*.*")}
+    for name in re.findall(r"`([\w/]+\.(?:py|lua))`", page(path)):
+        assert (PROJECT / name).exists() or ("/" not in name and name in ours), name
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_both_languages_have_the_same_commands_rows_and_headings(name: str) -> None:
+    english, korean = page(PROJECT / f"{name}.md"), page(PROJECT / f"{name}.ko.md")
+
+    assert code_of(english) == code_of(korean)
+    for pattern in (r"^\| `([^`]+)`", r"^(#+) "):
+        assert re.findall(pattern, english, re.MULTILINE) == re.findall(pattern, korean, re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", ["docs/api.md", "docs/api.ko.md"])
+def test_every_code_reason_and_metric_is_listed(name: str) -> None:
+    text = page(PROJECT / name)
+    named = set(re.findall(r"`(coupon_\w+?)(?:\{\w+\})?`", text))
+
+    assert {code for code in Code if f"`{code}`" not in text} == set()
+    assert {reason for reason in DeadLetterReason if reason not in text} == set()
+    assert set(re.findall(r'"(coupon_\w+)"', page(Path(metrics.__file__)))) - named == set()
+
+
+def test_the_hooks_are_the_linters() -> None:
+    lint = re.search(r"^lint:.*\n((?:\t.*\n)+)", page(PROJECT / "Makefile"), re.MULTILINE)
+    assert lint is not None
+    made = [re.sub(r" > .*", "", line.strip()) for line in lint[1].splitlines()]
+    made = [line.replace("$(BIN)", ".venv/bin").replace("$(VENV)", ".venv") for line in made]
+
+    [repository] = yaml.safe_load(page(PROJECT / ".pre-commit-config.yaml"))["repos"]
+
+    assert [hook["entry"].removeprefix("env ") for hook in repository["hooks"]] == made
+
+
+def test_the_version_is_the_one_released_last() -> None:
+    unreleased, released, *_ = re.findall(r"^## (.*)", page(PROJECT / "CHANGELOG.md"), re.MULTILINE)
+
+    assert unreleased == "Unreleased"
+    assert re.fullmatch(rf"{re.escape(__version__)} - \d{{4}}-\d\d-\d\d", released)
