@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.db import OperationalError, connection
@@ -32,7 +33,7 @@ def left(coupon: Coupon) -> tuple[int, int]:
     return coupon.stock, coupon.issued_count
 
 
-def everything() -> list[list[dict[str, object]]]:
+def everything() -> list[list[Any]]:
     """All rows that issuing writes."""
     return [list(model.objects.order_by("pk").values()) for model in (Coupon, UserCoupon, IssueOutcome)]
 
@@ -278,7 +279,7 @@ def test_the_coupons_row_is_locked_in_the_sql_where_the_database_can() -> None:
         assert read.endswith("FOR UPDATE")
     else:
         # SQLite takes its one write lock at BEGIN instead.
-        assert connection.transaction_mode == "IMMEDIATE"
+        assert connection.transaction_mode == "IMMEDIATE"  # type: ignore[attr-defined]
 
 
 def test_the_row_is_locked_before_anything_is_looked_at() -> None:
@@ -338,7 +339,7 @@ def test_the_lock_is_given_back_only_when_others_can_see_the_rows(monkeypatch: p
         seen_by_others.append(UserCoupon.objects.filter(coupon_id=coupon.pk).count())
         connection.close()
 
-    def look_then_release(*held: object) -> None:
+    def look_then_release(*held: Any) -> None:
         other = threading.Thread(target=look)
         other.start()
         other.join(10)

@@ -19,13 +19,14 @@ from coupons.claim import Claim
 from coupons.eventlog import kafka_client, positions
 from coupons.eventlog.delivery import Record
 from coupons.eventlog.events import encode, partition_key
+from coupons.eventlog.place import EndOffset, NextOffset
 from coupons.eventlog.positions import Position
 from coupons.eventlog.producer import event_producer
 from coupons.gate import leaked_slots, loading
 from coupons.gate.admission import (
     gate,
 )
-from coupons.models import Coupon, DeadMessage, IssueOutcome, UserCoupon
+from coupons.models import Coupon, DeadLetter, IssueOutcome, UserCoupon
 from tests.consuming import consume_all
 from tests.factories import make_coupon, make_event, make_users
 
@@ -59,16 +60,16 @@ def _letter_of_a_missing_coupon() -> tuple[int, int]:
 def test_a_mended_dead_letter_is_replayed_and_issued() -> None:
     coupon_id, user = _letter_of_a_missing_coupon()
     Coupon.objects.create(coupon_id=coupon_id, description="late", discount_amount=1, stock=1)
-    letter = DeadMessage.objects.get()
+    letter = DeadLetter.objects.get()
 
     assert "would replay 1" in _run("dead_letters", "replay", str(letter.pk), "--dry-run")
-    assert DeadMessage.objects.get().state == "WAITING"
+    assert DeadLetter.objects.get().state == "WAITING"
     assert "1 replayed" in _run("dead_letters", "replay", str(letter.pk), "--yes")
     _consume()
 
     assert UserCoupon.objects.get(user_id=user).request_id == letter.request_id
     assert IssueOutcome.objects.get(user_id=user).status == "ISSUED"
-    assert DeadMessage.objects.get().state == "REPLAYED"
+    assert DeadLetter.objects.get().state == "REPLAYED"
 
 
 def test_a_replayed_letter_that_is_still_wrong_stays_failed_and_waits_again() -> None:
@@ -78,13 +79,13 @@ def test_a_replayed_letter_that_is_still_wrong_stays_failed_and_waits_again() ->
     _consume()
 
     assert IssueOutcome.objects.get(user_id=user).status == "FAILED"
-    assert sorted(DeadMessage.objects.values_list("state", flat=True)) == ["REPLAYED", "WAITING"]
+    assert sorted(DeadLetter.objects.values_list("state", flat=True)) == ["REPLAYED", "WAITING"]
 
 
 def test_a_plain_redelivery_does_not_overrule_failed() -> None:
     coupon_id, user = _letter_of_a_missing_coupon()
     Coupon.objects.create(coupon_id=coupon_id, description="late", discount_amount=1, stock=1)
-    letter = DeadMessage.objects.get()
+    letter = DeadLetter.objects.get()
     assert letter.original_value is not None
 
     _publish(bytes(letter.original_value))
@@ -120,7 +121,7 @@ def test_nothing_is_destroyed_unasked() -> None:
         _run("dead_letters", "discard", "--all")
     with pytest.raises(CommandError, match="there is no dead letter 999999"):
         _run("dead_letters", "show", "999999")
-    assert DeadMessage.objects.get().state == "WAITING"
+    assert DeadLetter.objects.get().state == "WAITING"
 
 
 @pytest.mark.parametrize("number", ["99999999999999999999", "0", "-1", "1.5", "x", "１"])
@@ -149,7 +150,7 @@ def test_too_many_dead_letters_in_a_row_halt_and_what_came_before_is_decided(
     with pytest.raises(TooManyDeadLetters, match="COUPON_DEAD_LETTERS_IN_A_ROW"):
         _consume()
 
-    assert DeadMessage.objects.count() == 2
+    assert DeadLetter.objects.count() == 2
     assert UserCoupon.objects.filter(user_id=user).exists(), "the good neighbour is issued all the same"
 
 
@@ -162,7 +163,7 @@ def test_a_deleted_coupon_with_many_requests_halts_nobody(monkeypatch: pytest.Mo
 
     _consume()
 
-    assert DeadMessage.objects.filter(reason="COUPON_NOT_FOUND").count() == 5
+    assert DeadLetter.objects.filter(reason="COUPON_NOT_FOUND").count() == 5
     assert UserCoupon.objects.filter(user_id=users[0]).exists()
 
 
@@ -175,7 +176,7 @@ def test_good_events_between_keep_the_consumer_going(monkeypatch: pytest.MonkeyP
     _publish(b"{", b"{", good[0], b"{", b"{", good[1])
     _consume()
 
-    assert DeadMessage.objects.count() == 4
+    assert DeadLetter.objects.count() == 4
     assert UserCoupon.objects.count() == 2
 
 
@@ -213,9 +214,9 @@ def test_reconcile_says_first_and_then_mends() -> None:
 def test_reconcile_says_whose_slots_it_could_not_look_at() -> None:
     leaked = _leak_in_a_gate_that_miscounts()
     for partition in range(settings.CONFIG.kafka.partitions):
-        at = Position(topic_id=kafka_client.topic_id(timeout_s=10), next_offset=5)
+        at = Position(topic_id=kafka_client.topic_id(timeout_s=10), next_offset=NextOffset(5))
         positions.move(partition, to=at)
-        positions.halt(partition, seen=at, end=0)
+        positions.halt(partition, seen=at, end=EndOffset(0))
 
     out = io.StringIO()
 

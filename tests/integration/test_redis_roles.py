@@ -31,7 +31,7 @@ from coupons.gate.admission import (
 )
 from coupons.issuing import locks
 from dev.embedded.stack import start_redis
-from dev.services.own import free_port
+from dev.processes import free_port
 from tests import stack
 from tests.system import eventually
 
@@ -207,8 +207,8 @@ def test_a_full_redis_frees_what_is_decided_and_is_told_as_failing(
             own_gate.admit(COUPON, [claim(1000)])
         assert own_gate.release(claims[90:]) == 10
         decided = [(each, n < 30) for n, each in enumerate(claims[:90])]
-        own_gate.settle([Decisions(coupon_id=7, epoch="1", issued_count=30, decided=decided)])
-        own_gate.settle([Decisions(coupon_id=7, epoch="1", issued_count=31, decided=[])])
+        own_gate.notify([Decisions(coupon_id=7, epoch="1", issued_count=30, decided=decided)])
+        own_gate.notify([Decisions(coupon_id=7, epoch="1", issued_count=31, decided=[])])
         with suppress(RedisError):
             pending.forget([each.request_id for each in claims], {0: 1.0})
 
