@@ -15,6 +15,7 @@ from typing import Final
 from django.conf import settings
 
 from coupons.models import Coupon, CouponStatus
+from runtime.chunks import in_chunks
 
 #: A full cache is emptied: a bound on memory. Fewer, and a shop with as many open coupons reads rows all the
 #: time; more, and invented ids fill more memory of each worker.
@@ -80,11 +81,10 @@ def cached_coupons(coupon_ids: Collection[int], *, fresh: bool = False) -> dict[
 
 def _read(coupon_ids: set[int], *, began_at: float) -> dict[int, CachedCoupon]:
     kept_s = settings.CONFIG.api.coupon_view_ttl_s
-    ids = list(coupon_ids)
     views = {
         coupon.pk: _view_of(coupon)
-        for start in range(0, len(ids), _IN_AT_ONCE)
-        for coupon in Coupon.objects.filter(pk__in=ids[start : start + _IN_AT_ONCE])
+        for some in in_chunks(coupon_ids, _IN_AT_ONCE)
+        for coupon in Coupon.objects.filter(pk__in=some)
     }
     if len(_views) + len(views) > _MOST_KEPT:
         _views.clear()

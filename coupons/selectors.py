@@ -14,6 +14,7 @@ from coupons import sql
 from coupons.claim import Claim, Holding
 from coupons.models import IssueOutcome, User, UserCoupon
 from coupons.outcomes import Code
+from runtime.chunks import in_chunks
 
 _COUPONS_AT_ONCE: Final = 200  #: in one SELECT: see ``_held``
 
@@ -99,9 +100,8 @@ def _held(users_by_coupon: Mapping[int, Collection[int]], columns: str) -> str:
         for coupon_id, users in users_by_coupon.items()
     ]
     return " UNION ALL ".join(
-        f"SELECT {columns} FROM {UserCoupon._meta.db_table} "
-        f"WHERE {' OR '.join(wanted[start : start + _COUPONS_AT_ONCE])}"
-        for start in range(0, len(wanted), _COUPONS_AT_ONCE)
+        f"SELECT {columns} FROM {UserCoupon._meta.db_table} WHERE {' OR '.join(some)}"
+        for some in in_chunks(wanted, _COUPONS_AT_ONCE)
     )
 
 

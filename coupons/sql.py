@@ -7,19 +7,18 @@ which need no escaping. So they stand in the statement itself, and no limit on p
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from functools import lru_cache
-from itertools import islice
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from django.db import connection
+
+from runtime.chunks import in_chunks
 
 #: Rows of one INSERT, some 200 kB: far below max_allowed_packet (4 MB at least) and SQLite's longest SQL.
 #: Fewer, and a batch takes more statements.
 _ROWS_AT_ONCE: Final = 1_000
-
-T = TypeVar("T")
 
 
 def moment(moment: datetime) -> str:
@@ -50,9 +49,3 @@ def insert(statement: str, values: Iterable[str], *, returning: str = "") -> lis
             if returning:
                 returned += cursor.fetchall()
     return returned
-
-
-def in_chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    rest = iter(items)
-    while some := list(islice(rest, size)):
-        yield some

@@ -29,6 +29,7 @@ from coupons.gate.keys import (
     pairs,
 )
 from coupons.gate.redis_client import Call, GateRedis, GateUnavailable
+from runtime.chunks import in_chunks
 
 __all__ = ["AdmissionGate", "GateUnavailable", "GateUnknown", "gate"]
 
@@ -235,8 +236,7 @@ class AdmissionGate(GateRedis):
         return self.guarded(read)
 
     def _issued(self, keys: Sequence[bytes]) -> Iterator[tuple[bytes, Any]]:
-        for start in range(0, len(keys), _CLAIMS_AT_ONCE):
-            some = keys[start : start + _CLAIMS_AT_ONCE]
+        for some in in_chunks(keys, _CLAIMS_AT_ONCE):
             pipeline = self._redis.pipeline(transaction=False)
             for key in some:
                 pipeline.hget(key, "issued")
@@ -280,9 +280,7 @@ gate = AdmissionGate()
 
 def _loading_calls(coupon: CachedCoupon, undecided: Sequence[Claim]) -> Iterator[Call]:
     keys = [*keys_of(coupon.coupon_id), f"{keys_of(coupon.coupon_id)[0]}:loading:{uuid.uuid4().hex}"]
-    parts = [
-        undecided[start : start + _CLAIMS_AT_ONCE] for start in range(0, len(undecided), _CLAIMS_AT_ONCE)
-    ] or [[]]
+    parts = list(in_chunks(undecided, _CLAIMS_AT_ONCE)) or [[]]
     for number, part in enumerate(parts, 1):
         is_last = int(number == len(parts))
         yield keys, [coupon.epoch, coupon.issued_count, is_last, *pairs(part)]

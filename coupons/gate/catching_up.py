@@ -31,6 +31,7 @@ from coupons.gate.admission import (
 )
 from coupons.models import Coupon, IssueOutcome
 from coupons.outcomes import RequestStatus
+from runtime.chunks import in_chunks
 
 log = logging.getLogger(__name__)
 
@@ -85,13 +86,10 @@ def free_decided() -> list[int]:
 
 
 def _issued_counts(coupon_ids: Collection[int]) -> dict[int, int]:
-    ids = list(coupon_ids)
     return {
         pk: issued_count
-        for start in range(0, len(ids), _IN_AT_ONCE)
-        for pk, issued_count in Coupon.objects.filter(pk__in=ids[start : start + _IN_AT_ONCE]).values_list(
-            "pk", "issued_count"
-        )
+        for some in in_chunks(coupon_ids, _IN_AT_ONCE)
+        for pk, issued_count in Coupon.objects.filter(pk__in=some).values_list("pk", "issued_count")
     }
 
 
@@ -129,10 +127,8 @@ def _settle(
 def _statuses(request_ids: Sequence[UUID]) -> dict[UUID, str]:
     return {
         pk: status
-        for start in range(0, len(request_ids), _IN_AT_ONCE)
-        for pk, status in IssueOutcome.objects.filter(
-            pk__in=request_ids[start : start + _IN_AT_ONCE]
-        ).values_list("pk", "status")
+        for some in in_chunks(request_ids, _IN_AT_ONCE)
+        for pk, status in IssueOutcome.objects.filter(pk__in=some).values_list("pk", "status")
     }
 
 

@@ -7,9 +7,8 @@ second claim is answered with) is written here before the answer discloses its i
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
-from itertools import islice
 from typing import Final
 from uuid import UUID
 
@@ -20,6 +19,7 @@ from django.utils import timezone
 from coupons.claim import Claim
 from coupons.eventlog.events import LAST_TIMESTAMP_MS, CouponIssueEvent
 from coupons.models import DisclosedRequest, IssueOutcome
+from runtime.chunks import in_chunks
 
 _AT_ONCE: Final = 1_000  #: rows of one statement: a bound on its size, and on the locks of a deletion
 _WITH_TIME_IN_IT: Final = 7  #: a UUID of this version begins with the Unix milliseconds of its making
@@ -69,8 +69,8 @@ def suspects(limit: int) -> list[Claim]:
 
 def forget(request_ids: Iterable[UUID]) -> int:
     """Forget those of the requests that have an outcome. Returns how many."""
-    ids = iter(request_ids)
-    return sum(_delete(DisclosedRequest.objects.filter(pk__in=some)) for some in _in_chunks(ids))
+    chunks = in_chunks(request_ids, _AT_ONCE)
+    return sum(_delete(DisclosedRequest.objects.filter(pk__in=some)) for some in chunks)
 
 
 def forget_decided(limit: int = 10 * _AT_ONCE) -> int:
@@ -110,8 +110,3 @@ def _claim(row: DisclosedRequest) -> Claim:
 
 def _by_id(claim: Claim) -> bytes:
     return claim.request_id.bytes
-
-
-def _in_chunks(ids: Iterator[UUID]) -> Iterator[list[UUID]]:
-    while some := list(islice(ids, _AT_ONCE)):
-        yield some

@@ -36,6 +36,7 @@ from coupons.gate.admission import (
     gate,
 )
 from runtime import metrics
+from runtime.chunks import in_chunks
 
 __all__ = ["LogUnavailable", "load", "load_all"]
 
@@ -160,8 +161,7 @@ def _still_undecided(claims: Iterable[Claim]) -> Mapping[int, list[Claim]]:
     wanted = list(claims)
     over: set[UUID] = set()
     holders: set[Holding] = set()
-    for start in range(0, len(wanted), _IN_AT_ONCE):
-        some = wanted[start : start + _IN_AT_ONCE]
+    for some in in_chunks(wanted, _IN_AT_ONCE):
         over |= selectors.with_outcome([claim.request_id for claim in some])
         holders |= selectors.holders({claim.holding for claim in some})
     undecided: defaultdict[int, list[Claim]] = defaultdict(list)

@@ -18,6 +18,7 @@ from coupons.claim import Holding
 from coupons.issuing.allocation import Allocation
 from coupons.models import IssueOutcome, User, UserCoupon
 from coupons.outcomes import Decision, RequestStatus
+from runtime.chunks import in_chunks
 
 #: Coupons of one statement. Each OR makes SQLite's expression one deeper, and 1,000 is its limit; fewer, and
 #: a batch of many coupons takes more statements.
@@ -37,7 +38,7 @@ def user_coupon_ids(users_by_coupon: Mapping[int, Collection[int]]) -> dict[Hold
     coupon.
     """
     found: dict[Holding, int] = {}
-    for some in sql.in_chunks(users_by_coupon.items(), _COUPONS_AT_ONCE):
+    for some in in_chunks(users_by_coupon.items(), _COUPONS_AT_ONCE):
         wanted = " OR ".join(
             [
                 f"(coupon_id = {int(coupon_id)} AND user_id IN ({sql.numbers(users)}))"

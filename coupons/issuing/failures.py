@@ -78,11 +78,11 @@ def _record_letters(failed: Sequence[FailedEvent]) -> None:
     )
     # The time is compared as well, because a topic that was made anew counts its offsets from 0 again.
     new = [each for each in failed if (*each.place, each.written_ms) not in known]
-    for some in _in_chunks([_letter(each, topic) for each in new]):
+    for some in _in_statements([_letter(each, topic) for each in new]):
         DeadLetter.objects.bulk_create(some)
 
 
-def _in_chunks(letters: Sequence[DeadLetter]) -> Iterator[list[DeadLetter]]:
+def _in_statements(letters: Sequence[DeadLetter]) -> Iterator[list[DeadLetter]]:
     some: list[DeadLetter] = []
     size = 0
     for letter in letters:

@@ -13,6 +13,7 @@ from coupons.eventlog.delivery import Acknowledged, Record
 from coupons.eventlog.events import SECOND_CHANCE_HEADER
 from coupons.eventlog.producer import event_producer
 from coupons.models import DeadLetter, DeadLetterState
+from runtime.chunks import in_chunks
 
 #: Letters in one publish. More, and a crash replays more of them twice; fewer, and more round trips.
 _AT_ONCE: Final = 200
@@ -48,8 +49,8 @@ def replay(selection: Selection, *, on_progress: Progress) -> int:
     """
     sent = 0
     pks = list(selection.waiting().values_list("pk", flat=True))
-    for start in range(0, len(pks), _AT_ONCE):
-        letters = list(DeadLetter.objects.filter(pk__in=pks[start : start + _AT_ONCE]).order_by("pk"))
+    for some in in_chunks(pks, _AT_ONCE):
+        letters = list(DeadLetter.objects.filter(pk__in=some).order_by("pk"))
         receipts = event_producer().publish([_record(letter) for letter in letters])
         done = [
             letter.pk
@@ -67,10 +68,9 @@ def replay(selection: Selection, *, on_progress: Progress) -> int:
 def discard(selection: Selection, *, on_progress: Progress) -> int:
     """Mark letters as discarded; their outcome and the topic's copy stay. Returns how many."""
     pks = list(selection.waiting().values_list("pk", flat=True))
-    for start in range(0, len(pks), _AT_ONCE):
-        chunk = pks[start : start + _AT_ONCE]
-        _mark(chunk, DeadLetterState.DISCARDED)
-        on_progress(len(chunk))
+    for some in in_chunks(pks, _AT_ONCE):
+        _mark(some, DeadLetterState.DISCARDED)
+        on_progress(len(some))
     return len(pks)
 
 

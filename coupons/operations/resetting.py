@@ -18,6 +18,7 @@ from django.utils import timezone
 from coupons.eventlog import backlog
 from coupons.gate.admission import GateUnavailable, gate
 from coupons.models import Coupon, CouponStatus, IssueOutcome, UserCoupon
+from runtime.chunks import in_chunks
 
 _LOG_TIMEOUT_S: Final = 3.0  #: an operator waits: a log that is not read by then is a warning only
 _AT_ONCE: Final = 1_000  #: rows of one DELETE: see ``_delete``
@@ -47,8 +48,7 @@ def coupons_up_to(last_id: int) -> list[int]:
 def history(coupon_ids: Sequence[int]) -> History:
     """The rows that a reset of these coupons would delete."""
     found = History(coupons=len(coupon_ids))
-    for start in range(0, len(coupon_ids), _AT_ONCE):
-        ids = coupon_ids[start : start + _AT_ONCE]
+    for ids in in_chunks(coupon_ids, _AT_ONCE):
         found += History(
             user_coupons=UserCoupon.objects.filter(coupon_id__in=ids).count(),
             outcomes=IssueOutcome.objects.filter(coupon_id__in=ids).count(),
@@ -115,6 +115,6 @@ def _delete(rows: QuerySet[Any, Any]) -> int:
     """Delete in statements of a thousand rows, because a single one could outlast the read timeout."""
     model: type[Model] = rows.model
     keys = list(rows.values_list("pk", flat=True))
-    for start in range(0, len(keys), _AT_ONCE):
-        model._default_manager.filter(pk__in=keys[start : start + _AT_ONCE]).delete()
+    for some in in_chunks(keys, _AT_ONCE):
+        model._default_manager.filter(pk__in=some).delete()
     return len(keys)

@@ -43,19 +43,19 @@ def seed(
     IntegrityError if another process makes one of these rows at the same moment.
     """
     made_users, made_points, made_coupons = Tally(), Tally(), Tally()
-    for ids in _in_chunks(users):
+    for ids in _to(users):
         with transaction.atomic():
             made_users += _seed_users(ids, dry_run=dry_run)
             made_points += _seed_points(ids, dry_run=dry_run)
         on_progress(len(ids))
-    for ids in _in_chunks(coupons):
+    for ids in _to(coupons):
         with transaction.atomic():
             made_coupons += _seed_coupons(ids, stock=stock, dry_run=dry_run)
         on_progress(len(ids))
     return Seeded(users=made_users, points=made_points, coupons=made_coupons)
 
 
-def _in_chunks(last_id: int) -> Iterator[range]:
+def _to(last_id: int) -> Iterator[range]:
     for first in range(1, last_id + 1, _AT_ONCE):
         yield range(first, min(first + _AT_ONCE, last_id + 1))
 

@@ -7,7 +7,6 @@ import json
 import sys
 import time
 from dataclasses import asdict
-from functools import partial
 from typing import Any, Final
 
 from django.core.management.base import BaseCommand, CommandError
@@ -20,6 +19,7 @@ from coupons.models import Coupon
 from coupons.operations import resetting, seeding, surroundings
 from coupons.operations.resetting import History
 from coupons.operations.seeding import Seeded, Tally
+from runtime.arguments import whole_number
 
 _MOST: Final = 100_000_000  #: of each kind of row: a typing error must not fill the disk
 _MOST_NAMED: Final = 10  #: coupons that a line names
@@ -33,7 +33,7 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        number = partial(_whole_number, low=1, high=_MOST)
+        number = whole_number(1, _MOST)
         for option, default, text in (
             ("--users", 3, "users 1 to N"),
             ("--coupons", 1, "coupons 1 to N"),
@@ -191,9 +191,3 @@ def _named(coupon_ids: list[int]) -> str:
     return (
         f"coupons {shown}" if len(coupon_ids) <= _MOST_NAMED else f"{len(coupon_ids)} coupons ({shown}, ...)"
     )
-
-
-def _whole_number(text: str, *, low: int, high: int) -> int:
-    if not text.isascii() or not text.isdigit() or not low <= int(text) <= high:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from {low} to {high}")
-    return int(text)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any, Final
+from uuid import UUID
 
 #: An error in one of these is not found. Each line says why nothing about it is certain.
 NOT_LOOKED_AT: Final = (
@@ -68,6 +69,15 @@ class Finding:
     message: str
     coupon_id: int | None = None
     request_id: str | None = None
+
+
+def finding(check: Check, coupon_id: int | None, message: str, request_id: UUID | None = None) -> Finding:
+    return Finding(
+        check=check,
+        message=message,
+        coupon_id=coupon_id,
+        request_id=None if request_id is None else str(request_id),
+    )
 
 
 @dataclass(slots=True, kw_only=True)

@@ -16,7 +16,7 @@ from coupons.gate.admission import (
 )
 from coupons.gate.keys import claim_in, claims_in, count_in
 from coupons.models import Coupon, IssueOutcome, UserCoupon
-from coupons.operations.verification.findings import Check, Finding
+from coupons.operations.verification.findings import Check, Finding, finding
 from coupons.operations.verification.outcome_rows import existing
 
 _HASH_OR_NOTHING: Final = (b"hash", b"none")
@@ -35,13 +35,15 @@ def check(coupon: Coupon, undecided: Sequence[IssueRequest]) -> Iterator[Finding
     try:
         state, counted = _read(coupon.pk)
     except _Damaged as damage:
-        yield _finding(Check.GATE_COUNTS, coupon, f"the gate is damaged: {damage}")
+        yield finding(Check.GATE_COUNTS, coupon.pk, f"the gate is damaged: {damage}")
         return
     if state is None:
         return
     held = len(state.reservations)
     if counted is not None and counted != str(held):
-        yield _finding(Check.GATE_COUNTS, coupon, f"the gate counts {counted} reservations and holds {held}")
+        yield finding(
+            Check.GATE_COUNTS, coupon.pk, f"the gate counts {counted} reservations and holds {held}"
+        )
     yield from _counts(coupon, state)
     yield from _reservations(coupon, state, undecided)
 
@@ -81,11 +83,11 @@ def _state(coupon_id: int, fields: Mapping[bytes, bytes], reserved: Mapping[byte
 
 def _counts(coupon: Coupon, state: GateState) -> Iterator[Finding]:
     if state.epoch != coupon.epoch:
-        yield _finding(Check.GATE_COUNTS, coupon, "the gate is of an earlier coupon with this id")
+        yield finding(Check.GATE_COUNTS, coupon.pk, "the gate is of an earlier coupon with this id")
     elif state.issued != coupon.issued_count:
-        yield _finding(
+        yield finding(
             Check.GATE_COUNTS,
-            coupon,
+            coupon.pk,
             f"the gate counts {state.issued} issued, the database {coupon.issued_count}",
         )
 
@@ -98,16 +100,16 @@ def _reservations(coupon: Coupon, state: GateState, undecided: Sequence[IssueReq
     decided = existing(IssueOutcome.objects.all(), "pk", {*reserved, *in_log})
     for request_id, claim in reserved.items():
         if request_id in decided:
-            yield _finding(
+            yield finding(
                 Check.NO_STALE_RESERVATION,
-                coupon,
+                coupon.pk,
                 f"user {claim.user_id}'s request is decided and still holds a slot",
                 request_id,
             )
         elif request_id not in in_log:
-            yield _finding(
+            yield finding(
                 Check.NO_LEAKED_RESERVATION,
-                coupon,
+                coupon.pk,
                 f"user {claim.user_id} holds a slot, and there is no event of it in the log",
                 request_id,
             )
@@ -119,18 +121,9 @@ def _reservations(coupon: Coupon, state: GateState, undecided: Sequence[IssueReq
     )  # such a request will be rejected, and needs no slot
     for request_id, user_id in under_way.items():
         if user_id not in provided_for:
-            yield _finding(
+            yield finding(
                 Check.EVERY_REQUEST_RESERVED,
-                coupon,
+                coupon.pk,
                 f"user {user_id}'s request is under way and holds no slot",
                 request_id,
             )
-
-
-def _finding(check: Check, coupon: Coupon, message: str, request_id: UUID | None = None) -> Finding:
-    return Finding(
-        check=check,
-        coupon_id=coupon.pk,
-        message=message,
-        request_id=None if request_id is None else str(request_id),
-    )

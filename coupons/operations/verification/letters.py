@@ -9,7 +9,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
 
 from coupons.eventlog.events import LAST_TIMESTAMP_MS
 from coupons.models import Coupon, DeadLetter, DeadLetterState, IssueOutcome
-from coupons.operations.verification.findings import Check, Finding
+from coupons.operations.verification.findings import Check, Finding, finding
 from coupons.operations.verification.outcome_rows import to_ms
 from coupons.outcomes import DeadLetterReason, RequestStatus
 
@@ -50,12 +50,12 @@ def _failed(failed: QuerySet[IssueOutcome]) -> Iterator[Finding]:
         ~Exists(_letters_at().filter(reason=OuterRef("reason")))
     )
     for outcome in alone[:_SHOWN]:
-        yield _finding(
+        yield finding(
             Check.FAILURE_HAS_LETTER,
+            outcome.coupon_id,
             f"decided FAILED ({outcome.reason}) at partition {outcome.kafka_partition}, offset "
             f"{outcome.kafka_offset}, and no dead letter of that request, place and reason is kept",
             outcome.pk,
-            outcome.coupon_id,
         )
 
 
@@ -68,12 +68,12 @@ def _times(failed: QuerySet[IssueOutcome]) -> Iterator[Finding]:
     )
     for request_id, coupon_id, requested_at, message_ms in timed.iterator():
         if to_ms(requested_at) != message_ms:
-            yield _finding(
+            yield finding(
                 Check.LETTER_IS_WHOLE,
+                coupon_id,
                 f"the message is of {message_ms} (Unix ms), its outcome says requested at "
                 f"{to_ms(requested_at)}",
                 request_id,
-                coupon_id,
             )
 
 
@@ -83,8 +83,9 @@ def _rows() -> Iterator[Finding]:
         Q(state__in=states, reason__in=reasons, original_partition__gte=0, original_offset__gte=0)
     )
     for letter in broken[:_SHOWN]:
-        yield _finding(
+        yield finding(
             Check.LETTER_IS_WHOLE,
+            None,
             f"dead letter {letter.pk}: state {letter.state}, reason {letter.reason}, partition "
             f"{letter.original_partition}, offset {letter.original_offset} do not go together",
             letter.request_id,
@@ -97,17 +98,9 @@ def _unknown_requests() -> Iterator[Finding]:
         return
     decided = IssueOutcome.objects.filter(pk=OuterRef("request_id"))
     for letter in DeadLetter.objects.filter(~Exists(decided), request_id__isnull=False)[:_SHOWN]:
-        yield _finding(
+        yield finding(
             Check.LETTER_IS_WHOLE,
+            None,
             f"dead letter {letter.pk} is of a request that has no outcome",
             letter.request_id,
         )
-
-
-def _finding(check: Check, message: str, request_id: object, coupon_id: int | None = None) -> Finding:
-    return Finding(
-        check=check,
-        message=message,
-        coupon_id=coupon_id,
-        request_id=None if request_id is None else str(request_id),
-    )

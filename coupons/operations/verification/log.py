@@ -14,8 +14,8 @@ from coupons.eventlog.place import NextOffset, Place
 from coupons.models import Coupon, DeadLetter, DeadLetterState, LogPosition, UserCoupon
 from coupons.operations.verification import positions as group_positions
 from coupons.operations.verification.events import Events
-from coupons.operations.verification.findings import Check, Finding
-from coupons.operations.verification.matching import Matching, finding
+from coupons.operations.verification.findings import Check, Finding, finding
+from coupons.operations.verification.matching import Matching
 from coupons.operations.verification.noted import Noted
 from coupons.operations.verification.outcome_rows import READABLE, OutcomeRow, existing, outcomes_of
 from coupons.operations.verification.places import Places, ReadOn, nothing_more
@@ -111,9 +111,10 @@ class LogCheck:
                 continue
             yield finding(
                 Check.EVERY_EVENT_DECIDED,
-                request,
+                request.event.coupon_id,
                 f"user {request.event.user_id}: accepted at partition {request.place.partition}, offset "
                 f"{request.place.offset}, behind the group's position, without an outcome",
+                request.event.request_id,
             )
 
     def _rows_in_order(
@@ -125,9 +126,10 @@ class LogCheck:
             if (place := each.place) is not None and place > first_of_row.get(place.partition, place):
                 yield finding(
                     Check.OUTCOME_MATCHES_EVENT,
-                    request,
+                    request.event.coupon_id,
                     f"decided on another row of the coupon ({each.coupon_epoch}), after decisions on the one "
                     "that there is",
+                    request.event.request_id,
                 )
 
     def _dead_letters(self) -> Iterator[Finding]:
@@ -155,8 +157,9 @@ class LogCheck:
             if request is not None and not self.events.again.get(request.event.request_id):
                 yield finding(
                     Check.LETTER_IS_WHOLE,
-                    request,
+                    request.event.coupon_id,
                     f"dead letter {pk} is marked as sent again, and its event is in the log once",
+                    request.event.request_id,
                 )
 
 

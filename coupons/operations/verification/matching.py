@@ -13,7 +13,7 @@ from coupons.eventlog.events import IssueRequest
 from coupons.eventlog.place import Place
 from coupons.models import DeadLetter, DeadLetterState
 from coupons.operations.verification.events import Events
-from coupons.operations.verification.findings import Check, Finding
+from coupons.operations.verification.findings import Check, Finding, finding
 from coupons.operations.verification.outcome_rows import READABLE, OutcomeRow
 from coupons.outcomes import RequestStatus
 
@@ -40,18 +40,20 @@ class Matching:
         if not row.is_of(event) and (row.place == place or not is_failed):
             yield finding(
                 Check.OUTCOME_MATCHES_EVENT,
-                request,
+                request.event.coupon_id,
                 f"the event is of user {event.user_id}, coupon {event.coupon_id}; the outcome of "
                 f"user {row.user_id}, coupon {row.coupon_id}",
+                request.event.request_id,
             )
         if row.place == place:
             yield from self._time(request, row)
         elif not row.is_given_up and not self._may_be_elsewhere(request, row):
             yield finding(
                 Check.OUTCOME_MATCHES_EVENT,
-                request,
+                request.event.coupon_id,
                 f"the event is at partition {place.partition}, offset {place.offset}; the outcome says "
                 f"partition {row.kafka_partition}, offset {row.kafka_offset}",
+                request.event.request_id,
             )
 
     def given_up(self, decided: Iterable[OutcomeRow]) -> Iterator[Finding]:
@@ -74,9 +76,10 @@ class Matching:
                 continue
             yield finding(
                 Check.GIVEN_UP_HAS_NO_EVENT,
-                request,
+                request.event.coupon_id,
                 f"user {request.event.user_id} was told {outcome.reason}, and the event stood at partition "
                 f"{request.place.partition}, offset {request.place.offset} when that was decided",
+                request.event.request_id,
             )
 
     def _time(self, request: IssueRequest, row: OutcomeRow) -> Iterator[Finding]:
@@ -87,9 +90,10 @@ class Matching:
         if row.requested_at_ms != event.timestamp_ms:
             yield finding(
                 Check.OUTCOME_MATCHES_EVENT,
-                request,
+                request.event.coupon_id,
                 f"the event is of {event.timestamp_ms} (Unix ms); the outcome says requested at "
                 f"{row.requested_at_ms}",
+                request.event.request_id,
             )
 
     def _may_be_elsewhere(self, request: IssueRequest, row: OutcomeRow) -> bool:
@@ -123,8 +127,3 @@ class _After:
         offsets, earliest = self._sorted[partition]
         behind = bisect_right(offsets, offset)
         return earliest[behind] if behind < len(earliest) else None
-
-
-def finding(check: Check, request: IssueRequest, message: str) -> Finding:
-    event = request.event
-    return Finding(check=check, message=message, coupon_id=event.coupon_id, request_id=str(event.request_id))

@@ -15,6 +15,7 @@ from coupons.eventlog.events import CouponIssueEvent
 from coupons.eventlog.place import Place
 from coupons.models import IssueOutcome
 from coupons.outcomes import Code, DeadLetterReason, RequestStatus
+from runtime.chunks import in_chunks
 
 _IN_AT_ONCE: Final = 1000  #: ids in one IN list: a bound on the statement's size
 _EACH_AT_ONCE: Final = 5000  #: rows of one SELECT, where a whole table is read: a bound on memory
@@ -92,8 +93,8 @@ def outcomes_of(request_ids: Sequence[UUID]) -> dict[UUID, OutcomeRow]:
     """The outcomes that exist, by request id. A million fit in memory: equal values are kept once."""
     found: dict[UUID, OutcomeRow] = {}
     moments: dict[datetime, datetime] = {}
-    for start in range(0, len(request_ids), _IN_AT_ONCE):
-        some = {request_id: request_id for request_id in request_ids[start : start + _IN_AT_ONCE]}
+    for chunk in in_chunks(request_ids, _IN_AT_ONCE):
+        some = {request_id: request_id for request_id in chunk}
         for pk, status, reason, *others in IssueOutcome.objects.filter(pk__in=some).values_list(*_FIELDS):
             user_id, coupon_id, epoch, rank, stock_left, processed_at, requested_at, *place = others
             found[some[pk]] = OutcomeRow(
@@ -120,10 +121,8 @@ def to_ms(moment: datetime) -> int:
 
 def existing(rows: QuerySet[Any, Any], field: str, wanted: Collection[Any]) -> set[Any]:
     """The wanted values that the field has in some row."""
-    values = list(wanted)
     found: set[Any] = set()
-    for start in range(0, len(values), _IN_AT_ONCE):
-        some = values[start : start + _IN_AT_ONCE]
+    for some in in_chunks(wanted, _IN_AT_ONCE):
         found.update(rows.filter(**{f"{field}__in": some}).values_list(field, flat=True))
     return found
 

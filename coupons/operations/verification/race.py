@@ -17,7 +17,7 @@ from django.db.models import Max
 
 from coupons.models import Coupon, IssueOutcome, User, UserCoupon
 from coupons.operations.verification import order
-from coupons.operations.verification.findings import Check, Finding
+from coupons.operations.verification.findings import Check, Finding, finding
 from coupons.operations.verification.outcome_rows import OutcomeRow
 from coupons.outcomes import Decision
 
@@ -92,11 +92,12 @@ class Race:
         if before.processed_at != after.processed_at:
             self.stock_changes += is_alone
         elif found > before.stock_left or is_alone:
-            yield _finding(
+            yield finding(
                 Check.STOCK_ADDS_UP,
-                after,
+                after.coupon_id,
                 f"user {after.user_id} was told {after.reason or after.status} on a stock of {found}; the "
                 f"decision before it, in the same transaction, had left {before.stock_left}",
+                after.request_id,
             )
 
     def _look_at_stock_now(self, last: OutcomeRow) -> None:
@@ -117,10 +118,11 @@ class Race:
             if user is None:
                 continue
             if user.created_at + _BEFORE_FOR_CERTAIN < each.processed_at:
-                yield _finding(
+                yield finding(
                     Check.NOBODY_SKIPPED,
-                    each,
+                    each.coupon_id,
                     f"user {each.user_id} was told USER_NOT_FOUND, and had been there for days",
+                    each.request_id,
                 )
             else:
                 self.perhaps_known_users += 1
@@ -140,7 +142,9 @@ def _holders(decided: Sequence[OutcomeRow], from_elsewhere: set[int | None]) -> 
         if each.is_issued:
             winners.add(each.user_id)
         if wrong:
-            yield _finding(Check.WINNERS_IN_LOG_ORDER, each, f"user {each.user_id} {wrong}")
+            yield finding(
+                Check.WINNERS_IN_LOG_ORDER, each.coupon_id, f"user {each.user_id} {wrong}", each.request_id
+            )
 
 
 def _ranks(before: OutcomeRow, after: OutcomeRow, *, is_alone: bool) -> Iterator[Finding]:
@@ -148,10 +152,11 @@ def _ranks(before: OutcomeRow, after: OutcomeRow, *, is_alone: bool) -> Iterator
     if before.rank is None or after.rank is None:
         return
     if after.rank <= before.rank or (is_alone and after.rank != before.rank + 1):
-        yield _finding(
+        yield finding(
             Check.WINNERS_IN_LOG_ORDER,
-            after,
+            after.coupon_id,
             f"user {after.user_id} has rank {after.rank}, and is the next winner after rank {before.rank}",
+            after.request_id,
         )
 
 
@@ -166,13 +171,10 @@ def _decided_closed(decided: Sequence[OutcomeRow]) -> Iterator[Finding]:
             if each.reason != Decision.COUPON_CLOSED.value or not open_at:
                 continue
             if min(open_at) <= each.timestamp_ms <= max(open_at):
-                yield _finding(
+                yield finding(
                     Check.NOBODY_SKIPPED,
-                    each,
+                    each.coupon_id,
                     f"user {each.user_id} was told COUPON_CLOSED; in the same transaction the coupon was "
                     "open for requests made before and after",
+                    each.request_id,
                 )
-
-
-def _finding(check: Check, each: OutcomeRow, message: str) -> Finding:
-    return Finding(check=check, message=message, coupon_id=each.coupon_id, request_id=str(each.request_id))
