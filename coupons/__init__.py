@@ -1,6 +1,6 @@
 """First come, first served coupons.
 
-    api -> claims (batch -> screen -> gate -> submit) => Kafka => consumer (loop -> batch) -> issuing
+    api -> claims (batch -> screen -> gate -> publish) => Kafka => consumer (loop -> batch) -> issuing
 
 One direction, no going back. Each package's docstring is its map; begin with ``coupons/claims``, which
 follows a claim from the HTTP request to the stored coupon and back.

@@ -1,3 +1,13 @@
-"""What every process needs, knowing nothing of coupons: configuration, logs, metrics, health, greenlets."""
+"""What every process needs, knowing nothing of coupons.
+
+``config.py``             every setting, read once; ``arguments.py`` of commands; ``chunks.py``: a few rows at a time
+``logs.py``               lines as text or JSON; ``log_file.py``: rotation, a full disk
+``metrics.py``            every metric; ``metrics_files.py``, ``metrics_folder.py``: a folder for each master
+``actuator.py``           health and info
+``greenlets.py``          the worker's loop, and threads for what would block it; ``in_threads.py``: pages
+``gunicorn_worker.py``    the worker: one loop, nothing patched, drained when asked to stop
+``request_body.py``       reads bodies, bounded
+``redis_roles.py``        leaves a Redis that became a replica; ``database_errors.py``: sorts errors
+"""
 
 __version__ = "0.1.0"

@@ -1,6 +1,6 @@
 """Every setting of the system: read once from the environment, checked once, frozen.
 
-Nothing else reads ``os.environ``. This module imports no Django, so that gunicorn's
+No other module reads a setting from ``os.environ``. This module imports no Django, so that gunicorn's
 configuration and scripts can use it before Django is set up. README.md has the same
 list as a table; ``tests/unit/test_config.py`` keeps the two together.
 """

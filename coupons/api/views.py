@@ -1,4 +1,4 @@
-"""A view parses, calls one service, renders."""
+"""A view parses, calls one function, renders."""
 
 from __future__ import annotations
 

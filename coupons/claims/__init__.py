@@ -9,15 +9,18 @@ blocks a thread must not run in the loop, see ``runtime/greenlets.py``):
 2.  ``batching.py`` puts the claim with those that wait in this worker. The busier the worker, the larger
     the batch, and the cheaper each claim.                              [the connection's greenlet sleeps]
 3.  ``screening.py`` checks the batch: one query for users and holders (``coupons/selectors.py``), the coupons
-    from ``coupons/coupon_cache.py``, at most 0.2 s old. ``admitting.py`` asks the gates for a slot each, in
-    one call to Redis (``coupons/gate/admission.py``, ``lua/admit.lua``).    [a thread of greenlets.in_thread]
-    Claims whose gate is empty wait aside while ``coupons/gate/loading.py`` loads it. [greenlets.apart]
-4.  ``submitting.py`` publishes who was admitted (``coupons/eventlog/producer.py``) and waits for the broker's
-    acknowledgement; librdkafka sends in a thread of its own, and its delivery reports are fetched by a
-    greenlet.                                                           [the batch's greenlet]
+    from ``coupons/coupon_cache.py``, at most COUPON_VIEW_TTL_MS (0.2 s) old. ``admitting.py`` asks the gates
+    for a slot each, in one call to Redis (``coupons/gate/admission.py``, ``lua/admit.lua``).
+                                                                  [a thread of greenlets.in_thread]
+    Claims whose gate must be loaded (it is unknown; such claims are called cold) wait aside while
+    ``coupons/gate/loading.py`` loads it.                                [a thread of greenlets.apart]
+4.  ``submitting.py`` publishes the admitted claims (``coupons/eventlog/producer.py``) and waits for the
+    broker's acknowledgement; librdkafka sends in a thread of its own, and its delivery reports are fetched
+    by a greenlet.                                                              [the batch's greenlet]
 5.  ``submitting.py`` gives back the slots of what was not published, notes where the event stands
-    (``coupons/gate/pending.py``), and keeps the id of what is uncertain (``coupons/gate/disclosed.py``)
-    before an answer names it.                                          [a thread of greenlets.in_thread]
+    (``coupons/gate/pending.py``), and keeps ids that may not be in the log, uncertain ones and those of
+    earlier requests (``coupons/gate/disclosed.py``, a table of the database), before an answer names them.
+                                                                  [a thread of greenlets.in_thread]
 6.  The answer wakes the connection's greenlet: 202 and the request id, or a refusal.
 
 The way on, in the consumer (``manage.py run_coupon_consumer``), all in its main thread:
@@ -27,16 +30,19 @@ The way on, in the consumer (``manage.py run_coupon_consumer``), all in its main
 8.  ``consumer/batch.py`` decodes up to 1,000 events and has them decided. An event that can never be stored
     becomes a dead letter, alone.
 9.  ``coupons/issuing/deciding.py``: Redis locks, then one transaction: position, coupon rows locked, winners
-    by ``allocation.py`` (pure), user coupons and outcomes written, COMMIT.
-10. The gate is notified: slots are freed, winners remembered for a minute. The position is copied to Kafka's
-    committed offsets (``consumer/offsets.py``), for tools.
+    by ``allocation.py`` (pure), stock taken, user coupons and outcomes written (``claim_rows.py``), COMMIT.
+10. ``consumer/batch.py`` notifies the gate (``coupons/gate/admission.py``, ``lua/notify.lua``): slots are
+    freed, winners remembered for a minute or two; ``pending.py`` forgets the requests and notes the pace. The
+    position is copied to Kafka's committed offsets (``consumer/offsets.py``), for tools.
 
 The way back, in a gunicorn worker:
 
-11. ``request_status.py`` answers what became of a request id: outcome in the database, else
-    ``coupons/gate/pending.py`` or ``disclosed.py``, else the log itself.  [a thread of lookup_threads.py]
-    The log is read for all who ask, by one thread (``undecided.py``).
-12. ``queue.py`` answers how many requests of a coupon wait.
+11. ``coupons/api/lookups_first.py`` sees that a status is asked for, ``lookups.py`` renders it.
+                                                                        [the connection's greenlet]
+    ``request_status.py`` answers: the outcome in the database, else Redis (``coupons/gate/pending.py``), else
+    the table of ``disclosed.py``.                                    [a thread of lookup_threads.py]
+    Else the log itself, which one thread reads for all that ask (``undecided.py``); the greenlet sleeps.
+12. ``queue.py`` answers how many requests of a coupon wait, in the same threads.
 
 What a crash leaves between two steps:
 
@@ -44,5 +50,6 @@ What a crash leaves between two steps:
 - 4 and 6: an event whose user knows no answer. It is decided all the same.
 - 9 and 10: slots of decided requests. ``coupons/gate/catching_up.py`` frees them.
 
-The consumer that has the housekeeping lock looks for these (``consumer/housekeeping.py``).
+The consumer that has the turn to keep house looks for the first and the last (``consumer/housekeeping.py``);
+a consumer that is given partitions frees decided slots at once, without the turn.
 """

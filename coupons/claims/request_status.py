@@ -1,4 +1,4 @@
-"""What became of a request: the database knows outcomes, Redis what is under way, the log what Redis lost."""
+"""What became of a request: outcomes and disclosed ids are in the database, the rest in Redis or the log."""
 
 from __future__ import annotations
 

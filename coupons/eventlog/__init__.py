@@ -1,4 +1,6 @@
-"""All code that knows Kafka, and all that this project takes for granted of Kafka.
+"""Kafka for the API, the consumer and the commands, and all that this project takes for granted of it.
+
+The group's own client is in ``consumer/``; the command ``create_topics`` makes the topics.
 
 ``events.py``        the CouponIssueEvent: encode, decode, validate
 ``place.py``         where an event stands: partition and offset; the offsets that bound a partition

@@ -4,6 +4,7 @@ Keys of a coupon, with one hash tag so that a cluster holds them on one node:
 
 ``{coupon:N}:gate``             hash: ready, epoch (which row it is of), issued, reserved (how many)
 ``{coupon:N}:reservations``     hash: user -> request id of each accepted and undecided claim
+``{coupon:N}:settled:told:MINUTE``  set: reserved request ids that a later claim was answered with
 ``{coupon:N}:settled:MINUTE``   hash: the winners of that minute, so that a second claim hears of the first
 
 Beside them: ``coupon-requests:…`` (``pending.py``: where requests stand in the log, for the status route),

@@ -3,6 +3,6 @@
     python -m dev.bench [--short] [--only NAME ...] [--floors] [--json FILE] [--chart FILE] [--list]
 
 On the real services, in a folder and on ports of its own, with gunicorn and the consumer as shipped.
-``targets.py`` says what a ratio must reach, ``measurements/`` how each is taken, ``model.py`` what
-follows beyond one machine. Nothing in production imports this package.
+``targets.py`` says what a ratio must reach, ``measurements/`` how each is taken. Nothing in production
+imports this package.
 """

@@ -2,9 +2,10 @@
 -- KEYS[1] gate hash {ready, epoch, issued, reserved}; KEYS[2] reservations (user -> requestId);
 -- KEYS[3] prefix of the settled hashes (user -> requestId, the winners of the last one to two minutes) and of
 -- the disclosed sets (reserved requestIds that a later claim was answered with, of the last one to two
--- minutes) ARGV[1] epoch, ARGV[2] stock, ARGV[3] issued_count: the caller's view of the database row
--- ARGV[4..] user, requestId, user, requestId, ... both as bytes that no script interprets Returns {'UNKNOWN'}
--- (load the gate first), else per claim 'ADMITTED', 'OUT_OF_STOCK', 'IN_DOUBT' (as OUT_OF_STOCK, but look at
+-- minutes).
+-- ARGV[1] epoch, ARGV[2] stock, ARGV[3] issued_count: the caller's view of the database row.
+-- ARGV[4..] user, requestId, user, requestId, ...: both as bytes that no script interprets.
+-- Returns {'UNKNOWN'} (load the gate first), else per claim 'ADMITTED', 'OUT_OF_STOCK', 'IN_DOUBT' (as OUT_OF_STOCK, but look at
 -- the row and ask again), or the requestId that this user already has. A repeat with the same requestId is
 -- admitted again and takes no second slot, so a caller that lost the reply may ask once more.
 local issued, reserved = known(KEYS[1], KEYS[2], ARGV[1])
