@@ -24,7 +24,7 @@ from redis.exceptions import ReadOnlyError, RedisError
 
 from runtime import __version__
 
-_PATIENCE_S: Final = 2.0
+PATIENCE_S: Final = 2.0  #: with all checks together; then those without an answer are DOWN
 _REDIS_KEY: Final = "coupon-health"
 _REDIS_KEPT_MS: Final = 10_000
 _STARTED_AT_MS: Final = time.time_ns() // 1_000_000
@@ -64,7 +64,7 @@ class Check:
 def _components(checks: Mapping[str, Check]) -> dict[str, Component]:
     """What the checks say, side by side. No answer in time counts as DOWN."""
     running = {name: check.start() for name, check in checks.items()}
-    late = Component(is_up=False, details={"error": f"no answer in {_PATIENCE_S:.0f} s"})
+    late = Component(is_up=False, details={"error": f"no answer in {PATIENCE_S:.0f} s"})
     _wait(running.values())
     return {name: each.result() if each.done() else late for name, each in running.items()}
 
@@ -72,7 +72,7 @@ def _components(checks: Mapping[str, Check]) -> dict[str, Component]:
 def _wait(futures: Iterable[Future[Component]]) -> None:
     """Until all are done, or for so long; other greenlets of this thread go on meanwhile."""
     hub_loop = gevent.get_hub().loop
-    until = time.monotonic() + _PATIENCE_S
+    until = time.monotonic() + PATIENCE_S
     for future in futures:
         done = gevent.event.Event()
         future.add_done_callback(lambda _, done=done: hub_loop.run_callback_threadsafe(done.set))  # type: ignore[misc]

@@ -27,8 +27,9 @@ log = logging.getLogger(__name__)
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_THREADS: Final = 2  #: for what claims wait for; the pages' threads are others (runtime/in_threads.py)
-_LOOK_EVERY_S: Final = 1.0
+THREADS: Final = 2  #: for what claims wait for; the pages' threads are others (runtime/in_threads.py)
+#: So long a thread may go on reading from a database that went away, or takes no writes any more.
+LOOK_EVERY_S: Final = 1.0
 _looked = threading.local()
 _pool: ThreadPool | None = None
 _apart: ThreadPool | None = None
@@ -38,7 +39,13 @@ _thread: int | None = None
 def start() -> None:
     """The calling thread's loop is the one that answers, from now on."""
     global _pool, _apart, _thread
-    _pool, _apart, _thread = ThreadPool(_THREADS), ThreadPool(1), threading.get_ident()
+    _pool, _apart, _thread = ThreadPool(THREADS), ThreadPool(1), threading.get_ident()
+
+
+def stop() -> None:
+    """No loop answers any more, as in a process that never had one. A worker's ends with its process."""
+    global _pool, _apart, _thread
+    _pool = _apart = _thread = None
 
 
 def is_here() -> bool:
@@ -139,7 +146,7 @@ def look_at_connection() -> None:
 
     And whether it takes writes. For every thread that keeps a connection and reads what claims rely on.
     """
-    if time.monotonic() - getattr(_looked, "at", 0.0) > _LOOK_EVERY_S:
+    if time.monotonic() - getattr(_looked, "at", 0.0) > LOOK_EVERY_S:
         close_old_connections()
         leave_read_only_database()
         _looked.at = time.monotonic()

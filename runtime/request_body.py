@@ -8,7 +8,7 @@ from typing import Any, Final
 import gevent
 from django.conf import settings
 
-_PATIENCE_S: Final = 20.0
+PATIENCE_S: Final = 20.0  #: with a client that sends its body; then its connection ends
 _READ_AT_ONCE: Final = 65_536
 _MOST_DROPPED: Final = 32 * 1024 * 1024
 
@@ -22,7 +22,7 @@ def read(environ: dict[str, Any]) -> bytes:
     """
     if environ.get("CONTENT_LENGTH") in (None, "", "0") and "HTTP_TRANSFER_ENCODING" not in environ:
         return b""
-    with gevent.Timeout(_PATIENCE_S, OSError(errno.ENOTCONN, "the request's body did not come")):
+    with gevent.Timeout(PATIENCE_S, OSError(errno.ENOTCONN, "the request's body did not come")):
         body, received = _read(environ["wsgi.input"])
     if received < min(int(environ.get("CONTENT_LENGTH") or 0), _MOST_DROPPED):
         raise OSError(errno.ENOTCONN, "the request's body ended before its end")

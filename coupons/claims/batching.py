@@ -24,7 +24,7 @@ from coupons.claims.submitting import Answer
 from coupons.gate import loading
 from runtime import greenlets, metrics
 
-_MOST_AT_ONCE: Final = 1000  #: claims in a group
+MOST_AT_ONCE: Final = 1000  #: claims in a group
 _PACE_S: Final = 0.01  #: the next group waits for the one before, but no longer than this for its publishing
 #: After a flush a crowd meets hundreds of cold gates within some groups, and a reading of the log, which
 #: takes a second where much is undecided, serves those that are known when it begins. So it begins a moment
@@ -67,7 +67,7 @@ class Gathering:
         """One group after the other: while one is under way, the next one grows."""
         while True:
             self._claims_wait.wait()
-            group, self._waiting = self._waiting[:_MOST_AT_ONCE], self._waiting[_MOST_AT_ONCE:]
+            group, self._waiting = self._waiting[:MOST_AT_ONCE], self._waiting[MOST_AT_ONCE:]
             if not self._waiting:
                 self._claims_wait.clear()
             metrics.CLAIM_GROUP_SIZE.observe(len(group))

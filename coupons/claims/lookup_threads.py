@@ -17,14 +17,20 @@ from runtime import greenlets
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_THREADS: Final = 2
+THREADS: Final = 2  #: each has a connection to the database of its own
 _pool: ThreadPool | None = None
 
 
 def start() -> None:
     """From now on the loop of the calling thread asks through threads."""
     global _pool
-    _pool = ThreadPool(_THREADS)
+    _pool = ThreadPool(THREADS)
+
+
+def stop() -> None:
+    """From now on whoever asks does so where it is, as before ``start``."""
+    global _pool
+    _pool = None
 
 
 def in_thread(function: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:

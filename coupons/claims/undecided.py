@@ -28,8 +28,8 @@ from runtime import greenlets
 _BETWEEN_READINGS_S: Final = 0.5
 _TIMEOUT_S: Final = 3.0  #: for where the partitions stand, and for the next message
 _PATIENCE_S: Final = 6.0  #: of who asks: a reading that is on, and the next one
-_FORGOTTEN_AFTER_S: Final = 60.0  #: without a question: a million entries take some 200 MB
-_FRESH_S: Final = 1.0
+FORGOTTEN_AFTER_S: Final = 60.0  #: without a question: a million entries take some 200 MB
+FRESH_S: Final = 1.0  #: what was read is told without reading again for so long
 _EVENT: Final = struct.Struct("<qqqq")  #: coupon, user, time, offset
 
 
@@ -65,13 +65,13 @@ class UndecidedIndex:
         if found is None:
             self._wait_for_reading()
             return self._found(request_id)
-        if time.monotonic() - self._began_at > _FRESH_S:
+        if time.monotonic() - self._began_at > FRESH_S:
             self._ask()  # its position has changed: for the next one who asks
         return found
 
     def count(self, coupon_id: int) -> int:
         """How many events of this coupon are undecided. Raises LogUnavailable."""
-        if time.monotonic() - self._began_at > _FRESH_S:
+        if time.monotonic() - self._began_at > FRESH_S:
             self._wait_for_reading()
         return self._of_coupon[coupon_id]
 
@@ -111,7 +111,7 @@ class UndecidedIndex:
         """The thread. It ends, and forgets, when nobody has asked for a while."""
         while True:
             with self._lock:
-                if not self._questions and not self._asked.wait(_FORGOTTEN_AFTER_S):
+                if not self._questions and not self._asked.wait(FORGOTTEN_AFTER_S):
                     self._thread = None
                     self._forget()
                     return

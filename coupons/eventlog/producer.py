@@ -30,10 +30,10 @@ from runtime import greenlets, metrics
 
 log = logging.getLogger(__name__)
 
-_PROBE_TIMEOUT_S: Final = 2.0
+PROBE_TIMEOUT_S: Final = 2.0  #: a broker that takes longer to answer is told as down
 _PROBE_EVERY_S: Final = 1.0
 _LOOK_EVERY_S: Final = 10.0
-_PATIENCE_S: Final = 10.0  #: beyond the life of a message
+PATIENCE_S: Final = 10.0  #: beyond the life of a message
 _SLOW_S: Final = 1.0
 _POLL_S: Final = 0.001
 _IDLE_POLL_S: Final = 0.1
@@ -71,6 +71,11 @@ class EventProducer:
         """The broker did not answer when last asked."""
         return self._is_down
 
+    @property
+    def held(self) -> int:
+        """Messages that wait for the broker, and reports that nobody has fetched yet."""
+        return len(self._producer)
+
     def suspect(self) -> None:
         """Somebody else found the broker silent: look now."""
         self._suspicion.set()
@@ -102,7 +107,7 @@ class EventProducer:
         self._stop.set()
         self._suspicion.set()
         for thread in self._threads:
-            thread.join(_PROBE_TIMEOUT_S + 1)
+            thread.join(PROBE_TIMEOUT_S + 1)
 
     def _make(self) -> Producer:
         changes = {"batch.size": self._batch_bytes, "error_cb": self._on_error}
@@ -168,21 +173,21 @@ class EventProducer:
             self._suspicion.clear()
             self._set_down(not self._broker_answers())
             if self._is_down:
-                if time.monotonic() - self._down_since > self._timeout_s + _PATIENCE_S:
+                if time.monotonic() - self._down_since > self._timeout_s + PATIENCE_S:
                     self._down_since = time.monotonic()  # the new one has as long
-                    self._rebuild("neither broker nor topic has answered for long")
+                    self.rebuild("neither broker nor topic has answered for long")
                 self._stop.wait(_PROBE_EVERY_S)
             elif self._is_batch_refused:
                 self._batch_bytes = max(1, self._batch_bytes // _SMALLER)
-                self._rebuild(
+                self.rebuild(
                     f"the topic's max.message.bytes is too small: batches of {self._batch_bytes} bytes"
                 )
             elif self._timed_out:
-                self._rebuild("messages timed out although the broker answers")
+                self.rebuild("messages timed out although the broker answers")
 
     def _broker_answers(self) -> bool:
         try:
-            topics = self._producer.list_topics(self._topic, timeout=_PROBE_TIMEOUT_S).topics
+            topics = self._producer.list_topics(self._topic, timeout=PROBE_TIMEOUT_S).topics
         except KafkaException:
             return False
         return topics[self._topic].error is None
@@ -194,8 +199,11 @@ class EventProducer:
         self._is_down = is_down
         metrics.PRODUCER_UP.set(not is_down)
 
-    def _rebuild(self, why: str) -> None:
-        """A new producer for what comes; the old one's messages are told as uncertain."""
+    def rebuild(self, why: str) -> None:
+        """A new producer for what comes; the old one's messages are told as uncertain.
+
+        Called in the watchdog's thread; never in the loop, which would wait for the old one's last reports.
+        """
         log.warning("%s: the producer is made anew", why)
         old, self._producer = self._producer, self._make()
         self._timed_out = self._is_batch_refused = False

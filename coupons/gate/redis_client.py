@@ -17,7 +17,7 @@ from runtime import metrics
 from runtime.redis_roles import leave_if_demoted
 
 _LUA: Final = Path(__file__).parent / "lua"
-_RETRY_REDIS_AFTER_S: Final = 1.0
+RETRY_REDIS_AFTER_S: Final = 1.0  #: after a failure; so long every claim is checked in the database
 #: Arguments in one pipeline: some 100 kB, a few milliseconds of Redis's time.
 _ARGUMENTS_AT_ONCE: Final = 20_000
 #: What Redis says of one key: no reason to leave it alone with all others.
@@ -59,6 +59,10 @@ class GateRedis:
     def is_away(self) -> bool:
         return time.monotonic() < self._away_until
 
+    def forget_failure(self) -> None:
+        """Try Redis at the next call, whatever happened a moment ago."""
+        self._away_until = 0.0
+
     def guarded(self, call: Callable[[], T]) -> T:
         """What a call to Redis returns. Raises GateUnavailable, at once if it failed a moment ago."""
         if self.is_away:
@@ -67,7 +71,7 @@ class GateRedis:
             return call()
         except RedisError as error:
             if _ONE_KEY not in str(error):
-                self._away_until = time.monotonic() + _RETRY_REDIS_AFTER_S
+                self._away_until = time.monotonic() + RETRY_REDIS_AFTER_S
             metrics.GATE_FAILURES.inc()
             leave_if_demoted(self._redis, error)
             raise GateUnavailable(str(error)) from error

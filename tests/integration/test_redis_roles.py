@@ -105,7 +105,7 @@ class Name:
 @pytest.fixture
 def own_gate(monkeypatch: pytest.MonkeyPatch) -> AdmissionGate:
     """A gate as in a process that has just started; ``retry`` is at once."""
-    monkeypatch.setattr("coupons.gate.redis_client._RETRY_REDIS_AFTER_S", 0.0)
+    monkeypatch.setattr("coupons.gate.redis_client.RETRY_REDIS_AFTER_S", 0.0)
     return AdmissionGate()
 
 
@@ -207,8 +207,8 @@ def test_a_full_redis_frees_what_is_decided_and_is_told_as_failing(
             own_gate.admit(COUPON, [claim(1000)])
         assert own_gate.release(claims[90:]) == 10
         decided = [(each, n < 30) for n, each in enumerate(claims[:90])]
-        own_gate.settle([Decisions(coupon_id=7, epoch="1", issued_count=30, decided=decided)])
-        own_gate.settle([Decisions(coupon_id=7, epoch="1", issued_count=31, decided=[])])
+        own_gate.notify([Decisions(coupon_id=7, epoch="1", issued_count=30, decided=decided)])
+        own_gate.notify([Decisions(coupon_id=7, epoch="1", issued_count=31, decided=[])])
         with suppress(RedisError):
             pending.forget([each.request_id for each in claims], {0: 1.0})
 
