@@ -37,7 +37,7 @@ from runtime.database_errors import Kind, kind_of
 log = logging.getLogger(__name__)
 
 #: Events that cannot be stored come one by one. So many, and no coupon issued between: it is not the events.
-_MOST_UNSTORABLE: Final = 100
+MOST_UNSTORABLE: Final = 100
 #: What an event may bring about that is its own: a value that the database, or a column's type, cannot take.
 _OF_ONE_EVENT: Final = (DatabaseError, OverflowError, ValueError)
 
@@ -79,7 +79,7 @@ class BatchProcessor:
         elapsed_s = max(time.monotonic() - started, 0.001)
         _report(issued, letters)
         pace = len(messages) / elapsed_s
-        _notify_gate(issued, letters, {each.partition: pace for each in advances})
+        notify_gate(issued, letters, {each.partition: pace for each in advances})
         metrics.BATCH_SIZE.observe(len(messages))
         metrics.BATCH_SECONDS.observe(elapsed_s)
 
@@ -150,9 +150,9 @@ class BatchProcessor:
         One whose coupon does not exist is none of them: somebody deleted it, which says nothing about the
         rest. Of what cannot be stored, those between two coupons that were issued count together.
         """
-        if self._unstorable + _unstorable_among(letters) > _MOST_UNSTORABLE:
+        if self._unstorable + _unstorable_among(letters) > MOST_UNSTORABLE:
             raise TooManyDeadLetters(
-                f"more than {_MOST_UNSTORABLE} events could not be stored since the last coupon that was "
+                f"more than {MOST_UNSTORABLE} events could not be stored since the last coupon that was "
                 f"issued, the last: {letters[-1].error}. Halted until the database is mended; then "
                 "`manage.py dead_letters replay --reason UNSTORABLE` sends those before again"
             )
@@ -271,8 +271,11 @@ def _report(issued: Issued, letters: Sequence[DeadMessage]) -> None:
     dead_letters.report(letters)
 
 
-def _notify_gate(issued: Issued, letters: Sequence[DeadMessage], rates: Mapping[int, float]) -> None:
-    """After the commit: free reservations, remember winners, note the pace. Redis may be away."""
+def notify_gate(issued: Issued, letters: Sequence[DeadMessage], rates: Mapping[int, float]) -> None:
+    """After the commit: free reservations, remember winners, note the pace. Redis may be away.
+
+    A seam: dev/faults stops a consumer here, which has committed and told nobody.
+    """
     decided: defaultdict[int, list[tuple[Claim, bool]]] = defaultdict(list)
     for allocation in issued.allocations:
         decided[allocation.request.event.coupon_id].append(_settled(allocation))

@@ -16,9 +16,9 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from consumer.kafka import ClientLost
 
-_EVERY_S: Final = 3.0
+EVERY_S: Final = 3.0  #: at most; asking costs the broker next to nothing
 _ANSWER_S: Final = 1.0
-_PATIENCE_S: Final = 12.0
+PATIENCE_S: Final = 12.0  #: or the session timeout, where that is longer
 
 
 class BrokerWatch:
@@ -26,7 +26,7 @@ class BrokerWatch:
 
     def __init__(self, topic: str, *, session_timeout_s: float) -> None:
         self._topic = topic
-        self._patience_s = max(_PATIENCE_S, session_timeout_s)
+        self._patience_s = max(PATIENCE_S, session_timeout_s)
         self._asked_at = time.monotonic()
         self._silent_since: float | None = None
         self._missing_since: float | None = None
@@ -38,7 +38,7 @@ class BrokerWatch:
         timeout at least.
         """
         now = time.monotonic()
-        if now - self._asked_at < _EVERY_S:
+        if now - self._asked_at < EVERY_S:
             return None
         self._asked_at = now
         try:

@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 #: NotAcquired: our turn was forgotten, as after FLUSHALL.
 _TRANSIENT: Final = (GateUnavailable, LogUnavailable, DatabaseLayerError, RedisError, redis_lock.NotAcquired)
-_STEP_S: Final = 2.0
+STEP_S: Final = 2.0  #: between two looks, and after a failure
 #: A turn whose end Redis did not hear of must not last long.
 _TURN_EXPIRES_S: Final = 20
 
@@ -58,11 +58,11 @@ class Housekeeper:
         finally:
             self._stop.set()
             self._partitions_came.set()
-            self._thread.join(_STEP_S + 10)
+            self._thread.join(STEP_S + 10)
 
     def _run(self) -> None:
         while not self._stop.is_set():
-            self._partitions_came.wait(_STEP_S)
+            self._partitions_came.wait(STEP_S)
             try:
                 self._free_decided()
                 self._take_a_turn()
@@ -70,22 +70,22 @@ class Housekeeper:
             except _TRANSIENT as error:
                 log.info("housekeeping waits: %s", error)
                 connection.close()
-                self._stop.wait(_STEP_S)
+                self._stop.wait(STEP_S)
             except Exception as error:  # told in health and the log; without it leaked slots stay for ever
                 self._failure = f"{type(error).__name__}: {error}"
                 log.exception("housekeeping failed, and tries again")
                 connection.close()
-                self._stop.wait(_STEP_S)
+                self._stop.wait(STEP_S)
 
     def _take_a_turn(self) -> None:
         """One round, if no other instance of the group is at it."""
-        with _turn() as turn:
+        with taking_turn() as turn:
             if turn is None:
                 return
             search = LeakSearch()
             disclosed.forget_decided()
             self._catch_up()
-            while search.advance() is None and not self._stop.wait(_STEP_S):
+            while search.advance() is None and not self._stop.wait(STEP_S):
                 turn.extend()
                 close_old_connections()
                 self._catch_up()  # a round lasts much longer than a gate may be behind
@@ -109,7 +109,7 @@ class Housekeeper:
             log.info("gates are not looked at: %s", error)
 
 
-class _Turn:
+class Turn:
     """The right to keep house, which must be renewed. Without Redis anybody has it: two do no harm."""
 
     def __init__(self) -> None:
@@ -136,9 +136,9 @@ class _Turn:
 
 
 @contextmanager
-def _turn() -> Iterator[_Turn | None]:
+def taking_turn() -> Iterator[Turn | None]:
     """None: another one has it."""
-    turn = _Turn()
+    turn = Turn()
     if not turn.take():
         yield None
         return

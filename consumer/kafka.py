@@ -15,7 +15,7 @@ from coupons.eventlog.place import NextOffset, Place
 
 log = logging.getLogger(__name__)
 
-_LET_GO_AFTER_S: Final = 5.0
+LET_GO_AFTER_S: Final = 5.0  #: of a lost client: by then nobody uses it any more
 _CLOSED_AFTER_S: Final = 15.0  #: a broker that is busy needs some; who waits for our end is less patient
 
 
@@ -67,7 +67,7 @@ def abandon(consumer: Consumer) -> None:
     partitions go to others after the session timeout.
     """
     held = [consumer]
-    letting_go = threading.Timer(_LET_GO_AFTER_S, held.clear)
+    letting_go = threading.Timer(LET_GO_AFTER_S, held.clear)
     letting_go.daemon = True
     letting_go.start()
 

@@ -44,7 +44,7 @@ RECOVERABLE: Final = (
 
 #: How often the database is asked whether it still says what we believe, and the broker whether the topic is
 #: still the same. Somebody who restores a database or makes a topic anew waits no longer than this.
-_LOOK_EVERY_S: Final = 1.0
+LOOK_EVERY_S: Final = 1.0
 _ANSWER_S: Final = 1.0
 _ASK_POLICY_EVERY_S: Final = 5.0
 
@@ -205,7 +205,7 @@ class ConsumerLoop:
 
     def _look_around(self) -> None:
         """Whether database and topic are still those that we began with: whoever is busy would not notice."""
-        if time.monotonic() - self._looked_at < _LOOK_EVERY_S:
+        if time.monotonic() - self._looked_at < LOOK_EVERY_S:
             return
         self._looked_at = time.monotonic()
         close_old_connections()

@@ -24,8 +24,7 @@ from coupons.gate import loading, pending
 from coupons.gate.admission import (
     gate,
 )
-from coupons.issuing import failures
-from coupons.models import Coupon, DeadMessage, IssueOutcome, UserCoupon
+from coupons.models import Coupon, DeadLetter, IssueOutcome, UserCoupon
 from tests import broker
 from tests.consuming import standing_before
 from tests.factories import make_coupon, make_event, make_users
@@ -40,7 +39,7 @@ def process(*messages: object) -> None:
 
 
 def rows() -> list[list[dict[str, object]]]:
-    return [list(model.objects.order_by("pk").values()) for model in (UserCoupon, IssueOutcome, DeadMessage)]
+    return [list(model.objects.order_by("pk").values()) for model in (UserCoupon, IssueOutcome, DeadLetter)]
 
 
 def test_a_dead_letter_is_the_original_with_where_it_came_from_and_why(topic: str) -> None:
@@ -90,7 +89,7 @@ def test_each_reason_is_told(topic: str, change: dict[str, object], reason: str)
 
     [letter] = broker.read(f"{topic}.DLT", count=1)
     assert dict(letter.headers() or [])["reason"] == reason.encode()
-    assert DeadMessage.objects.get().reason == reason
+    assert DeadLetter.objects.get().reason == reason
     assert REGISTRY.get_sample_value("coupon_dead_letters_total", {"reason": reason}) == before + 1
 
 
@@ -140,7 +139,7 @@ def test_a_value_larger_than_a_topic_takes_is_cut_and_says_so(topic: str) -> Non
     assert headers["reason"] == b"TOO_LARGE"
     assert headers["truncated-from-bytes"] == b"3000000"
     assert letter.value() == b"x" * 800_000
-    assert bytes(DeadMessage.objects.get().original_value or b"") == b"x" * 65_536
+    assert bytes(DeadLetter.objects.get().original_value or b"") == b"x" * 65_536
 
 
 @pytest.mark.parametrize(
@@ -204,7 +203,7 @@ def test_an_event_as_the_kotlin_producer_writes_it_is_issued(topic: str) -> None
     outcome = IssueOutcome.objects.get(pk=request_id)
     assert (outcome.status, outcome.user_id) == ("ISSUED", user)
     assert (outcome.kafka_partition, outcome.kafka_offset) == (partition, offset)
-    assert not DeadMessage.objects.exists()
+    assert not DeadLetter.objects.exists()
 
 
 def test_a_batch_fed_twice_writes_no_row_again(topic: str) -> None:
@@ -239,7 +238,7 @@ def test_a_letter_that_the_broker_did_not_take_is_no_outcome_yet(
 
     process(*batch)
     assert IssueOutcome.objects.get().status == "FAILED"
-    assert DeadMessage.objects.count() == 2
+    assert DeadLetter.objects.count() == 2
 
 
 def test_outcome_and_letter_are_written_together(topic: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -248,7 +247,7 @@ def test_outcome_and_letter_are_written_together(topic: str, monkeypatch: pytest
 
     batch = [ReceivedMessage(0, 0, value=encode(make_event(coupon_id=987_654, user_id=8)))]
     with monkeypatch.context() as broken:
-        broken.setattr(failures, "_record_letters", fail)
+        broken.setattr(DeadLetter.objects, "bulk_create", fail)
         with pytest.raises(OperationalError):
             process(*batch)
 
@@ -288,7 +287,7 @@ def test_the_operator_finds_each_letter_with_its_original(topic: str) -> None:
         ReceivedMessage(2, 9, key=b"k", value=b"broken \xff"), ReceivedMessage(2, 10, key=None, value=None)
     )
 
-    first, second = DeadMessage.objects.order_by("original_offset")
+    first, second = DeadLetter.objects.order_by("original_offset")
     assert (first.original_partition, first.original_offset) == (2, 9)
     assert (bytes(first.original_key or b""), bytes(first.original_value or b"")) == (b"k", b"broken \xff")
     assert (second.original_key, second.original_value) == (None, None)

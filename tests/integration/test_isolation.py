@@ -16,7 +16,7 @@ from consumer.batch import BatchProcessor
 from consumer.dead_letters import TooManyDeadLetters
 from coupons.eventlog.events import encode
 from coupons.eventlog.producer import EventProducer, event_producer
-from coupons.models import DeadMessage, IssueOutcome, LogPosition, UserCoupon
+from coupons.models import DeadLetter, IssueOutcome, LogPosition, UserCoupon
 from runtime.database_errors import Kind, kind_of
 from tests import broker
 from tests.consuming import standing_before
@@ -72,7 +72,7 @@ def test_an_event_that_cannot_be_stored_is_a_dead_letter_and_its_neighbours_are_
     assert list(ranks.values_list("claim_rank", flat=True)) == [1, 2, 3, 4, 5, 6]
     failed = IssueOutcome.objects.get(user_id=users[3])
     assert (failed.status, failed.reason, failed.kafka_offset) == ("FAILED", "UNSTORABLE", 3)
-    assert "for the test" in DeadMessage.objects.get().error
+    assert "for the test" in DeadLetter.objects.get().error
     assert LogPosition.objects.get(topic=topic).next_offset == 9
     [letter] = broker.read(f"{topic}.DLT", count=1)
     assert letter.value() == given[3].value()
@@ -97,24 +97,24 @@ def test_several_of_them_cost_themselves_alone(topic: str) -> None:
         process(messages(coupon.pk, users))
 
     assert issued() == users[1::2]
-    assert DeadMessage.objects.filter(reason="UNSTORABLE").count() == 10
+    assert DeadLetter.objects.filter(reason="UNSTORABLE").count() == 10
 
 
 def test_when_nothing_can_be_stored_it_is_not_the_events(topic: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batch, "_MOST_UNSTORABLE", 3)
+    monkeypatch.setattr(batch, "MOST_UNSTORABLE", 3)
     coupon, users = make_coupon(), make_users(30)
 
     with refused("user_coupon", "user_id > 0"), pytest.raises(TooManyDeadLetters):
         process(messages(coupon.pk, users))
 
-    assert DeadMessage.objects.count() == 3
+    assert DeadLetter.objects.count() == 3
     assert LogPosition.objects.get(topic=topic).next_offset == 3
 
 
 def test_once_the_database_is_mended_it_goes_on_by_itself(
     topic: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batch, "_MOST_UNSTORABLE", 3)
+    monkeypatch.setattr(batch, "MOST_UNSTORABLE", 3)
     coupon, users = make_coupon(), make_users(8)
     given = messages(coupon.pk, users)
     processor, standing = BatchProcessor(producer=event_producer()), standing_before(given)
@@ -126,7 +126,7 @@ def test_once_the_database_is_mended_it_goes_on_by_itself(
     processor.process([each for each in given if standing.is_next(each)], standing)
 
     assert issued() == users[3:]
-    assert DeadMessage.objects.count() == 3
+    assert DeadLetter.objects.count() == 3
 
 
 @pytest.mark.services_only  # SQLite stores anything in any column
@@ -144,7 +144,7 @@ def test_where_the_schema_was_changed_it_is_not_the_event(topic: str) -> None:
         with connection.cursor() as cursor:
             cursor.execute(f"ALTER TABLE user_coupon MODIFY request_id {whole} NULL")
 
-    assert not DeadMessage.objects.exists()
+    assert not DeadLetter.objects.exists()
     process(given)
     assert issued() == users
 
@@ -216,13 +216,13 @@ def test_a_dead_letter_is_published_once_however_often_the_database_is_tried(
 def test_whatever_a_message_holds_its_dead_letter_is_stored(topic: str, value: bytes) -> None:
     coupon, users = make_coupon(), make_users(2)
     first, last = messages(coupon.pk, users)
-    last._place = (0, 13)
+    last = ReceivedMessage(0, 13, key=last.key(), value=last.value())
 
     process([first, *[ReceivedMessage(0, 1 + n, key=value[:2000], value=value) for n in range(12)], last])
 
     assert issued() == users
-    assert DeadMessage.objects.count() == 12
-    assert all(letter.error.isascii() for letter in DeadMessage.objects.all())
+    assert DeadLetter.objects.count() == 12
+    assert all(letter.error.isascii() for letter in DeadLetter.objects.all())
 
 
 @pytest.mark.parametrize(
