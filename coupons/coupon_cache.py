@@ -16,7 +16,7 @@ from django.conf import settings
 
 from coupons.models import Coupon, CouponStatus
 
-_MOST_KEPT: Final = 10_000
+MOST_KEPT: Final = 10_000  #: of the views, and of the unknown
 _IN_AT_ONCE: Final = 1_000
 #: That there is no such coupon is kept as long as a view, but no longer than this: so long is a new coupon
 #: refused that was asked for before it was made. Shorter, and a crowd that asks for coupons that do not exist
@@ -79,11 +79,11 @@ def _read(coupon_ids: set[int], *, began_at: float) -> dict[int, CachedCoupon]:
         for start in range(0, len(ids), _IN_AT_ONCE)
         for coupon in Coupon.objects.filter(pk__in=ids[start : start + _IN_AT_ONCE])
     }
-    if len(_views) + len(views) > _MOST_KEPT:
+    if len(_views) + len(views) > MOST_KEPT:
         _views.clear()
     _views.update({coupon_id: (began_at + kept_s, view) for coupon_id, view in views.items()})
     missing = coupon_ids - views.keys()
-    if len(_unknown) + len(missing) > _MOST_KEPT:
+    if len(_unknown) + len(missing) > MOST_KEPT:
         _unknown.clear()
     for coupon_id in missing:
         _views.pop(coupon_id, None)

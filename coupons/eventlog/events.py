@@ -160,7 +160,7 @@ def decode(value: bytes | None) -> CouponIssueEvent:
             return _DECODER.decode(value)
         except _ODD:
             pass  # read field by field, it is an event all the same, or there is a reason to tell
-    return _decode_by_field(value)
+    return decode_by_field(value)
 
 
 def _has_each_field_once(value: bytes) -> bool:
@@ -178,8 +178,8 @@ def _has_each_field_once(value: bytes) -> bool:
     )
 
 
-def _decode_by_field(value: bytes | None) -> CouponIssueEvent:
-    """The rules, one by one: slower, and says what is wrong."""
+def decode_by_field(value: bytes | None) -> CouponIssueEvent:
+    """As ``decode``, with the rules one by one: slower, and says what is wrong."""
     fields = _json_object(value)
     version = fields.get("version")
     if type(version) is not int or version != VERSION:

@@ -32,7 +32,7 @@ from coupons.gate.redis_client import Call, GateRedis, GateUnavailable
 
 __all__ = ["AdmissionGate", "GateUnavailable", "GateUnknown", "gate"]
 
-_CLAIMS_AT_ONCE: Final = 5_000  #: loaded by one script: 10 ms in which Redis answers nobody else
+CLAIMS_AT_ONCE: Final = 5_000  #: loaded by one script: 10 ms in which Redis answers nobody else
 
 
 class GateUnknown(LookupError):
@@ -229,8 +229,8 @@ class AdmissionGate(GateRedis):
         return self.guarded(read)
 
     def _issued(self, keys: Sequence[bytes]) -> Iterator[tuple[bytes, Any]]:
-        for start in range(0, len(keys), _CLAIMS_AT_ONCE):
-            some = keys[start : start + _CLAIMS_AT_ONCE]
+        for start in range(0, len(keys), CLAIMS_AT_ONCE):
+            some = keys[start : start + CLAIMS_AT_ONCE]
             pipeline = self._redis.pipeline(transaction=False)
             for key in some:
                 pipeline.hget(key, "issued")
@@ -275,7 +275,7 @@ gate = AdmissionGate()
 def _loading_calls(coupon: CachedCoupon, undecided: Sequence[Claim]) -> Iterator[Call]:
     keys = [*keys_of(coupon.coupon_id), f"{keys_of(coupon.coupon_id)[0]}:loading:{uuid.uuid4().hex}"]
     parts = [
-        undecided[start : start + _CLAIMS_AT_ONCE] for start in range(0, len(undecided), _CLAIMS_AT_ONCE)
+        undecided[start : start + CLAIMS_AT_ONCE] for start in range(0, len(undecided), CLAIMS_AT_ONCE)
     ] or [[]]
     for number, part in enumerate(parts, 1):
         is_last = int(number == len(parts))

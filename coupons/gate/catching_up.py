@@ -33,7 +33,7 @@ from coupons.outcomes import RequestStatus
 
 log = logging.getLogger(__name__)
 
-_MOST_AT_ONCE: Final = 10_000  #: reservations looked at under one lock of the coupon's row
+MOST_AT_ONCE: Final = 10_000  #: reservations looked at under one lock of the coupon's row
 _IN_AT_ONCE: Final = 1_000
 _LOG_TIMEOUT_S: Final = 5.0
 
@@ -66,7 +66,7 @@ def free_decided() -> list[int]:
 
     Raises GateUnavailable or a database error. A consumer that is just telling the same is no obstacle.
     """
-    reserved = gate.reservations(limit=_MOST_AT_ONCE)
+    reserved = gate.reservations(limit=MOST_AT_ONCE)
     decided = _statuses([claim.request_id for claim in reserved])
     missed = sorted({claim.coupon_id for claim in reserved if claim.request_id in decided})
     counts = gate.issued_counts() if missed else {}
@@ -93,8 +93,8 @@ def _notify(coupon_id: int, *, counted: int) -> None:
     """
     reserved = gate.reservations(limit=None, coupon_id=coupon_id)
     freed = 0
-    for start in range(0, max(1, len(reserved)), _MOST_AT_ONCE):
-        some = reserved[start : start + _MOST_AT_ONCE]
+    for start in range(0, max(1, len(reserved)), MOST_AT_ONCE):
+        some = reserved[start : start + MOST_AT_ONCE]
         with transaction.atomic():
             # Under the row's lock the outcomes are those that the row counts.
             coupon = Coupon.objects.select_for_update().filter(pk=coupon_id).first()
@@ -102,7 +102,7 @@ def _notify(coupon_id: int, *, counted: int) -> None:
         if coupon is None:
             return
         counted += sum(status == RequestStatus.ISSUED for status in statuses.values())
-        if start + _MOST_AT_ONCE >= len(reserved):
+        if start + MOST_AT_ONCE >= len(reserved):
             counted = coupon.issued_count
         _settle(coupon, some, statuses, issued_count=min(counted, coupon.issued_count))
         freed += len(statuses)

@@ -21,7 +21,7 @@ from coupons.claim import Claim
 from coupons.eventlog.events import LAST_TIMESTAMP_MS, CouponIssueEvent
 from coupons.models import DisclosedRequest, IssueOutcome
 
-_AT_ONCE: Final = 1_000
+AT_ONCE: Final = 1_000  #: rows in one statement
 _WITH_TIME_IN_IT: Final = 7  #: this version of a UUID begins with the milliseconds at which it was made
 
 
@@ -45,7 +45,7 @@ def keep(claims: Collection[Claim]) -> None:
     with transaction.atomic(durable=True):
         DisclosedRequest.objects.bulk_create(
             rows,
-            batch_size=_AT_ONCE,
+            batch_size=AT_ONCE,
             update_conflicts=True,
             update_fields=["coupon_id"],
             unique_fields=target,
@@ -72,20 +72,20 @@ def forget(request_ids: Iterable[UUID]) -> int:
     return sum(_delete(DisclosedRequest.objects.filter(pk__in=some)) for some in _in_chunks(ids))
 
 
-def forget_decided(limit: int = 10 * _AT_ONCE) -> int:
+def forget_decided(limit: int = 10 * AT_ONCE) -> int:
     """Forget requests that have an outcome, ``limit`` at most, in small statements. Returns how many."""
     forgotten = 0
     while forgotten < limit:
         some = _delete(DisclosedRequest.objects.order_by("pk"))
         forgotten += some
-        if some < _AT_ONCE:
+        if some < AT_ONCE:
             break
     return forgotten
 
 
 def _delete(rows: QuerySet[DisclosedRequest]) -> int:
     """A thousand of these at most, of those that have an outcome. By key: no lock on what stays."""
-    keys = list(rows.filter(_has_outcome()).values_list("pk", flat=True)[:_AT_ONCE])
+    keys = list(rows.filter(_has_outcome()).values_list("pk", flat=True)[:AT_ONCE])
     if not keys:
         return 0
     return DisclosedRequest.objects.filter(pk__in=keys).delete()[0]
@@ -112,5 +112,5 @@ def _by_id(claim: Claim) -> bytes:
 
 
 def _in_chunks(ids: Iterator[UUID]) -> Iterator[list[UUID]]:
-    while some := list(islice(ids, _AT_ONCE)):
+    while some := list(islice(ids, AT_ONCE)):
         yield some

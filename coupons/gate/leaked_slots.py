@@ -48,18 +48,18 @@ from runtime.config import LONGEST_PUBLISH_MS
 
 log = logging.getLogger(__name__)
 
-_MOST_AT_ONCE: Final = 10_000
-_MOST_OF_ONE: Final = 1_000  #: a coupon whose partition stands still may have any number
+MOST_AT_ONCE: Final = 10_000  #: reservations that one round looks after
+MOST_OF_ONE: Final = 1_000  #: a coupon whose partition stands still may have any number
 _LOG_TIMEOUT_S: Final = 5.0
 #: A partition whose position has not moved for so long is waited for no more in this round. Shorter, and one
 #: whose consumer died is left to the next round, which begins anew; longer, and what leaked since then waits.
-_STILL_S: Final = 30.0
+STILL_S: Final = 30.0
 #: As long as others may wait for a partition that is decided slowly.
 _LONGEST_S: Final = 600.0
 #: An API begins to publish within its timeout of reserving, and gives up within it again.
-_PUBLISHABLE_S: Final = 2 * LONGEST_PUBLISH_MS / 1000
+PUBLISHABLE_S: Final = 2 * LONGEST_PUBLISH_MS / 1000
 #: A request's id and its event's time are of one clock, the API's, which may be set right in between.
-_CLOCK_JUMPS_MS: Final = 3_600_000
+CLOCK_JUMPS_MS: Final = 3_600_000
 #: Events do not stand in the order of their times: several APIs write, each with a clock of its own, and some
 #: wait longer for the broker than others. What was deleted may be younger by so much than what is left.
 _OUT_OF_ORDER_MS: Final = 60_000
@@ -73,10 +73,10 @@ class LeakSearch:
     """
 
     def __init__(self) -> None:
-        self._disclosed = frozenset(disclosed.suspects(_MOST_AT_ONCE))
+        self._disclosed = frozenset(disclosed.suspects(MOST_AT_ONCE))
         self.waiting = list(dict.fromkeys([*_reserved(), *self._disclosed]))
         self.given_back: list[Claim] = []
-        self._publishable_until = time.monotonic() + _PUBLISHABLE_S
+        self._publishable_until = time.monotonic() + PUBLISHABLE_S
         self._ends: dict[int, EndOffset] = {}
         self._moved: dict[int, tuple[NextOffset, float]] = {}  # the position as last seen, and since when
 
@@ -129,13 +129,13 @@ class LeakSearch:
             following = at[partition].next_to_decide
             if partition not in self._moved or self._moved[partition][0] != following:
                 self._moved[partition] = following, now
-        return any(now - self._moved[partition][1] < _STILL_S for partition in going_on)
+        return any(now - self._moved[partition][1] < STILL_S for partition in going_on)
 
 
 def _reserved() -> list[Claim]:
     """None where Redis does not answer: what clients were told of has its end all the same."""
     try:
-        return gate.reservations(limit=_MOST_AT_ONCE, of_each=_MOST_OF_ONE)
+        return gate.reservations(limit=MOST_AT_ONCE, of_each=MOST_OF_ONE)
     except GateUnavailable:
         return []
 
@@ -158,7 +158,7 @@ def _may_be_in_a_lost_end(claim: Claim, lost_at_ms: Mapping[int, int], *, partit
     """
     key = partition_key(claim.coupon_id)
     return any(
-        not _is_made_after(claim.request_id, at_ms + _CLOCK_JUMPS_MS)
+        not _is_made_after(claim.request_id, at_ms + CLOCK_JUMPS_MS)
         and any(partition_of(key, fewer) == partition for fewer in range(1, partitions))
         for partition, at_ms in lost_at_ms.items()
     )
@@ -203,7 +203,7 @@ def _since_ms(request_ids: Collection[UUID]) -> int:
     """Before the first of them was reserved; from the log's beginning if an id does not tell its time."""
     if any(request_id.version != 7 for request_id in request_ids):
         return 0
-    return max(0, min(request_id.int >> 80 for request_id in request_ids) - _CLOCK_JUMPS_MS)
+    return max(0, min(request_id.int >> 80 for request_id in request_ids) - CLOCK_JUMPS_MS)
 
 
 def give_back(claims: Sequence[Claim], *, whole_from_ms: int = 0) -> list[Claim]:

@@ -46,8 +46,8 @@ LOG_TIMEOUT_S: Final = 8.0
 _IN_AT_ONCE: Final = 1000
 #: Every worker of every machine meets the same empty gates. Reading a large backlog takes a second of a core:
 #: all at once, they would slow down each other and every claim that needs no loading.
-_OTHERS_TAKE_S: Final = 2.0
-_TURN: Final = "coupon-gates:loading"
+OTHERS_TAKE_S: Final = 2.0
+TURN: Final = "coupon-gates:loading"  #: the lock that all workers share
 _ASK_AGAIN_AFTER_S: Final = 0.05
 _TURN_EXPIRES_S: Final = 10
 _one_at_a_time = threading.Lock()
@@ -80,8 +80,8 @@ def load_all(coupon_ids: Collection[int]) -> None:
 @contextmanager
 def _turn() -> Iterator[None]:
     """One worker after the other; whoever has waited long enough reads as well. Raises GateUnavailable."""
-    lock = redis_lock.Lock(get_redis_connection("locks"), _TURN, expire=_TURN_EXPIRES_S)
-    until = time.monotonic() + _OTHERS_TAKE_S
+    lock = redis_lock.Lock(get_redis_connection("locks"), TURN, expire=_TURN_EXPIRES_S)
+    until = time.monotonic() + OTHERS_TAKE_S
     while not (is_held := gate.guarded(lambda: lock.acquire(blocking=False))) and time.monotonic() < until:
         time.sleep(_ASK_AGAIN_AFTER_S)
     try:

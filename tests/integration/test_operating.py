@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from django.conf import settings
 from django.core.management import CommandError, call_command
+from django_redis import get_redis_connection
 from uuid_utils.compat import uuid7
 
 from consumer.batch import BatchProcessor
@@ -25,7 +26,7 @@ from coupons.gate import leaked_slots, loading
 from coupons.gate.admission import (
     gate,
 )
-from coupons.models import Coupon, DeadMessage, IssueOutcome, UserCoupon
+from coupons.models import Coupon, DeadLetter, IssueOutcome, UserCoupon
 from tests.consuming import consume_all
 from tests.factories import make_coupon, make_event, make_users
 
@@ -59,16 +60,16 @@ def _letter_of_a_missing_coupon() -> tuple[int, int]:
 def test_a_mended_dead_letter_is_replayed_and_issued() -> None:
     coupon_id, user = _letter_of_a_missing_coupon()
     Coupon.objects.create(coupon_id=coupon_id, description="late", discount_amount=1, stock=1)
-    letter = DeadMessage.objects.get()
+    letter = DeadLetter.objects.get()
 
     assert "would replay 1" in _run("dead_letters", "replay", str(letter.pk), "--dry-run")
-    assert DeadMessage.objects.get().state == "WAITING"
+    assert DeadLetter.objects.get().state == "WAITING"
     assert "1 replayed" in _run("dead_letters", "replay", str(letter.pk), "--yes")
     _consume()
 
     assert UserCoupon.objects.get(user_id=user).request_id == letter.request_id
     assert IssueOutcome.objects.get(user_id=user).status == "ISSUED"
-    assert DeadMessage.objects.get().state == "REPLAYED"
+    assert DeadLetter.objects.get().state == "REPLAYED"
 
 
 def test_a_replayed_letter_that_is_still_wrong_stays_failed_and_waits_again() -> None:
@@ -78,13 +79,13 @@ def test_a_replayed_letter_that_is_still_wrong_stays_failed_and_waits_again() ->
     _consume()
 
     assert IssueOutcome.objects.get(user_id=user).status == "FAILED"
-    assert sorted(DeadMessage.objects.values_list("state", flat=True)) == ["REPLAYED", "WAITING"]
+    assert sorted(DeadLetter.objects.values_list("state", flat=True)) == ["REPLAYED", "WAITING"]
 
 
 def test_a_plain_redelivery_does_not_overrule_failed() -> None:
     coupon_id, user = _letter_of_a_missing_coupon()
     Coupon.objects.create(coupon_id=coupon_id, description="late", discount_amount=1, stock=1)
-    letter = DeadMessage.objects.get()
+    letter = DeadLetter.objects.get()
     assert letter.original_value is not None
 
     _publish(bytes(letter.original_value))
@@ -120,7 +121,7 @@ def test_nothing_is_destroyed_unasked() -> None:
         _run("dead_letters", "discard", "--all")
     with pytest.raises(CommandError, match="there is no dead letter 999999"):
         _run("dead_letters", "show", "999999")
-    assert DeadMessage.objects.get().state == "WAITING"
+    assert DeadLetter.objects.get().state == "WAITING"
 
 
 @pytest.mark.parametrize("number", ["99999999999999999999", "0", "-1", "1.5", "x", "１"])
@@ -149,7 +150,7 @@ def test_too_many_dead_letters_in_a_row_halt_and_what_came_before_is_decided(
     with pytest.raises(TooManyDeadLetters, match="COUPON_DEAD_LETTERS_IN_A_ROW"):
         _consume()
 
-    assert DeadMessage.objects.count() == 2
+    assert DeadLetter.objects.count() == 2
     assert UserCoupon.objects.filter(user_id=user).exists(), "the good neighbour is issued all the same"
 
 
@@ -162,7 +163,7 @@ def test_a_deleted_coupon_with_many_requests_halts_nobody(monkeypatch: pytest.Mo
 
     _consume()
 
-    assert DeadMessage.objects.filter(reason="COUPON_NOT_FOUND").count() == 5
+    assert DeadLetter.objects.filter(reason="COUPON_NOT_FOUND").count() == 5
     assert UserCoupon.objects.filter(user_id=users[0]).exists()
 
 
@@ -175,14 +176,14 @@ def test_good_events_between_keep_the_consumer_going(monkeypatch: pytest.MonkeyP
     _publish(b"{", b"{", good[0], b"{", b"{", good[1])
     _consume()
 
-    assert DeadMessage.objects.count() == 4
+    assert DeadLetter.objects.count() == 4
     assert UserCoupon.objects.count() == 2
 
 
 @pytest.fixture
 def _short_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody publishes here for as long as an API may."""
-    monkeypatch.setattr(leaked_slots, "_PUBLISHABLE_S", 1.0)
+    monkeypatch.setattr(leaked_slots, "PUBLISHABLE_S", 1.0)
 
 
 @pytest.mark.usefixtures("_short_wait")
@@ -196,7 +197,7 @@ def test_reconcile_says_first_and_then_mends() -> None:
     other_view = coupon_cache.cached_coupon(other.pk)
     assert other_view is not None
     loading.load(other_view)
-    gate._redis.hset(f"{{coupon:{other.pk}}}:gate", "issued", 4)
+    get_redis_connection("default").hset(f"{{coupon:{other.pk}}}:gate", "issued", 4)
 
     told = json.loads(_run("reconcile", "--dry-run", "--json"))
     assert {finding["check"] for finding in told["findings"]} == {"NO_LEAKED_RESERVATION", "GATE_COUNTS"}
@@ -234,7 +235,7 @@ def _leak_in_a_gate_that_miscounts() -> Claim:
     loading.load(view)
     leaked = Claim(coupon_id=coupon.pk, user_id=user, request_id=uuid7())
     gate.admit(view, [leaked])
-    gate._redis.hset(f"{{coupon:{coupon.pk}}}:gate", "issued", 4)
+    get_redis_connection("default").hset(f"{{coupon:{coupon.pk}}}:gate", "issued", 4)
     return leaked
 
 

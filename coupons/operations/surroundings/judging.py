@@ -36,12 +36,12 @@ _REFUSED: Final = {
 
 def problems() -> list[Problem]:
     """What is wrong; empty if the system can work. Raises OperationalError while the database is away."""
-    return _sorted_out(lambda server: [*_of_server(server), *_of_schema()])
+    return _sorted_out(lambda server: [*of_server(server), *_of_schema()])
 
 
 def before_migrating() -> list[Problem]:
     """What would make `migrate` fail, or make tables that are no good. Raises OperationalError as above."""
-    return _sorted_out(lambda server: [*_of_server(server), *_of_new_tables(server), *_of_others_tables()])
+    return _sorted_out(lambda server: [*of_server(server), *_of_new_tables(server), *_of_others_tables()])
 
 
 def _sorted_out(look: Callable[[DatabaseServer], list[Problem]]) -> list[Problem]:
@@ -85,7 +85,8 @@ def _of_connection(error: OperationalError) -> Problem:
     raise error
 
 
-def _of_server(server: DatabaseServer) -> Iterator[Problem]:
+def of_server(server: DatabaseServer) -> Iterator[Problem]:
+    """What is wrong with the server itself, whatever its tables are. Pure."""
     oldest = _OLDEST[server.product]
     if server.version < oldest:
         version = ".".join(map(str, server.version))

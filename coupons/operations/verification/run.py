@@ -19,7 +19,8 @@ from coupons.operations.verification.snapshot import snapshot
 from coupons.outcomes import RequestStatus
 
 _LOG_TIMEOUT_S: Final = 30.0
-_SECOND_LOOK_AFTER_S: Final = 2.0
+#: What a consumer has committed and not told the gate yet is wrong for a moment, and nothing to report.
+SECOND_LOOK_AFTER_S: Final = 2.0
 Progress = Callable[[int, int], None]  #: gets what was done and the whole
 
 
@@ -56,7 +57,7 @@ def gate_findings(coupons: Sequence[Coupon]) -> list[Finding]:
     first = _gates_once(coupons)
     if not first:
         return []
-    time.sleep(_SECOND_LOOK_AFTER_S)
+    time.sleep(SECOND_LOOK_AFTER_S)
     again = set(_gates_once(_coupons_by_id({finding.coupon_id for finding in first})))
     return [finding for finding in first if finding in again]
 
