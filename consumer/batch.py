@@ -1,4 +1,4 @@
-"""One batch: decode, issue, move what can never succeed to the dead letters, tell Redis."""
+"""One batch: decode, issue, move events that can never succeed to the dead letters, notify the gate."""
 
 from __future__ import annotations
 
@@ -36,31 +36,34 @@ from runtime.database_errors import Kind, kind_of
 
 log = logging.getLogger(__name__)
 
-#: Events that cannot be stored come one by one. So many, and no coupon issued between: it is not the events.
+#: Events that cannot be stored are rare. So many of them, with no coupon issued in between, mean that the
+#: database is broken, and the consumer halts. Fewer, and a producer's bug halts it; more, and a broken
+#: database makes more dead letters of good events.
 MOST_UNSTORABLE: Final = 100
-#: What an event may bring about that is its own: a value that the database, or a column's type, cannot take.
+#: Errors that an event may cause by itself: a value that the database, or a column's type, cannot take.
 _OF_ONE_EVENT: Final = (DatabaseError, OverflowError, ValueError)
 
 
 class BatchProcessor:
-    """Turns messages into committed decisions. Returning from ``process`` means: durable."""
+    """Turns messages into decisions, which are committed when ``process`` returns.
+
+    Runs in the consumer's main thread, between polls, and waits for database, broker and Redis there.
+    """
 
     def __init__(self, *, producer: EventProducer) -> None:
         self._producer = producer
-        self._dead: dict[
-            PlaceInTopic, DeadMessage
-        ] = {}  # found out while deciding; decided with the next try
-        self._published: set[PlaceInTopic] = set()  # of dead letters whose decision is not committed yet
+        self._dead: dict[PlaceInTopic, DeadMessage] = {}  # found while deciding; decided with the next try
+        self._published: set[PlaceInTopic] = set()  # dead letters that are published, and not committed yet
         self._failed_alone: set[PlaceInTopic] = set()
         self._dead_in_a_row = 0
         self._unstorable = 0  # since the last coupon that was issued
 
     def process(self, messages: Sequence[Message], assigned: AssignedPartitions) -> None:
-        """Decide these messages, given in log order per partition. Feed it twice: the second changes nothing.
+        """Decide these messages, given in log order per partition. The same messages again change nothing.
 
-        An event that cannot be stored costs itself alone: the batch is decided in halves until it stands
-        alone, and is then a dead letter. Raises PositionMoved, DeadLettersNotAcknowledged, and errors of the
-        database that are worth waiting for; then the same messages are given again.
+        An event that cannot be stored harms no other: the batch is decided in halves until that event stands
+        alone and becomes a dead letter. Raises PositionMoved; raises DeadLettersNotAcknowledged,
+        TooManyDeadLetters and database errors, after which the loop gives the same messages again.
         """
         started = time.monotonic()
         try:
@@ -70,7 +73,7 @@ class BatchProcessor:
                 raise
             self._isolate(messages, error, assigned)
             return
-        except TooManyDeadLetters as error:  # those before are decided
+        except TooManyDeadLetters as error:  # the events in front of the last one are decided
             if len(messages) == 1:
                 self._try_as_it_is_next_time(assigned.place_of(messages[0]))
                 raise
@@ -84,7 +87,7 @@ class BatchProcessor:
         metrics.BATCH_SECONDS.observe(elapsed_s)
 
     def _isolate(self, messages: Sequence[Message], error: Exception, assigned: AssignedPartitions) -> None:
-        """In halves; what fails alone, twice, is a dead letter. If that fails too, nothing can be stored."""
+        """Decide in halves. An event that fails alone, twice, is a dead letter; if that fails too, raise."""
         if len(messages) > 1:
             half = len(messages) // 2
             self.process(messages[:half], assigned)
@@ -94,8 +97,8 @@ class BatchProcessor:
         if at in self._dead or _cannot_work():
             self._try_as_it_is_next_time(at)
             raise error
-        if at in self._failed_alone:  # the first time it may have met another writer of the same rows
-            # What the database said tells all; anything else is a bug of ours, and its trace is wanted.
+        if at in self._failed_alone:  # the first failure may be another writer's, of the same rows
+            # A database error says all; any other error is a bug of ours, and its trace is wanted.
             trace = None if isinstance(error, DatabaseError) else error
             log.error("the event at %s/%s cannot be stored: %s", *at.place, error, exc_info=trace)
             self._dead[at] = _unstorable(messages[0], error)
@@ -103,7 +106,7 @@ class BatchProcessor:
         self.process(messages, assigned)
 
     def _try_as_it_is_next_time(self, at: PlaceInTopic) -> None:
-        """Nothing can be stored now. Once that is mended, this event is as good as any other."""
+        """Forget that this event failed: nothing can be stored now, so the event may be a good one."""
         self._dead.pop(at, None)
         self._failed_alone.discard(at)
 
@@ -131,7 +134,7 @@ class BatchProcessor:
         return issued, letters, advances
 
     def _publish(self, letters: Sequence[DeadMessage], assigned: AssignedPartitions) -> None:
-        """Each once, however often the database has to be tried."""
+        """Publish each letter once, however often the database has to be tried."""
         new = [each for each in letters if assigned.place_of(each.message) not in self._published]
         if new:
             dead_letters.publish(new, producer=self._producer)
@@ -145,10 +148,11 @@ class BatchProcessor:
             self._dead = {each: letter for each, letter in self._dead.items() if each not in decided}
 
     def _refuse_too_many(self, messages: Sequence[Message], letters: Sequence[DeadMessage]) -> int:
-        """How many dead letters stand together at the end. Raises TooManyDeadLetters before any is published.
+        """How many dead letters in a row end the batch. Raises TooManyDeadLetters before any is published.
 
-        One whose coupon does not exist is none of them: somebody deleted it, which says nothing about the
-        rest. Of what cannot be stored, those between two coupons that were issued count together.
+        A letter whose coupon does not exist does not count: somebody deleted the coupon, which says nothing
+        about other events. UNSTORABLE letters have a count of their own, since the last coupon that was
+        issued.
         """
         if self._unstorable + _unstorable_among(letters) > MOST_UNSTORABLE:
             raise TooManyDeadLetters(
@@ -191,7 +195,7 @@ class BatchProcessor:
 
 
 def _cannot_work() -> bool:
-    """Somebody changed the schema under us: then it is not the event, and the next one would fail too."""
+    """Whether the schema is wrong, as after somebody changed it: then every event fails, not this one."""
     why = surroundings.in_one_line(surroundings.problems())
     if why:
         log.error("nothing can be stored: %s", why)
@@ -272,7 +276,7 @@ def _report(issued: Issued, letters: Sequence[DeadMessage]) -> None:
 
 
 def notify_gate(issued: Issued, letters: Sequence[DeadMessage], rates: Mapping[int, float]) -> None:
-    """After the commit: free reservations, remember winners, note the pace. Redis may be away.
+    """After the commit: free reservations, remember winners, note the pace. If Redis is away, only log it.
 
     A seam: dev/faults stops a consumer here, which has committed and told nobody.
     """
@@ -296,11 +300,11 @@ def notify_gate(issued: Issued, letters: Sequence[DeadMessage], rates: Mapping[i
         gate.release(failed)
         pending.forget([*request_ids, *(claim.request_id for claim in failed)], rates)
     except (GateUnavailable, RedisError) as error:
-        # The gate is loaded anew from the database and the log once Redis is back and empty; where
-        # Redis kept its data, these reservations are found to be decided when they stand in the way.
+        # If Redis comes back empty, the gate is loaded anew from the database and the log. If Redis kept its
+        # data, housekeeping frees these reservations (coupons/gate/catching_up.py).
         log.warning("Redis was not notified of %d decisions: %s", len(request_ids), error)
 
 
 def _settled(allocation: Allocation) -> tuple[Claim, bool]:
-    """A replay of a winner counts as neither: its slot was settled, or is freed here."""
+    """The claim, and whether it is a new winner. A replay of a winner is not: only its slot is freed."""
     return allocation.request.event.claim, allocation.decision is Decision.ISSUED

@@ -1,9 +1,9 @@
-"""Whether the consumer's client still finds a broker, and gives what that has.
+"""Watches whether the consumer's client still finds a broker, and fetches what the broker has.
 
-A broker that has just come back may name no brokers at all. librdkafka then drops all it knew and may
-never ask again (its issue 5301). It may also lose a commit that the coordinator could not take for a moment,
-and then fetches nothing after the next rebalance. Either way it stays so until it is made anew, which costs
-nothing: the database knows where to go on.
+A broker that has just come back may name no brokers at all. librdkafka then forgets all brokers and may never
+ask again (its issue 5301). librdkafka may also lose a commit that the coordinator could not take for a
+moment, and then fetches nothing after the next rebalance. Either way the client stays so until it is made
+anew. That costs nothing, because the database knows the positions.
 """
 
 from __future__ import annotations
@@ -16,13 +16,22 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from consumer.kafka import ClientLost
 
-EVERY_S: Final = 3.0  #: at most; asking costs the broker next to nothing
+#: While nothing comes. More often, and an idle group keeps the broker busy; less often, and a client that is
+#: lost is noticed later.
+EVERY_S: Final = 3.0
+#: The loop stands still meanwhile. Longer, and it polls too late; shorter, and a slow broker counts as
+#: silent.
 _ANSWER_S: Final = 1.0
-PATIENCE_S: Final = 12.0  #: or the session timeout, where that is longer
+#: A client is lost after so long without a broker or without fetching, or after the session timeout if that
+#: is longer. Shorter, and a broker's restart or a rebalance costs a client; longer, and accepted claims wait.
+PATIENCE_S: Final = 12.0
 
 
 class BrokerWatch:
-    """Asks the broker through the consumer's own client, now and then while nothing comes."""
+    """Asks the broker through the consumer's own client, every few seconds while nothing comes.
+
+    For the loop's thread alone, which polls.
+    """
 
     def __init__(self, topic: str, *, session_timeout_s: float) -> None:
         self._topic = topic
@@ -32,10 +41,10 @@ class BrokerWatch:
         self._missing_since: float | None = None
 
     def ask(self, consumer: Consumer, positions: Sequence[TopicPartition]) -> bool | None:
-        """Whether the log has something beyond these positions that does not come; None: not asked now.
+        """Whether the log has something beyond these positions that does not come; None if it was not asked.
 
-        Raises ClientLost when nobody has answered for a while, or nothing came of what there is: the session
-        timeout at least.
+        Raises ClientLost when no broker has answered, or nothing was fetched although the log has something,
+        for PATIENCE_S or the session timeout, whichever is longer.
         """
         now = time.monotonic()
         if now - self._asked_at < EVERY_S:
@@ -55,7 +64,7 @@ class BrokerWatch:
         return is_missing
 
     def answered(self) -> None:
-        """A message is an answer too: one broker that is slow to tell its topics is no reason to leave it."""
+        """Note a message, which is an answer too: a broker that is slow to list its topics is not lost."""
         self._silent_since = self._missing_since = None
 
     def _lose_after(self, since: float, why: str) -> None:

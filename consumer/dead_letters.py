@@ -1,4 +1,4 @@
-"""Events that can never succeed: to the dead letters, acknowledged, before they are decided as FAILED."""
+"""Events that can never succeed: published to the dead letters before they are decided as FAILED."""
 
 from __future__ import annotations
 
@@ -22,8 +22,10 @@ from runtime import metrics
 
 log = logging.getLogger(__name__)
 
-_MOST_BYTES: Final = 900_000  #: of key, value and headers; a topic takes 1,048,588 unless told otherwise
-_MOST_KEY_BYTES: Final = 10_000
+#: Of key, value and headers. A topic takes 1,048,588 bytes by default, and a letter adds headers of its own;
+#: more, and the broker refuses the letter for ever.
+_MOST_BYTES: Final = 900_000
+_MOST_KEY_BYTES: Final = 10_000  #: of a larger message; with its value's, well below _MOST_BYTES
 _MOST_VALUE_BYTES: Final = 800_000
 
 
@@ -32,12 +34,12 @@ class DeadLettersNotAcknowledged(RuntimeError):
 
 
 class TooManyDeadLetters(RuntimeError):
-    """Something is wrong with all events, not with one: the consumer stands still and says so."""
+    """All events fail, not one: the consumer stands still, and readiness is DOWN."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeadMessage:
-    """A message that can never succeed, why, and what of it could be read."""
+    """A message that can never succeed, the reason, and the fields that could be read."""
 
     message: Message
     reason: DeadLetterReason
@@ -49,13 +51,13 @@ class DeadMessage:
 
     @property
     def claim(self) -> Claim | None:
-        """The request, if all of it could be read."""
+        """The claim, if all of its fields could be read."""
         if self.coupon_id is None or self.user_id is None or self.request_id is None:
             return None
         return Claim(coupon_id=self.coupon_id, user_id=self.user_id, request_id=self.request_id)
 
     def as_failed(self) -> FailedEvent:
-        """What the database keeps of it."""
+        """The message as the database keeps it."""
         return FailedEvent(
             place=place(self.message),
             written_ms=timestamp_ms(self.message),
@@ -82,7 +84,7 @@ def publish(letters: Sequence[DeadMessage], *, producer: EventProducer) -> None:
 
 
 def report(letters: Sequence[DeadMessage]) -> None:
-    """They are decided: count them, and say so."""
+    """Count and log these letters, once they are decided."""
     for letter in letters:
         metrics.DEAD_LETTERS.labels(reason=letter.reason.value).inc()
         partition, offset = place(letter.message)
@@ -97,7 +99,7 @@ def report(letters: Sequence[DeadMessage]) -> None:
 
 
 def _record(letter: DeadMessage) -> Record:
-    """The original key, value and headers, and where it came from. Never the partition number as target."""
+    """The letter: original key, value and headers, and its place. No partition: the topic may have fewer."""
     partition, offset = place(letter.message)
     written_ms = timestamp_ms(letter.message)
     added = {
@@ -123,7 +125,7 @@ def _record(letter: DeadMessage) -> Record:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Kept:
-    """What the dead letter keeps of a message. ``value_bytes``: the value's size where it was cut."""
+    """The parts of a message that its dead letter keeps. ``value_bytes``: the value's size if it was cut."""
 
     key: bytes | None
     value: bytes | None
@@ -132,9 +134,9 @@ class _Kept:
 
 
 def _kept(message: Message) -> _Kept:
-    """All of it, unless a broker at its defaults would refuse the letter: such a value can be no event.
+    """The whole message, unless a broker at its defaults would refuse the letter: retries would never end.
 
-    A letter that is refused for its size would be tried again for ever.
+    Nothing is lost by cutting: a value of that size is no event.
     """
     key, value, headers = _bytes(message.key()), _bytes(message.value()), headers_of(message)
     others = len(key or b"") + sum(len(name) + len(each) for name, each in headers.items())

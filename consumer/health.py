@@ -24,17 +24,25 @@ from coupons.operations.surroundings import watching
 from runtime import actuator
 from runtime.actuator import Actuator, Check, Component
 
-_STILL_S: Final = 60.0  #: a loop that did not turn for so long hangs, whatever there is to decide
-#: Room for a crowd of slow clients: each is gone after ``_PATIENCE_S``, long before a probe gives up on us.
+#: A loop that did not turn for so long hangs. Shorter, and a slow transaction unreadies the consumer; longer,
+#: and a hanging one is replaced later.
+_STILL_S: Final = 60.0
+#: Room for a crowd of slow clients, so that a probe still gets a connection. Fewer, and such a crowd makes
+#: the consumer look dead; more, and it takes more memory and file descriptors.
 _CONNECTIONS: Final = 2000
+#: For one request and its answer. Shorter, and a slow probe is cut off; longer, and slow clients hold
+#: connections.
 _PATIENCE_S: Final = 5.0
-_BACKLOG: Final = 1024
-_LOOK_EVERY_S: Final = 0.1
-_STOP_S: Final = 2.0
+_BACKLOG: Final = 1024  #: connections that the kernel keeps while all of _CONNECTIONS are taken
+_LOOK_EVERY_S: Final = 0.1  #: how late the thread notices its end at most
+_STOP_S: Final = 2.0  #: a stopping consumer waits no longer for the answers that are on their way
 
 
 def actuator_of(state: LoopState, housekeeping: Callable[[], Component]) -> Actuator:
-    """Health looks at progress: a process that is there and decides nothing is DOWN."""
+    """The consumer's health: a process that lives and decides nothing is DOWN.
+
+    Its checks run in threads of their own and only read ``state``, which the loop's thread writes.
+    """
 
     def progress() -> Component:
         now = time.monotonic()
@@ -56,7 +64,8 @@ def actuator_of(state: LoopState, housekeeping: Callable[[], Component]) -> Actu
         return Component(is_up=is_up, details=details)
 
     def liveness() -> Component:
-        # Past the poll interval the group has given our partitions away: only a restart mends that.
+        # After the poll interval the group has given our partitions away: only a restart mends a hanging
+        # loop.
         longest_s = settings.CONFIG.consumer.max_poll_interval_ms / 1000 + _STILL_S
         return Component(is_up=time.monotonic() - state.turned_at < longest_s)
 
@@ -95,7 +104,7 @@ def served(health: Actuator, *, host: str, port: int) -> Iterator[None]:
 
 
 def _listening(host: str, port: int) -> socket.socket:
-    # As gunicorn takes it, an IPv6 address has brackets.
+    # An IPv6 address has brackets, because gunicorn wants them.
     found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
     family, kind, protocol, _, address = found[0]
     listener = socket.socket(family, kind, protocol)
@@ -110,7 +119,7 @@ def _listening(host: str, port: int) -> socket.socket:
 
 
 def _serve(listener: socket.socket, health: Actuator, stop: threading.Event) -> None:
-    """The thread: a loop of greenlets of its own, in which slow clients cost a connection each, no thread."""
+    """Run in the health thread, with a loop of greenlets of its own: a slow client costs no thread."""
     shared = gevent.socket.socket(fileno=os.dup(listener.fileno()))
     server = WSGIServer(
         shared,
@@ -128,7 +137,7 @@ def _serve(listener: socket.socket, health: Actuator, stop: threading.Event) -> 
 
 class _Handler(WSGIHandler):  # type: ignore[misc]
     def handle_one_request(self) -> Any:
-        """A client that takes longer than this to ask, or to take the answer, loses its connection."""
+        """Serve one request. A client that takes longer than _PATIENCE_S to ask and read is cut off."""
         with gevent.Timeout(_PATIENCE_S, False):
             return super().handle_one_request()
         return None

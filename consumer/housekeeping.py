@@ -1,4 +1,4 @@
-"""What one consumer of the group does beside the log: free leaked slots, tell gates what they missed."""
+"""The work of one consumer of the group beside the log: free leaked slots, mend gates that are wrong."""
 
 from __future__ import annotations
 
@@ -24,15 +24,22 @@ from runtime.actuator import Component
 
 log = logging.getLogger(__name__)
 
-#: NotAcquired: our turn was forgotten, as after FLUSHALL.
+#: NotAcquired: Redis forgot our turn, as after FLUSHALL.
 _TRANSIENT: Final = (GateUnavailable, LogUnavailable, DatabaseLayerError, RedisError, redis_lock.NotAcquired)
-STEP_S: Final = 2.0  #: between two looks, and after a failure
-#: A turn whose end Redis did not hear of must not last long.
+#: Between two steps of a round, and between rounds. Longer, and gates catch up later; shorter, and it keeps
+#: broker and database busy. It must be well below _TURN_EXPIRES_S.
+STEP_S: Final = 2.0
+#: A consumer that died or lost Redis keeps the others from housekeeping for so long. Shorter than a step may
+#: take (the broker's timeouts are 5 s each), and two consumers keep house at once, which costs work; longer,
+#: and leaked slots wait.
 _TURN_EXPIRES_S: Final = 20
 
 
 class Housekeeper:
-    """Runs until stopped; whatever is away makes it wait, never fail."""
+    """A thread of its own that runs until it is stopped. While a server is away it waits, and never fails.
+
+    Only this thread takes steps; other threads may call ``health`` and ``partitions_came``.
+    """
 
     def __init__(self) -> None:
         self._stop = threading.Event()
@@ -42,12 +49,15 @@ class Housekeeper:
         self._thread = threading.Thread(target=self._run, name="housekeeping", daemon=True)
 
     def health(self) -> Component:
-        """A thread that died, or that fails at each turn, says nothing by itself."""
+        """DOWN if the thread died or its last round failed, which nothing else shows. From any thread."""
         details = {"error": self._failure} if self._failure else {}
         return Component(is_up=self._thread.is_alive() and not self._failure, details=details)
 
     def partitions_came(self) -> None:
-        """From the loop's thread: whoever had them may have died before it told Redis what it decided."""
+        """Have decided reservations freed at once: the partitions' last consumer may have left some.
+
+        Called in the loop's thread, so it only sets an event.
+        """
         self._partitions_came.set()
 
     @contextmanager
@@ -71,14 +81,14 @@ class Housekeeper:
                 log.info("housekeeping waits: %s", error)
                 connection.close()
                 self._stop.wait(STEP_S)
-            except Exception as error:  # told in health and the log; without it leaked slots stay for ever
+            except Exception as error:  # shown in health and logged; without the thread leaked slots stay
                 self._failure = f"{type(error).__name__}: {error}"
                 log.exception("housekeeping failed, and tries again")
                 connection.close()
                 self._stop.wait(STEP_S)
 
     def _take_a_turn(self) -> None:
-        """One round, if no other instance of the group is at it."""
+        """One round, if no other consumer of the group has the turn."""
         with taking_turn() as turn:
             if turn is None:
                 return
@@ -88,17 +98,17 @@ class Housekeeper:
             while search.advance() is None and not self._stop.wait(STEP_S):
                 turn.extend()
                 close_old_connections()
-                self._catch_up()  # a round lasts much longer than a gate may be behind
+                self._catch_up()  # a gate must not be behind for a whole round
 
     def _free_decided(self) -> None:
-        """At once, and whoever has the turn: it may be the dead one's still."""
+        """Free decided reservations without a turn: the turn may still be a dead consumer's."""
         if self._partitions_came.is_set():
             self._partitions_came.clear()
             close_old_connections()
             try:
                 catching_up.free_decided()
             except BaseException:
-                self._partitions_came.set()  # it is still to be done
+                self._partitions_came.set()  # try again
                 raise
 
     def _catch_up(self) -> None:
@@ -110,10 +120,10 @@ class Housekeeper:
 
 
 class Turn:
-    """The right to keep house, which must be renewed. Without Redis anybody has it: two do no harm."""
+    """The turn to keep house, which must be renewed. Without Redis every consumer has it, without harm."""
 
     def __init__(self) -> None:
-        # Another group must not wait for ours.
+        # By group: another group must not wait for ours.
         name = f"coupon-housekeeping:{settings.CONFIG.kafka.group_id}"
         self._lock = redis_lock.Lock(get_redis_connection("locks"), name, expire=_TURN_EXPIRES_S)
         self._is_held = False
@@ -137,7 +147,7 @@ class Turn:
 
 @contextmanager
 def taking_turn() -> Iterator[Turn | None]:
-    """None: another one has it."""
+    """The turn; None if another consumer has it."""
     turn = Turn()
     if not turn.take():
         yield None

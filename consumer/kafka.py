@@ -15,12 +15,16 @@ from coupons.eventlog.place import NextOffset, Place
 
 log = logging.getLogger(__name__)
 
-LET_GO_AFTER_S: Final = 5.0  #: of a lost client: by then nobody uses it any more
-_CLOSED_AFTER_S: Final = 15.0  #: a broker that is busy needs some; who waits for our end is less patient
+#: A lost client is destroyed so long after it was abandoned, when the loop holds no reference any more.
+#: Shorter, and the loop's own thread may destroy it, and hang; longer does no harm.
+LET_GO_AFTER_S: Final = 5.0
+#: A busy broker needs some seconds to answer the last commits. Shorter, and the partitions wait for the
+#: session timeout; longer, and the process is killed by what waits for its end.
+_CLOSED_AFTER_S: Final = 15.0
 
 
 class ClientLost(RuntimeError):
-    """librdkafka will not mend this client; a new one begins where the database says."""
+    """librdkafka does not recover this client; a new one begins at the database's positions."""
 
 
 def make_consumer(
@@ -29,16 +33,17 @@ def make_consumer(
     on_error: Callable[[KafkaError], None],
     on_commit: Callable[[KafkaError | None, list[TopicPartition]], None],
 ) -> Consumer:
-    """A consumer that begins where it is told to and commits only what it is told to.
+    """A consumer that begins at the offsets it is assigned, and commits only when asked.
 
-    ``on_commit`` hears how an asynchronous commit ended, in poll and consume.
+    ``on_error`` and ``on_commit`` (the end of an asynchronous commit) run inside poll() and consume(), in the
+    thread that calls these.
     """
     consumer = settings.CONFIG.consumer
     return Consumer(
         kafka_client.common()
         | {
             "group.id": group_id,
-            # Never a jump: an offset outside of the log is an error that is shown (consumer/partitions.py).
+            # No jump: an offset outside of the log makes its partition stand still (consumer/partitions.py).
             "auto.offset.reset": "error",
             "enable.partition.eof": True,
             "enable.auto.commit": False,
@@ -49,10 +54,10 @@ def make_consumer(
             "fetch.min.bytes": consumer.fetch_min_bytes,
             "fetch.wait.max.ms": consumer.fetch_wait_max_ms,
             "fetch.message.max.bytes": consumer.fetch_message_max_bytes,
-            # What is read ahead: some batches, not the 100,000 events and 64 MB of librdkafka's defaults.
+            # Reads some batches ahead, not the 100,000 events and 64 MB of librdkafka's defaults.
             "queued.min.messages": 10_000,
             "queued.max.messages.kbytes": 16_384,
-            # A broker that stands still is noticed within the poll interval.
+            # A broker that hangs is noticed within the poll interval.
             "socket.timeout.ms": 10_000,
             "error_cb": on_error,
             "on_commit": on_commit,
@@ -61,10 +66,10 @@ def make_consumer(
 
 
 def abandon(consumer: Consumer) -> None:
-    """Let go of a lost client without closing it, which could wait for ever, as its destruction could.
+    """Let go of a lost client without closing it: both close() and its destruction could wait for ever.
 
-    So the last reference goes in a thread of its own, some time after the caller has dropped his. Its
-    partitions go to others after the session timeout.
+    So a thread of its own drops the last reference, some time after the caller has dropped the others. The
+    client's partitions go to other consumers after the session timeout.
     """
     held = [consumer]
     letting_go = threading.Timer(LET_GO_AFTER_S, held.clear)
@@ -73,9 +78,9 @@ def abandon(consumer: Consumer) -> None:
 
 
 def close(consumer: Consumer) -> None:
-    """Leave the group; a client that does not come to an end is let go of.
+    """Leave the group, or let go of a client that does not close within _CLOSED_AFTER_S.
 
-    librdkafka closes when each commit was answered, and may lose one that the coordinator could not take
+    librdkafka waits for the answer to each commit, and may lose a commit that the coordinator could not take
     for a moment. The process ends all the same; its partitions go to others after the session timeout.
     """
     closing = threading.Thread(target=consumer.close, name="kafka-close", daemon=True)
@@ -86,7 +91,7 @@ def close(consumer: Consumer) -> None:
 
 
 def place(message: Message) -> Place:
-    """Where a received message stands."""
+    """A received message's place."""
     partition, offset = message.partition(), message.offset()
     if partition is None or offset is None:
         raise RuntimeError("a received message has a partition and an offset")
@@ -94,20 +99,20 @@ def place(message: Message) -> Place:
 
 
 def next_offsets(messages: Iterable[Message]) -> dict[int, NextOffset]:
-    """Where to go on once these are done, by partition: after the last of them."""
+    """The offsets to go on with once these messages are done, by partition: after the last of them."""
     return {at.partition: at.following for at in sorted(map(place, messages))}
 
 
 def first_offsets(messages: Iterable[Message]) -> dict[int, NextOffset]:
-    """Where to go on while none of these is done, by partition: at the first of them."""
+    """The offsets to go on with while none of these messages is done, by partition: the first of them."""
     return {at.partition: NextOffset(at.offset) for at in sorted(map(place, messages), reverse=True)}
 
 
 def headers_of(message: Message) -> dict[str, bytes]:
-    """Its headers; none if their names are not UTF-8: then none of them is ours."""
+    """The message's headers; none if a name is not UTF-8: such headers are not ours."""
     try:
         headers = message.headers() or []
-    except (SystemError, UnicodeDecodeError):  # the first is how the client's C code tells the second
+    except (SystemError, UnicodeDecodeError):  # the client's C code turns the second into the first
         return {}
     return {
         name: value if isinstance(value, bytes) else str(value or "").encode()
@@ -116,11 +121,11 @@ def headers_of(message: Message) -> dict[str, bytes]:
 
 
 def positions(topic: str, offsets: Mapping[int, NextOffset]) -> list[TopicPartition]:
-    """What librdkafka calls these offsets, by partition."""
+    """These offsets as librdkafka takes them, sorted by partition."""
     return [TopicPartition(topic, partition, offset) for partition, offset in sorted(offsets.items())]
 
 
 def timestamp_ms(message: Message) -> int | None:
-    """When the producer or the broker says it was written; None if neither does."""
+    """When the message was written, as the producer or the broker says; None if neither does."""
     kind, value = message.timestamp()
     return int(value) if kind else None

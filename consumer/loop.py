@@ -1,6 +1,6 @@
 """Poll, hand over; wait in place while something is away; follow rebalances and the database's positions.
 
-The only rule: a position moves in the transaction that decides what lies before it
+One rule makes this safe: a position moves in the transaction that decides the events in front of it
 (coupons/eventlog/positions.py). Everything else may happen twice.
 """
 
@@ -32,20 +32,27 @@ from runtime import logs, metrics
 
 log = logging.getLogger(__name__)
 
-#: What is tried again, in place and in order, for as long as it lasts. Anything else is a bug and ends the
-#: process with its trace: the offset has not moved, the events are delivered again.
+#: After these errors the same batch is tried again, in place and in order, for as long as they last. Any
+#: other error is a bug and ends the process with its trace: the position has not moved, the events come
+#: again.
 RECOVERABLE: Final = (
     DatabaseLayerError,
     DeadLettersNotAcknowledged,
     StockChangedUnderLock,
-    TooManyDeadLetters,  # halts: assigned still, with a growing pause, until an operator acts
+    TooManyDeadLetters,  # halts: partitions stay assigned, pauses grow, until an operator acts
 )
 
 
-#: How often the database is asked whether it still says what we believe, and the broker whether the topic is
-#: still the same. Somebody who restores a database or makes a topic anew waits no longer than this.
+#: So often the loop asks whether the database's positions and the broker's topic are still the same. Shorter,
+#: and a busy consumer pays for the questions; longer, and after a restored database or a new topic more
+#: events are decided before those in front of them.
 LOOK_EVERY_S: Final = 1.0
+#: The loop stands still meanwhile. Shorter, and a slow broker leaves the question open; longer, and batches
+#: wait.
 _ANSWER_S: Final = 1.0
+#: So often the loop asks whether the topic is compacted. Kafka's cleaner begins 15 s after the policy was
+#: set, at the earliest: longer than that, and undecided events are deleted before the partitions stand still;
+#: shorter, and a busy consumer pays for the question.
 _ASK_POLICY_EVERY_S: Final = 5.0
 
 Process = Callable[[Sequence[Message], AssignedPartitions], None]
@@ -53,10 +60,10 @@ Process = Callable[[Sequence[Message], AssignedPartitions], None]
 
 @dataclass(slots=True, kw_only=True)
 class LoopState:
-    """What health shows. Written by the loop's thread, read by others.
+    """The state that health shows. Only the loop's thread writes it; other threads read it.
 
-    ``has_joined``: the group gave it partitions, and it is known where to go on in them. ``waiting_since``:
-    something is there to be decided, and nothing was decided since.
+    ``has_joined``: the group assigned partitions, and their positions are known. ``waiting_since``: since
+    then there is something to decide, and nothing was decided.
     """
 
     turned_at: float = field(default_factory=time.monotonic)
@@ -80,7 +87,11 @@ class LoopState:
 
 
 class ConsumerLoop:
-    """Runs until ``stop`` is set. ``process`` decides a batch durably and moves the position, or raises."""
+    """Runs until ``stop`` is set. ``process`` decides a batch durably and moves the position, or raises.
+
+    All of it runs in one thread, the consumer's main thread. librdkafka's callbacks (``_on_assign`` and its
+    like) run there too, inside poll() and consume(): they must not wait for long, nor poll.
+    """
 
     def __init__(
         self,
@@ -102,6 +113,7 @@ class ConsumerLoop:
         metrics.OLDEST_UNDECIDED_SECONDS.set_function(self._oldest_undecided_s)
 
     def run(self) -> None:
+        """Run until ``stop`` is set, in the calling thread; then leave the group."""
         self._begin()
         try:
             while not self._stop.is_set():
@@ -114,7 +126,7 @@ class ConsumerLoop:
             close(self._consumer)
 
     def _begin(self) -> None:
-        """Join the group with a new client, which knows nothing of what another was given."""
+        """Join the group with a new client, which knows nothing of an earlier client's partitions."""
         self._assigned = AssignedPartitions(self._topic)
         self._copy = OffsetCopy(self._topic)
         self._broker_watch = BrokerWatch(
@@ -124,7 +136,7 @@ class ConsumerLoop:
         self._held: list[Message] = []  # received while waiting
         self._outside: set[int] = set()  # partitions with nothing at their position
         self._looked_at = float("-inf")
-        self._policy_asked_at = time.monotonic()  # finding the positions asks
+        self._policy_asked_at = time.monotonic()  # finding the positions asks for the policy too
         self.state.has_joined = False
         self.state.oldest_undecided_ms = None
         self.state.stuck = {}
@@ -152,7 +164,7 @@ class ConsumerLoop:
         self._copy_offsets()
 
     def _find_positions(self) -> None:
-        """Begin where the database says, in the partitions that were given to us."""
+        """Begin at the database's positions, in the partitions that are assigned to us."""
         close_old_connections()
         try:
             is_news = self._assigned.find(self._consumer)
@@ -174,14 +186,14 @@ class ConsumerLoop:
         self.state.retrying_since = self.state.retry_cause = None
 
     def _begin_at_rows(self) -> None:
-        """Look for the positions of all partitions anew; until they are found, nothing is read."""
+        """Look for the positions of all partitions anew; nothing is read until they are found."""
         self._assigned.forget(self._assigned.owned)
         self._held = []
         self._outside.clear()
         self._consumer.assign([])
 
     def _receive(self) -> list[Message]:
-        """Whatever is there, at most a batch; waits only for the first."""
+        """The messages that are there, at most a batch; waits only for the first."""
         messages, self._held = self._held, []
         if not messages:
             first = self._consumer.poll(self._settings.poll_timeout_ms / 1000)
@@ -194,7 +206,7 @@ class ConsumerLoop:
         return self._received(messages)
 
     def _rest(self) -> None:
-        """Nothing comes. Is there nothing, or is it that we do not hear of it?"""
+        """While nothing comes, ask whether there is nothing, or whether the client does not fetch it."""
         self.state.oldest_undecided_ms = None
         match self._broker_watch.ask(self._consumer, self._assigned.assignment()):
             case True:
@@ -204,14 +216,14 @@ class ConsumerLoop:
         self._look_around()
 
     def _look_around(self) -> None:
-        """Whether database and topic are still those that we began with: whoever is busy would not notice."""
+        """Begin anew if positions or topic are not the same any more, which a busy loop would not notice."""
         if time.monotonic() - self._looked_at < LOOK_EVERY_S:
             return
         self._looked_at = time.monotonic()
         close_old_connections()
         try:
             is_as_before = self._assigned.look_again()
-        except DatabaseLayerError as error:  # health tells; what comes next waits for it
+        except DatabaseLayerError as error:  # health shows it, and the next batch waits for the database
             log.info("the positions were not looked at: %s", error)
             connection.close()
             return
@@ -219,9 +231,10 @@ class ConsumerLoop:
             self._begin_at_rows()
 
     def _is_topic_as_before(self) -> bool:
-        """A topic that was made anew is read from its beginning.
+        """Whether the topic is still the one whose positions we have.
 
-        A client that was frozen or busy meanwhile would go on at its old offset and skip what is before.
+        A topic that was made anew is read from its beginning. A client that was frozen or busy meanwhile
+        would go on at its old offset, and skip the events in front of it.
         """
         try:
             is_the_same = self._assigned.is_of(kafka_client.topic_id(timeout_s=_ANSWER_S))
@@ -231,7 +244,7 @@ class ConsumerLoop:
             return True
 
     def _is_compacted(self) -> bool:
-        """Kafka's cleaner begins 15 s after somebody set the policy, at the earliest."""
+        """Ask every _ASK_POLICY_EVERY_S whether the topic is compacted. Raises KafkaException."""
         if time.monotonic() - self._policy_asked_at < _ASK_POLICY_EVERY_S:
             return False
         self._policy_asked_at = time.monotonic()
@@ -244,7 +257,7 @@ class ConsumerLoop:
                 self._on_message_error(message, error)
             elif self._assigned.is_next(message):
                 batch.append(message)
-                # Read on: what lay outside was another assignment's position, told late.
+                # Messages come, so the error was about an earlier assignment's position, and came late.
                 self._outside.discard(place(message)[0])
         logs.info_each(log, "쿠폰 발급 이벤트 수신 - Partition: %s, Offset: %s", list(map(place, batch)))
         metrics.EVENTS_CONSUMED.inc(len(batch))
@@ -261,7 +274,7 @@ class ConsumerLoop:
                 self._on_error(error)
 
     def _look_outside(self) -> None:
-        """The broker has nothing at the position of these partitions; what came before is decided by now."""
+        """Find out why the broker has nothing at these partitions' positions; earlier events are decided."""
         for partition in self._outside:
             try:
                 self._assigned.look_outside(partition, self._consumer)
@@ -290,14 +303,14 @@ class ConsumerLoop:
                 self._measure_lag(first_offsets(batch), is_fetching=False)
                 self._wait(attempt, error)
                 if self._stop.is_set():
-                    return  # nothing was committed: whoever comes next begins here
+                    return  # nothing was committed: the next consumer begins here
             else:
                 self.state.goes_on()
-        self.state.goes_on()  # what was left may have been taken away while it waited
+        self.state.goes_on()  # the rest of the batch may have been revoked while it waited
         self._measure_lag(self._assigned.next_offsets())
 
     def _wait(self, attempt: int, error: Exception) -> None:
-        """Stand still without leaving the group: paused, polling, with growing pauses."""
+        """Stand still without leaving the group: paused, and polling. Pauses grow with ``attempt``."""
         cause = type(error).__name__
         metrics.RETRIES.labels(cause=cause).inc()
         longest_s = min(self._settings.retry_backoff_max_s, 0.1 * 2 ** min(attempt, 20))
@@ -319,7 +332,7 @@ class ConsumerLoop:
         self._copy.send(self._consumer, self._assigned.next_offsets(), is_last=is_last)
 
     def _measure_lag(self, offsets: Mapping[int, NextOffset], *, is_fetching: bool = True) -> None:
-        """``offsets``: the next to decide. What is fetched tells the ends with it; else ask the broker."""
+        """``offsets``: the next to decide. Fetches report the partitions' ends; else the broker is asked."""
         for position in positions(self._topic, offsets):
             try:
                 _, high = self._consumer.get_watermark_offsets(position, timeout=1.0, cached=is_fetching)
@@ -337,7 +350,7 @@ class ConsumerLoop:
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self._assigned.own({each.partition for each in partitions})
-        # Read nothing yet: where to begin is the database's to say, and it may be away.
+        # Read nothing yet: the database has the positions, and it may be away.
         consumer.assign([])
         self.state.has_joined |= not partitions  # more consumers than partitions: this one has none
         self._owned_changed("assigned", partitions)
@@ -348,7 +361,7 @@ class ConsumerLoop:
         self._forget_waiting()
 
     def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        # Not ours any more: the new owner goes on where the database says.
+        # The partitions are not ours any more: their new owner goes on at the database's positions.
         self._lose(partitions, "lost")
         self._forget_waiting()
 
@@ -358,7 +371,7 @@ class ConsumerLoop:
         self._owned_changed(what, partitions)
 
     def _forget_waiting(self) -> None:
-        """Who has no partition has nothing to decide, to try again or to look for."""
+        """Without partitions there is nothing to decide, to retry or to wait for."""
         if not self._assigned.owned:
             self.state.goes_on()
             self.state.oldest_undecided_ms = None
@@ -372,7 +385,7 @@ class ConsumerLoop:
             metrics.LAG.remove(str(partition))
 
     def _on_error(self, error: KafkaError) -> None:
-        """librdkafka mends what can be mended; a fatal error needs a new process."""
+        """librdkafka recovers from errors by itself, except from fatal ones, which need a new process."""
         log.log(kafka_client.level_of(error), "consumer: %s", error)
         if error.fatal():
             raise KafkaException(error)

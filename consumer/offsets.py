@@ -1,6 +1,6 @@
 """Kafka's committed offsets follow the database's positions, for tools and autoscalers.
 
-Best effort: nothing of ours depends on them, so nobody waits for an answer.
+Best effort: nothing of ours depends on these offsets, so nothing waits for the broker's answer.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 class OffsetCopy:
-    """For the thread that polls alone. One commit is under way at a time."""
+    """For the loop's thread alone, which polls. One commit is under way at a time."""
 
     def __init__(self, topic: str) -> None:
         self._topic = topic
@@ -26,11 +26,11 @@ class OffsetCopy:
         self._is_under_way = False
 
     def forget(self) -> None:
-        """Partitions came or went: what was copied is not known any more."""
+        """Forget which offsets were copied, because partitions came or went."""
         self._copied = {}
 
     def send(self, consumer: Consumer, offsets: Mapping[int, NextOffset], *, is_last: bool = False) -> None:
-        """Commit these offsets, by partition, where they were not yet. ``is_last``: there is no later."""
+        """Commit offsets that are not committed yet, by partition. ``is_last``: even beside another one."""
         news = {each: offset for each, offset in offsets.items() if self._copied.get(each) != offset}
         if not news or (self._is_under_way and not is_last):
             return
@@ -43,7 +43,7 @@ class OffsetCopy:
             self._is_under_way = True
 
     def answered(self, error: KafkaError | None, partitions: Sequence[TopicPartition]) -> None:
-        """librdkafka's on_commit, served by poll and consume."""
+        """librdkafka's on_commit, inside poll() and consume(), in the loop's thread: it must not wait."""
         self._is_under_way = False
         error = error or next((each.error for each in partitions if each.error), None)
         if error is not None:

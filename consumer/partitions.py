@@ -1,4 +1,4 @@
-"""Where this consumer stands in each of its partitions: the database's rows as it last saw or wrote them."""
+"""This consumer's position in each of its partitions: the database's rows as it last saw or wrote them."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from coupons.eventlog.positions import Advance, Position
 
 log = logging.getLogger(__name__)
 
+#: For each question to the broker. The loop stands still meanwhile: shorter, and a slow broker is asked again
+#: and again; longer, and the consumer misses the poll interval.
 _ANSWER_S: Final = 5.0
 _COMPACTED: Final = (
     "partition {partition} stands still: the topic's cleanup.policy is compact, which deletes undecided "
@@ -24,23 +26,24 @@ _COMPACTED: Final = (
 
 
 class PlaceInTopic(NamedTuple):
-    """Of one message and no other, ever: a topic that was made anew has another id."""
+    """The place of one message and never of another: a topic that was made anew has another id."""
 
     topic_id: str
     place: Place
 
 
 class AssignedPartitions:
-    """For the thread that polls alone. A partition is ours, then found, and only then decided.
+    """A partition is assigned to us, then its position is found, and only then it is decided.
 
-    ``stuck``: why a partition of ours stands still, by partition; only an operator mends that.
+    For the loop's thread alone, which polls. ``stuck``: why a partition stands still until an operator acts,
+    by partition.
     """
 
     def __init__(self, topic: str) -> None:
         self._topic = topic
         self._owned: set[int] = set()
         self._at: dict[int, Position] = {}
-        self._ends: dict[int, NextOffset] = {}  # where the log was read to, beyond the last message
+        self._ends: dict[int, NextOffset] = {}  # how far a partition was read, beyond its last message
         self._look_again_at: set[int] = set()
         self.stuck: dict[int, str] = {}
 
@@ -50,11 +53,11 @@ class AssignedPartitions:
 
     @property
     def is_found(self) -> bool:
-        """Whether it is known of every partition of ours where to go on, or that it cannot."""
+        """Whether each of our partitions has a position, or is known to stand still."""
         return self._owned <= self._at.keys() | (self.stuck.keys() - self._look_again_at)
 
     def own(self, partitions: Collection[int]) -> None:
-        self.lose(partitions)  # what was known of them was known to another assignment
+        self.lose(partitions)  # their positions were an earlier assignment's
         self._owned |= set(partitions)
 
     def lose(self, partitions: Collection[int]) -> None:
@@ -62,16 +65,16 @@ class AssignedPartitions:
         self.forget(partitions)
 
     def forget(self, partitions: Collection[int]) -> None:
-        """Look for them anew."""
+        """Forget these partitions' positions; ``find`` looks for them anew."""
         for partition in partitions:
             self._at.pop(partition, None)
             self._ends.pop(partition, None)
             self.stuck.pop(partition, None)
 
     def find(self, client: Consumer) -> bool:
-        """Ask the database and the log where to go on. Raises DatabaseError, KafkaException.
+        """Ask the database and the log for missing positions. Raises DatabaseError, KafkaException.
 
-        Returns whether partitions were found that can go on.
+        Returns whether there are new positions to go on from.
         """
         missing = self._owned - self._at.keys()
         if kafka_client.is_compacted(timeout_s=_ANSWER_S):
@@ -102,11 +105,11 @@ class AssignedPartitions:
         if any(row.topic_id and row.topic_id != topic_id for row in rows.values()):
             self._forget_former(client, topic_id)
         self._look_again_at.clear()
-        self._ends.clear()  # of a reading that is over: what is found is read anew
+        self._ends.clear()  # these belong to a reading that is over: the next one begins at the positions
         return bool(missing & self._at.keys())
 
     def _forget_former(self, client: Consumer, topic_id: str) -> None:
-        """A topic that was made anew may have fewer partitions."""
+        """Delete the rows of partitions that a topic that was made anew does not have any more."""
         partitions = client.list_topics(self._topic, timeout=_ANSWER_S).topics[self._topic].partitions
         for partition, position in positions.forget_former(topic_id, partitions).items():
             log.error(
@@ -118,7 +121,7 @@ class AssignedPartitions:
             )
 
     def _committed(self, client: Consumer, partitions: Sequence[int]) -> dict[int, NextOffset]:
-        """Kafka's offsets of the group, for partitions of which the database knows nothing yet."""
+        """The group's committed offsets in Kafka, for partitions that have no row yet."""
         if not partitions:
             return {}
         asked = [TopicPartition(self._topic, partition) for partition in partitions]
@@ -177,10 +180,11 @@ class AssignedPartitions:
         self.stuck[partition] = why
 
     def look_outside(self, partition: int, client: Consumer) -> None:
-        """The broker has nothing at our position: look for it anew, and remember a log that lost its end.
+        """Forget a position at which the broker has nothing, and record a log that lost its end.
 
-        A log that begins at our position has lost nothing that was decided: librdkafka told late what it had
-        met at another one, as in a topic that was made anew. Raises DatabaseError, KafkaException.
+        A log that begins at or beyond our position has lost no decided event. The error was then about
+        another position and came late, as in a topic that was made anew. Raises DatabaseError,
+        KafkaException.
         """
         position = self._at.get(partition)
         if position is None:
@@ -192,9 +196,10 @@ class AssignedPartitions:
         self.forget([partition])
 
     def look_again(self) -> bool:
-        """Whether the database still says what we believe. Raises DatabaseError.
+        """Whether the database's rows are still as we last saw them. Raises DatabaseError.
 
-        If not, it went back, or somebody moved a position. Those that stand still are looked at again.
+        If not, the database went back, or somebody moved a position. Has partitions that stand still looked
+        at again.
         """
         rows = positions.stored()
         moved = [each for each, position in self._at.items() if rows.get(each) != position]
@@ -204,24 +209,24 @@ class AssignedPartitions:
         return not moved
 
     def lose_to_compaction(self) -> bool:
-        """Whether the topic is compacted under what is being read. Raises KafkaException."""
+        """Whether the topic is compacted while we have positions in it. Raises KafkaException."""
         return bool(self._at) and kafka_client.is_compacted(timeout_s=_ANSWER_S)
 
     def is_of(self, topic_id: str) -> bool:
-        """Whether all that was found was found in this topic."""
+        """Whether all our positions count in this topic."""
         return not topic_id or all(position.topic_id == topic_id for position in self._at.values())
 
     def assignment(self) -> list[TopicPartition]:
-        """What to read, and from where."""
+        """The partitions to read, and the offsets to begin with."""
         return [TopicPartition(self._topic, each, at.next_offset) for each, at in sorted(self._at.items())]
 
     def is_next(self, message: Message) -> bool:
-        """Whether this message is still to be decided, here."""
+        """Whether this message is undecided, and its partition ours."""
         partition, offset = place(message)
         return partition in self._at and offset >= self._at[partition].next_offset
 
     def note_end(self, partition: int, offset: NextOffset) -> None:
-        """The partition was read to this offset: what lies before it and was no message never will be."""
+        """Note that the partition was read to this offset: offsets below it without a message get none."""
         if partition in self._at:
             self._ends[partition] = offset
 
@@ -235,7 +240,7 @@ class AssignedPartitions:
         return PlaceInTopic(self._at[at.partition].topic_id, at)
 
     def advances(self, messages: Iterable[Message]) -> list[Advance]:
-        """The steps that deciding these messages makes; without messages, those past their ends."""
+        """The steps that deciding these messages makes; without messages, those to the partitions' ends."""
         reached = next_offsets(messages) or {
             each: offset for each, offset in self._ends.items() if offset > self._at[each].next_offset
         }
@@ -245,10 +250,10 @@ class AssignedPartitions:
         ]
 
     def advanced(self, advances: Sequence[Advance]) -> None:
-        """These steps are committed."""
+        """Note that these steps are committed."""
         for each in advances:
             self._at[each.partition] = each.reached
 
     def next_offsets(self) -> dict[int, NextOffset]:
-        """By partition."""
+        """The next offset to decide, by partition."""
         return {partition: position.next_offset for partition, position in self._at.items()}

@@ -2,18 +2,17 @@
 
     api -> claims (batch -> screen -> gate -> submit) => Kafka => consumer (loop -> batch) -> issuing
 
-One direction, no going back. Each package's docstring is its map; begin with ``coupons/claims``, which tells
-a claim's life from the HTTP request to the stored coupon and back.
+One direction, no going back. Each package's docstring is its map; begin with ``coupons/claims``, which
+follows a claim from the HTTP request to the stored coupon and back.
 
 ``api``         HTTP: routes, errors, messages; nothing else knows a status code
 ``claims``      a claim's way in, and the way back: the status of a request
-``gate``        Redis: says early who is too late; never the truth
-``eventlog``    all that knows Kafka
+``gate``        Redis: refuses claims early that are too late; never the truth
+``eventlog``    all code that knows Kafka
 ``issuing``     the transaction that decides
 ``operations``  what operators run: seed, reset, reconcile, verify, dead letters, checks of the database
 ``admin``       Django's admin
 
-Below them all: ``models`` (tables), ``claim`` (the claim), ``outcomes`` (the closed sets of
-answers), ``errors``, ``selectors``
-(questions to the database), ``coupon_cache`` (coupon rows, a moment old), ``sql``.
+Below them all: ``models`` (tables), ``claim`` (the claim), ``outcomes`` (the closed sets of answers),
+``errors``, ``selectors`` (questions to the database), ``coupon_cache`` (coupon rows, a moment old), ``sql``.
 """

@@ -8,7 +8,7 @@ from uuid import UUID
 
 
 class Holding(NamedTuple):
-    """Of a coupon by a user: there is one at most, of which the database makes sure."""
+    """A coupon that a user holds, once at most: a unique constraint of the database makes sure."""
 
     coupon_id: int
     user_id: int
@@ -16,9 +16,10 @@ class Holding(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """One user's request for one coupon, from the answer that tells its id to the outcome.
+    """One user's request for one coupon, from the moment it gets its id to its outcome.
 
-    In the log it is a ``CouponIssueEvent`` (``coupons/eventlog/events.py``), whose JSON calls the id eventId.
+    The log holds it as a ``CouponIssueEvent`` (``coupons/eventlog/events.py``), whose JSON calls the id
+    eventId.
     """
 
     coupon_id: int
@@ -27,7 +28,7 @@ class Claim:
 
     @property
     def holding(self) -> Holding:
-        """What it asks for."""
+        """The holding that the claim asks for."""
         return Holding(self.coupon_id, self.user_id)
 
     def as_request(self, request_id: UUID) -> Claim:

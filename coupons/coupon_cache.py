@@ -15,15 +15,20 @@ from typing import Final
 from django.conf import settings
 
 from coupons.models import Coupon, CouponStatus
+from runtime.chunks import in_chunks
 
-MOST_KEPT: Final = 10_000  #: of the views, and of the unknown
+#: A full cache is emptied: a bound on memory. Fewer, and a shop with as many open coupons reads rows all the
+#: time; more, and invented ids fill more memory of each worker.
+MOST_KEPT: Final = 10_000
+#: Ids in one IN list: a bound on the statement's size, and few statements all the same.
 _IN_AT_ONCE: Final = 1_000
-#: That there is no such coupon is kept as long as a view, but no longer than this: so long is a new coupon
-#: refused that was asked for before it was made. Shorter, and a crowd that asks for coupons that do not exist
-#: makes every group ask the database for them.
+#: A missing coupon is remembered as long as a view, and no longer than this. Shorter, and a crowd that asks
+#: for coupons that do not exist makes every batch ask the database; longer, and a coupon that was asked for
+#: before it was made is refused for so long after it was made.
 _UNKNOWN_KEPT_S: Final = 0.2
 _views: dict[int, tuple[float, CachedCoupon]] = {}
-_unknown: dict[int, float] = {}  # apart from the views: who asks for anything must not push out what is real
+#: Apart from the views: questions for invented ids must not push out real coupons.
+_unknown: dict[int, float] = {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +47,7 @@ class CachedCoupon:
         return self.is_open_at(_to_ms(now))
 
     def is_open_at(self, timestamp_ms: int) -> bool:
-        """As the consumer decides by the event's time: in whole milliseconds."""
+        """Whether the coupon is open, in whole milliseconds, as the consumer decides by the event's time."""
         return (
             self.is_opened
             and (self.opens_at is None or timestamp_ms >= _to_ms(self.opens_at))
@@ -56,7 +61,10 @@ def cached_coupon(coupon_id: int, *, fresh: bool = False) -> CachedCoupon | None
 
 
 def cached_coupons(coupon_ids: Collection[int], *, fresh: bool = False) -> dict[int, CachedCoupon]:
-    """Those of the coupons that there are, by id: the kept views, and the others' rows in one query."""
+    """The coupons that exist, by id: kept views, and the other rows in one query for 1,000 of them.
+
+    Asks the database, so it must not run in the loop of a worker; claims call it in their pool threads.
+    """
     now = time.monotonic()
     found: dict[int, CachedCoupon] = {}
     wanted: set[int] = set()
@@ -73,11 +81,10 @@ def cached_coupons(coupon_ids: Collection[int], *, fresh: bool = False) -> dict[
 
 def _read(coupon_ids: set[int], *, began_at: float) -> dict[int, CachedCoupon]:
     kept_s = settings.CONFIG.api.coupon_view_ttl_s
-    ids = list(coupon_ids)
     views = {
         coupon.pk: _view_of(coupon)
-        for start in range(0, len(ids), _IN_AT_ONCE)
-        for coupon in Coupon.objects.filter(pk__in=ids[start : start + _IN_AT_ONCE])
+        for some in in_chunks(coupon_ids, _IN_AT_ONCE)
+        for coupon in Coupon.objects.filter(pk__in=some)
     }
     if len(_views) + len(views) > MOST_KEPT:
         _views.clear()
@@ -104,7 +111,7 @@ def _view_of(coupon: Coupon) -> CachedCoupon:
 
 
 def _to_ms(moment: datetime) -> int:
-    # As issuing counts it, rounding and all.
+    # Rounded as issuing rounds it.
     return int(moment.timestamp() * 1000)
 
 

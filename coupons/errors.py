@@ -8,7 +8,7 @@ from coupons.outcomes import Code
 
 
 class RefusedError(Exception):
-    """A request cannot be served. ``names`` fill the gaps of the code's message."""
+    """A request is refused, with this code. ``names`` fill the gaps of the code's message."""
 
     def __init__(self, code: Code, *, request_id: UUID | None = None, **names: object) -> None:
         super().__init__(code.value)

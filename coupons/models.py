@@ -1,6 +1,6 @@
-"""Tables and constraints. Others rely on their names (docs/api.md); defaults are the database's own.
+"""Tables and constraints. Other systems rely on their names (docs/api.md); defaults are the database's own.
 
-Every safety promise ends here: UNIQUE(coupon_id, user_id), stock >= 0, and the locked coupon row.
+Every safety promise rests on them: UNIQUE(coupon_id, user_id), stock >= 0, and the locked coupon row.
 """
 
 from __future__ import annotations
@@ -54,10 +54,10 @@ class CouponStatus(models.TextChoices):
 
 
 class Coupon(Timestamped):
-    """A coupon event. ``stock`` is what is left; ``issued_count`` how many were issued.
+    """A coupon event. ``stock``: how many are left; ``issued_count``: how many were issued.
 
-    Their sum changes only when somebody changes the stock, never by issuing: the Redis gate
-    counts against it (docs/decisions/admission.md).
+    Issuing does not change their sum; only an operator who changes the stock does. The Redis gate
+    counts against the sum (docs/decisions/admission.md).
     """
 
     coupon_id = models.BigAutoField(primary_key=True)
@@ -65,14 +65,14 @@ class Coupon(Timestamped):
     discount_amount = models.BigIntegerField()
     stock = models.BigIntegerField()
     issued_count = models.BigIntegerField(db_default=0, editable=False)
-    #: those of ``issued_count`` that the application issued whose tables were taken over (`manage.py adopt`)
+    #: how many of ``issued_count`` the application issued whose tables were taken over (`manage.py adopt`)
     adopted_count = models.BigIntegerField(db_default=0, editable=False)
     coupon_status = models.CharField(
         max_length=20, choices=CouponStatus, db_default=CouponStatus.OPENED, default=CouponStatus.OPENED
     )
     opens_at = models.DateTimeField(null=True, blank=True)
     closes_at = models.DateTimeField(null=True, blank=True)
-    #: outcomes before then are not here: `seed --reset` deleted them, or they were another application's
+    #: earlier outcomes are not here: `seed --reset` deleted them, or they were another application's
     reset_at = models.DateTimeField(null=True, editable=False)
 
     class Meta:
@@ -98,7 +98,7 @@ class Coupon(Timestamped):
 
     @property
     def epoch(self) -> str:
-        """Tells this row from another that was given the same id before or after it."""
+        """The row's identity: another row with the same id, before or after this one, has another epoch."""
         return str(int(self.created_at.timestamp() * 1_000_000))
 
 
@@ -112,7 +112,7 @@ class UserCoupon(Timestamped):
     user = models.ForeignKey(User, on_delete=models.PROTECT, related_name="user_coupons")
     coupon = models.ForeignKey(
         Coupon, on_delete=models.PROTECT, related_name="user_coupons", db_index=False
-    )  # the unique constraint is this column's index
+    )  # the unique constraint is its index
     status = models.CharField(
         max_length=10,
         choices=UserCouponStatus,
@@ -121,7 +121,7 @@ class UserCoupon(Timestamped):
     )
     issued_at = models.DateTimeField(db_default=Now())
     used_at = models.DateTimeField(null=True, blank=True)
-    #: the request that won it; null for rows that another application wrote
+    #: the request that won the coupon; null in rows that another application wrote
     request_id = models.UUIDField(null=True, editable=False)
 
     class Meta:
@@ -133,10 +133,10 @@ class UserCoupon(Timestamped):
 
 
 class IssueOutcome(models.Model):
-    """The final word on one request, written in the transaction that decides it and never changed.
+    """The final decision on one request, written in the transaction that decides it and never changed.
 
-    No foreign keys: an outcome must be recordable for a user or coupon that does not exist.
-    ``user_id`` and ``coupon_id`` are null where a dead letter's could not be read.
+    No foreign keys, because a user or coupon that does not exist gets an outcome too. ``user_id`` and
+    ``coupon_id`` are null where a dead letter's could not be read.
     """
 
     request_id = models.UUIDField(primary_key=True)
@@ -148,13 +148,13 @@ class IssueOutcome(models.Model):
     reason = models.CharField(max_length=40, null=True)
     coupon_epoch = models.BigIntegerField(
         null=True
-    )  # of the row it was decided on; null where there was none
+    )  # the epoch of the coupon's row; null where there was no row
     detail = models.CharField(max_length=255, null=True)
     user_coupon_id = models.BigIntegerField(null=True)
     claim_rank = models.BigIntegerField(null=True)
     requested_at = models.DateTimeField()
     processed_at = models.DateTimeField(db_default=Now())
-    #: the coupon's stock as this decision left it; `manage.py verify` reads the course of events in it
+    #: the coupon's stock after this decision; `manage.py verify` follows the decisions by it
     stock_left = models.BigIntegerField(null=True)
     kafka_partition = models.IntegerField(null=True)
     kafka_offset = models.BigIntegerField(null=True)
@@ -170,9 +170,9 @@ class IssueOutcome(models.Model):
 class LogPosition(models.Model):
     """How far a consumer group has decided one partition, written in the transaction that decides.
 
-    Behind ``next_offset`` every event has its outcome in this very database: what a restored or promoted
-    one forgot is decided again. ``topic_id`` is Kafka's own, and tells a topic from one that was made anew
-    under its name. docs/decisions/deciding.md.
+    Every event before ``next_offset`` has its outcome in this very database, so that events that a restored
+    or promoted database forgot are decided again. ``topic_id`` is Kafka's own: a topic that was made anew
+    under the same name has another one. docs/decisions/deciding.md.
     """
 
     group_id = models.CharField(max_length=255)
@@ -180,7 +180,7 @@ class LogPosition(models.Model):
     partition = models.IntegerField()
     topic_id = models.CharField(max_length=36)
     next_offset = models.BigIntegerField()
-    #: where the log ended when it was found to lack what was decided; an operator's word is waited for
+    #: where the log ended when it was found to end below the position; the partition waits for an operator
     lost_end = models.BigIntegerField(null=True)
     updated_at = models.DateTimeField(db_default=Now())
 
@@ -196,10 +196,10 @@ class LogPosition(models.Model):
 
 
 class DisclosedRequest(models.Model):
-    """An undecided request whose id a client was told, and which may not be in the log.
+    """An undecided request whose id was disclosed to a client, and which may not be in the log.
 
-    Redis may be lost and the broker may never have seen the request: then this row is all that is known of
-    it. It goes when the request has its outcome. docs/decisions/admission.md.
+    If Redis is lost and the broker never saw the request, this row is the only trace of the request. The row
+    is deleted when the request has its outcome. docs/decisions/admission.md.
     """
 
     request_id = models.UUIDField(primary_key=True)
@@ -221,9 +221,10 @@ class DeadLetterState(models.TextChoices):
 
 
 class DeadLetter(models.Model):
-    """A copy of what was published to the dead letter topic, with what an operator did about it.
+    """A copy of a message in the dead letter topic, and what an operator did about it.
 
-    The topic is for machines and for ever; this table answers "which, why, and is it done with".
+    The topic is for machines, and keeps everything; this table shows which events failed, why, and which
+    wait.
     """
 
     dead_letter_id = models.BigAutoField(primary_key=True)

@@ -1,4 +1,4 @@
-"""The closed sets: what can become of a request, and why. Pure."""
+"""The closed sets: the outcomes of a request, and their reasons. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ class Code(StrEnum):
     """Why a request was refused at the API, or rejected by the consumer (docs/api.md, Refusals)."""
 
     INVALID_REQUEST = "INVALID_REQUEST"
-    IDENTITY_NOT_PROVEN = "IDENTITY_NOT_PROVEN"  # only where COUPON_IDENTITY_SECRET is set
+    IDENTITY_NOT_PROVEN = "IDENTITY_NOT_PROVEN"  # only if COUPON_IDENTITY_SECRET is set
     USER_NOT_FOUND = "USER_NOT_FOUND"
     COUPON_NOT_FOUND = "COUPON_NOT_FOUND"
     COUPON_CLOSED = "COUPON_CLOSED"
@@ -23,7 +23,7 @@ class Code(StrEnum):
 
 
 class RequestStatus(StrEnum):
-    """What the status route tells. All but PENDING are final and stored durably."""
+    """The answers of the status route. All but PENDING are final and stored durably."""
 
     PENDING = "PENDING"
     ISSUED = "ISSUED"
@@ -32,10 +32,10 @@ class RequestStatus(StrEnum):
 
 
 class Decision(StrEnum):
-    """What the consumer decided about one event."""
+    """The consumer's decision on one event."""
 
     ISSUED = "ISSUED"
-    REPLAYED = "REPLAYED"  # decided before: a redelivery, nothing is written
+    REPLAYED = "REPLAYED"  # decided before: nothing is written
     USER_NOT_FOUND = "USER_NOT_FOUND"
     COUPON_CLOSED = "COUPON_CLOSED"
     ALREADY_REQUESTED = "ALREADY_REQUESTED"
@@ -47,7 +47,7 @@ class Decision(StrEnum):
 
 
 class DeadLetterReason(StrEnum):
-    """Why a request is FAILED: its event can never be decided."""
+    """The reason why a request is FAILED: its event can never be decided."""
 
     NOT_JSON = "NOT_JSON"
     INVALID_FIELDS = "INVALID_FIELDS"
@@ -55,4 +55,4 @@ class DeadLetterReason(StrEnum):
     TOO_LARGE = "TOO_LARGE"
     COUPON_NOT_FOUND = "COUPON_NOT_FOUND"
     UNSTORABLE = "UNSTORABLE"
-    EVENT_LOST = "EVENT_LOST"  # accepted, and deleted from the log before it was decided: no dead letter
+    EVENT_LOST = "EVENT_LOST"  # accepted, and deleted before it was decided: there is no dead letter

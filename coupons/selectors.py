@@ -1,4 +1,4 @@
-"""Questions to the database that several parts ask: who exists, who holds a coupon, what was decided."""
+"""Questions to the database that several parts ask: which users exist, hold a coupon, or were decided."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ from coupons import sql
 from coupons.claim import Claim, Holding
 from coupons.models import IssueOutcome, User, UserCoupon
 from coupons.outcomes import Code
+from runtime.chunks import in_chunks
 
-_COUPONS_AT_ONCE: Final = 200
+_COUPONS_AT_ONCE: Final = 200  #: in one SELECT: see ``_held``
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claimant:
     """An existing user, and whether they have the coupon.
 
-    The request id is None if another application issued it.
+    The request id is None if another application issued the coupon.
     """
 
     has_coupon: bool
@@ -30,9 +31,9 @@ class Claimant:
 
 
 def claimants(holdings: Iterable[Holding]) -> dict[Holding, Claimant]:
-    """Those of the users who exist, by coupon and user. One query.
+    """The claimants of users who exist, by coupon and user. One query, in SQL: every batch of claims asks it.
 
-    In SQL: every group of claims asks it.
+    Waits for the database, as all of this module: never in the loop.
     """
     users_by_coupon = _by_coupon(holdings)
     if not users_by_coupon:
@@ -57,10 +58,10 @@ def claimants(holdings: Iterable[Holding]) -> dict[Holding, Claimant]:
 
 
 def decided(claims: Collection[Claim]) -> dict[UUID, bool]:
-    """The ids of those requests that have an outcome; and whether their user has the coupon.
+    """The ids of the requests that have an outcome, and for each whether its user has the coupon.
 
-    Whose user has not may ask again. Outcomes first: a request that is issued between the two questions would
-    look like one that was decided without a coupon.
+    A user who does not have it may claim again. Outcomes are read first: otherwise a request that is issued
+    between the two questions would look like one that was decided without a coupon.
     """
     holdings = {claim.request_id: claim.holding for claim in claims}
     over = with_outcome(holdings.keys())
@@ -69,7 +70,7 @@ def decided(claims: Collection[Claim]) -> dict[UUID, bool]:
 
 
 def statuses(request_ids: Collection[UUID]) -> dict[UUID, str]:
-    """Of those that have an outcome."""
+    """The statuses of the requests that have an outcome."""
     ids = ",".join([f"'{request_id.hex}'" for request_id in request_ids])
     table = IssueOutcome._meta.db_table
     rows = sql.select(f"SELECT request_id, status FROM {table} WHERE request_id IN ({ids})")
@@ -81,7 +82,7 @@ def with_outcome(request_ids: Collection[UUID]) -> set[UUID]:
 
 
 def holders(holdings: Collection[Holding]) -> set[Holding]:
-    """Those of them that there are: this user has this coupon."""
+    """The holdings that exist: the user has the coupon."""
     if not holdings:
         return set()
     rows = sql.select(_held(_by_coupon(holdings), "coupon_id, user_id"))
@@ -89,19 +90,18 @@ def holders(holdings: Collection[Holding]) -> set[Holding]:
 
 
 def _held(users_by_coupon: Mapping[int, Collection[int]], columns: str) -> str:
-    """The user coupons of these users, coupon by coupon.
+    """SQL for the user coupons of these users, with one condition per coupon.
 
     Two IN lists would make the database look for every user under every coupon. SQLite's expressions are
-    at most 1,000 deep, and each OR is one deeper.
+    at most 1,000 deep, and each OR makes them one deeper.
     """
     wanted = [
         f"(coupon_id = {coupon_id:d} AND user_id IN ({sql.numbers(users)}))"
         for coupon_id, users in users_by_coupon.items()
     ]
     return " UNION ALL ".join(
-        f"SELECT {columns} FROM {UserCoupon._meta.db_table} "
-        f"WHERE {' OR '.join(wanted[start : start + _COUPONS_AT_ONCE])}"
-        for start in range(0, len(wanted), _COUPONS_AT_ONCE)
+        f"SELECT {columns} FROM {UserCoupon._meta.db_table} WHERE {' OR '.join(some)}"
+        for some in in_chunks(wanted, _COUPONS_AT_ONCE)
     )
 
 
@@ -113,7 +113,7 @@ def _by_coupon(holdings: Iterable[Holding]) -> dict[int, set[int]]:
 
 
 def given_up(request_ids: Sequence[UUID]) -> set[UUID]:
-    """Those that were decided as never published (``coupons/gate/leaked_slots.py``)."""
+    """The requests that were decided as never published (``coupons/gate/leaked_slots.py``)."""
     over = IssueOutcome.objects.filter(pk__in=request_ids, reason=Code.BROKER_UNAVAILABLE.value)
     return set(over.values_list("pk", flat=True))
 

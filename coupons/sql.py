@@ -1,28 +1,28 @@
 """Statements for many rows at once, in SQL that MySQL, MariaDB and SQLite share.
 
-For what claims and issuing ask all the time: making a statement anew with the ORM takes four times as long
-as running it (docs/performance.md). The values are whole numbers, UUIDs and our own words: there is nothing
-to escape, so they stand in the statement, where no limit on parameters counts.
+For the statements of claims and issuing, which run all the time: making a statement with the ORM takes four
+times as long as running it (docs/performance.md). The values are whole numbers, UUIDs and our own words,
+which need no escaping. So they stand in the statement itself, and no limit on parameters counts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from functools import lru_cache
-from itertools import islice
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from django.db import connection
 
-#: A statement of so many rows has 200 kB: far from MySQL's max_allowed_packet and SQLite's longest SQL.
-_ROWS_AT_ONCE: Final = 1_000
+from runtime.chunks import in_chunks
 
-T = TypeVar("T")
+#: Rows of one INSERT, some 200 kB: far below max_allowed_packet (4 MB at least) and SQLite's longest SQL.
+#: Fewer, and a batch takes more statements.
+_ROWS_AT_ONCE: Final = 1_000
 
 
 def moment(moment: datetime) -> str:
-    """As the database's own DATETIME column takes it."""
+    """The moment as text that a DATETIME column takes."""
     return str(connection.ops.adapt_datetimefield_value(moment))
 
 
@@ -49,9 +49,3 @@ def insert(statement: str, values: Iterable[str], *, returning: str = "") -> lis
             if returning:
                 returned += cursor.fetchall()
     return returned
-
-
-def in_chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    rest = iter(items)
-    while some := list(islice(rest, size)):
-        yield some

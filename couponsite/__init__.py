@@ -1,1 +1,1 @@
-"""Django's wiring: settings, routes, the WSGI application. Imports everything, and nothing imports it."""
+"""Django's wiring: settings, routes, the WSGI application. It imports all packages, and none imports it."""

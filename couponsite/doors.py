@@ -1,4 +1,4 @@
-"""WSGI: where a request goes: health first, then the host is checked, claims, lookups, and pages last."""
+"""WSGI: the way of a request: health routes first, then the host, claims, lookups, and pages last."""
 
 from __future__ import annotations
 
@@ -24,14 +24,18 @@ from coupons.outcomes import Code
 from runtime import greenlets, metrics, request_body
 from runtime.in_threads import Application, Environ, InThreads, StartResponse
 
-_LOOK_AT_FILES_EVERY_S: Final = 1.0
+_LOOK_AT_FILES_EVERY_S: Final = 1.0  #: deleted metrics files are back after so long at most
 #: A thread that computes (a page, a reading of the log) keeps the interpreter for so long each time the loop
-#: asks for it, which is thousands of times a second. With Python's own 5 ms the loop all but stands still.
+#: wants it, which is thousands of times a second. With Python's default, 5 ms, the loop nearly stands still;
+#: shorter, and threads switch more than they work.
 _SWITCH_S: Final = 0.0005
 
 
 class Doors:
-    """The application that gunicorn serves. ``pages``: Django, for everything that nothing else answers."""
+    """The application that gunicorn serves. ``pages``: Django, for all requests that no other door takes.
+
+    Called in the loop, in the connection's greenlet: only pages run in threads, so nothing else may block.
+    """
 
     def __init__(self, pages: Application) -> None:
         self._pages = pages
@@ -39,10 +43,10 @@ class Doors:
         self._api = ClaimsFirst(LookupsFirst(self._page))
 
     def enter_loop(self) -> None:
-        """From now on called in this thread's loop (runtime/gunicorn_worker.py): nothing may block it."""
+        """From now on requests run in this thread's loop (runtime/gunicorn_worker.py). Call it there."""
         sys.setswitchinterval(_SWITCH_S)
         gc.collect()
-        gc.freeze()  # what the start made lives as long as the worker: no collection looks through it again
+        gc.freeze()  # objects of the start live as long as the worker: no collection looks at them again
         greenlets.start()
         lookup_threads.start()
         batching.start()
@@ -59,10 +63,10 @@ class Doors:
         return self._api(environ, start_response)
 
     def refusal_of(self, status: int) -> Reply:
-        """What the HTTP layer itself refuses with this status, before there is a request to hand over.
+        """The answer where gunicorn refuses with this status, before there is a request for the application.
 
-        In Korean, for nobody knows the client's language. A transfer coding that gunicorn does not know is
-        501 to it, and to us the client's mistake, as all that it cannot read.
+        In Korean, because the client's language is not known. gunicorn answers an unknown transfer coding
+        with 501; for us it is the client's mistake, like every request that gunicorn cannot read.
         """
         if status == HTTPStatus.INTERNAL_SERVER_ERROR:
             return refusal_reply(RefusedError(Code.INTERNAL_ERROR), "ko")

@@ -9,11 +9,11 @@ import signal
 import sys
 from typing import Any
 
-# The successor (SIGUSR2) of `python -m gunicorn` begins in that package's folder: its `http` hides Python's.
+# The successor (SIGUSR2) of `python -m gunicorn` begins in gunicorn's folder, whose `http` hides Python's.
 sys.path = [path for path in sys.path if os.path.basename(path) != "gunicorn"]
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from couponsite import starting  # noqa: E402 - where `sys.path` is right
+from couponsite import starting  # noqa: E402 - after `sys.path` is right
 from runtime import metrics_folder  # noqa: E402
 from runtime.config import ConfigError, load  # noqa: E402
 
@@ -22,7 +22,7 @@ try:
 except ConfigError as error:
     sys.exit(f"settings: {error}")
 
-# As many files as connections, where the system allows it: the usual limit is 1,024.
+# As many open files as connections, if the system allows it: the usual limit is 1,024.
 _soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
 _wanted = 65_536 if _hard == resource.RLIM_INFINITY else min(_hard, 65_536)
 resource.setrlimit(resource.RLIMIT_NOFILE, (max(_soft, _wanted), _hard))
@@ -30,31 +30,31 @@ resource.setrlimit(resource.RLIMIT_NOFILE, (max(_soft, _wanted), _hard))
 bind = f"{_config.api.host}:{_config.api.port}"
 workers = _config.api.workers
 worker_class = "runtime.gunicorn_worker.LoopWorker"
-# A browser keeps its connection for a while after its claim. Where files are few, room is left for our own.
+# A browser keeps its connection for a while after its claim. If few files are allowed, our own need some too.
 worker_connections = max(10, min(10_000, max(_soft, _wanted) - 200 - 2 * _config.api.threads))
 backlog = 2048
 keepalive = _config.api.keepalive_s
 timeout = 60
-graceful_timeout = math.ceil(_config.longest_claim_s) + 3  # 2 s of them are the worker's own end
+graceful_timeout = math.ceil(_config.longest_claim_s) + 3  # of these 3 s, a worker takes 2 to end by itself
 control_socket_disable = True
 accesslog = None
 errorlog = "-"
 loglevel = "warning"
 
 
-# What a hook raises ends the master, with the port, but in `worker_exit`: there it is a line in the log.
+# An error in a hook ends the master and frees the port; an error in `worker_exit` is only a line in the log.
 # tests/contract/test_masters.py and test_stopping.py start the real server.
 
 
 def on_starting(server: Any) -> None:
-    """Before the port is ours: what cannot work does not start, and is not started again for ever."""
+    """Runs before the port is ours: a server that cannot work ends, and restarts no workers for ever."""
     starting.refuse_a_database_that_cannot_work()
 
 
 def when_ready(server: Any) -> None:
-    """The port is ours, no worker has started."""
+    """Runs in the master: the port is ours, and no worker has started."""
     metrics_folder.make(port=_config.api.port)
-    # Ctrl-C drains, as SIGTERM does; gunicorn's own meaning is to drop what is in hand.
+    # Ctrl-C drains, as SIGTERM does; gunicorn's own handler drops the requests at hand.
     signal.signal(signal.SIGINT, lambda number, frame: os.kill(os.getpid(), signal.SIGTERM))
 
 
@@ -63,14 +63,14 @@ def pre_fork(server: Any, worker: Any) -> None:
 
 
 def post_worker_init(worker: Any) -> None:
-    """Make this worker's producer now: its first delivery takes half a second."""
+    """Make this worker's producer now, in its loop: a producer's first delivery takes half a second."""
     from coupons.eventlog.producer import event_producer
 
     event_producer()
 
 
 def worker_exit(server: Any, worker: Any) -> None:
-    """Deliver what is queued. The master calls it too, for a worker that is gone: it has no producer."""
+    """Deliver queued records. The master calls this too, for a worker that is gone: it has no producer."""
     if "coupons.eventlog.producer" in sys.modules:
         sys.modules["coupons.eventlog.producer"].close_event_producer()
 

@@ -74,7 +74,8 @@ ROLE = (
     if "gunicorn" in sys.argv[0]
     else "command"
 )
-#: A stalled database: a claim is answered within seconds, a batch is tried again, a migration may last.
+#: Seconds to wait for a database that hangs: a claim must be answered within seconds, a batch is tried again,
+#: and a migration may take long.
 _PATIENCE: dict[str, dict[str, int]] = {
     "api": {"read_timeout": config.LONGEST_QUERY_S, "write_timeout": config.LONGEST_QUERY_S},
     "consumer": {"read_timeout": 20, "write_timeout": 20},
@@ -94,8 +95,8 @@ def _database() -> dict[str, Any]:
             "isolation_level": "read committed",
             "connect_timeout": 3,
             **_PATIENCE[ROLE],
-            # STRICT refuses what MySQL would otherwise cut or round, NO_ENGINE_SUBSTITUTION a table without
-            # transactions; a row lock is waited for, not for ever.
+            # STRICT refuses values that MySQL would otherwise cut or round, NO_ENGINE_SUBSTITUTION refuses a
+            # table without transactions; the wait for a row lock is bounded.
             "init_command": "SET sql_mode='STRICT_TRANS_TABLES,NO_ENGINE_SUBSTITUTION', "
             "default_storage_engine=InnoDB, innodb_lock_wait_timeout=10, time_zone='+00:00'",
         }
@@ -114,10 +115,10 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 
 def _redis(name: str, *, timeout_s: float) -> dict[str, Any]:
-    """One Redis pool. A call is tried once: a lost reply must not run a script twice unseen.
+    """One Redis pool. A call is tried once, because a lost reply must not run a script twice unseen.
 
-    The name is seen in Redis's CLIENT LIST. It also keeps the pools apart: django-redis has one pool
-    for each URL, whatever else is asked of it.
+    Redis's CLIENT LIST shows the name. The name also keeps the pools apart: django-redis makes one pool
+    for each URL, whatever the other options are.
     """
     url = CONFIG.site.redis_url
     return {
@@ -135,12 +136,12 @@ def _redis(name: str, *, timeout_s: float) -> dict[str, Any]:
 
 CACHES = {
     "default": _redis("coupons", timeout_s=CONFIG.site.redis_timeout_s),
-    # A lock waits inside Redis (BLPOP): its socket must be more patient than the wait.
+    # A lock waits inside Redis (BLPOP): its socket must wait longer than the lock does.
     "locks": _redis("coupon-locks", timeout_s=CONFIG.consumer.lock_wait_s + 1),
 }
 
 REST_FRAMEWORK: dict[str, Any] = {
-    # Claims carry no session: nothing here can be forged across sites.
+    # Claims carry no session, so no request can be forged across sites.
     "DEFAULT_AUTHENTICATION_CLASSES": [],
     "DEFAULT_PERMISSION_CLASSES": [],
     "UNAUTHENTICATED_USER": None,
@@ -168,8 +169,8 @@ TIME_ZONE = "Asia/Seoul"
 
 STATIC_URL = "static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"
-# Served from the packages where nobody ran collectstatic, so that `make run` needs no extra step;
-# whitenoise need not warn that it was not run.
+# Without collectstatic, files are served from the packages, so that `make run` needs no extra step and
+# whitenoise's warning is needless.
 WHITENOISE_USE_FINDERS = True
 warnings.filterwarnings("ignore", "No directory at", UserWarning)
 

@@ -1,4 +1,4 @@
-"""What gunicorn's master asks before it listens. Django stays out of the master: workers import it anew."""
+"""The check that gunicorn's master makes before it listens, without Django: workers import Django anew."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from typing import Final
 
 from runtime.config import BASE_DIR
 
-#: A database that does not answer is waited for by the workers, not here: connecting takes 3 s at the most.
+#: Starting Django and connecting (3 s at most). Shorter, and a slow machine skips the check; longer, and a
+#: database that hangs delays the start: the workers wait for it, not the master.
 _PATIENCE_S: Final = 20.0
 
 
 def refuse_a_database_that_cannot_work() -> None:
-    """End this process with the one line of `manage.py check_database`, and let one that is away be."""
-    # The command's metrics are nobody's: it must leave no files among those of the workers.
+    """End this process with the one line of `manage.py check_database`; a database that is away passes."""
+    # The command must leave no metrics files among those of the workers.
     environment = {name: value for name, value in os.environ.items() if name != "PROMETHEUS_MULTIPROC_DIR"}
     try:
         done = subprocess.run(

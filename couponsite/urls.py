@@ -12,7 +12,7 @@ handler500 = "coupons.api.errors.server_error"
 
 urlpatterns = [
     path("api/", include("coupons.api.urls")),
-    # JSON even where DEBUG would show a page; no session, so nothing that a token would protect.
+    # JSON even where DEBUG would show a page; without a session there is nothing that a token would protect.
     re_path(r"^api/", csrf_exempt(errors.page_not_found)),
     path("admin/", admin.site.urls),
 ]

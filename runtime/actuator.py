@@ -1,7 +1,8 @@
 """Health and info in Spring Actuator's shape, for the API's port and the consumer's.
 
-A check runs in a thread of its own and is waited for at most two seconds: a dependency that
-hangs makes its component DOWN, never the health route. Who waits is a greenlet and holds no thread.
+A check runs in a thread of its own, and an answer waits for it at most two seconds: a dependency that
+hangs makes its component DOWN, never the health route. A request that waits is a greenlet and holds no
+thread.
 """
 
 from __future__ import annotations
@@ -24,9 +25,11 @@ from redis.exceptions import ReadOnlyError, RedisError
 
 from runtime import __version__
 
-PATIENCE_S: Final = 2.0  #: with all checks together; then those without an answer are DOWN
+#: A check that takes longer counts as DOWN. Shorter, and a slow server unreadies us; longer, and probes,
+#: which have timeouts of a few seconds, give up on the route itself.
+PATIENCE_S: Final = 2.0
 _REDIS_KEY: Final = "coupon-health"
-_REDIS_KEPT_MS: Final = 10_000
+_REDIS_KEPT_MS: Final = 10_000  #: any time will do: the key is written, never read
 _STARTED_AT_MS: Final = time.time_ns() // 1_000_000
 
 
@@ -43,7 +46,10 @@ class Component:
 
 
 class Check:
-    """Runs ``probe`` in its own thread, one at a time: all who ask meanwhile are told the same."""
+    """Runs ``probe`` in a thread of its own, one at a time: requests meanwhile share its answer.
+
+    ``probe`` may block its thread; it must not touch greenlets.
+    """
 
     def __init__(self, probe: Callable[[], Component]) -> None:
         self._probe = probe
@@ -52,8 +58,9 @@ class Check:
         self._running: Future[Component] | None = None
 
     def start(self) -> Future[Component]:
+        """Start the probe, unless it runs. From any thread or loop: it does not wait."""
         with self._lock:
-            # Made on first use: a thread started before a fork is not there after it.
+            # Made on its first use: a thread that was started before a fork does not exist after it.
             if self._executor is None:
                 self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="health")
             if self._running is None or self._running.done():
@@ -62,7 +69,7 @@ class Check:
 
 
 def _components(checks: Mapping[str, Check]) -> dict[str, Component]:
-    """What the checks say, side by side. No answer in time counts as DOWN."""
+    """The checks' answers; they run side by side. A check without an answer in time is DOWN."""
     running = {name: check.start() for name, check in checks.items()}
     late = Component(is_up=False, details={"error": f"no answer in {PATIENCE_S:.0f} s"})
     _wait(running.values())
@@ -70,7 +77,7 @@ def _components(checks: Mapping[str, Check]) -> dict[str, Component]:
 
 
 def _wait(futures: Iterable[Future[Component]]) -> None:
-    """Until all are done, or for so long; other greenlets of this thread go on meanwhile."""
+    """Wait until all are done, or PATIENCE_S; other greenlets of this thread go on meanwhile."""
     hub_loop = gevent.get_hub().loop
     until = time.monotonic() + PATIENCE_S
     for future in futures:
@@ -92,14 +99,14 @@ def database() -> Component:
 
 
 def redis() -> Component:
-    """Redis away slows the service down and stops nothing: it is shown, and does not unready us."""
+    """Whether Redis takes writes, in a check's thread. Only shown: without Redis we are slower, and ready."""
     client = get_redis_connection("default")
     try:
-        # Written, not only asked: a replica and a full one answer PING.
+        # A write, because a replica and a full Redis answer PING too.
         client.set(_REDIS_KEY, 1, px=_REDIS_KEPT_MS)
     except RedisError as error:
         if isinstance(error, ReadOnlyError):
-            client.connection_pool.disconnect(inuse_connections=False)  # to one that is no master any more
+            client.connection_pool.disconnect(inuse_connections=False)  # this server is no master any more
         return Component(
             is_up=False,
             details={"error": type(error).__name__, "effect": "claims are checked in the database, slower"},
@@ -109,7 +116,11 @@ def redis() -> Component:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Actuator:
-    """The health routes of one service. ``required`` names the components readiness depends on."""
+    """The health routes of one service. ``required``: the components on which readiness depends.
+
+    ``health`` and ``readiness`` wait for their checks as a greenlet: call them in a loop. ``liveness`` runs
+    in that loop, so it must not wait.
+    """
 
     checks: Mapping[str, Check]
     required: frozenset[str]

@@ -16,11 +16,16 @@ from environs import Env, EnvError
 from marshmallow.validate import Length, OneOf, Range, Regexp
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-#: Bounds of COUPON_PUBLISH_TIMEOUT_MS in any process of the system, whatever this one's own setting is.
+#: Bounds of COUPON_PUBLISH_TIMEOUT_MS in any process of the system, whatever this one's own setting is. A
+#: slow publish asks after twice the shortest whether its slot was given back (coupons/claims/submitting.py).
 SHORTEST_PUBLISH_MS: Final = 500
+#: Leaked slots are searched for after twice this time (coupons/gate/leaked_slots.py): longer, and they refuse
+#: claims for longer; shorter, and an API cannot wait out a slow broker.
 LONGEST_PUBLISH_MS: Final = 9000
-LONGEST_READING_S: Final = 8.0  #: of the log, to load a gate (coupons/gate/loading.py)
-LONGEST_QUERY_S: Final = 5  #: the API waits no longer for its database
+LONGEST_READING_S: Final = 8.0  #: of the log, to load a gate (LOG_TIMEOUT_S in coupons/gate/loading.py)
+#: The API's timeout for its database. Shorter, and a busy database refuses claims; longer, and one that hangs
+#: keeps the worker's few threads.
+LONGEST_QUERY_S: Final = 5
 
 
 class ConfigError(ValueError):
@@ -29,7 +34,7 @@ class ConfigError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SiteSettings:
-    """Django's own."""
+    """The settings of Django itself, and the servers' addresses."""
 
     secret_key: str
     debug: bool
@@ -37,7 +42,7 @@ class SiteSettings:
     csrf_trusted_origins: tuple[str, ...]
     database_url: str
     redis_url: str
-    redis_timeout_s: float  #: socket timeout of one Redis call; also how long a claim waits for Redis at most
+    redis_timeout_s: float  #: of one call to Redis, and so the longest that a claim waits for Redis
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +54,7 @@ class ApiSettings:
     workers: int
     threads: int  #: per worker, for everything but claims
     identity_secret: str  #: empty: any client may name any user (SECURITY.md)
-    keepalive_s: int  #: longer than a balancer keeps a connection, or it sends a claim into a closed one
+    keepalive_s: int  #: must be longer than a balancer's, or it sends claims into closed connections
     coupon_view_ttl_s: float  #: how old the API's view of a coupon row may be; docs/api.md promises 2 s
 
 
@@ -58,8 +63,8 @@ class LogSettings:
     directory: Path
     level: str
     format: str
-    max_bytes: int = 0  #: a file that has grown so large gets another name; 0: never, logrotate does it
-    backups: int = 1  #: so many files with other names are kept
+    max_bytes: int = 0  #: a file of this size is renamed; 0: never, because logrotate does it
+    backups: int = 1  #: how many renamed files are kept
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,8 +100,8 @@ class ConsumerSettings:
     lock_expiry_s: int
     lock_wait_s: int
     retry_backoff_max_s: float
-    dead_letters_in_a_row: int  #: more than so many, with no good event between, halt the consumer
-    stalled_after_s: int  #: something waits and nothing was decided for so long: readiness is DOWN
+    dead_letters_in_a_row: int  #: more than so many, with no good event in between, halt the consumer
+    stalled_after_s: int  #: readiness is DOWN if events wait and none was decided for so long
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,10 +115,10 @@ class Config:
 
     @property
     def longest_claim_s(self) -> float:
-        """The longest that a claim takes. A worker that stops must have so much time.
+        """The longest that a claim takes, which a stopping worker must have as time.
 
-        It may wait for a reading of the log that is on, then for the one that loads its own gate; then it
-        is screened, published, and what became of it is noted.
+        A claim may wait for a reading of the log that is on, then for the reading that loads its own gate;
+        then it is screened and published, and its place is noted.
         """
         asking_s = LONGEST_QUERY_S + self.site.redis_timeout_s
         return 2 * (LONGEST_READING_S + asking_s) + self.producer.publish_timeout_ms / 1000
@@ -249,7 +254,7 @@ def _url(env: Env, name: str, default: str, schemes: set[str]) -> str:
         usable = False
     if not usable:
         begins = " or ".join(f"{scheme}://" for scheme in sorted(schemes))
-        # The value may hold a password: it is not repeated.
+        # The message does not repeat the value, which may hold a password.
         raise ConfigError(
             f"{name} is no usable URL: it begins with {begins}, a port is at most 65535"
             + (", and mysql:// ends with the database" if "mysql" in schemes else "")

@@ -1,4 +1,4 @@
-"""Sorts what the database refuses: wait for it, isolate the event, or call for somebody who mends us."""
+"""Sorts the database's errors: wait, isolate the event, or have an operator mend schema or rights."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from django.db.utils import Error
 class Kind(Enum):
     """What to do about an error of the database."""
 
-    #: away, busy, read-only, full: the same again, in place and in order
+    #: The database is away, busy, read-only or full: the same batch again, in place and in order.
     TRANSIENT = auto()
-    #: schema or rights: the same again too, and loud, for nothing can be decided before that is mended
+    #: Schema or rights are wrong: the same batch again too, logged as an error, until an operator mends them.
     OURS = auto()
-    #: this event cannot be stored, however long we wait
+    #: The database can never store this event.
     OF_THE_EVENT = auto()
 
 
-#: The numbers of MySQL and MariaDB; 2000 to 2999 are the client library's own, and of the connection.
+#: The numbers of MySQL and MariaDB; 2000 to 2999 are the client library's, about the connection.
 #: https://dev.mysql.com/doc/mysql-errors/8.4/en/server-error-reference.html
 #: https://mariadb.com/docs/server/reference/error-codes
 # fmt: off
@@ -60,9 +60,9 @@ _SQLITE_OURS: Final = ("no such table", "no such column", "has no column named",
 
 
 def kind_of(error: Error) -> Kind:
-    """By the server's number, by SQLite's words, or by the error's class.
+    """The kind of an error, by the server's number, SQLite's words, or the error's class.
 
-    What nobody knows counts as of the event: a batch that was waited for would stand still for ever.
+    An unknown error is of the event: if it counted as transient, a batch might be tried again for ever.
     """
     code = error.args[0] if error.args else None
     if not isinstance(code, int):

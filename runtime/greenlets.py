@@ -1,8 +1,8 @@
 """The loop of greenlets in which a gunicorn worker answers, for code that has to wait.
 
-Nothing in the loop may wait for a server as a thread does: all connections of the worker would
-wait with it. Such a wait goes to ``in_thread``. Where there is no loop (the consumer, commands,
-tests) the same code waits where it is.
+No code in the loop may wait for a server as a thread does: all connections of the worker would
+wait with it. Such code runs through ``in_thread``. Where there is no loop (the consumer, commands,
+tests) the same code blocks its own thread.
 """
 
 from __future__ import annotations
@@ -27,8 +27,12 @@ log = logging.getLogger(__name__)
 P = ParamSpec("P")
 T = TypeVar("T")
 
-THREADS: Final = 2  #: for what claims wait for; the pages' threads are others (runtime/in_threads.py)
-#: So long a thread may go on reading from a database that went away, or takes no writes any more.
+#: Threads that do the claims' blocking work; pages have others (runtime/in_threads.py). Each takes a database
+#: connection. Fewer, and a batch cannot be screened while another one is noted; more, and they compete with
+#: the loop for the interpreter.
+THREADS: Final = 2
+#: How often a thread checks its database connection. Shorter, and claims pay for the check; longer, and after
+#: a failover claims read the old primary for longer.
 LOOK_EVERY_S: Final = 1.0
 _looked = threading.local()
 _pool: ThreadPool | None = None
@@ -37,27 +41,27 @@ _thread: int | None = None
 
 
 def start() -> None:
-    """The calling thread's loop is the one that answers, from now on."""
+    """From now on the calling thread's loop answers. Call it in that thread, after the fork."""
     global _pool, _apart, _thread
     _pool, _apart, _thread = ThreadPool(THREADS), ThreadPool(1), threading.get_ident()
 
 
 def stop() -> None:
-    """No loop answers any more, as in a process that never had one. A worker's ends with its process."""
+    """From now on no loop answers, as before ``start``. A worker's loop ends with its process."""
     global _pool, _apart, _thread
     _pool = _apart = _thread = None
 
 
 def is_here() -> bool:
-    """Whether the caller runs in the loop."""
+    """Whether the caller runs in the loop. From any thread."""
     return _thread is not None and threading.get_ident() == _thread
 
 
 class LoopEvent:
-    """A greenlet of the loop waits for it; any thread may set it.
+    """An event that a greenlet of the loop waits for, and any thread may set, also a library's callback.
 
-    gevent's own may be set by the loop's thread alone: set from a thread that reports in a library's
-    callback, it wakes nobody, or wakes them there.
+    Made in the loop. gevent's own event must not be set by another thread: it wakes no greenlet, or wakes it
+    in the wrong thread.
     """
 
     def __init__(self) -> None:
@@ -75,10 +79,10 @@ class LoopEvent:
 
 
 def spawn_for_life(function: Callable[[], None]) -> None:
-    """Run what this process cannot do without in a greenlet of the loop.
+    """Run, in a greenlet of the loop, a function without which this process is useless. Call it in the loop.
 
-    gevent prints what a greenlet raises and goes on without it. Here the worker ends, as when it is asked
-    to stop, and gunicorn starts another one.
+    gevent prints the error of a greenlet that fails, and goes on without it. Here the worker ends instead, as
+    when it is asked to stop, and gunicorn starts another one. ``function`` must not block the thread.
     """
     gevent.spawn(function).link_exception(_end)
 
@@ -89,19 +93,22 @@ def _end(greenlet: gevent.Greenlet) -> None:
 
 
 def event() -> threading.Event | LoopEvent:
-    """What to wait for something with, made where it is waited for: a greenlet in the loop, else a thread."""
+    """An event for the caller to wait for: for a greenlet if called in the loop, else for a thread."""
     return LoopEvent() if is_here() else threading.Event()
 
 
 def in_thread(function: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:
-    """Call a function that may block; in the loop, the greenlet sleeps meanwhile."""
+    """Call a function that may block. From the loop: in a pool thread, while the greenlet sleeps.
+
+    The function must not touch greenlets: it runs outside the loop, and two at a time.
+    """
     return _apply(_pool, function, *args, **named)
 
 
 def apart(function: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:
-    """As in_thread, for what takes long: in a thread that claims which need none of it do not wait for.
+    """As ``in_thread``, for a function that takes long: in a thread apart, so that other claims do not wait.
 
-    One at a time.
+    One call at a time.
     """
     return _apply(_apart, function, *args, **named)
 
@@ -123,10 +130,10 @@ class _Raised:
 
 
 def call_in(pool: ThreadPool, call: Callable[[], T]) -> T:
-    """Call it in a thread of this pool; the greenlet sleeps meanwhile, and gets what it raises.
+    """Call it in a thread of this pool, from the loop. The greenlet sleeps meanwhile, and gets the error.
 
-    Handed over as a value: whatever leaves a thread of gevent's by itself has its trace printed in the loop
-    besides, caught or not. While the database is away that is 80 lines for each group and each question.
+    The error is handed over as a value, because gevent prints the trace of every error that leaves one of its
+    threads, caught or not: 80 lines for each batch and each question while the database is away.
     """
 
     def caught() -> T | _Raised:
@@ -142,9 +149,10 @@ def call_in(pool: ThreadPool, call: Callable[[], T]) -> T:
 
 
 def look_at_connection() -> None:
-    """What Django does around each request, once a second: it asks the database whether it is still there.
+    """Check once a second that this thread's database connection lives, and that its server takes writes.
 
-    And whether it takes writes. For every thread that keeps a connection and reads what claims rely on.
+    Django checks around each request; this is for threads without requests that keep a connection and read
+    rows that claims rely on. It asks the database: never in the loop.
     """
     if time.monotonic() - getattr(_looked, "at", 0.0) > LOOK_EVERY_S:
         close_old_connections()
@@ -155,8 +163,8 @@ def look_at_connection() -> None:
 def leave_read_only_database() -> None:
     """Close this thread's connection to a database that takes no writes.
 
-    After a failover the old primary lives on as a replica, and a kept connection would go on reading rows
-    there that are older by the second. The next one is made by the name, which leads to the new primary.
+    After a failover the old primary lives on as a replica, and a kept connection would read its rows, which
+    become older. The next connection is made by name, which leads to the new primary. Never in the loop.
     """
     if connection.vendor != "mysql" or connection.connection is None:
         return
@@ -165,7 +173,7 @@ def leave_read_only_database() -> None:
             cursor.execute("SELECT @@global.read_only")
             [is_read_only] = cursor.fetchone()
     except DatabaseLayerError:
-        connection.close()  # whoever asks next finds out whether the database is away
+        connection.close()  # the next query finds out whether the database is away
         return
     if str(is_read_only).upper() not in ("0", "OFF"):
         log.warning("this database takes no writes: connecting anew")

@@ -1,11 +1,12 @@
 """The gunicorn worker: connections and claims in one loop of greenlets, everything else in threads.
 
-gevent serves the connections. Nothing is monkey-patched: locks, threads, database and Redis
-clients are the real ones and block the thread they run in, never the loop. A claim runs in the
-loop and waits there for its group (coupons/claims/batching.py); every other request runs in a thread.
+gevent serves the connections. Nothing is monkey-patched: locks, threads, database and Redis clients block
+the thread that they run in, so they must not run in the loop. A claim runs in the loop and waits there for
+its batch (coupons/claims/batching.py), and so do the routes that wait for the log or for health checks; every
+other request runs in a thread.
 
-A worker that is asked to stop answers what it was asked, says ``Connection: close``, and closes what
-is idle. ``run`` is ours for that: gunicorn's swallows what is raised while it waits, and exits at once.
+A worker that is asked to stop answers the requests that it has, with ``Connection: close``, and closes idle
+connections. ``run`` is ours for that purpose: gunicorn's swallows errors while it waits, and exits at once.
 """
 
 from __future__ import annotations
@@ -29,17 +30,20 @@ from gunicorn import util
 from gunicorn.workers.base import Worker
 from gunicorn.workers.ggevent import GeventWorker
 
-#: A client that claims on and on sends its next request within this time, and is told to close. Shorter,
-#: and connections are closed under requests that are on their way; longer, and each stop takes so long.
+#: A connection is idle after so long without a request; a busy client sends its next one sooner, and is
+#: answered ``Connection: close``. Shorter, and connections are closed under requests that are on their way;
+#: longer, and each stop takes longer.
 _QUIET_S: Final = 1.0
+#: How late the worker notices that it should stop, and how often it shows the master that it lives.
 _LOOK_EVERY_S: Final = 0.25
-#: The master counts the graceful timeout from its own SIGTERM on, and then kills. A worker that ends by
-#: itself says how many it cuts off, and its producer delivers what it holds.
+#: A worker ends so long before the master kills it, which counts the graceful timeout from its own SIGTERM.
+#: Shorter, and the worker is killed before it logs how many connections it cuts off and its producer delivers
+#: its records; longer, and requests get less time.
 _BEFORE_THE_MASTER_S: Final = 2.0
-#: Of the connections a worker may have. Above that each new one takes the place of the longest idle one:
-#: browsers keep theirs after their claim, and those who come later would wait for them to time out.
+#: Of the connections that a worker may have. Above that share each new connection takes the place of the
+#: longest idle one: browsers keep theirs after a claim, and later clients would wait until those time out.
 _CROWDED: Final = 0.9
-_LOOKED_AT: Final = 10  #: idle connections, for one that has sent nothing
+_LOOKED_AT: Final = 10  #: so many idle connections are looked at, for one that has sent nothing
 
 
 class LoopWorker(GeventWorker):  # type: ignore[misc]
@@ -61,16 +65,16 @@ class LoopWorker(GeventWorker):  # type: ignore[misc]
         ]
 
     def load_wsgi(self) -> None:
-        """Tell an application that has something to do in the loop that it is there."""
+        """Load the application, and call its ``enter_loop`` if it has work to do in the loop."""
         super().load_wsgi()
         if hasattr(self.wsgi, "enter_loop"):
             self.wsgi.enter_loop()
         if hasattr(self.wsgi, "refusal_of"):
-            # gunicorn has no setting for it (its issue 993): its own answers are HTML.
+            # gunicorn's own refusals are HTML, and it has no setting for them (its issue 993).
             util.write_error = partial(_write_refusal, self.wsgi.refusal_of)
 
     def run(self) -> None:
-        """Serve until ``alive`` is false, then answer what was asked, until the master is about to kill."""
+        """Serve until ``alive`` is false; then answer requests at hand, until the master is about to kill."""
         servers = [self._serving(each) for each in self.sockets]
         while self.alive:
             self.notify()
@@ -84,16 +88,16 @@ class LoopWorker(GeventWorker):  # type: ignore[misc]
                 self.log.warning("%d connections are cut off", sum(len(each.pool) for each in servers))
                 return
             self.notify()
-            # In the loop's hub: a greenlet is thrown out of its waiting from there alone.
+            # In the loop's hub: only the hub may throw something into a greenlet that waits.
             gevent.get_hub().loop.run_callback(self._close_idle)
             gevent.sleep(_LOOK_EVERY_S)
 
     def _take_in(self, server: StreamServer) -> None:
-        """Whoever has connected already would see a reset. Those beyond what the worker can have do."""
+        """Accept waiting connections, which would see a reset; those beyond the worker's limit do see one."""
         try:
             while not server.full() and (accepted := server.do_read()):
                 server.do_handle(*accepted)
-        except OSError as error:  # no file descriptor is left: what is in hand is answered all the same
+        except OSError as error:  # no file descriptor is left: accepted requests are answered all the same
             self.log.warning("connections that wait are not accepted: %s", error.strerror)
 
     def _serving(self, listener: Any) -> StreamServer:
@@ -106,7 +110,7 @@ class LoopWorker(GeventWorker):  # type: ignore[misc]
         return server
 
     def handle(self, listener: Any, client: Any, addr: Any) -> None:
-        """One connection, from its first request to its end, in a greenlet of its own."""
+        """Serve one connection, from its first request to its end, in a greenlet of its own."""
         self._connections[gevent.getcurrent()] = client
         if len(self._connections) > _CROWDED * self.worker_connections:
             gevent.get_hub().loop.run_callback(self._close_longest_idle)
@@ -117,7 +121,7 @@ class LoopWorker(GeventWorker):  # type: ignore[misc]
 
     @contextmanager
     def timeout_ctx(self) -> Iterator[None]:
-        """gunicorn waits within it for a connection's next request."""
+        """gunicorn waits in this context for a connection's next request, in the connection's greenlet."""
         greenlet = gevent.getcurrent()
         waiting = self._idle[greenlet] = _Idle(self.cfg.keepalive)
         try:
@@ -127,18 +131,18 @@ class LoopWorker(GeventWorker):  # type: ignore[misc]
             del self._idle[greenlet]
 
     def notify(self) -> None:
-        """Tell the master that the loop turns. gunicorn's own exits at once when the master was killed."""
+        """Show the master that the loop runs. gunicorn's own method exits at once if the master is gone."""
         Worker.notify(self)
         if self.ppid != os.getppid():
             self.alive = False
 
     def _close_idle(self) -> None:
-        """Runs in the hub: what is idle here is still idle when its greenlet is thrown out of waiting."""
+        """Runs in the hub, so that no connection stops being idle between the look and its close."""
         for greenlet in list(self._idle):
             self._close_if_quiet(greenlet)
 
     def _close_longest_idle(self) -> None:
-        """Runs in the hub. Who began to wait first is first in the dict."""
+        """Runs in the hub. The dict is ordered: the connection that has waited longest comes first."""
         for greenlet in list(islice(self._idle, _LOOKED_AT)):
             if self._close_if_quiet(greenlet):
                 return
@@ -160,7 +164,10 @@ class LoopWorker(GeventWorker):  # type: ignore[misc]
 
 
 def _write_refusal(refusal_of: Callable[[int], Any], client: Any, status: int, *told: str) -> None:
-    """gunicorn's answer to what it cannot read, in the application's words. The connection ends."""
+    """Answer a request that gunicorn cannot read with the application's refusal. The connection ends.
+
+    Runs in the connection's greenlet: it must not wait.
+    """
     reply = refusal_of(status)
     headers = [*reply.headers, ("Connection", "close")]
     head = "\r\n".join([f"HTTP/1.1 {reply.status_line}", *(f"{name}: {value}" for name, value in headers)])
@@ -168,7 +175,7 @@ def _write_refusal(refusal_of: Callable[[int], Any], client: Any, status: int, *
 
 
 class _Address:
-    """What a connection's greenlet asks its listener for: that may be closed when the greenlet begins."""
+    """Gives a connection's greenlet its listener's name, also when the listener is closed by then."""
 
     def __init__(self, name: Any) -> None:
         self.getsockname = lambda: name
@@ -183,7 +190,7 @@ class _Idle(gevent.Timeout):  # type: ignore[misc]
 
 
 def _has_sent_something(connection: Any) -> bool:
-    """Whether there is something to read: the loop has not come to it yet."""
+    """Whether the connection has bytes that the loop has not read yet."""
     poll = select.poll()
     poll.register(connection.fileno(), select.POLLIN)
     return bool(poll.poll(0))

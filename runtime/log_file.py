@@ -1,8 +1,8 @@
 """A log file that several processes append to, that rotates by size, and whose disk may be full.
 
-The standard library's handlers raise into the caller where the folder is gone, print a trace for each
-record on a full disk, and rotate for one process alone. concurrent-log-handler rotates for many, with a
-lock for each record; here only who rotates takes one.
+The standard library's handlers raise into the caller if the folder is gone, print a trace for each record
+on a full disk, and rotate for one process alone. concurrent-log-handler rotates for many processes, with a
+lock for each record; here only a process that rotates takes a lock.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-WARN_EVERY_S: Final = 60.0  #: of records that could not be written, at most
+WARN_EVERY_S: Final = 60.0  #: a full disk loses thousands of records a second: one warning counts them
 
 
 class LogFile(logging.Handler):
-    """Each record is one write at the file's end, in whatever thread logs it. Losing one raises nothing."""
+    """Writes each record at once to the file's end, in the thread that logs. A lost record raises nothing."""
 
     def __init__(self, path: str, *, max_bytes: int, backups: int) -> None:
         super().__init__()
@@ -28,17 +28,17 @@ class LogFile(logging.Handler):
         self._max_bytes = max_bytes
         self._backups = backups
         self._descriptor: int | None = None
-        self._is_torn = False  #: the last line has no end: the disk was full in its middle
+        self._is_torn = False  #: whether the last line has no end, because the disk became full
         self._lost = 0
         self._warned_at = float("-inf")
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
             text = self.format(record)
-        except Exception:  # noqa: BLE001 - as every handler of logging: a record that cannot be formatted
+        except Exception:  # noqa: BLE001 - a record that cannot be formatted, as in logging's handlers
             self.handleError(record)
             return
-        # Whatever a client sent: what is no Unicode is written as an escape.
+        # A client may have sent characters that cannot be encoded: they are escaped.
         line = f"{text}\n".encode(errors="backslashreplace")
         try:
             self._write(line)
@@ -49,12 +49,12 @@ class LogFile(logging.Handler):
         descriptor = self._current(len(line))
         rest = b"\n" + line if self._is_torn else line
         while rest:
-            written = os.write(descriptor, rest)  # whole, but for the last one that a disk has room for
+            written = os.write(descriptor, rest)  # a part only if the disk becomes full
             rest = rest[written:]
             self._is_torn = bool(rest)
 
     def _current(self, wanted: int) -> int:
-        """The file of this name: another one after logrotate, or another process, has renamed ours."""
+        """The file of our name, which is a new one if logrotate or another process has renamed ours."""
         try:
             named = os.stat(self._path)
         except FileNotFoundError:
@@ -77,7 +77,7 @@ class LogFile(logging.Handler):
         return self._descriptor
 
     def _rotate(self, descriptor: int) -> None:
-        """One process renames; the others find another file of this name at their next record."""
+        """Rename the file, if no other process does; each process opens the new file at its next record."""
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if os.path.samestat(os.stat(self._path), os.fstat(descriptor)):
@@ -85,10 +85,10 @@ class LogFile(logging.Handler):
                     with suppress(FileNotFoundError):
                         os.replace(self._named(number - 1), self._named(number))
         except BlockingIOError:
-            return  # another process is at it
+            return  # another process is renaming
         except FileNotFoundError:
-            return  # another process has renamed it, and nobody has opened the next one yet
-        except OSError as error:  # a folder in which nothing can be renamed: go on in the same file
+            return  # another process has renamed it, and no process has opened the next one yet
+        except OSError as error:  # the folder allows no renaming: go on in the same file
             self._max_bytes = 0
             self._say(f"{self._path} is not rotated any more (COUPON_LOG_MAX_BYTES): {error.strerror}")
 

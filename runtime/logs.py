@@ -4,8 +4,8 @@
 standard error for container logs. Several processes append to one file, each record in one
 write (runtime/log_file.py).
 
-Where hundreds of events are worked on together, ``info_each`` writes a line for each of them in
-one record: one look at the file, one write.
+For batches of hundreds of events, ``info_each`` writes a line for each event in one record, which
+costs one check of the file and one write.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ JSON = "%(asctime)s %(levelname)s %(process)d %(threadName)s %(name)s %(message)
 
 
 def info_each(log: logging.Logger, template: str, rows: Sequence[tuple[object, ...]]) -> None:
-    """Log ``template % row`` for each row, a line of its own each, all at once."""
+    """Log ``template % row`` as a line for each row, all in one record."""
     if rows:
         log.info(Lines(template, rows), stacklevel=2)
 
 
 class Lines:
-    """The message of a record that stands for several lines. To a handler that is not ours: their text."""
+    """A record's message that stands for several lines; a formatter that is not ours writes their text."""
 
     def __init__(self, template: str, rows: Sequence[tuple[object, ...]]) -> None:
         self._template = template
@@ -47,7 +47,7 @@ class Lines:
 
 
 class LineFormatter(logging.Formatter):
-    """The usual format, for each of ``Lines`` too: what stands around the message is made once for all."""
+    """The usual format, also for each of ``Lines``: the text around the message is made once for all."""
 
     _MESSAGE: Final = "<message>"
 
@@ -69,8 +69,9 @@ class JsonLineFormatter(LineFormatter, JsonFormatter):
 
 
 class Seldom(logging.Filter):
-    """Lets each kind of line through once in ten seconds; a kind is the line's first word."""
+    """Lets one line of each kind through in ten seconds; the kind is the line's first word."""
 
+    #: Shorter, and librdkafka fills the log while a broker is away; longer, and the log looks silent.
     _EVERY_S = 10.0
 
     def __init__(self) -> None:
@@ -123,7 +124,7 @@ def configure(settings: LogSettings, *, role: Literal["core", "consumer"]) -> No
                 "console": {
                     "class": "logging.StreamHandler",
                     "formatter": settings.format,
-                    # Each claim's lines go to the file; a terminal or container log wants what matters.
+                    # The lines of each claim go to the file only; a terminal or container log needs warnings.
                     "level": "WARNING",
                 },
             },
@@ -131,7 +132,7 @@ def configure(settings: LogSettings, *, role: Literal["core", "consumer"]) -> No
             "loggers": {
                 # Refusals are answers, not incidents: Django would log a warning for each 4xx.
                 "django.request": {"level": "ERROR"},
-                # It logs every acquisition.
+                # redis_lock logs every acquisition.
                 "redis_lock": {"level": "ERROR"},
                 # librdkafka writes a line per attempt to connect, several a second while a broker is away.
                 "coupons.librdkafka": {"filters": ["seldom"]},

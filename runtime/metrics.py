@@ -1,6 +1,6 @@
 """Every metric, named and documented once; `/actuator/prometheus` shows the descriptions.
 
-Under gunicorn the values of all workers are added up through files (PROMETHEUS_MULTIPROC_DIR,
+Under gunicorn the workers write their values to files, which are added up (PROMETHEUS_MULTIPROC_DIR,
 made by runtime/metrics_folder.py); the consumer is one process with a registry of its own.
 """
 
@@ -26,7 +26,7 @@ if metrics_folder.VARIABLE in os.environ:
     metrics_files.use()
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
-_restoring: Final = threading.Lock()  #: the loop looks, and so does the thread that reads the metrics
+_restoring: Final = threading.Lock()  #: the loop and the thread that reads the metrics both restore files
 _FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _SIZES = (1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2500)
 
@@ -105,7 +105,7 @@ CONSUMER_REBUILDS = Counter(
 
 
 def exposition() -> bytes:
-    """All metrics of this service in Prometheus's text format."""
+    """All metrics of this service in Prometheus's text format. Reads files: not in the loop."""
     if metrics_folder.VARIABLE not in os.environ:
         return generate_latest(REGISTRY)
     restore()
@@ -115,7 +115,7 @@ def exposition() -> bytes:
 
 
 def restore() -> None:
-    """Write this process's files again if somebody deleted them. What workers counted that ended is lost."""
+    """Write this process's files again if somebody deleted them; those of workers that ended are lost."""
     with _restoring:
         metrics_folder.ensure()
         metrics_files.restore()

@@ -1,7 +1,7 @@
 """The files in which a worker counts: they outlive a cleaned folder, and a full disk ends no worker.
 
-prometheus_client writes its values into a mapped file. It makes the file empty and then longer: who
-reads it in between fails, and a disk without room for its pages ends the process (SIGBUS).
+prometheus_client writes its values into a mapped file. It makes the file empty and then longer: a process
+that reads the file in between fails, and a disk without room for its pages ends the writer (SIGBUS).
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from typing import Any, ClassVar, Final
 from prometheus_client import Metric, mmap_dict, values
 from prometheus_client.multiprocess import MultiProcessCollector
 
-#: What reading a file raises that holds something else than values.
+#: The errors of reading a damaged file.
 _DAMAGE: Final = (ValueError, LookupError, TypeError, AttributeError, RuntimeError, struct.error, OSError)
-_BYTES: Final = 1 << 16  #: as prometheus_client begins with; our metrics take a third of it
+_BYTES: Final = 1 << 16  #: prometheus_client's first size; our metrics take a third of it
 
 
 class KeptFile(mmap_dict.MmapedDict):
-    """A file of values that is there with all its room, or not at all."""
+    """A file of values that has all its room when it appears."""
 
     open_files: ClassVar[list[KeptFile]] = []
     _fname: str
@@ -39,7 +39,7 @@ class KeptFile(mmap_dict.MmapedDict):
         self.open_files.append(self)
 
     def restore(self) -> None:
-        """Write it again if it was deleted; the values were never lost, they are in memory."""
+        """Write the file again if it was deleted; its values are still mapped in memory."""
         if not self._is_kept or os.path.exists(self._fname):
             return
         place = _made(self._fname, self._m[:])
@@ -47,12 +47,12 @@ class KeptFile(mmap_dict.MmapedDict):
         written = open(place, "a+b")  # noqa: SIM115 - as long as the process
         mapped = mmap.mmap(written.fileno(), self._capacity)
         mapped[:] = self._m[:]
-        self._f.close()  # its mapping stays: another thread may be counting there
+        self._f.close()  # the old mapping stays: another thread may be counting in it
         self._f, self._m = written, mapped
 
 
 class AllFiles(MultiProcessCollector):
-    """Adds up what all workers counted; a file that cannot be read costs its own values alone."""
+    """Adds up the values of all workers; a damaged file costs its own values only."""
 
     _path: str
 
@@ -76,7 +76,7 @@ class AllFiles(MultiProcessCollector):
 
 
 def use() -> None:
-    """From now on prometheus_client keeps its values in such files, before the first metric is made."""
+    """From now on prometheus_client keeps its values in such files. Call it before any metric is made."""
     values.MmapedDict = KeptFile  # type: ignore[attr-defined]
 
 
@@ -86,9 +86,9 @@ def restore() -> None:
 
 
 def _made(filename: str, content: bytes) -> str:
-    """Make the file with its room, and only then give it its name. Returns where it is.
+    """Make the file with all its room, and only then give it its name. Returns the path where it is.
 
-    Without room on the disk it is in this process's memory: nobody adds it up, and nothing ends.
+    If the disk has no room, the file is in this process's memory: it is not added up, and no process ends.
     """
     try:
         descriptor, unfinished = tempfile.mkstemp(dir=os.path.dirname(filename), suffix=".new")

@@ -1,9 +1,9 @@
 """The folder through which the workers of one gunicorn master add their metrics up.
 
-It is one master's own: a restart that overlaps with the old one must not touch what the other counts.
-A lock on the folder says that its master or a worker of it still lives (a process id would not: in a
-container each start has the same one), and keeps systemd-tmpfiles from cleaning it. No Django here, nor
-prometheus_client: the master imports this.
+Each master has its own folder: a new master that overlaps with an old one must not touch the old one's
+values. A lock on the folder shows that its master or one of its workers still lives (a process id would not:
+in a container each start has the same one), and keeps systemd-tmpfiles from cleaning it. The master imports
+this module, so it imports neither Django nor prometheus_client.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"  #: where prometheus_client looks for it
+VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"  #: prometheus_client reads the folder's name from it
 _folder: Path | None = None
 _lock: int | None = None
 
 
 def make(*, port: int) -> None:
-    """Make this master's folder, and remove those of this port's masters that are gone."""
+    """Make this master's folder, and remove the folders of this port's dead masters."""
     global _folder
     prefix = f"coupon-metrics-{os.getuid()}-{port}-"
     for folder in Path(tempfile.gettempdir()).glob(f"{prefix}*"):
         _remove_if_left(folder)
-    while _folder is None or not _is_ours(_folder):  # another master may have taken it for a dead one's
+    while _folder is None or not _is_ours(_folder):  # another master may have removed it as a dead one's
         _folder = Path(tempfile.mkdtemp(prefix=f"{prefix}{os.getpid()}-"))
         _hold(_folder)
     os.environ[VARIABLE] = str(_folder)
 
 
 def ensure() -> None:
-    """Make it again if somebody cleaned the temporary folder. Raises nothing: that would end the master."""
+    """Make the folder again if somebody deleted it. Raises nothing, because an error would end the master."""
     if _folder is None or _folder.is_dir():
         return
     try:
@@ -47,7 +47,7 @@ def ensure() -> None:
 
 
 def forget(worker: int) -> None:
-    """A worker that ended has no state any more; what it counted stays. Raises nothing."""
+    """Remove the gauges of a worker that ended; its counters stay. Raises nothing."""
     if _folder is not None:
         for file in _folder.glob(f"gauge_live*_{worker}.db"):
             with suppress(OSError):
@@ -60,7 +60,7 @@ def remove() -> None:
 
 
 def _hold(folder: Path) -> None:
-    """Workers inherit the lock with the descriptor: it is free when the last of them has ended."""
+    """Lock the folder. Workers inherit the lock with the descriptor: the last one that ends frees it."""
     global _lock
     if _lock is not None:
         os.close(_lock)
@@ -82,7 +82,7 @@ def _remove_if_left(folder: Path) -> None:
 def _locked_alone(folder: Path) -> Iterator[bool]:
     try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    except OSError:  # removed meanwhile, or no folder of ours
+    except OSError:  # removed meanwhile, or not our folder
         yield False
         return
     try:

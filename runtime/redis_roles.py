@@ -1,7 +1,8 @@
-"""Redis changes its master, and the name in REDIS_URL leads to the new one: for new connections only.
+"""Leaves a Redis that is no master any more, after a failover.
 
-The old master lives on as a replica, answers PING and reads, and a pool would keep its connections for ever.
-So the first refusal that shows it empties the pool.
+The name in REDIS_URL leads to the new master, but for new connections only. The old master lives on as a
+replica and answers PING and reads, so a pool would keep its connections for ever. So the first refusal that
+shows such a server empties the pool.
 """
 
 from __future__ import annotations
@@ -14,15 +15,15 @@ from redis.exceptions import RedisError
 
 log = logging.getLogger(__name__)
 
-#: What a server says that is no master (any more), or a master that lost its replicas and must not write.
-#: In a script, and before Redis 7, the word stands in the middle of the message.
+#: Errors of a server that is no master, or of a master that lost its replicas and must not write. In a
+#: script, and before Redis 7, the word stands in the middle of the message.
 _DEMOTED: Final = ("READONLY", "MASTERDOWN", "NOREPLICAS", "UNBLOCKED")
 
 
 def leave_if_demoted(client: Redis, error: RedisError) -> None:
     """Close the pool's idle connections if the error says that this server is the wrong one.
 
-    Those in use by other threads meet the same refusal. Call it once the failed call has given its own
+    Connections in use by other threads meet the same refusal. Call this after the failed call has given its
     connection back.
     """
     text = (

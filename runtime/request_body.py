@@ -8,17 +8,20 @@ from typing import Any, Final
 import gevent
 from django.conf import settings
 
-PATIENCE_S: Final = 20.0  #: with a client that sends its body; then its connection ends
-_READ_AT_ONCE: Final = 65_536
+#: For the whole body. Shorter, and a slow phone's is cut off; longer, and clients that send nothing hold
+#: connections.
+PATIENCE_S: Final = 20.0
+_READ_AT_ONCE: Final = 65_536  #: bytes of a body that is dropped: a bound on memory
+#: Of a larger body the client sees a reset instead of the answer. More, and such clients cost more traffic.
 _MOST_DROPPED: Final = 32 * 1024 * 1024
 
 
 def read(environ: dict[str, Any]) -> bytes:
-    """The body; of one that is larger than Django reads, a byte more than that, so that it is noticed.
+    """The body; if it is larger than Django reads, one byte more than that, so that Django refuses it.
 
-    The rest of a large one is taken and dropped: a client that is still sending would see its
-    connection reset, and not the answer. One that stops sending in the middle, or hangs up there, has
-    asked for nothing and loses its connection: ENOTCONN, which gunicorn takes for a client that has gone.
+    The rest of a large body is read and dropped: a client that is still sending would see its connection
+    reset instead of the answer. A client that stops in the middle of its body loses its connection: ENOTCONN,
+    which gunicorn takes for a client that has gone. Runs in the loop, in the connection's greenlet.
     """
     if environ.get("CONTENT_LENGTH") in (None, "", "0") and "HTTP_TRANSFER_ENCODING" not in environ:
         return b""
@@ -30,7 +33,7 @@ def read(environ: dict[str, Any]) -> bytes:
 
 
 def _read(stream: Any) -> tuple[bytes, int]:
-    """What is kept, and how many bytes came."""
+    """The bytes that are kept, and how many came."""
     body: bytes = stream.read(settings.DATA_UPLOAD_MAX_MEMORY_SIZE + 1)
     received = len(body)
     while received < _MOST_DROPPED and len(body) > settings.DATA_UPLOAD_MAX_MEMORY_SIZE:

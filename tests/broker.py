@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 
-from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
+from confluent_kafka import KafkaError, Message, Producer, TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]
     AdminClient,
     AlterConfigOpType,
@@ -15,7 +14,9 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 )
 from django.conf import settings
 
+from coupons.eventlog import log_reader
 from coupons.eventlog.place import Place
+from dev.processes import wait_until
 
 
 def write(
@@ -56,26 +57,18 @@ def write(
 
 def read(topic: str, *, count: int, within_s: float = 10) -> list[Message]:
     """The first ``count`` messages of a topic, in log order per partition."""
-    reader = Consumer(
-        {
-            "bootstrap.servers": settings.CONFIG.kafka.bootstrap_servers,
-            "group.id": "tests",
-            "enable.auto.commit": False,
-            "auto.offset.reset": "earliest",
-            "fetch.wait.max.ms": 10,
-        }
-    )
-    try:
+    messages: list[Message] = []
+    with log_reader.reader() as reader:
         partitions = reader.list_topics(topic, timeout=within_s).topics[topic].partitions
         reader.assign([TopicPartition(topic, partition, 0) for partition in partitions])
-        messages: list[Message] = []
-        deadline = time.monotonic() + within_s
-        while len(messages) < count:
-            assert time.monotonic() < deadline, f"{len(messages)} of {count} messages in {topic}"
-            messages += [m for m in reader.consume(count - len(messages), timeout=0.2) if m.error() is None]
-    finally:
-        reader.close()
-    return sorted(messages, key=lambda message: (message.partition(), message.offset()))
+
+        def are_read() -> bool:
+            found = reader.consume(count - len(messages), timeout=0.2)
+            messages.extend(each for each in found if each.error() is None)
+            return len(messages) >= count
+
+        assert wait_until(are_read, within_s=within_s, every_s=0), f"{len(messages)} of {count} in {topic}"
+    return sorted(messages, key=log_reader.place)
 
 
 def alter_topic(topic: str, settings_of_topic: dict[str, str]) -> None:

@@ -6,10 +6,8 @@ import io
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 
 import pytest
-from django.conf import settings
 from django.core.management import call_command
 from django_redis import get_redis_connection
 from pytest_django.plugin import DjangoDbBlocker
@@ -18,6 +16,7 @@ from coupons import coupon_cache
 from coupons.eventlog import backlog
 from coupons.eventlog.producer import close_event_producer
 from coupons.gate.admission import gate
+from dev import topics
 from runtime import greenlets
 from tests import stack
 from tests.system import System
@@ -73,13 +72,7 @@ def in_a_loop() -> Iterator[None]:
 @contextmanager
 def own_topic() -> Iterator[str]:
     """A new topic, with its dead letters and its group, for code in this process."""
-    name = f"events-{uuid.uuid4().hex[:12]}"
-    kafka = replace(
-        settings.CONFIG.kafka, topic=name, dead_letter_topic=f"{name}.DLT", group_id=f"group-{name}"
-    )
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(settings, "CONFIG", replace(settings.CONFIG, kafka=kafka))
-        call_command("create_topics", stdout=io.StringIO())
+    with topics.own_topic(f"events-{uuid.uuid4().hex[:12]}") as name:
         yield name
         close_event_producer()
 

@@ -16,7 +16,7 @@ from django.db import connection, connections
 _numbers = itertools.count(1)
 
 
-def sql(statement: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+def sql(statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
     with connection.cursor() as cursor:
         cursor.execute(statement, parameters or None)
         return list(cursor.fetchall()) if cursor.description else []

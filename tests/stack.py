@@ -12,15 +12,16 @@ import json
 import os
 import sqlite3
 import tempfile
-from collections.abc import Generator, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from fcntl import LOCK_EX, flock
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 
-from dev.services.own import PROJECT, Services, ServicesFailed
+from dev.processes import PROJECT
+from dev.services.own import Services, ServicesFailed
 from tests.given import GivenServersRefused, given
 from tests.given import versions as given_versions
 
@@ -87,7 +88,11 @@ def _real() -> Iterator[Mapping[str, str]]:
 @pytest.hookimpl(wrapper=True)
 def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None, None, None]:
     folder = Path(_running.enter_context(tempfile.TemporaryDirectory(prefix="coupon-tests-")))
-    kinds = {"embedded": lambda: _embedded(folder), "services": _real, "given": lambda: given(os.environ)}
+    kinds: dict[str, Callable[[], AbstractContextManager[Mapping[str, str]]]] = {
+        "embedded": lambda: _embedded(folder),
+        "services": _real,
+        "given": lambda: given(os.environ),
+    }
     if KIND not in kinds:
         raise pytest.UsageError(f"COUPON_TEST_STACK={KIND}: it must be embedded, services or given")
     try:

@@ -5,22 +5,17 @@ from __future__ import annotations
 import http.client
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from dev.services.own import PROJECT, free_port
-
-_START_S = 40.0
-_PYTHON = (sys.executable,)
+from dev.processes import LOOPBACK, PROJECT, free_port, wait_until
+from dev.processes import Process as Process
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,62 +27,6 @@ class HttpAnswer:
     @property
     def code(self) -> str | None:
         return self.body.get("code") if isinstance(self.body, dict) else None
-
-
-@dataclass(slots=True, kw_only=True)
-class Server:
-    """One process of ours."""
-
-    command: list[str]
-    env: Mapping[str, str]
-    port: int
-    log: Path
-    process: subprocess.Popen[bytes] = field(init=False)
-
-    def start(self) -> None:
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                self.command, cwd=PROJECT, env=dict(self.env), stdout=log, stderr=log, start_new_session=True
-            )
-
-    def wait_ready(self) -> None:
-        def is_ready() -> bool:
-            if self.process.poll() is not None:
-                raise AssertionError(f"exit {self.process.returncode}: {self.output()[-3000:]}")
-            return ask(self.port, "GET", "/actuator/health/readiness", patience_s=5).status == 200
-
-        eventually(is_ready, within_s=_START_S, what=lambda: f"not ready: {self.output()[-3000:]}")
-
-    def signal(self, number: signal.Signals) -> None:
-        os.killpg(self.process.pid, number)
-
-    @contextmanager
-    def paused(self) -> Iterator[None]:
-        """SIGSTOP meanwhile: it is there and does nothing."""
-        self.signal(signal.SIGSTOP)
-        try:
-            yield
-        finally:
-            self.signal(signal.SIGCONT)
-
-    def stop(self) -> int:
-        """SIGTERM to the main process; returns its exit code. SIGKILL after 30 s."""
-        if self.process.poll() is None:
-            self.process.terminate()
-        try:
-            return self.process.wait(30)
-        except subprocess.TimeoutExpired:
-            self.kill()
-            raise
-
-    def kill(self) -> None:
-        """SIGKILL to the process and its workers."""
-        if self.process.poll() is None:
-            self.signal(signal.SIGKILL)
-            self.process.wait(10)
-
-    def output(self) -> str:
-        return self.log.read_text(errors="replace") if self.log.exists() else ""
 
 
 class System:
@@ -109,36 +48,23 @@ class System:
         self.api = self.new_api()
         self.consumers = [self.new_consumer() for _ in range(consumers)]
 
-    def new_api(self, **env: str) -> Server:
+    def new_api(self, **env: str) -> Process:
         port = free_port()
-        return Server(
-            command=[
-                sys.executable,
-                "-m",
-                "gunicorn",
-                "-c",
-                "couponsite/gunicorn_conf.py",
-                "couponsite.wsgi",
-            ],
-            env={**self._env, "COUPON_API_PORT": str(port), **env},
-            port=port,
-            log=self.folder / f"api-{port}.out",
-        )
+        gunicorn = ["-m", "gunicorn", "-c", "couponsite/gunicorn_conf.py", "couponsite.wsgi"]
+        return self._new("api", gunicorn, port, {"COUPON_API_PORT": str(port), **env})
 
-    def new_consumer(self, *arguments: str, **env: str) -> Server:
+    def new_consumer(self, *arguments: str, **env: str) -> Process:
         port = free_port()
-        return Server(
-            command=[
-                sys.executable,
-                "manage.py",
-                "run_coupon_consumer",
-                "--health-port",
-                str(port),
-                *arguments,
-            ],
+        words = ["manage.py", "run_coupon_consumer", "--health-port", str(port), *arguments]
+        return self._new("consumer", words, port, env)
+
+    def _new(self, name: str, words: Sequence[str], port: int, env: Mapping[str, str]) -> Process:
+        return Process(
+            name=name,
+            command=[sys.executable, *words],
+            log=self.folder / f"{name}-{port}.out",
             env={**self._env, **env},
             port=port,
-            log=self.folder / f"consumer-{port}.out",
         )
 
     def lead_to(self, servers: Mapping[str, str]) -> None:
@@ -146,12 +72,12 @@ class System:
         self._env |= servers
 
     def __enter__(self) -> Self:
-        servers = [self.api, *self.consumers]
+        processes = [self.api, *self.consumers]
         try:
-            for server in servers:
-                server.start()
-            for server in servers:
-                server.wait_ready()
+            for process in processes:
+                process.start()
+            for process in processes:
+                process.wait_ready()
         except BaseException:
             self._end()
             raise
@@ -163,13 +89,12 @@ class System:
         self._end()
 
     def _end(self) -> None:
-        for server in [self.api, *self.consumers]:
-            if hasattr(server, "process"):
-                server.kill()
+        for process in [self.api, *self.consumers]:
+            process.kill()
 
     def manage(self, *words: str, timeout_s: float = 60) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [*_PYTHON, "manage.py", *words],
+            [sys.executable, "manage.py", *words],
             cwd=PROJECT,
             env=self._env,
             capture_output=True,
@@ -219,7 +144,7 @@ def ask(
     patience_s: float = 15,
 ) -> HttpAnswer:
     """One request on a connection of its own. Status 0 and the error as body when there was no answer."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=patience_s)
+    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=patience_s)
     sent = {name.replace("_", "-"): value for name, value in (headers or {}).items()}
     try:
         connection.request(method, path, body=body, headers=sent)
@@ -244,8 +169,4 @@ def eventually(
     what: Callable[[], str] = lambda: "it did not become true",
 ) -> None:
     """Wait for a condition, with an end."""
-    deadline = time.monotonic() + within_s
-    while not condition():
-        if time.monotonic() > deadline:
-            raise AssertionError(f"after {within_s} s: {what()}")
-        time.sleep(0.05)
+    assert wait_until(condition, within_s=within_s), f"after {within_s} s: {what()}"

@@ -15,7 +15,7 @@ from coupons.operations import stock
 
 
 def out_of_range(error: stock.StockOutOfRange) -> str:
-    """What the admin says when a stock cannot be changed by that amount."""
+    """The admin's message when a stock cannot be changed by that amount."""
     if error.amount < 0:
         message = text(
             en="Only {stock} left: {taken} cannot be taken. The stock was not changed.",
@@ -30,7 +30,7 @@ def out_of_range(error: stock.StockOutOfRange) -> str:
 
 
 class CouponForm(LiveForm):
-    """What a coupon is; its constraints said in words."""
+    """A coupon's columns, with its constraints as messages."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

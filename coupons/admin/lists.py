@@ -1,4 +1,4 @@
-"""What every list of the admin has in common: it stays fast on tables of many million rows.
+"""The base of every list of the admin, which stays fast on tables of many million rows.
 
 No list counts its table, sorts by a column without an index, or searches with LIKE.
 """
@@ -26,11 +26,13 @@ else:
     _ModelAdmin = admin.ModelAdmin
     _Paginator = Paginator
 
+#: Rows that a list counts and pages through. More, and each page of a large table takes longer; fewer, and
+#: more rows are found by searching only.
 _ROWS_COUNTED: Final = 10_000
 
 
 class BoundedPaginator(_Paginator):
-    """Counts up to 10,000 rows and pages through these; older ones are found by searching."""
+    """Counts up to 10,000 rows and pages through them; a search finds older ones."""
 
     @cached_property
     def count(self) -> int:
@@ -51,9 +53,9 @@ class LargeTableAdmin(_ModelAdmin):
     sortable_by = ()
     paginator = BoundedPaginator
     show_full_result_count = False
-    show_facets = admin.ShowFacets.NEVER  # they count every filter's rows
+    show_facets = admin.ShowFacets.NEVER  # facets count every filter's rows
     list_per_page = 50
-    actions = None  # "delete selected" over a whole table is no way to end an event
+    actions = None  # "delete selected" could empty a whole table
 
     def get_list_filter(self, request: HttpRequest) -> Sequence[str]:  # type: ignore[override]
         is_narrow = any(request.GET.get(name) for name in ("q", "coupon_id", "user_id"))
@@ -62,7 +64,7 @@ class LargeTableAdmin(_ModelAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Model], search_term: str
     ) -> tuple[QuerySet[Model], bool]:
-        """Every term must hold. Django's own search would compare ids as text, row by row."""
+        """The rows for which every term holds. Django's own search would compare ids as text, row by row."""
         try:
             for term in search_term.split():
                 column, value = self._column_and_value(term)
@@ -105,7 +107,7 @@ def zone() -> str:
 
 
 class LiveForm(ModelForm):  # type: ignore[type-arg]
-    """Knows what its reader saw, so that what others changed meanwhile is not taken for their edit."""
+    """Knows the values that its reader saw: other people's changes must not count as the reader's edit."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -1,7 +1,7 @@
 """The admin's words in both languages.
 
-The tables' Korean names are put on the models here and not in ``models.py``: they are the
-admin's alone, and Django writes a migration for each ``verbose_name`` that a model declares.
+The models get their Korean names here and not in ``models.py``: only the admin uses them, and Django
+writes a migration for each ``verbose_name`` that a model declares.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def _chosen(*, en: str, ko: str) -> str:
-    # No language: Django stores log entries untranslated, here in English.
+    # Without a language, as when Django stores a log entry, the text is English.
     return ko if (get_language() or "en").startswith("ko") else en
 
 

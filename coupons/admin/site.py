@@ -18,7 +18,7 @@ from coupons.operations import stock
 
 name_tables()
 admin.site.site_title = admin.site.site_header = text(en="Coupons", ko="선착순 쿠폰 관리")
-admin.site.site_url = "/api/docs"  # "view site": there are no pages but these
+admin.site.site_url = "/api/docs"  # "view site": the documentation is the only page
 
 _WHEN = text(en="When", ko="기간")
 _STOCK = text(en="Stock", ko="재고")
@@ -115,7 +115,7 @@ class CouponAdmin(LiveTableAdmin):
         return self.has_change_permission(request, obj)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """A coupon that somebody has stays: close it. (The delete page would also list every claim.)"""
+        """Only a coupon that no user has; others are closed. (The page would also list every user coupon.)"""
         may_delete = super().has_delete_permission(request, obj)
         return may_delete and (obj is None or not obj.user_coupons.exists())
 
@@ -131,7 +131,7 @@ class CouponAdmin(LiveTableAdmin):
         amount = form.cleaned_data.get("stock_change") if change else None
         if amount:
             left = stock.change_stock(coupon_id=obj.pk, amount=amount)
-            # The log entry is made of the labels of the changed fields.
+            # Django makes the log entry from the labels of the changed fields.
             form.fields["stock_change"].label = f"stock by {amount:+d} to {left}"
 
     @admin.display(description=_LOOK)
@@ -144,7 +144,7 @@ class CouponAdmin(LiveTableAdmin):
 
 @admin.register(UserCoupon)
 class UserCouponAdmin(LiveTableAdmin):
-    """Made by the consumer alone, which takes the stock with it; what may be edited is the use."""
+    """Only the consumer makes user coupons, because it takes the stock too; only their use can be edited."""
 
     form = UserCouponForm
     list_display = ("user_coupon_id", "of_coupon", "of_user", "status", "issued_at", "used_at")
@@ -192,7 +192,7 @@ class UserCouponAdmin(LiveTableAdmin):
 
 
 class ReadOnlyAdmin(LargeTableAdmin):
-    """What only the consumer and commands write."""
+    """Tables that only the consumer and commands write."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

@@ -1,7 +1,7 @@
 """WSGI: health, info and metrics, ahead of everything else, on the API's port and the consumer's.
 
-They answer whatever the Host header says: probes come with the pod's address. They run in a loop of
-greenlets, where a check that hangs holds up nobody, and metrics are read in a thread of their own.
+These routes accept every Host header, because probes come with the pod's address. They run in a loop of
+greenlets, where a check that hangs holds up no other request; a thread of its own reads the metrics.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Route = Callable[[], tuple[int, dict[str, Any]]]
 
 
 class ActuatorRoutes:
-    """Answers every path below /actuator; for others it says that there is nothing."""
+    """Answers every path below /actuator: 404 for unknown ones. Called in a loop, so it must not block."""
 
     def __init__(self, health: Actuator) -> None:
         self._routes: dict[str, Route] = {
@@ -43,7 +43,7 @@ class ActuatorRoutes:
         method = environ["REQUEST_METHOD"]
         try:
             reply = self._reply(environ["PATH_INFO"].rstrip("/"), method)
-        except Exception as error:  # noqa: BLE001 - the edge: whatever it is, it is told as JSON, and logged
+        except Exception as error:  # noqa: BLE001 - the edge: every error is answered as JSON, and logged
             language = messages.language_for(environ.get("HTTP_ACCEPT_LANGUAGE"))
             reply = refusal_reply(error, language, allowed=", ".join(_METHODS))
         start_response(reply.status_line, reply.headers)
@@ -62,7 +62,7 @@ class ActuatorRoutes:
 
     @cached_property
     def _reading(self) -> ThreadPool:
-        """Belongs to the loop that asks first."""
+        """The thread that reads the metrics. Made by the first request, in the loop that it belongs to."""
         return ThreadPool(1)
 
 

@@ -1,7 +1,7 @@
 """The claim: the route that a million people ask in the same second.
 
-``answer`` is all of it, from plain values to plain values. claims_first.py asks it ahead of Django's
-handler; ``ClaimView`` documents it, and is what is asked where there is no such front (a test's client).
+``answer`` is the whole route, from plain values to plain values. front.py calls it ahead of Django's handler;
+``ClaimView`` documents it, and serves it where there is no front (a test's client).
 """
 
 from __future__ import annotations
@@ -33,14 +33,18 @@ from runtime import metrics
 
 _ONE_USER_ID: Final = re.compile(r"userId=([0-9]{1,30})", re.ASCII)
 _DIGITS: Final = re.compile(r"[0-9]{1,30}", re.ASCII)
-#: A body decides nothing, and it is parsed in the loop: one of 2 MB would stop the worker for 0.2 s. What
-#: counts is the bytes that came, whatever Content-Length said (runtime/request_body.py reads them).
+#: Bytes of a claim's body, which decides nothing and is parsed in the loop: parsing 2 MB would stop the
+#: worker for 0.2 s. Shorter, and a client's harmless body is refused; longer, and such bodies hold up other
+#: claims. The bytes that came count, whatever Content-Length said (runtime/request_body.py reads them).
 _LONGEST_BODY: Final = 4096
 _REFUSED: Final = OpenApiResponse(RefusalSerializer, description="A refusal; `code` says why.")
 
 
 def answer(coupon_id: int, *, query: str, body: bytes, token: str, language: Language) -> Reply:
-    """Answer one claim. Raises RefusedError and what is away; ``refusal_reply`` (replies.py) tells either."""
+    """Answer one claim. Raises RefusedError or a database error; ``refusal_reply`` (replies.py) answers both.
+
+    Runs in the loop, in the connection's greenlet, which sleeps while the claim's batch is submitted.
+    """
     outcome = Code.INTERNAL_ERROR.value
     try:
         with metrics.CLAIM_SECONDS.time():
@@ -72,7 +76,7 @@ def _claim(coupon_id: int, *, query: str, body: bytes, token: str) -> Accepted:
     _refuse_malformed(body)
     if not identity.is_proven(user_id, token=token):
         raise RefusedError(Code.IDENTITY_NOT_PROVEN, detail=identity.HEADER)
-    # Version 7: ids that sort by time keep the outcome table's index small and warm.
+    # Version 7: ids that sort by time keep the index of the outcomes small and warm.
     claim = Claim(coupon_id=coupon_id, user_id=user_id, request_id=uuid_utils.compat.uuid7())
     answered = batching.submit(claim)
     if isinstance(answered, Accepted):
@@ -81,7 +85,7 @@ def _claim(coupon_id: int, *, query: str, body: bytes, token: str) -> Accepted:
 
 
 def _user_id(query: str, body: bytes) -> int:
-    """The one userId of the query string. Raises RefusedError, which tells where a body's belongs."""
+    """The only userId of the query string. Raises RefusedError, also for a userId in the body."""
     if match := _ONE_USER_ID.fullmatch(query):
         values = [match[1]]
     else:
@@ -96,7 +100,7 @@ def _user_id(query: str, body: bytes) -> int:
 
 
 def _refuse_malformed(body: bytes) -> None:
-    """No body is needed. A client that sends one believes in it: one that is no JSON is told so."""
+    """Refuse a body that is too long or no JSON: its client relies on it, though no body is needed."""
     if len(body) > _LONGEST_BODY:
         raise RefusedError(Code.INVALID_REQUEST, detail=messages.body_too_long(_LONGEST_BODY))
     if body:

@@ -1,4 +1,4 @@
-"""Path ids: what is no id is 404, before any view runs."""
+"""Ids in paths: a path without a valid id is answered with 404 before any view runs."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ HTTP_STATUS: Final[dict[Code, HTTPStatus]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """A refusal as it is sent."""
+    """A refusal as the client gets it."""
 
     status: HTTPStatus
     body: dict[str, object]
@@ -58,15 +58,15 @@ class Refusal:
 
 
 def exception_handler(error: Exception, context: dict[str, Any]) -> Response:
-    """DRF's hook: every exception of a view becomes a refusal; nothing leaks a trace."""
+    """DRF's hook: every exception of a view becomes a refusal, so no answer shows a trace."""
     refusal = refusal_to(error, allowed=context["view"].headers["Allow"] if "view" in context else "")
     return Response(refusal.body, status=refusal.status, headers=refusal.headers)
 
 
 def refusal_to(error: Exception, *, allowed: str = "", language: Language | None = None) -> Refusal:
-    """What the client is told of this error. ``allowed``: the methods that the address supports.
+    """The refusal that answers this error. ``allowed``: the methods that the address supports.
 
-    ``language`` None: as LocaleMiddleware chose.
+    ``language`` None: the one that LocaleMiddleware chose.
     """
     if isinstance(error, exceptions.MethodNotAllowed):
         refusal = _refusal(Code.METHOD_NOT_ALLOWED, language=language, detail=f"Allow: {allowed}")
@@ -75,7 +75,7 @@ def refusal_to(error: Exception, *, allowed: str = "", language: Language | None
     if refused is not None:
         return _refusal(refused.code, language=language, request_id=refused.request_id, **refused.names)
     if isinstance(error, OperationalError | InterfaceError):
-        # The database is away: the client may come back, as after a broker's absence.
+        # The database is away: the client may try again later, as while the broker is away.
         log.warning("the database does not answer: %s", error)
         refusal = _refusal(Code.INTERNAL_ERROR, language=language)
         return replace(refusal, status=HTTPStatus.SERVICE_UNAVAILABLE, headers=_LATER)

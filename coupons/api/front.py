@@ -1,8 +1,8 @@
-"""WSGI: a claim goes ahead of what only pages and sessions need.
+"""WSGI: answers claims ahead of Django's handler and middleware, which only pages need.
 
 A claim needs no session, cookie, CSRF token or content negotiation, and a million of them come in
-one second. What Django's handler and middleware do for it all the same is done here: the language
-is chosen, an error told as JSON. docs/performance.md has what that pays.
+one second. The rest of Django's work for a request is done here: choose the language, answer errors
+as JSON. docs/performance.md shows what that saves.
 """
 
 from __future__ import annotations
@@ -25,7 +25,10 @@ _TOKEN: Final = "HTTP_" + identity.HEADER.upper().replace("-", "_")
 
 
 class ClaimsFirst:
-    """Answers claims, and hands everything else to the other application."""
+    """Answers claims, and hands every other request to the other application.
+
+    Called in the loop, in the connection's greenlet: nothing here may block the thread.
+    """
 
     def __init__(self, others: Application) -> None:
         self._others = others
@@ -52,18 +55,18 @@ def _reply(environ: Environ, coupon_id: int) -> Reply:
             token=environ.get(_TOKEN, ""),
             language=language,
         )
-    except Exception as error:  # noqa: BLE001 - the edge: whatever it is, it is told as JSON, and logged
+    except Exception as error:  # noqa: BLE001 - the edge: every error is answered as JSON, and logged
         return refusal_reply(error, language)
 
 
 def _is_spelt_out(environ: Environ) -> bool:
     """Whether the request line has the claim's path letter by letter.
 
-    `/%61pi/…` and `…%2Fissue` are the same path to Django, and another one to a proxy that limits the
-    rate of claims by their path.
+    To Django `/%61pi/…` and `…%2Fissue` are the same path; to a proxy that limits the rate of claims by
+    their path they are another one, and would pass it by.
     """
     path = f"{environ.get('SCRIPT_NAME', '')}{environ['PATH_INFO']}"
     asked = environ["RAW_URI"].partition("?")[0]
-    if asked.startswith(("http://", "https://")):  # as a proxy is asked
+    if asked.startswith(("http://", "https://")):  # the form for proxies
         asked = "/" + asked.partition("://")[2].partition("/")[2]
     return bool(asked == path)

@@ -1,7 +1,7 @@
 """Which Host headers are ours (ALLOWED_HOSTS), for every route but health, info and metrics.
 
-As Django decides it, but for two: a name with an underscore, as Compose and Kubernetes give them, is a
-name; and a request without a Host (HTTP/1.0) asks the address that it came to.
+As Django, with two exceptions: a name may have an underscore, as Compose and Kubernetes give them; and a
+request without a Host (HTTP/1.0) is for the address that it came to.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from django.http.request import split_domain_port, validate_host
 
 log = logging.getLogger(__name__)
 
-LOG_EVERY_S: Final = 60.0  #: of refusals, at most
-_LONGEST_TOLD: Final = 100
-_AT_HOME: Final = (".localhost", "127.0.0.1", "[::1]")  #: as Django: with DEBUG and an empty ALLOWED_HOSTS
+LOG_EVERY_S: Final = 60.0  #: scanners send thousands of wrong hosts: one line counts them
+_LONGEST_TOLD: Final = 100  #: characters of a client's Host in log lines and answers
+_AT_HOME: Final = (".localhost", "127.0.0.1", "[::1]")  #: Django's own, with DEBUG and an empty ALLOWED_HOSTS
 
 
 def named_in(environ: dict[str, Any]) -> str:
@@ -30,8 +30,8 @@ def named_in(environ: dict[str, Any]) -> str:
 
 @lru_cache(maxsize=1024)
 def is_ours(host: str) -> bool:
-    """Remembered, for all clients name the same few."""
-    # Django knows no underscore in a name; whatever else is no name it still finds.
+    """Whether ALLOWED_HOSTS has this host. Cached, because all clients name the same few hosts."""
+    # Django's check refuses underscores in a name; with a dash instead, it refuses only what is no name.
     domain, _ = split_domain_port(host.replace("_", "-"))
     named = host.lower()[: len(domain)]
     allowed = settings.ALLOWED_HOSTS or (_AT_HOME if settings.DEBUG else ())
@@ -39,12 +39,12 @@ def is_ours(host: str) -> bool:
 
 
 def shown(host: str) -> str:
-    """A client's text, for a log line and an answer."""
+    """A client's Host as log lines and answers show it: printable ASCII, and not too long."""
     return "".join(each for each in host[:_LONGEST_TOLD] if each.isascii() and each.isprintable())
 
 
 class Refusals:
-    """Says once a minute at most that hosts are refused, and by which setting."""
+    """Counts refused hosts, and logs the count once a minute, with the setting that refuses them."""
 
     def __init__(self) -> None:
         self._unsaid = 0
@@ -64,7 +64,7 @@ refusals: Final = Refusals()
 
 
 class OurRequest(WSGIRequest):
-    """What Django's pages see."""
+    """The request as Django's pages see it: with our rule for hosts."""
 
     def get_host(self) -> str:
         host = named_in(self.META)

@@ -1,6 +1,6 @@
 """The routes that may have to wait for the log, from plain values to plain values.
 
-lookups_first.py asks them in the loop, ahead of Django's handler; the views of views.py document them.
+lookups_first.py calls them in the loop, ahead of Django's handler; the views in views.py document them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from coupons.outcomes import Code, RequestStatus
 
 
 def request_status(request_id: UUID, language: Language) -> dict[str, Any]:
-    """The answer as JSON takes it. Raises RefusedError and what is away."""
+    """The answer, ready for JSON. Raises RefusedError, LogUnavailable or a database error."""
     report = status_of(request_id)
     if report is None:
         raise RefusedError(Code.REQUEST_NOT_FOUND, asked_for=request_id)
@@ -28,7 +28,7 @@ def request_status(request_id: UUID, language: Language) -> dict[str, Any]:
 
 
 def queue_size(coupon_id: int, language: Language) -> dict[str, Any]:
-    """The answer as JSON takes it. Raises RefusedError and what is away."""
+    """The answer, ready for JSON. Raises RefusedError, LogUnavailable or a database error."""
     size = queue.size(coupon_id)
     if size is None:
         raise RefusedError(Code.COUPON_NOT_FOUND, coupon_id=coupon_id)

@@ -1,7 +1,7 @@
-"""WSGI: a request's status and a queue's size are asked in the loop, where whoever waits holds no thread.
+"""WSGI: answers a request's status and a queue's size in the loop, where waiting holds no thread.
 
-Fifty who ask for ids that nobody knows wait for a reading of the log; in the threads of pages they would
-hold up every id that is known.
+Fifty requests for unknown ids wait for a reading of the log; in the threads of pages they would hold up the
+requests for known ids.
 """
 
 from __future__ import annotations
@@ -27,7 +27,10 @@ _QUEUE_SIZE: Final = re.compile(rf"/api/coupons/({IdConverter.regex})/queue-size
 
 
 class LookupsFirst:
-    """Answers these two routes, and hands everything else to the other application."""
+    """Answers these two routes, and hands every other request to the other application.
+
+    Called in the loop, in the connection's greenlet, which sleeps while threads ask: nothing here may block.
+    """
 
     def __init__(self, others: Application) -> None:
         self._others = others
@@ -59,5 +62,5 @@ def _reply(lookup: Lookup, language: Language) -> Reply:
     try:
         body: bytes = JSONRenderer().render(lookup(language))
         return json_reply(HTTPStatus.OK, body, language)
-    except Exception as error:  # noqa: BLE001 - the edge: whatever it is, it is told as JSON, and logged
+    except Exception as error:  # noqa: BLE001 - the edge: every error is answered as JSON, and logged
         return refusal_reply(error, language)

@@ -1,4 +1,4 @@
-"""What the API says to people: Korean by default, English for ``Accept-Language: en``."""
+"""The API's messages for people: Korean by default, English for ``Accept-Language: en``."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ _BODY_TOO_LONG: Final = {
 
 
 def language() -> Language:
-    """What LocaleMiddleware chose for this request."""
+    """The language that LocaleMiddleware chose for this request."""
     return language_of(get_language())
 
 
@@ -99,7 +99,7 @@ def language_of(code: str | None) -> Language:
 
 @lru_cache(maxsize=1024)
 def language_for(accepted: str | None) -> Language:
-    """As LocaleMiddleware, from the Accept-Language header alone."""
+    """The language that LocaleMiddleware would choose, from the Accept-Language header alone."""
     request = HttpRequest()
     if accepted is not None:
         request.META["HTTP_ACCEPT_LANGUAGE"] = accepted
@@ -125,7 +125,7 @@ def queue_size(coupon_id: int, size: int, language: Language) -> str:
 def refusal(code: Code, language: Language, **names: object) -> str:
     """The message of a refusal; ``names`` fill its gaps (coupon_id, user_id, asked_for, detail).
 
-    A name that is told in both languages is given in both.
+    A value that has words is given in both languages.
     """
     in_words = {name: text[language] if isinstance(text, dict) else text for name, text in names.items()}
     return _REFUSALS[code][language].format(**in_words).strip()

@@ -1,4 +1,4 @@
-"""Which format the API answers in."""
+"""The format of the API's answers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rest_framework.request import Request
 
 
 class FirstRenderer(BaseContentNegotiation):
-    """The API speaks JSON whatever ``Accept`` says: no client of the old application sent a fitting one."""
+    """Answers in JSON whatever ``Accept`` says: clients of the old application do not send a fitting one."""
 
     def select_parser(self, request: Request, parsers: Iterable[BaseParser]) -> BaseParser:
         return next(iter(parsers))

@@ -1,4 +1,4 @@
-"""HTTP answers of what goes ahead of Django's handler, as Django's middleware would have made them."""
+"""HTTP answers of the routes ahead of Django's handler, as Django's middleware would have made them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from coupons.api.messages import Language
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An HTTP answer. ``status_line`` and ``headers`` are what WSGI's start_response takes."""
+    """An HTTP answer. ``status_line`` and ``headers`` are for WSGI's start_response."""
 
     status: HTTPStatus
     body: bytes

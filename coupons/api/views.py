@@ -49,7 +49,7 @@ class RequestStatusView(APIView):
 
 
 class SchemaView(SpectacularJSONAPIView):
-    """The document, made once: making it computes, and claims are answered by the same interpreter."""
+    """The OpenAPI document, made once, because making it takes the interpreter from claims."""
 
     @extend_schema(exclude=True)
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
@@ -63,7 +63,7 @@ def _document() -> Any:
 
 
 class DocsView(SpectacularSwaggerView):
-    """The page. Its template is for the page alone: whatever else is answered here is JSON."""
+    """The documentation's page. Its template is for the page alone; other answers here are JSON."""
 
     def get_renderers(self) -> list[BaseRenderer]:
         if self.request.method in ("GET", "HEAD"):

@@ -1,7 +1,7 @@
-"""Ask the gates for a group of claims on open coupons; once more where the first answer is not the last.
+"""Ask the gates for a slot for each claim of a batch; ask again where a refusal may be outdated.
 
-One call to Redis in the ordinary case. A second one where a refusal rests on something that may be over: an
-earlier request that was decided and gave its user nothing, or a count that contradicts the row.
+The ordinary case is one call to Redis. A second call follows where a refusal rests on something that may be
+over: an earlier request that was decided and gave its user nothing, or a count that contradicts the row.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ Coupons = Mapping[int, CachedCoupon]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """``answers`` by request id; ``cold`` are the claims whose gate must be loaded, and have no answer yet.
+    """``answers`` by request id; ``cold``: claims without an answer yet, because their gate must be loaded.
 
-    ``unproven``: requests that answers name, of which neither an outcome nor a place in the log is known.
+    ``unproven``: requests that an answer names and that have neither an outcome nor a known place in the log.
     """
 
     answers: dict[UUID, Admission] = field(default_factory=dict)
@@ -45,7 +45,10 @@ class Asked:
 
 
 def ask(coupons: Coupons, claims: Sequence[Claim]) -> Asked:
-    """Reserve slots, in the order given. Raises GateUnavailable if no gate answered; a database error."""
+    """Reserve slots, in the order given. Raises GateUnavailable if no gate answered, or a database error.
+
+    Waits for Redis and the database: runs in a pool thread, never in the loop.
+    """
     answers = _ask(coupons, claims)
     decided: dict[UUID, bool] = {}
     if any(map(_may_be_outdated, answers.values())):
@@ -70,7 +73,7 @@ def _may_be_outdated(answer: Admission) -> bool:
 
 
 def _give_back(admitted: Sequence[Claim]) -> None:
-    """Nobody publishes these: the group is answered with the database's error."""
+    """Give back slots whose claims are not published: the batch is answered with the database's error."""
     try:
         gate.release_undisclosed(admitted)
     except GateUnavailable as error:
@@ -78,7 +81,7 @@ def _give_back(admitted: Sequence[Claim]) -> None:
 
 
 def _ask(coupons: Coupons, claims: Iterable[Claim]) -> dict[UUID, Admission]:
-    """Without those whose gate is unknown."""
+    """The gates' answers by request id, without the claims whose gate is unknown."""
     groups: dict[int, list[Claim]] = {}
     for claim in claims:
         groups.setdefault(claim.coupon_id, []).append(claim)
@@ -92,7 +95,7 @@ def _ask(coupons: Coupons, claims: Iterable[Claim]) -> dict[UUID, Admission]:
 
 
 def _named(claims: Iterable[Claim], answers: Mapping[UUID, Admission]) -> dict[UUID, Claim]:
-    """The claims that were made with the earlier requests which the answers name, by request id."""
+    """The earlier requests that the answers name, each as its user's claim, by request id."""
     return {
         answer.first_request_id: claim.as_request(answer.first_request_id)
         for claim in claims
@@ -105,7 +108,7 @@ def _is_open_still(answer: Admission | None, decided: Mapping[UUID, bool]) -> bo
         case OutOfStock(is_doubtful=is_doubtful):
             return is_doubtful
         case AlreadyRequested(first_request_id=first):
-            return decided.get(first) is False  # it is over, and its user has no coupon
+            return decided.get(first) is False  # the earlier request is over, and its user has no coupon
         case _:
             return False
 
@@ -113,7 +116,7 @@ def _is_open_still(answer: Admission | None, decided: Mapping[UUID, bool]) -> bo
 def _ask_again(
     coupons: Coupons, claims: Sequence[Claim], answers: Mapping[UUID, Admission]
 ) -> dict[UUID, Admission]:
-    """What refused these may be over: they ask once more, and that answer stands."""
+    """Ask once more for claims whose refusal may be outdated; the second answer stands."""
     outdated = [
         claim.as_request(answer.first_request_id)
         for claim in claims

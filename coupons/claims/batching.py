@@ -1,8 +1,8 @@
 """Claims that wait in one worker at the same moment are submitted together.
 
 A gunicorn worker answers its connections in one loop of greenlets (runtime/gunicorn_worker.py).
-A claim's greenlet sleeps while another one submits all claims that wait: one database query, one
-Redis call, publishes that travel together. The busier the worker, the larger the group, the
+A claim's greenlet sleeps while another greenlet submits all claims that wait: one database query, one
+Redis call, publishes that travel together. The busier the worker, the larger the batch, the
 cheaper the claim.
 """
 
@@ -24,14 +24,21 @@ from coupons.claims.submitting import Answer
 from coupons.gate import loading
 from runtime import greenlets, metrics
 
-MOST_AT_ONCE: Final = 1000  #: claims in a group
-_PACE_S: Final = 0.01  #: the next group waits for the one before, but no longer than this for its publishing
-#: After a flush a crowd meets hundreds of cold gates within some groups, and a reading of the log, which
-#: takes a second where much is undecided, serves those that are known when it begins. So it begins a moment
-#: after the first cold coupon (later, and the first claim on a new coupon waits for no reason); where there
-#: are several, when no other came for some groups' time, or at the last after so long.
+#: Claims in a batch. Fewer, and a busy worker pays more round trips for each claim; more, and the first claim
+#: of a batch waits longer for the last one's screening.
+MOST_AT_ONCE: Final = 1000
+#: After a batch is screened, the next one waits for its publishing, but no longer than this. Shorter, and
+#: batches are small; longer, and a slow broker holds up claims that could be screened meanwhile.
+_PACE_S: Final = 0.01
+#: One reading of the log, which takes a second where much is undecided, serves the cold coupons that are
+#: known when it begins; after a flush a crowd meets hundreds of them within a few batches. So the reading
+#: begins so long after the first cold coupon. Shorter, and each coupon gets a reading of its own; longer, and
+#: the first claim on a new coupon waits for no reason.
 _COLD_GATHER_S: Final = 0.02
+#: Where several coupons are cold, the reading begins when no other one came for so long, the time of a few
+#: batches.
 _COLD_QUIET_S: Final = 0.1
+#: A reading begins after this at the latest, even if cold coupons come all the time.
 _COLD_GATHER_AT_MOST_S: Final = 0.5
 
 
@@ -40,7 +47,7 @@ class Waiting:
     claim: Claim
     waiter: Waiter[Answer]
     since: float = field(default_factory=time.monotonic)
-    was_loaded: bool = False  #: its gate, for it, at least once
+    was_loaded: bool = False  #: the gate was loaded for this claim at least once
 
 
 class Gathering:
@@ -56,7 +63,7 @@ class Gathering:
         greenlets.spawn_for_life(self._warm_up)
 
     def submit(self, claim: Claim) -> Answer:
-        """Answer one claim. Raises what submitting its group raised."""
+        """Answer one claim; its greenlet sleeps meanwhile. Raises what submitting its batch raised."""
         waiter: Waiter[Answer] = Waiter()
         self._waiting.append(Waiting(claim, waiter))
         self._claims_wait.set()
@@ -64,51 +71,51 @@ class Gathering:
         return answer
 
     def _run(self) -> None:
-        """One group after the other: while one is under way, the next one grows."""
+        """Submit one batch after the other: while one is under way, the next one grows."""
         while True:
             self._claims_wait.wait()
-            group, self._waiting = self._waiting[:MOST_AT_ONCE], self._waiting[MOST_AT_ONCE:]
+            batch, self._waiting = self._waiting[:MOST_AT_ONCE], self._waiting[MOST_AT_ONCE:]
             if not self._waiting:
                 self._claims_wait.clear()
-            metrics.CLAIM_GROUP_SIZE.observe(len(group))
+            metrics.CLAIM_GROUP_SIZE.observe(len(batch))
             is_screened = Event()
-            under_way = gevent.spawn(self._submit, group, is_screened)
+            under_way = gevent.spawn(self._submit, batch, is_screened)
             is_screened.wait()
             under_way.join(_PACE_S)
 
-    def _submit(self, group: list[Waiting], is_screened: Event) -> None:
+    def _submit(self, batch: list[Waiting], is_screened: Event) -> None:
         try:
-            screened = screening.screen([each.claim for each in group])
+            screened = screening.screen([each.claim for each in batch])
             if screened.cold:
-                group = self._set_aside(group, screened.cold)
+                batch = self._set_aside(batch, screened.cold)
             is_screened.set()
             answers = submitting.publish(screened)
         except BaseException as error:
-            self._loop.run_callback(_throw, group, error)
+            self._loop.run_callback(_throw, batch, error)
             if not isinstance(error, screening.DATABASE_AWAY):
                 raise  # a bug: gevent prints it
         else:
-            self._loop.run_callback(_wake, group, answers)
+            self._loop.run_callback(_wake, batch, answers)
         finally:
             is_screened.set()
 
-    def _set_aside(self, group: list[Waiting], cold: Sequence[Claim]) -> list[Waiting]:
-        """Let the cold claims wait for their gates; the others go on. Returns those."""
+    def _set_aside(self, batch: list[Waiting], cold: Sequence[Claim]) -> list[Waiting]:
+        """Let the cold claims wait for their gates; returns the other claims, which go on."""
         aside = {claim.request_id for claim in cold}
         patient_since = time.monotonic() - loading.LOG_TIMEOUT_S
         lost: list[Waiting] = []
-        for each in group:
+        for each in batch:
             if each.claim.request_id in aside:
                 is_lost = each.was_loaded and each.since <= patient_since
                 (lost if is_lost else self._cold).append(each)
-        # A gate that is lost again and again: Redis is at work, so nobody is admitted without it.
+        # Their gate was loaded and lost again, but Redis is up: nobody is admitted without a gate then.
         self._refuse(lost)
         if self._cold:
             self._cold_claims_wait.set()
-        return [each for each in group if each.claim.request_id not in aside]
+        return [each for each in batch if each.claim.request_id not in aside]
 
     def _warm_up(self) -> None:
-        """Load the gates of cold claims, all that are known in one reading, beside the groups."""
+        """Load the gates of cold claims, beside the batches; one reading serves all that are known then."""
         while True:
             self._cold_claims_wait.wait()
             self._let_cold_claims_gather()
@@ -141,9 +148,9 @@ class Gathering:
                 self._refuse(waiting)
 
     def _go_on(self, waiting: Sequence[Waiting]) -> None:
-        """Their gates are loaded: they are screened with the next group, ahead of who came later.
+        """Put claims whose gates are loaded at the head of the next batch, ahead of later claims.
 
-        However long they waited: perhaps for a reading that served others, and their own is done.
+        They go on however long they waited: part of that may have been a reading for other coupons.
         """
         self._waiting[:0] = [replace(each, was_loaded=True) for each in waiting]
         self._claims_wait.set()
@@ -154,13 +161,13 @@ class Gathering:
             self._loop.run_callback(_wake, waiting, answers)
 
 
-def _wake(group: Sequence[Waiting], answers: Mapping[UUID, Answer]) -> None:
-    for each in group:
+def _wake(batch: Sequence[Waiting], answers: Mapping[UUID, Answer]) -> None:
+    for each in batch:
         each.waiter.switch(answers[each.claim.request_id])
 
 
-def _throw(group: Sequence[Waiting], error: BaseException) -> None:
-    for each in group:
+def _throw(batch: Sequence[Waiting], error: BaseException) -> None:
+    for each in batch:
         each.waiter.throw(error)
 
 
@@ -168,13 +175,16 @@ _gathering: Gathering | None = None
 
 
 def start() -> None:
-    """From now on this process gathers. Called in a worker, in the thread of its loop."""
+    """From now on this process gathers claims. Call it in a worker, in the thread of its loop."""
     global _gathering
     _gathering = Gathering()
 
 
 def submit(claim: Claim) -> Answer:
-    """Answer one claim, together with those that wait beside it where this process gathers."""
+    """Answer one claim, in a batch with the claims that wait beside it if this process gathers.
+
+    In a worker it runs in the loop, and the claim's greenlet sleeps. Elsewhere it blocks its thread.
+    """
     if _gathering is not None:
         return _gathering.submit(claim)
     [answer] = submitting.submit([claim])

@@ -1,7 +1,8 @@
-"""Threads for short questions to the database and Redis, asked from the loop: those of the status route.
+"""Threads for short questions to the database and Redis that the status and queue routes ask from the loop.
 
-Apart from the threads of pages, which may take long, and of claims, which wait for nobody. Whoever has
-to wait for longer (coupons/claims/undecided.py) waits in the loop, and holds none of them.
+Pages have threads of their own, because they may take long; so have claims, because they must not wait behind
+these questions. A request that waits for the log (coupons/claims/undecided.py) waits in the loop and holds no
+thread.
 """
 
 from __future__ import annotations
@@ -17,30 +18,35 @@ from runtime import greenlets
 P = ParamSpec("P")
 T = TypeVar("T")
 
-THREADS: Final = 2  #: each has a connection to the database of its own
+#: Each holds a database connection. Fewer, and one slow question holds up the others; more, and a crowd that
+#: asks for its status takes the worker's processor from claims.
+THREADS: Final = 2
 _pool: ThreadPool | None = None
 
 
 def start() -> None:
-    """From now on the loop of the calling thread asks through threads."""
+    """From now on the loop of the calling thread asks through threads. Call it in the loop's thread."""
     global _pool
     _pool = ThreadPool(THREADS)
 
 
 def stop() -> None:
-    """From now on whoever asks does so where it is, as before ``start``."""
+    """From now on functions are called in the caller's own thread, as before ``start``."""
     global _pool
     _pool = None
 
 
 def in_thread(function: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:
-    """Call a function that asks once; in the loop, the greenlet sleeps meanwhile."""
+    """Call a function that asks a short question. From the loop: in a pool thread, while the greenlet sleeps.
+
+    The function must not wait for the log, nor touch greenlets: it runs outside the loop.
+    """
     if _pool is None or not greenlets.is_here():
         return function(*args, **named)
 
     def call() -> T:
-        close_old_connections()  # before each: a question that finds its connection dead is answered with 503
-        greenlets.look_at_connection()  # the views of coupons that it reads are those that claims use
+        close_old_connections()  # else a question that meets a dead connection is answered with 503
+        greenlets.look_at_connection()  # the coupon views that the function reads are those that claims use
         return function(*args, **named)
 
     return greenlets.call_in(_pool, call)

@@ -8,10 +8,10 @@ from coupons.gate.admission import GateUnavailable, gate
 
 
 def size(coupon_id: int) -> int | None:
-    """None if there is no such coupon.
+    """How many requests of the coupon are undecided; None if there is no such coupon.
 
-    The gate's count, or the log's where the gate is empty or Redis away. Raises
-    backlog.LogUnavailable when neither answers.
+    The gate counts them, or the log where the gate is empty or Redis is away. Raises
+    backlog.LogUnavailable when neither answers. Runs in the loop: the greenlet sleeps while threads ask.
     """
     is_there, reserved = lookup_threads.in_thread(_reserved, coupon_id)
     if is_there and reserved is None:

@@ -1,4 +1,4 @@
-"""What became of a request: the database first, Redis for what is under way, the log if Redis is empty."""
+"""What became of a request: the database knows outcomes, Redis what is under way, the log what Redis lost."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ class StatusReport:
 
 
 def status_of(request_id: UUID) -> StatusReport | None:
-    """The request's status, or None if nothing is known of it. Raises what is away.
+    """The request's status, or None if nothing is known of it. Raises a database error.
 
-    backlog.LogUnavailable when only the log could tell and it cannot be read. In the loop, only short
-    questions hold a thread: who has to wait for the log is in nobody's way.
+    Raises backlog.LogUnavailable when only the log could answer and it cannot be read. Runs in the loop:
+    short questions hold a pool thread; a request that waits for the log holds none, and is in nobody's way.
     """
     known = lookup_threads.in_thread(_known, request_id)
     if known is not None:
@@ -77,7 +77,7 @@ def _outcome(request_id: UUID) -> StatusReport | None:
 
 def _from_redis(request_id: UUID) -> StatusReport | None:
     try:
-        # Through the gate: a Redis that hangs is left alone for a second by all who ask.
+        # Through the gate: after a failure all callers leave Redis alone for a second.
         noted = gate.guarded(lambda: pending.find(request_id))
         if noted is None:
             return None

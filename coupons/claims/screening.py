@@ -1,9 +1,9 @@
 """Check claims and reserve slots for them, all at once: one database query, one Redis call.
 
-What the database alone decides comes first (does the user exist, do they have the coupon, is it
-open), then the gate. Without Redis the database's stock decides. Claims whose gate knows nothing
-are set aside until it is loaded (``coupons/gate/loading.py``): nobody waits for a reading of the
-log whose own coupon needs none.
+The database decides first (does the user exist, do they have the coupon, is it open), then the
+gate. Without Redis the database's stock decides. Claims whose gate is unknown are set aside until
+it is loaded (``coupons/gate/loading.py``), so that no claim waits for a reading of the log that
+its own coupon does not need.
 """
 
 from __future__ import annotations
@@ -31,13 +31,14 @@ from coupons.gate.admission import (
 from coupons.outcomes import Code
 from runtime import greenlets
 
-#: The database is away: nothing can be said. The log and Redis being away are answers.
+#: The errors of a database that is away: no claim can be decided then. While the log or Redis is away, claims
+#: are answered all the same.
 DATABASE_AWAY: Final = (OperationalError, InterfaceError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refused:
-    """``request_id`` names the request whose result answers the user's question, if there is one."""
+    """``request_id``: the request whose status the user can ask for, if there is one."""
 
     code: Code
     request_id: UUID | None = None
@@ -50,10 +51,10 @@ _SOLD_OUT: Final = Refused(code=Code.OUT_OF_STOCK)
 class Screened:
     """Claims after check and admission: ``refusals`` by request id, ``admitted`` in the order given.
 
-    ``cold``: claims whose gate must be loaded; screen them again then.
-    ``unproven``: requests that refusals name, of which neither an outcome nor a place in the log is known.
-    ``reserving_since``: when reserving their slots began, by the monotonic clock.
-    ``requested_at_ms``: the one reading of the clock that decides whether coupons are open; events bear it.
+    ``cold``: claims whose gate must be loaded; screen them again after that.
+    ``unproven``: requests that a refusal names and that have neither an outcome nor a known place in the log.
+    ``reserving_since``: when reserving began, by the monotonic clock.
+    ``requested_at_ms``: the reading of the clock by which coupons are open or not; the events carry it.
     """
 
     refusals: dict[UUID, Refused]
@@ -65,7 +66,10 @@ class Screened:
 
 
 def screen(claims: Sequence[Claim]) -> Screened:
-    """Check the claims and reserve slots. Whoever screens must publish. Raises DATABASE_AWAY."""
+    """Check the claims and reserve slots; ``submitting.publish`` must follow. Raises DATABASE_AWAY.
+
+    Called in the loop: the checks run in a pool thread while the batch's greenlet sleeps.
+    """
     return greenlets.in_thread(_screen, claims)
 
 
@@ -114,9 +118,9 @@ def _ask(coupons: Mapping[int, CachedCoupon], claims: Sequence[Claim]) -> Asked:
 
 
 def _without_gate(coupons: Mapping[int, CachedCoupon], claims: Sequence[Claim]) -> dict[UUID, Admission]:
-    """Redis is away: the database's stock decides, and requests under way are not counted.
+    """Let the database's stock decide while Redis is away; requests under way are not counted.
 
-    More may be told yes than there is stock; the consumer rejects the rest. Nothing is lost.
+    More claims may be accepted than there is stock; the consumer rejects the surplus. Nothing is lost.
     """
     return {
         claim.request_id: Admitted() if coupons[claim.coupon_id].stock > 0 else OutOfStock()
@@ -125,7 +129,7 @@ def _without_gate(coupons: Mapping[int, CachedCoupon], claims: Sequence[Claim]) 
 
 
 def _refusals(answers: Mapping[UUID, Admission]) -> dict[UUID, Refused]:
-    """What the gates' answers say to those that were not admitted, by request id."""
+    """The refusals among the gates' answers, by request id."""
     refusals: dict[UUID, Refused] = {}
     for request_id, answer in answers.items():
         if isinstance(answer, OutOfStock):

@@ -1,10 +1,10 @@
 """Submit claims: screen -> publish -> note. A slot whose event was not published is given back.
 
-No answer names a request that could vanish: what is not known to be in the log is kept in the database first
-(``coupons/gate/disclosed.py``).
+No answer names a request that could vanish: a request that is not known to be in the log is kept in the
+database first (``coupons/gate/disclosed.py``).
 
-Everything takes a list: claims that wait at the same moment share the database's, Redis's and
-the broker's round trips.
+Every function takes a list: claims that wait at the same moment share the round trips to the
+database, Redis and the broker.
 """
 
 from __future__ import annotations
@@ -49,11 +49,10 @@ Answer = Accepted | Refused
 
 
 def submit(claims: Sequence[Claim]) -> list[Answer]:
-    """Answer each claim, in the order given. Request ids must be new and distinct.
+    """Answer each claim, in the order given, where no loop gathers claims.
 
-    Raises screening.DATABASE_AWAY.
-
-    Where nothing gathers: whose gate is cold is waited for here.
+    Request ids must be new and distinct. Blocks its thread, also while cold gates are loaded. Raises
+    screening.DATABASE_AWAY.
     """
     screened = screening.screen(claims)
     answers = publish(screened)
@@ -69,24 +68,32 @@ def submit(claims: Sequence[Claim]) -> list[Answer]:
 
 
 def warm_up(coupon_ids: Collection[int]) -> bool:
-    """Load the gates. False if the log cannot be read now. Raises screening.DATABASE_AWAY."""
+    """Load the gates. False if the log cannot be read now. Raises screening.DATABASE_AWAY.
+
+    Reading the log may take 8 s: runs in a thread of its own (``greenlets.apart``), never in the
+    loop.
+    """
     try:
         loading.load_all(coupon_ids)
     except loading.LogUnavailable as error:
         log.warning("the gates of %d coupons cannot be loaded: %s", len(coupon_ids), error)
         return False
     except GateUnavailable:
-        pass  # the next screening finds Redis away, and asks the database
+        pass  # the next screening meets the same Redis, and lets the database decide
     return True
 
 
 def refused(cold: Iterable[Claim]) -> dict[UUID, Answer]:
-    """The answers to claims whose gate could not be loaded: nothing was reserved, the user may try again."""
+    """The answers to claims whose gate could not be loaded: no slot is reserved, the user may try again."""
     return {claim.request_id: Refused(code=Code.BROKER_UNAVAILABLE) for claim in cold}
 
 
 def publish(screened: Screened) -> dict[UUID, Answer]:
-    """Publish what was admitted, give back what could not be; answers by request id, but for cold claims."""
+    """Publish the admitted claims, give back the slots of those not published. Returns answers by request id.
+
+    Cold claims have no answer yet. Called in the loop by the batch's greenlet, which sleeps while threads
+    work.
+    """
     if not screened.admitted and not screened.unproven:
         return dict(screened.refusals)
     records = [_record(claim, screened.requested_at_ms) for claim in screened.admitted]
@@ -108,14 +115,14 @@ def publish(screened: Screened) -> dict[UUID, Answer]:
 
 
 def _disclosing(unproven: Iterable[Claim], published: Sequence[tuple[Claim, Receipt]]) -> list[Claim]:
-    """The requests that answers will name, and that nothing but an answer may be known to hold."""
+    """The requests that answers will name although neither the log nor an outcome is known to hold them."""
     proven = {claim.request_id for claim, receipt in published if isinstance(receipt, Acknowledged)}
     uncertain = [claim for claim, receipt in published if isinstance(receipt, Uncertain)]
     return [*uncertain, *(claim for claim in unproven if claim.request_id not in proven)]
 
 
 def _without(answers: Mapping[UUID, Answer], unkept: Collection[UUID]) -> dict[UUID, Answer]:
-    """An id that could not be kept is not told: who asks for it might hear that there is no such request."""
+    """The answers without ids that could not be kept: a client that asked for one might get a 404."""
     return {
         request_id: replace(answer, request_id=None)
         if isinstance(answer, Refused) and answer.request_id in unkept
@@ -132,7 +139,10 @@ def _record(claim: Claim, requested_at_ms: int) -> Record:
 def _note(
     published: Sequence[tuple[Claim, Receipt]], requested_at_ms: int, disclosing: Sequence[Claim]
 ) -> bool:
-    """Give back, track, keep. Whether what is to be disclosed is kept."""
+    """Give slots back, note places, keep disclosed requests. Returns whether the disclosed ones are kept.
+
+    Runs in a pool thread: it waits for Redis and the database.
+    """
     give_back(claim for claim, receipt in published if isinstance(receipt, NotPublished))
     pending.note(
         [
@@ -152,15 +162,15 @@ def _note(
 
 
 def _place(receipt: Receipt) -> Place | None:
-    """None while it is uncertain whether the event is in the log."""
+    """The event's place; None while it is uncertain whether the event is in the log."""
     return receipt.place if isinstance(receipt, Acknowledged) else None
 
 
 def publish_in_time(records: Sequence[Record], reserving_since: float) -> list[Receipt]:
-    """A process that was held up (frozen, swapped out) since it reserved publishes nothing any more.
+    """Publish, unless the process was held up (frozen, swapped out) for too long since it reserved.
 
-    Reclaiming counts on it: a publish begins within the publish timeout of its reservation.
-    A seam: dev/faults stops an API worker here, which has reserved and published nothing.
+    The search for leaked slots relies on this: a publish begins within the publish timeout of its
+    reservation. A seam: dev/faults stops an API worker here, which has reserved and published nothing.
     """
     if time.monotonic() - reserving_since > settings.CONFIG.producer.publish_timeout_ms / 1000:
         return [NotPublished(error="held up between reserving and publishing")] * len(records)
@@ -168,12 +178,12 @@ def publish_in_time(records: Sequence[Record], reserving_since: float) -> list[R
 
 
 def _given_up_meanwhile(claims: Sequence[Claim], reserving_since: float) -> set[UUID]:
-    """Held up while publishing: those whose slot was given back meanwhile are not told yes.
+    """The claims whose slots were given back while publishing was held up: they must not be accepted.
 
-    Slots are given back 18 s after they were noted, or later (``coupons/gate/leaked_slots.py``). A second,
-    twice the shortest publish timeout, is well before that, and costs a query where publishing was slow.
-    Where the database cannot tell, it may be any of them: their events are in the log, which answers for
-    their ids.
+    Leaked slots are given back 18 s after they were noted, or later (``coupons/gate/leaked_slots.py``). So
+    this asks the database once publishing took a second (twice the shortest publish timeout), well before the
+    18 s. Where the database is away, none of the claims is accepted; their ids can be asked for all the same,
+    because their events are in the log.
     """
     if not claims or time.monotonic() - reserving_since < 2 * SHORTEST_PUBLISH_MS / 1000:
         return set()
@@ -197,16 +207,17 @@ def _answer(claim: Claim, receipt: Receipt, *, is_given_up: bool) -> Answer:
 def give_back(claims: Iterable[Claim]) -> None:
     """Give back the slots of claims whose event is certainly not in the log.
 
-    A seam: dev/faults puts in a bug here, and looks whether it is found.
+    A seam: dev/faults puts a bug here, to see whether it is found.
     """
     unpublished = list(claims)
     if not unpublished:
         return
     try:
-        # Who claimed again meanwhile was told of this request, and must find out that nothing came of it.
+        # A user who claimed again meanwhile was given this request's id: the request needs an outcome.
         leaked_slots.give_back(gate.release_undisclosed(unpublished))
     except GateUnavailable:
-        # The gate is loaded anew from the database and the log, neither of which knows these claims.
+        # The slots do not stay taken: a gate that is loaded anew, from database and log, knows nothing of
+        # these claims; in a gate that Redis kept, the search for leaked slots finds them.
         log.warning("%d slots not given back: Redis does not answer", len(unpublished))
     except DatabaseLayerError as error:
         log.warning("slots that somebody was told of are given back later, as leaked ones: %s", error)

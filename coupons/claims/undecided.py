@@ -1,9 +1,9 @@
-"""The undecided events of the log by request id: what is asked when Redis knows nothing of a request.
+"""The undecided events of the log by request id, for requests that Redis knows nothing of.
 
-However many ask, one thread of this process reads, at most twice a second, and only what is new since
-its last reading. What was found is told at once: the database was asked just before, so it is undecided.
-What was not found is believed only of a reading that began after the question: a request may have been
-accepted in between. Who waits for that waits in the loop.
+However many requests ask, one thread of this process reads, at most twice a second, and only events that are
+new since its last reading. An event that is in the index is answered at once: the caller asked the database
+just before, so the event is undecided. "Not found" counts only after a reading that began after the question,
+because a request may have been accepted in between. A caller that waits for a reading waits in the loop.
 """
 
 from __future__ import annotations
@@ -25,18 +25,25 @@ from coupons.eventlog.place import FirstOffset, NextOffset, Place
 from coupons.eventlog.producer import event_producer
 from runtime import greenlets
 
+#: Readings begin so far apart at least. Shorter, and a crowd that asks for unknown ids keeps the broker busy;
+#: longer, and each answer of "not found" comes later by as much.
 _BETWEEN_READINGS_S: Final = 0.5
-_TIMEOUT_S: Final = 3.0  #: for where the partitions stand, and for the next message
-_PATIENCE_S: Final = 6.0  #: of who asks: a reading that is on, and the next one
-FORGOTTEN_AFTER_S: Final = 60.0  #: without a question: a million entries take some 200 MB
-FRESH_S: Final = 1.0  #: what was read is told without reading again for so long
+#: For the partitions' positions, and for each next message. Longer, and a broker that hangs uses up the
+#: patience of the callers; shorter, and a slow one is taken for one that is away.
+_TIMEOUT_S: Final = 3.0
+_PATIENCE_S: Final = 6.0  #: a caller waits for a reading that is on, and for the next one: some 3 s each
+#: The index is dropped after so long without a question: a million entries take some 200 MB. Shorter, and the
+#: next question reads the whole backlog again.
+FORGOTTEN_AFTER_S: Final = 60.0
+#: A count is so old at most; a position that is older causes a reading, of which the next caller has the use.
+FRESH_S: Final = 1.0
 _EVENT: Final = struct.Struct("<qqqq")  #: coupon, user, time, offset
 
 
 @dataclass(slots=True, kw_only=True)
 class _Partition:
-    start: NextOffset  #: every undecided event from here on is in ``events``
-    following: NextOffset  #: up to here
+    start: NextOffset  #: ``events`` holds every undecided event from here
+    following: NextOffset  #: to here
     next_to_decide: NextOffset
     events: dict[bytes, bytes] = field(default_factory=dict)  #: by request id, in log order
 
@@ -48,7 +55,7 @@ class _Question:
 
 
 class UndecidedIndex:
-    """Asked from any thread and from the loop; one thread of its own reads while somebody asks."""
+    """Asked from any thread, and from the loop, where the greenlet sleeps. Its own thread reads the log."""
 
     def __init__(self) -> None:
         self._partitions: dict[int, _Partition] = {}
@@ -66,7 +73,7 @@ class UndecidedIndex:
             self._wait_for_reading()
             return self._found(request_id)
         if time.monotonic() - self._began_at > FRESH_S:
-            self._ask()  # its position has changed: for the next one who asks
+            self._ask()  # the request's position has changed: the next caller gets the new one
         return found
 
     def count(self, coupon_id: int) -> int:
@@ -108,7 +115,7 @@ class UndecidedIndex:
         return question
 
     def _read_while_asked(self) -> None:
-        """The thread. It ends, and forgets, when nobody has asked for a while."""
+        """Run in the index's own thread, which ends and drops the index when nobody has asked for a while."""
         while True:
             with self._lock:
                 if not self._questions and not self._asked.wait(FORGOTTEN_AFTER_S):
@@ -128,11 +135,11 @@ class UndecidedIndex:
     def _reading_failed(self) -> Exception | None:
         try:
             close_old_connections()
-            greenlets.look_at_connection()  # an old primary's positions would call undecided what is over
+            greenlets.look_at_connection()  # an old primary's positions would call decided events undecided
             self._read()
         except LogUnavailable as error:
             return error
-        except Exception as error:  # noqa: BLE001 - raised where it was asked for
+        except Exception as error:  # noqa: BLE001 - raised in the callers that asked
             self._forget()
             return error
         return None
@@ -153,7 +160,7 @@ class UndecidedIndex:
             self._add(place, request)
 
     def _follow(self, number: int, at: Positions) -> None:
-        """Forget what was decided; begin anew where the database or the topic went back."""
+        """Drop decided events of a partition; drop all of them where the database or the topic went back."""
         start = NextOffset(max(at.first, at.next_to_decide))
         part = self._partitions.get(number)
         if part is not None and (start < part.start or at.end < part.following):

@@ -1,4 +1,4 @@
-"""All that knows Kafka, and all that this project takes for granted of it.
+"""All code that knows Kafka, and all that this project takes for granted of Kafka.
 
 ``events.py``        the CouponIssueEvent: encode, decode, validate
 ``place.py``         where an event stands: partition and offset; the offsets that bound a partition
@@ -22,5 +22,6 @@ Taken for granted:
 - Everything may be delivered twice. Kafka's committed offset is a copy for tools: nothing relies on it.
 
 Not taken for granted: that retention leaves what is undecided, that messages are ours, that a client finds
-its broker again (``consumer/broker_watch.py``), that the told end of a partition is the true one.
+its broker again (``consumer/broker_watch.py``), that the end that a broker reports for a partition is the
+true one.
 """

@@ -1,7 +1,7 @@
-"""The event log read from outside the group: what is not decided, all of it, or where a request stands.
+"""Undecided events, read from the log by a consumer outside the group.
 
-It is what Redis cannot be asked for after it was flushed: which accepted requests are under way. How far
-the log is decided says the database (``coupons/eventlog/positions.py``).
+They are the accepted requests that are under way, which a flushed Redis has forgotten. The database says how
+far the log is decided (``coupons/eventlog/positions.py``).
 """
 
 from __future__ import annotations
@@ -20,9 +20,11 @@ from coupons.eventlog.log_reader import LogUnavailable as LogUnavailable
 from coupons.eventlog.place import EndOffset, FirstOffset, NextOffset, Place, Stretch
 from coupons.eventlog.positions import start, stored
 
+#: After a failure ``read`` fails at once for so long. Shorter, and claims wait for a silent broker one after
+#: the other; longer, and cold gates stay cold after the broker is back.
 _FAILURE_LASTS_S: Final = 2.0
 _failed_at = float("-inf")
-#: What a broker says while a coordinator moves or a leader is elected: asked again while there is time.
+#: A broker's answers while a coordinator moves or a leader is elected: it is asked again while there is time.
 _MOMENTARY: Final = (
     KafkaError.NOT_COORDINATOR,
     KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
@@ -32,15 +34,15 @@ _MOMENTARY: Final = (
     KafkaError.UNSTABLE_OFFSET_COMMIT,
     KafkaError._WAIT_COORD,
 )
-_ASK_AGAIN_AFTER_S: Final = 0.1
+_ASK_AGAIN_AFTER_S: Final = 0.1  #: an election takes longer; more often, and the broker is asked for nothing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Positions:
-    """Offsets of one partition: the first there is, the next to decide, the one after the last.
+    """Offsets of one partition: the first in the log, the next to decide, the one after the last.
 
     ``next_to_decide`` below ``first``: events were deleted before they were decided. ``has_lost_end``: the
-    log once ended before what was decided; whatever stands where it ended is new, and to be decided.
+    log once ended below the position; events that stand there now are new, and undecided.
     """
 
     first: FirstOffset
@@ -50,25 +52,26 @@ class Positions:
 
     @property
     def stands_still(self) -> bool:
-        """Until an operator accepts what was lost."""
+        """Whether nothing is decided here until an operator accepts the loss."""
         return self.has_lost_end or self.next_to_decide < self.first
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backlog:
-    """What is not decided. ``requests`` in log order per partition; ``next_to_decide`` by partition."""
+    """The undecided events. ``requests`` in log order per partition; ``next_to_decide`` by partition."""
 
     requests: list[IssueRequest]
     next_to_decide: dict[int, NextOffset]
 
 
-Entry = tuple[Place, IssueRequest | None]  #: one message of the log; None: it is no event
+Entry = tuple[Place, IssueRequest | None]  #: one message of the log; None if it is no event
 
 
 def read(*, timeout_s: float, coupon_id: int | None = None) -> Backlog:
     """Every decodable event that the group has not decided, or those of one coupon. Raises LogUnavailable.
 
-    At once, if another reading failed a moment ago: many may ask, and none should wait in a row.
+    Raises it at once if another reading failed a moment ago, so that callers do not wait one after the other.
+    Blocks its thread for up to ``timeout_s``: never in the loop.
     """
     global _failed_at
     if time.monotonic() - _failed_at < _FAILURE_LASTS_S:
@@ -91,20 +94,20 @@ def _read(timeout_s: float, coupon_id: int | None) -> Backlog:
         requests = [
             request
             for _, request in _entries(reader, undecided, left)
-            if request is not None  # it will be a dead letter: nobody holds a slot for it
+            if request is not None  # else a dead letter to be, which needs no slot
             and coupon_id in (None, request.event.coupon_id)
         ]
     return Backlog(requests=requests, next_to_decide={p: at.next_to_decide for p, at in positions.items()})
 
 
 def forget_failure() -> None:
-    """Try again at once."""
+    """Let the next ``read`` try at once."""
     global _failed_at
     _failed_at = float("-inf")
 
 
 def positions(*, timeout_s: float) -> dict[int, Positions]:
-    """Where each partition stands. Raises LogUnavailable."""
+    """The positions of each partition. Raises LogUnavailable. Blocks its thread for up to ``timeout_s``."""
     with log_reader.reader() as reader:
         return _positions(reader, log_reader.deadline(timeout_s))
 
@@ -122,17 +125,17 @@ def read_all(at: Mapping[int, Positions], *, patience_s: float) -> Iterator[Entr
 def undecided_to(
     ends: Mapping[int, EndOffset], at: Mapping[int, Positions], *, timeout_s: float
 ) -> frozenset[int]:
-    """Those of the partitions in ``ends`` that are not decided up to there. Raises LogUnavailable.
+    """The partitions that are not decided up to their offset in ``ends``. Raises LogUnavailable.
 
-    Looks for a message that is not: an offset that a transaction's marker has is never consumed, so that the
-    position alone would say no for ever.
+    Looks for an undecided message, because the position alone is not enough: a transaction's marker takes an
+    offset that is never consumed, and the position may stay in front of it for ever.
     """
     left = log_reader.deadline(timeout_s)
     with log_reader.reader() as reader:
         return frozenset(
             partition
             for partition, end in sorted(ends.items())
-            if partition not in at  # the topic was made anew, with fewer
+            if partition not in at  # the topic was made anew, with fewer partitions
             or at[partition].stands_still
             or _has_message(reader, partition, Stretch(at[partition].next_to_decide, end), left)
         )
@@ -141,7 +144,7 @@ def undecided_to(
 def _has_message(reader: Consumer, partition: int, stretch: Stretch, left: Callable[[], float]) -> bool:
     if stretch.start >= stretch.end:
         return False
-    # One partition at a time: of a long backlog the first message is enough.
+    # One partition at a time: the first message of a long backlog is enough.
     places = map(log_reader.place, log_reader.messages(reader, {partition: stretch}, left))
     return any(place.offset < stretch.end for place in places)
 
@@ -177,7 +180,7 @@ def _positions_now(reader: Consumer, left: Callable[[], float]) -> dict[int, Pos
 
 
 def _committed(reader: Consumer, partitions: list[int], left: Callable[[], float]) -> dict[int, NextOffset]:
-    """Kafka's offsets of the group, by partition, where it has any."""
+    """The group's committed offsets in Kafka, by partition, where there are any."""
     if not partitions:
         return {}
     asked = [TopicPartition(settings.CONFIG.kafka.topic, partition) for partition in partitions]

@@ -1,4 +1,4 @@
-"""What is published, and what the broker said of it: acknowledged, certainly not published, or uncertain."""
+"""A record to publish, and its receipt: acknowledged, certainly not published, or uncertain."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from runtime import greenlets
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """What is to be published. ``topic`` None: the topic of the claims."""
+    """One record to publish. ``topic`` None: the topic of the claims."""
 
     key: bytes | None
     value: bytes | None
@@ -45,7 +45,11 @@ Receipt = Acknowledged | NotPublished | Uncertain
 
 
 class Delivery:
-    """Collects the delivery reports of one call to ``publish``."""
+    """Collects the receipts of one call to ``publish``.
+
+    Made, and waited for, where ``publish`` runs: in the loop (its greenlet sleeps) or in a thread (it
+    blocks).
+    """
 
     def __init__(self, count: int) -> None:
         self.receipts: list[Receipt | None] = [None] * count
@@ -54,6 +58,7 @@ class Delivery:
         self._complete = greenlets.event()
 
     def note(self, index: int, receipt: Receipt) -> None:
+        """Note a record's first receipt. Runs in librdkafka's callback, where polls run: it must not wait."""
         with self._lock:
             if self.receipts[index] is None:
                 self.receipts[index] = receipt
@@ -62,10 +67,11 @@ class Delivery:
                     self._complete.set()
 
     def is_complete(self, timeout_s: float) -> bool:
-        """Wait for all reports; False if some are missing after that time."""
+        """Wait for all receipts; False if some are missing after that time."""
         return self._complete.wait(timeout_s)
 
     def wait(self, timeout_s: float) -> list[Receipt]:
+        """Wait for all receipts; those that are missing after that time are uncertain."""
         self._complete.wait(timeout_s)
         with self._lock:
             return [receipt or Uncertain(error="no delivery report in time") for receipt in self.receipts]

@@ -1,6 +1,6 @@
 """The CouponIssueEvent, as the Kotlin producer and ours write it: encode, decode, validate. Pure.
 
-Events come from a topic that anybody inside can write to: they are input.
+Other systems can write to the topic too, so events are untrusted input.
 """
 
 from __future__ import annotations
@@ -19,11 +19,13 @@ from coupons.outcomes import DeadLetterReason
 
 VERSION = 1
 MAX_ID = 2**63 - 1
-#: header of an event that an operator took out of the dead letters and sent again
+#: The header of an event that an operator replayed from the dead letters.
 SECOND_CHANCE_HEADER = "dead-letter-replay"
-#: the end of the year 9999: the last that a DATETIME column holds
+#: The end of the year 9999: the last moment that a DATETIME column holds.
 LAST_TIMESTAMP_MS = 253_402_300_799_999
-MAX_VALUE_BYTES = 16_384  #: a genuine event has about 130; unknown fields may add some
+#: A genuine event has about 130 bytes; unknown fields may add some. More, and decoding junk takes longer;
+#: less, and an event with many unknown fields is a dead letter.
+MAX_VALUE_BYTES = 16_384
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 _Id = Annotated[int, msgspec.Meta(ge=1, le=MAX_ID)]
@@ -47,8 +49,8 @@ class CouponIssueEvent(
 ):
     """A claim in the log, and when it was accepted: Unix milliseconds, by the API's clock.
 
-    The bounds are the decoder's; nothing is checked where one is made. ``gc=False``: a collection amid a
-    hundred thousand undecided events has nothing to look at.
+    Only the decoder checks the bounds; the constructor checks nothing. ``gc=False``: a garbage collection
+    need not look at a hundred thousand undecided events.
     """
 
     request_id: UUID
@@ -71,14 +73,14 @@ class CouponIssueEvent(
 
     @property
     def holding(self) -> Holding:
-        """What it asks for."""
+        """The holding that the event asks for."""
         return Holding(self.coupon_id, self.user_id)
 
 
 class IssueRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One event at its place in the log.
 
-    ``is_second_chance``: an operator sent a dead letter again; its FAILED is not the last word.
+    ``is_second_chance``: an operator replayed a dead letter; a new decision replaces its outcome FAILED.
     """
 
     event: CouponIssueEvent
@@ -87,17 +89,17 @@ class IssueRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 _DECODER: Final = msgspec.json.Decoder(CouponIssueEvent)
-#: ValueError: bytes that are no UTF-8, which msgspec meets while it tells of them.
+#: ValueError: msgspec fails to quote bytes that are not UTF-8 in its own error.
 _ODD: Final = (msgspec.MsgspecError, ValueError, RecursionError)
-_QUOTES: Final = 12
+_QUOTES: Final = 12  #: of an event: see ``_has_each_field_once``
 _DASHES: Final = 4
 
 
 class UndecodableEvent(ValueError):
     """This event can never be issued.
 
-    ``request_id``, ``user_id``, ``coupon_id`` hold what could still be read, so that a dead
-    letter's outcome can be told to whoever asks for it.
+    ``request_id``, ``user_id``, ``coupon_id``: what could still be read, so that the status route
+    can answer with the dead letter's outcome.
     """
 
     def __init__(
@@ -118,15 +120,15 @@ def partition_key(coupon_id: int) -> bytes:
 
 
 def partition_of(key: bytes, partitions: int) -> int:
-    """Where every producer of ours puts this key, in a topic of so many partitions: as Java's, murmur2.
+    """The partition of this key in a topic of so many partitions: murmur2, as Java's and our producers.
 
-    A topic may have had fewer once: what was written then stays where it was.
+    If the topic had fewer partitions once, older events of the key may stand in another one.
     """
     return (_murmur2(key) & 0x7FFF_FFFF) % partitions
 
 
 def _murmur2(data: bytes) -> int:
-    """Kafka's own (org.apache.kafka.common.utils.Utils), 32 bits, here without a sign."""
+    """Kafka's murmur2 (org.apache.kafka.common.utils.Utils): 32 bits, here without a sign."""
     mixed = 0x9747_B28C ^ len(data)
     whole = len(data) & ~3
     for (word,) in struct.iter_unpack("<I", data[:whole]):
@@ -159,16 +161,16 @@ def decode(value: bytes | None) -> CouponIssueEvent:
         try:
             return _DECODER.decode(value)
         except _ODD:
-            pass  # read field by field, it is an event all the same, or there is a reason to tell
+            pass  # decoding by field finds that it is an event all the same, or says what is wrong
     return decode_by_field(value)
 
 
 def _has_each_field_once(value: bytes) -> bool:
-    """Whether what msgspec takes for an event is one by our rules, too.
+    """Whether msgspec's rules are enough: an event that msgspec accepts is then an event by our rules, too.
 
-    Twelve quotes are five names and the id's two, so that no name comes twice (the last one counts, and
-    msgspec asks for a version only where there is one), and four dashes are the id's (msgspec takes an id
-    without them; a timestamp of -0 has one).
+    Twelve quotes: five names and the id. So no name comes twice, of which msgspec takes the last one. Four
+    dashes: the id's, without which msgspec accepts an id, while a timestamp of -0 has one more. The version
+    must be there, because msgspec checks it only if it is.
     """
     return (
         len(value) <= MAX_VALUE_BYTES
@@ -179,7 +181,7 @@ def _has_each_field_once(value: bytes) -> bool:
 
 
 def decode_by_field(value: bytes | None) -> CouponIssueEvent:
-    """As ``decode``, with the rules one by one: slower, and says what is wrong."""
+    """Decode as ``decode`` does, by the rules one by one: slower, and says what is wrong."""
     fields = _json_object(value)
     version = fields.get("version")
     if type(version) is not int or version != VERSION:
@@ -213,7 +215,7 @@ def _json_object(value: bytes | None) -> dict[str, Any]:
         )
     try:
         fields = json.loads(value.decode("utf-8"))
-    except (ValueError, RecursionError) as error:  # both of json's and of utf-8's errors are ValueErrors
+    except (ValueError, RecursionError) as error:  # json's errors and UTF-8's are ValueErrors
         raise UndecodableEvent(DeadLetterReason.NOT_JSON, f"{type(error).__name__}: {error}"[:200]) from error
     if not isinstance(fields, dict):
         raise UndecodableEvent(DeadLetterReason.NOT_JSON, f"a {type(fields).__name__}, not an object")
@@ -225,7 +227,7 @@ def _uuid_or_none(value: object) -> UUID | None:
 
 
 def _id_or_none(value: object) -> int | None:
-    # bool is an int to Python; 1.0 and "1" are what a careless producer writes. None of them is an id.
+    # True is an int to Python, and a careless producer writes 1.0 or "1": none of them is an id.
     return value if type(value) is int and 1 <= value <= MAX_ID else None
 
 

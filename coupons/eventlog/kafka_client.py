@@ -1,4 +1,4 @@
-"""What every Kafka client of ours has in common."""
+"""The configuration that all our Kafka clients share, and the topic's id."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from django.conf import settings
 
 log = logging.getLogger("coupons.librdkafka")
 
-_NO_ID: Final = "AAAAAAAAAAAAAAAAAAAAAA"  #: 16 zero bytes: a broker older than topic ids
+_NO_ID: Final = "AAAAAAAAAAAAAAAAAAAAAA"  #: 16 zero bytes: the broker is older than topic ids
 _WITHOUT_IDS: Final = (KafkaError._UNSUPPORTED_FEATURE, KafkaError.UNSUPPORTED_VERSION)
 
 
 def level_of(error: KafkaError) -> int:
-    """How loud to log librdkafka's error: its own log tells each failed connection already."""
+    """The level of librdkafka's error: its own log lines show each failed connection already."""
     is_connection = error.code() in (KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._RESOLVE)
     return logging.DEBUG if is_connection else logging.WARNING
 
@@ -29,7 +29,7 @@ def common() -> dict[str, Any]:
         "bootstrap.servers": settings.CONFIG.kafka.bootstrap_servers,
         "client.id": "coupon-system",
         "logger": log,
-        # A broker that comes back is found within a second, not after librdkafka's ten.
+        # A broker that comes back is found within a second, not after the ten of librdkafka's default.
         "reconnect.backoff.ms": 50,
         "reconnect.backoff.max.ms": 1000,
         "socket.connection.setup.timeout.ms": 5000,
@@ -40,7 +40,8 @@ def common() -> dict[str, Any]:
 def topic_id(*, timeout_s: float) -> str:
     """Kafka's own id of the event topic; "" where the broker has none. Raises KafkaException.
 
-    It tells a topic from one that was deleted and made anew under its name.
+    A topic that was deleted and made anew under its name has another id. Blocks its thread for up to
+    ``timeout_s`` and a second.
     """
     topic = settings.CONFIG.kafka.topic
     client = _admin(settings.CONFIG.kafka.bootstrap_servers)
@@ -57,9 +58,10 @@ def topic_id(*, timeout_s: float) -> str:
 
 
 def is_compacted(*, timeout_s: float) -> bool:
-    """Whether the event topic keeps one event for each coupon only, and deletes the others undecided.
+    """Whether Kafka compacts the event topic: it keeps one event per coupon, and deletes undecided ones.
 
-    False where the broker does not say. Raises KafkaException.
+    False if the broker does not report the policy. Raises KafkaException. Blocks its thread for
+    ``timeout_s``.
     """
     resource = ConfigResource(ResourceType.TOPIC, settings.CONFIG.kafka.topic)
     client = _admin(settings.CONFIG.kafka.bootstrap_servers)
@@ -77,7 +79,7 @@ def is_compacted(*, timeout_s: float) -> bool:
 
 @lru_cache(maxsize=1)
 def _admin(bootstrap_servers: str) -> AdminClient:
-    """One for the process: each has connections and threads of its own. Never made before a fork."""
+    """The process's only one: it has connections and threads of its own. Never made before a fork."""
     return AdminClient(common())
 
 

@@ -1,4 +1,7 @@
-"""Reads the event log from outside the group: a consumer that joins nothing, to where the log truly ends."""
+"""Reads the event log to its true end, with a consumer that does not join the group.
+
+Every function blocks its thread: never in the loop.
+"""
 
 from __future__ import annotations
 
@@ -13,18 +16,21 @@ from django.conf import settings
 from coupons.eventlog import kafka_client
 from coupons.eventlog.place import Place, Stretch
 
-_READ_AT_ONCE: Final = 2000
-_QUIET_S: Final = 0.3  #: no message for so long past the told ends: there are no more
-_FIRST_S: Final = 1.0  #: connecting and the first fetch may take longer than what follows
-_PAST_THE_END_S: Final = 1.0  #: while others write on, reading ends at some time
+_READ_AT_ONCE: Final = 2000  #: messages of one call: enough that the calls cost little beside the messages
+#: No message for so long past the reported ends: there are no more. Shorter, and events of the embedded
+#: broker are missed; longer, and every reading from it takes so much longer.
+_QUIET_S: Final = 0.3
+_FIRST_S: Final = 1.0  #: as _QUIET_S, for the first message: connecting and the first fetch take longer
+#: Producers may write on and on: past the reported ends, a reading ends after so long.
+_PAST_THE_END_S: Final = 1.0
 
 
 class LogUnavailable(RuntimeError):
-    """The broker did not answer in time; nothing can be said about the events."""
+    """The broker did not answer in time; nothing is known about the events."""
 
 
 def deadline(timeout_s: float) -> Callable[[], float]:
-    """A function that tells how many seconds are left. It raises LogUnavailable when none are."""
+    """A function that returns how many seconds are left, and raises LogUnavailable when none are."""
     deadline = time.monotonic() + timeout_s
 
     def left() -> float:
@@ -42,11 +48,11 @@ def reader() -> Iterator[Consumer]:
     consumer = Consumer(
         kafka_client.common()
         | {
-            "group.id": settings.CONFIG.kafka.group_id,  # to ask for its offsets
+            "group.id": settings.CONFIG.kafka.group_id,  # to ask for the group's offsets
             "enable.auto.commit": False,
             "enable.auto.offset.store": False,
             "enable.partition.eof": True,
-            "auto.offset.reset": "error",  # an offset outside of the log is no reason to read another
+            "auto.offset.reset": "error",  # an offset outside of the log must not lead to another one
             "fetch.wait.max.ms": 10,
         }
     )
@@ -69,10 +75,10 @@ def partitions(reader: Consumer, timeout_s: float) -> list[int]:
 def messages(
     reader: Consumer, stretches: Mapping[int, Stretch], left: Callable[[], float]
 ) -> Iterator[Message]:
-    """Everything of these stretches, by partition, and on to where the log truly ends.
+    """All messages of these stretches, by partition, and on to the log's true end.
 
-    A broker tells the end of a partition by an EOF. The embedded one does not, and counts too few in
-    its ends: there, quiet past the told ends is the end.
+    A broker marks the end of a partition by an EOF. The embedded broker does not, and reports ends that are
+    too low: there, silence past the reported ends is the end.
     """
     topic = settings.CONFIG.kafka.topic
     reader.assign([TopicPartition(topic, partition, start) for partition, (start, _) in stretches.items()])
@@ -81,7 +87,7 @@ def messages(
     going_on_until = float("inf")
     quiet_s = _FIRST_S
     while unfinished and time.monotonic() < going_on_until:
-        # Waits for the first alone: consume() would wait for a full batch.
+        # Waits for the first message only: consume() would wait for a full batch.
         first = reader.poll(left() if behind else min(quiet_s, left()))
         if first is None:
             if behind:
@@ -92,7 +98,7 @@ def messages(
                 unfinished.discard(message.partition() or 0)
                 continue
             at = place(message)
-            if message.error() is not None:  # an EOF; one before the told end was too early
+            if message.error() is not None:  # an EOF; one before the reported end came too early
                 if at.offset >= stretches[at.partition].end:
                     unfinished.discard(at.partition)
                     behind.discard(at.partition)
@@ -106,14 +112,14 @@ def messages(
 
 
 def _is_beyond(message: Message, behind: Collection[int]) -> bool:
-    """Asked for beyond its end, as after the broker lost that: there is nothing to read."""
+    """Whether we asked beyond the partition's end, as after a broker lost it: there is nothing to read."""
     error = message.error()
     is_outside = error is not None and error.code() == KafkaError._AUTO_OFFSET_RESET
     return is_outside and message.partition() not in behind
 
 
 def place(message: Message) -> Place:
-    """Raises KafkaException if the message is an error other than the partition's end."""
+    """The message's place. Raises KafkaException if it is an error other than the partition's end."""
     if (error := message.error()) is not None and error.code() != KafkaError._PARTITION_EOF:
         raise KafkaException(error)
     partition, offset = message.partition(), message.offset()

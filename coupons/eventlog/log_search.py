@@ -1,4 +1,4 @@
-"""Looks for requests in the whole log, decided or not."""
+"""Looks for requests in the whole log, decided or not. It blocks its thread: never in the loop."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _REQUEST_ID: Final = re.compile(rb'"eventId"\s*:\s*"([0-9a-fA-F-]{36})"')
 
 
 def find(request_ids: Collection[UUID], *, since_ms: int, patience_s: float) -> dict[UUID, Place]:
-    """Where in the log these requests stand first, decided or not.
+    """The first place in the log of each of these requests, decided or not.
 
-    Looks at what was written since ``since_ms`` (Unix). Raises LogUnavailable after ``patience_s``
-    without a message.
+    Reads the messages that were written since ``since_ms`` (Unix). Raises LogUnavailable after
+    ``patience_s`` without a message.
     """
     wanted = {str(request_id).encode(): request_id for request_id in request_ids}
     found: dict[UUID, Place] = {}
@@ -39,7 +39,7 @@ def find(request_ids: Collection[UUID], *, since_ms: int, patience_s: float) -> 
 
 
 def begins_at_ms(*, timeout_s: float) -> int:
-    """From when on the log is whole, in Unix milliseconds: what was written before may be deleted.
+    """Since when the log is whole, in Unix milliseconds: events written before may have been deleted.
 
     0 if nothing was deleted. Raises LogUnavailable.
     """
@@ -67,7 +67,7 @@ def _begins_at_ms(reader: Consumer, partition: int, timeout_s: float) -> int:
 
 
 def _written_since(reader: Consumer, since_ms: int, timeout_s: float) -> dict[int, Stretch]:
-    """By partition."""
+    """The stretch of each partition that was written since then."""
     topic = settings.CONFIG.kafka.topic
     asked = [
         TopicPartition(topic, partition, since_ms) for partition in log_reader.partitions(reader, timeout_s)

@@ -1,4 +1,4 @@
-"""How the log and the database's positions stand to each other, partition by partition, for the operator."""
+"""Log and positions compared, partition by partition, for the operator."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from coupons.eventlog.log_reader import LogUnavailable
 from coupons.eventlog.place import EndOffset, FirstOffset, NextOffset
 from coupons.eventlog.positions import Position
 
-_TIMEOUT_S: Final = 10.0
+_TIMEOUT_S: Final = 10.0  #: for each question to the broker: an operator waits, and a slow broker is not away
 
 
 class State(StrEnum):
-    """Whether a partition can be decided on."""
+    """Whether deciding can go on in a partition."""
 
     OK = "OK"
-    NO_POSITION = "NO_POSITION"  # no consumer of this group was ever given it
+    NO_POSITION = "NO_POSITION"  # no consumer of this group ever had the partition
     TOPIC_MADE_ANEW = "TOPIC_MADE_ANEW"  # a consumer begins at its first offset
     BEHIND_THE_LOG = "BEHIND_THE_LOG"  # events were deleted before they were decided
     BEYOND_THE_LOG = "BEYOND_THE_LOG"  # the broker lost the log's end, as a consumer found out
@@ -33,7 +33,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartitionState:
-    """Offsets of one partition. ``copy``: what Kafka has committed for the group; None if nothing."""
+    """Offsets of one partition. ``copy``: the group's committed offset in Kafka; None if there is none."""
 
     partition: int
     topic_id: str
@@ -46,13 +46,13 @@ class PartitionState:
 
     @property
     def undecided(self) -> int:
-        """At most: the markers of transactions count too."""
+        """How many events are undecided at most: the markers of transactions count too."""
         return max(0, self.end - max(self.first, self.next_offset or 0))
 
     @property
     def after_the_loss(self) -> Position:
-        """Where deciding goes on once the loss is accepted."""
-        # A log that lost its end gives the offsets behind it out again: those are new requests.
+        """The position from which deciding goes on once the loss is accepted."""
+        # A log that lost its end gives the lost offsets to new events: they are new requests.
         to = self.first if self.lost_end is None else max(self.first, self.lost_end)
         return Position(topic_id=self.topic_id, next_offset=NextOffset(to))
 
@@ -97,10 +97,10 @@ def _state(row: Position | None, *, topic_id: str, first: int) -> State:
 
 
 def accept_loss(partition: PartitionState) -> None:
-    """Go on behind what was deleted, or where the log ended when it lost the rest."""
+    """Go on behind the deleted events, or from where the log ended when it lost the rest."""
     positions.move(partition.partition, to=partition.after_the_loss)
 
 
 def go_back(partition: PartitionState, *, to: NextOffset) -> None:
-    """Have everything from this offset on decided again; what has an outcome is not changed by it."""
+    """Have all events from this offset on decided again; a request that has an outcome keeps it."""
     positions.move(partition.partition, to=Position(topic_id=partition.topic_id, next_offset=to))

@@ -1,32 +1,32 @@
-"""Where things stand in the log. Pure.
+"""Places and offsets in the log. Pure.
 
-Offsets count in one partition, and three of them bound what there is to do in it: ``FirstOffset`` <=
-``NextOffset`` <= ``EndOffset``, as long as nothing was deleted or lost that was not decided.
+Offsets count within one partition, and three of them bound the work in it: ``FirstOffset`` <=
+``NextOffset`` <= ``EndOffset``, as long as no undecided event was deleted or lost.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple, NewType
 
-FirstOffset = NewType("FirstOffset", int)  #: of a partition's first message that retention has left
-NextOffset = NewType("NextOffset", int)  #: the first that is not done: not decided, not read, not committed
+FirstOffset = NewType("FirstOffset", int)  #: of the first message that retention has left in a partition
+NextOffset = NewType("NextOffset", int)  #: of the first message not done: not decided, read or committed
 EndOffset = NewType("EndOffset", int)  #: the one after a partition's last message
 
 
 class Place(NamedTuple):
-    """Of one message, for as long as its topic lives. Places of one partition are in the log's order."""
+    """A message's place, for as long as its topic lives. Places of one partition are in the log's order."""
 
     partition: int
     offset: int
 
     @property
     def following(self) -> NextOffset:
-        """Where to go on once this message is done."""
+        """The offset to go on with once this message is done."""
         return NextOffset(self.offset + 1)
 
 
 class Stretch(NamedTuple):
-    """What to read of a partition: from ``start`` to the told ``end`` at least."""
+    """A part of a partition to read: from ``start`` to the reported ``end`` at least."""
 
     start: NextOffset
     end: EndOffset

@@ -1,8 +1,9 @@
 """How far the log is decided: a row for each group and partition, moved by the transaction that decides.
 
-Behind the row everything has an outcome in this very database; at or beyond it nothing has been promised
-but by the log. A restored database or a promoted replica brings its own rows, and so is told exactly what it
-forgot. Kafka's committed offset is a copy for tools. See docs/decisions/deciding.md.
+Every event before the row's offset has an outcome in this very database; for events at or beyond it, the log
+alone holds the promise of one. A restored database or a promoted replica brings its own rows, so that exactly
+the events that it forgot are decided again. Kafka's committed offset is a copy for tools. See
+docs/decisions/deciding.md.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from coupons.models import LogPosition
 
 
 class PositionMoved(RuntimeError):
-    """A row is not as this consumer last saw it: the database went back, or another consumer went on."""
+    """A row differs from what this consumer last saw: the database went back, or another consumer went on."""
 
     def __init__(self, partitions: Collection[int]) -> None:
         super().__init__(f"the position in partitions {sorted(partitions)} is not where it was left")
@@ -29,9 +30,9 @@ class PositionMoved(RuntimeError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Position:
-    """The next offset to decide, and the topic it counts in: Kafka's id, "" where the broker has none.
+    """The next offset to decide, and the topic that it counts in: Kafka's id, "" where the broker has none.
 
-    ``lost_end``: the log once ended there, before what was decided: the broker lost the rest.
+    ``lost_end``: the log once ended there, below the position, because the broker lost the rest.
     """
 
     topic_id: str
@@ -40,13 +41,13 @@ class Position:
 
     @property
     def undecided_from(self) -> NextOffset:
-        """What stands where a lost end was is new, and to be decided, though the position is beyond it."""
+        """The first undecided offset. After a lost end it is the end, because new events begin there."""
         return self.next_offset if self.lost_end is None else NextOffset(self.lost_end)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Advance:
-    """A partition's step in one transaction: from the row as it was seen to the next offset after it."""
+    """A partition's step in one transaction: from the row as it was seen to the offset after the step."""
 
     partition: int
     seen: Position
@@ -65,10 +66,10 @@ def stored() -> dict[int, Position]:
 def start(
     row: Position | None, *, topic_id: str, committed: NextOffset | None, first: FirstOffset
 ) -> Position:
-    """Where a partition is to be decided from. Pure.
+    """The position from which a partition is decided. Pure.
 
-    A topic that was made anew under the old one's name begins at 0. A group without a row takes over what
-    Kafka has (``committed``: its offset there), and else begins at the log's ``first``.
+    A topic that was made anew under the old one's name begins at 0. A group without a row takes over its
+    ``committed`` offset in Kafka, and begins at the log's ``first`` if it has none.
     """
     if row is None:
         return Position(topic_id=topic_id, next_offset=NextOffset(first) if committed is None else committed)
@@ -78,9 +79,9 @@ def start(
 
 
 def advance(advances: Sequence[Advance]) -> None:
-    """Lock these rows and move them. Inside the transaction that decides what lies between.
+    """Lock these rows and move them, inside the transaction that decides the events in between.
 
-    Raises PositionMoved if one of them is not as it was seen.
+    Raises PositionMoved if one of them differs from what was seen.
     """
     if not advances:
         return
@@ -101,10 +102,10 @@ def advance(advances: Sequence[Advance]) -> None:
 
 
 def take_over(found: Mapping[int, Position | None], begin: Mapping[int, Position]) -> dict[int, Position]:
-    """Write where partitions begin, where the row says another thing than ``begin``.
+    """Write the positions in ``begin`` whose rows differ from them; returns the rows as they are afterwards.
 
-    ``found``: the rows as ``begin`` was computed from them. One that changed since stays, and is returned as
-    it is now: somebody else was faster.
+    ``found``: the rows from which ``begin`` was computed. A row that changed since stays as it is: another
+    consumer was faster.
     """
     with transaction.atomic():
         rows = {row.partition: row for row in _rows(begin).select_for_update().order_by("partition")}
@@ -118,9 +119,9 @@ def take_over(found: Mapping[int, Position | None], begin: Mapping[int, Position
 
 
 def forget_former(topic_id: str, partitions: Collection[int]) -> dict[int, Position]:
-    """Delete the rows of a former topic's partitions that this one, which has ``partitions``, does not have.
+    """Delete a former topic's rows for partitions that the present topic does not have.
 
-    Returns the deleted rows.
+    ``topic_id`` and ``partitions``: the present topic's. Returns the deleted rows.
     """
     if not topic_id:
         return {}
@@ -132,19 +133,19 @@ def forget_former(topic_id: str, partitions: Collection[int]) -> dict[int, Posit
 
 
 def halt(partition: int, *, seen: Position, end: EndOffset) -> None:
-    """Nobody goes on in this partition before an operator says so: the log ends before our position."""
+    """Let the partition stand still until an operator accepts the loss: the log ends below our position."""
     rows = _rows([partition]).filter(topic_id=seen.topic_id, next_offset=seen.next_offset)
     rows.update(lost_end=end, updated_at=timezone.now())
 
 
 def halted_at_ms() -> dict[int, int]:
-    """When the partitions that lost their end were found so, in Unix milliseconds."""
+    """When each lost end was found, by partition, in Unix milliseconds."""
     halted = _rows().filter(lost_end__isnull=False).values_list("partition", "updated_at")
     return {partition: int(updated_at.timestamp() * 1000) for partition, updated_at in halted}
 
 
 def move(partition: int, *, to: Position) -> None:
-    """Set a row, whatever it said; consumers notice within a second and go on from there."""
+    """Set a row, whatever it holds; consumers notice within a second and go on from the new position."""
     with transaction.atomic():
         if not _rows([partition]).select_for_update().exists():
             _make(partition, to)
@@ -152,7 +153,7 @@ def move(partition: int, *, to: Position) -> None:
 
 
 def move_back(offsets: Mapping[int, NextOffset]) -> None:
-    """Decide again from these offsets on, by partition, where the row is further. Replays change nothing."""
+    """Move rows that are beyond these offsets back to them, by partition. Replays change nothing."""
     with transaction.atomic():
         for partition, offset in sorted(offsets.items()):
             _rows([partition]).filter(next_offset__gt=offset).update(
@@ -161,7 +162,7 @@ def move_back(offsets: Mapping[int, NextOffset]) -> None:
 
 
 def _make(partition: int, position: Position) -> None:
-    """Another consumer may make it at the same moment: what it wrote stands."""
+    """Make a row. If another consumer makes it at the same moment, the other one's stands."""
     kafka = settings.CONFIG.kafka
     LogPosition.objects.get_or_create(
         group_id=kafka.group_id,

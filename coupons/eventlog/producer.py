@@ -1,12 +1,12 @@
 """Acknowledged publishing: one producer per process, made after fork, watched over.
 
-``publish`` returns only what the broker said. Three answers: acknowledged, certainly not
-published, uncertain. The watchdog asks the broker for metadata whenever something looks wrong:
-while it does not answer, claims are refused at once and nothing is queued. The producer is made anew
-when the broker answers and messages still time out (a broker that lost its state leaves a live
-idempotent producer failing for ever, without a fatal error), and when none has answered for longer
-than a message may live (librdkafka may have lost all it knew, its issue 5301, and never ask again). A topic
-that takes no batch of our size (somebody lowered its max.message.bytes) is given smaller ones.
+``publish`` returns receipts: acknowledged, certainly not published, or uncertain. The watchdog asks the
+broker for metadata whenever something looks wrong: while the broker does not answer, claims are refused at
+once and nothing is queued. The producer is made anew in two cases. Either messages still time out although
+the broker answers: a broker that lost its state makes a live idempotent producer fail for ever, without a
+fatal error. Or no broker has answered for longer than a message may live: librdkafka may have forgotten all
+brokers (its issue 5301) and never ask again. Batches are made smaller when the topic refuses them, as after
+somebody lowered its max.message.bytes.
 """
 
 from __future__ import annotations
@@ -30,32 +30,49 @@ from runtime import greenlets, metrics
 
 log = logging.getLogger(__name__)
 
-PROBE_TIMEOUT_S: Final = 2.0  #: a broker that takes longer to answer is told as down
+#: A broker that does not answer for so long is down, and claims are refused at once. Shorter, and a slow
+#: broker is taken for a dead one; longer, and claims wait for their publish timeout instead.
+PROBE_TIMEOUT_S: Final = 2.0
+#: A broker that is down is asked so often. Longer, and claims are refused for longer after it is back.
 _PROBE_EVERY_S: Final = 1.0
+#: A broker may die silently while nobody claims: shorter, and idle workers ask for nothing; longer, and the
+#: first claims after that wait for their publish timeout.
 _LOOK_EVERY_S: Final = 10.0
-PATIENCE_S: Final = 10.0  #: beyond the life of a message
+#: A producer without a broker is made anew after the publish timeout and so long. Shorter, and one that is
+#: about to reconnect is thrown away; longer, and a producer that librdkafka gave up refuses claims for
+#: longer.
+PATIENCE_S: Final = 10.0
+#: A publish that takes longer makes the watchdog look. Shorter, and ordinary peaks do; longer, and a broker
+#: that hangs is noticed only by the first timeouts.
 _SLOW_S: Final = 1.0
+#: Between looks for delivery reports, in the loop. Longer, and each claim is answered later by as much;
+#: shorter, and the loop does little else.
 _POLL_S: Final = 0.001
+#: While nothing is published: librdkafka's errors are noticed so late at most.
 _IDLE_POLL_S: Final = 0.1
-_SMALLER: Final = 8  #: times smaller batches, each time that the topic refuses them
+_SMALLER: Final = 8  #: batches become so many times smaller, each time that the topic refuses them
 
 
 class EventProducer:
-    """Publishes records and waits for the broker. Thread-safe. Call ``close`` at the end."""
+    """Publishes records and waits for the broker. Call ``close`` at the end.
+
+    Thread-safe. If it is made in a loop, a greenlet of that loop fetches the delivery reports; if elsewhere,
+    a thread does. The watchdog is a thread in both cases.
+    """
 
     def __init__(self) -> None:
         self._topic = settings.CONFIG.kafka.topic
         self._timeout_s = settings.CONFIG.producer.publish_timeout_ms / 1000
         self._stop = threading.Event()
-        self._suspicion = threading.Event()  # something failed: the watchdog should look
-        self._timed_out = False  # a message was not delivered since the producer was made
+        self._suspicion = threading.Event()  # set when something failed: the watchdog looks at once
+        self._timed_out = False  # whether a message was not delivered since the producer was made
         self._is_batch_refused = False
         self._batch_bytes = settings.CONFIG.producer.batch_bytes
         self._is_down = False
         self._down_since = 0.0
         self._producer = self._make()
         self._threads = [threading.Thread(target=self._watch, name="producer-watchdog", daemon=True)]
-        self._under_way = 0  # records that wait for their report, in the loop
+        self._under_way = 0  # calls of ``publish`` that wait for their reports
         if greenlets.is_here():
             self._wanted = gevent.event.Event()
             greenlets.spawn_for_life(self._serve_reports_in_loop)
@@ -68,22 +85,23 @@ class EventProducer:
 
     @property
     def is_down(self) -> bool:
-        """The broker did not answer when last asked."""
+        """Whether the broker did not answer when it was last asked. From any thread."""
         return self._is_down
 
     @property
     def held(self) -> int:
-        """Messages that wait for the broker, and reports that nobody has fetched yet."""
+        """Records that wait for the broker, and reports that are not fetched yet."""
         return len(self._producer)
 
     def suspect(self) -> None:
-        """Somebody else found the broker silent: look now."""
+        """Let the watchdog look now: the caller found the broker silent. From any thread."""
         self._suspicion.set()
 
     def publish(self, records: Sequence[Record]) -> list[Receipt]:
-        """Publish and wait for the acknowledgements, in the order given.
+        """Publish, wait for the broker, and return a receipt for each record, in the order given.
 
-        Takes COUPON_PUBLISH_TIMEOUT_MS and a second at most. Never raises for the broker's sake.
+        Takes COUPON_PUBLISH_TIMEOUT_MS and a second at most. In the loop the caller's greenlet sleeps,
+        elsewhere its thread blocks. A broker that fails is a receipt, never an error.
         """
         if self._is_down:
             return [NotPublished(error="the broker does not answer")] * len(records)
@@ -102,7 +120,7 @@ class EventProducer:
         return receipts
 
     def close(self) -> None:
-        """Deliver what is queued, for as long as a message may live, and stop."""
+        """Deliver queued records, for as long as a message may live, and stop. Blocks its thread."""
         self._producer.flush(self._timeout_s)
         self._stop.set()
         self._suspicion.set()
@@ -127,7 +145,7 @@ class EventProducer:
             )
         except BufferError:
             delivery.note(index, NotPublished(error="the producer's buffer is full"))
-        except KafkaException as error:  # refused before it was queued: a fatal state, a message too large
+        except KafkaException as error:  # refused before it was queued: a fatal state, or a message too large
             self._timed_out = True
             self._suspicion.set()
             delivery.note(index, NotPublished(error=str(error)))
@@ -136,17 +154,18 @@ class EventProducer:
         if error is None:
             return Acknowledged(place=Place(_number(message.partition()), _number(message.offset())))
         log.warning("event not acknowledged: %s", error)
-        if error.code() == KafkaError.MSG_SIZE_TOO_LARGE:  # the batch: each record alone may fit
+        if error.code() == KafkaError.MSG_SIZE_TOO_LARGE:  # the batch is too large: each record alone may fit
             self._is_batch_refused = True
             self._suspicion.set()
             return NotPublished(error=str(error))
-        # Purged: taken out of an old producer. It may have been sent before, and its answer lost.
+        # Purged from an old producer: the record may have been sent before, and its answer lost.
         if error.code() not in (KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT):
             self._timed_out = True
             self._suspicion.set()
         return Uncertain(error=str(error))
 
     def _on_error(self, error: KafkaError) -> None:
+        """librdkafka's callback, in whichever thread or greenlet polls: it must not wait."""
         log.log(kafka_client.level_of(error), "producer: %s", error)
         self._suspicion.set()
 
@@ -155,7 +174,10 @@ class EventProducer:
             self._producer.poll(0.1)
 
     def _serve_reports_in_loop(self) -> None:
-        """A thread that waits inside librdkafka would fight the loop for the interpreter at each report."""
+        """Fetch delivery reports in the loop, never waiting inside librdkafka.
+
+        A thread that waits there would compete with the loop for the interpreter at each report.
+        """
         while not self._stop.is_set():
             self._producer.poll(0)
             if not self._under_way:
@@ -165,8 +187,9 @@ class EventProducer:
                 gevent.sleep(_POLL_S)
 
     def _watch(self) -> None:
+        """The watchdog's thread: the only one that makes the producer anew."""
         while not self._stop.is_set():
-            # Without suspicion too, now and then: a broker may go silently while nobody claims.
+            # Looks without suspicion too: a broker may die silently while nobody claims.
             self._suspicion.wait(_PROBE_EVERY_S if self._is_down else _LOOK_EVERY_S)
             if self._stop.is_set():
                 return
@@ -174,7 +197,7 @@ class EventProducer:
             self._set_down(not self._broker_answers())
             if self._is_down:
                 if time.monotonic() - self._down_since > self._timeout_s + PATIENCE_S:
-                    self._down_since = time.monotonic()  # the new one has as long
+                    self._down_since = time.monotonic()  # the new producer gets as long
                     self.rebuild("neither broker nor topic has answered for long")
                 self._stop.wait(_PROBE_EVERY_S)
             elif self._is_batch_refused:
@@ -200,9 +223,9 @@ class EventProducer:
         metrics.PRODUCER_UP.set(not is_down)
 
     def rebuild(self, why: str) -> None:
-        """A new producer for what comes; the old one's messages are told as uncertain.
+        """Make a new producer for records to come; the old one's records get the receipt Uncertain.
 
-        Called in the watchdog's thread; never in the loop, which would wait for the old one's last reports.
+        Call it in the watchdog's thread, never in the loop: it waits for the old producer's last reports.
         """
         log.warning("%s: the producer is made anew", why)
         old, self._producer = self._producer, self._make()
@@ -219,7 +242,7 @@ def _number(value: int | None) -> int:
 
 
 class _PerProcess:
-    """Makes the process's producer when it is first wanted: one made before a fork never delivers."""
+    """Makes the process's producer on its first use, because a producer made before a fork never delivers."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -245,10 +268,10 @@ _process = _PerProcess()
 
 
 def event_producer() -> EventProducer:
-    """This process's producer. The first call connects; gunicorn makes it when a worker starts."""
+    """This process's producer. The first call connects; a gunicorn worker makes it when it starts."""
     return _process.get()
 
 
 def close_event_producer() -> None:
-    """Deliver what is queued and stop; does nothing where no producer was made."""
+    """Deliver queued records and stop; does nothing if no producer was made. Blocks its thread meanwhile."""
     _process.close()

@@ -7,14 +7,14 @@ Keys of a coupon, with one hash tag so that a cluster holds them on one node:
 ``{coupon:N}:settled:MINUTE``   hash: the winners of that minute, so that a second claim hears of the first
 
 Beside them: ``coupon-requests:…`` (``pending.py``: where requests stand in the log, for the status route),
-``coupon-consumer-rate:…`` (how fast a partition is decided), ``coupon-gates:loading`` (who loads).
+``coupon-consumer-rate:…`` (how fast a partition is decided), ``coupon-gates:loading`` (whose turn to load).
 
-Who writes:
+What writes them:
 
 ``admission.py``     the calls; each is one Lua script in ``lua/``, so that what it does is one step in Redis
     admit            the API: reserves a slot, in the order of the claims
     release          the API, when an event was certainly not published; the search for leaked slots
-    settle           the consumer, after its commit
+    notify           the consumer, after its commit
 ``loading.py``       the API: fills an empty gate from the coupon's row and the log's undecided events
 ``catching_up.py``   the consumer's housekeeping: a gate that missed decisions, or counts too many
 ``leaked_slots.py``  the consumer's housekeeping: reservations whose event never came to the log
@@ -22,11 +22,11 @@ Who writes:
 Invariants, while the gate is ready:
 
 - issued + reservations <= issued + stock of the row, but for requests that were accepted without Redis;
-- an accepted, undecided request has a reservation; whatever loses one makes the gate unready, for
+- an accepted, undecided request has a reservation; a gate that lost one is unready, because
   ``reserved`` says how many there must be;
 - the issued count of one row never goes back by itself: ``catching_up.py`` lowers it, and only when the
   database has decided all there is in the log.
 
-Losing all of it loses nothing but work. Redis away: the database's stock decides, and the consumer rejects
-whoever was accepted too many. docs/decisions/admission.md says why this holds.
+Losing all of it loses nothing but work. While Redis is away the database's stock decides, and the consumer
+rejects the surplus. docs/decisions/admission.md says why this holds.
 """

@@ -1,6 +1,6 @@
-"""The Redis gate: says early who is too late, and reserves a slot for who is not. Never the truth.
+"""The Redis gate: refuses early a claim that is too late, and reserves a slot for any other. Never the truth.
 
-Per coupon it holds the reservations (accepted and not yet decided requests), how many coupons
+Per coupon the gate holds the reservations (accepted and not yet decided requests), how many coupons
 were issued, and the winners of the last minute. Everything in it can be made again from the
 database and the undecided events of the log (``coupons/gate/loading.py``). Why this is exact
 while Redis lives, and safe when it does not: docs/decisions/admission.md.
@@ -29,14 +29,17 @@ from coupons.gate.keys import (
     pairs,
 )
 from coupons.gate.redis_client import Call, GateRedis, GateUnavailable
+from runtime.chunks import in_chunks
 
 __all__ = ["AdmissionGate", "GateUnavailable", "GateUnknown", "gate"]
 
-CLAIMS_AT_ONCE: Final = 5_000  #: loaded by one script: 10 ms in which Redis answers nobody else
+#: Reservations that one script loads, and keys in one pipeline. Redis answers nobody else for 10 ms
+#: meanwhile. Fewer, and loading takes more round trips; more, and every claim waits longer.
+CLAIMS_AT_ONCE: Final = 5_000
 
 
 class GateUnknown(LookupError):
-    """The gate holds nothing about this coupon. Load it (gate_loading), then ask again."""
+    """The gate knows nothing of this coupon. Load it (``coupons/gate/loading.py``), then ask again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,8 +56,8 @@ class AlreadyRequested:
 class OutOfStock:
     """No slot is free.
 
-    ``is_doubtful``: nothing is under way, and the caller's view has stock. Read the row, and ask again;
-    what is said then stands.
+    ``is_doubtful``: nothing is under way, and yet the caller's view has stock. Read the row, and ask again;
+    the second answer stands.
     """
 
     is_doubtful: bool = field(default=False, compare=False)
@@ -65,7 +68,7 @@ Admission = Admitted | AlreadyRequested | OutOfStock
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loaded:
-    """Another process, or this one before, loaded the gate."""
+    """The gate is loaded already, by another process or by this one before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +84,7 @@ class GateState:
 class Decisions:
     """What one committed transaction decided of a coupon.
 
-    ``issued_count`` as it is after the commit; ``decided``: each claim, and whether it was issued.
+    ``issued_count``: the row's, after the commit; ``decided``: each claim, and whether it got its coupon.
     """
 
     coupon_id: int
@@ -91,7 +94,10 @@ class Decisions:
 
 
 class AdmissionGate(GateRedis):
-    """One per process. Every method raises GateUnavailable when Redis does not answer."""
+    """One per process. Every method raises GateUnavailable when Redis does not answer.
+
+    Every method waits for Redis: call it in a pool thread or the consumer's main thread, never in the loop.
+    """
 
     def admit(self, coupon: CachedCoupon, claims: Sequence[Claim]) -> list[Admission]:
         """Reserve a slot for each claim of this coupon, in order. Raises GateUnknown."""
@@ -103,7 +109,7 @@ class AdmissionGate(GateRedis):
     def admit_each(
         self, asked: Sequence[tuple[CachedCoupon, Sequence[Claim]]]
     ) -> list[list[Admission] | GateUnknown]:
-        """Reserve slots on several coupons, all in one call; GateUnknown stands where one must be loaded."""
+        """Reserve slots on several coupons in one call; GateUnknown stands for a gate that must be loaded."""
         calls: list[Call] = [
             (keys_of(coupon.coupon_id), [coupon.epoch, coupon.stock, coupon.issued_count, *pairs(claims)])
             for coupon, claims in asked
@@ -116,7 +122,7 @@ class AdmissionGate(GateRedis):
         ]
 
     def load(self, coupon: CachedCoupon, undecided: Sequence[Claim]) -> bool:
-        """Fill the gate if it is empty. ``undecided`` in log order. False: somebody else did."""
+        """Fill the gate if it is empty. ``undecided`` in log order. False: another process filled it."""
         [loaded] = self.load_each([(coupon, undecided)])
         return loaded
 
@@ -128,13 +134,14 @@ class AdmissionGate(GateRedis):
         return [bool(done) for done in lasts]
 
     def release(self, claims: Sequence[Claim]) -> int:
-        """Give slots back, each only if it is still that request's. Returns how many were."""
+        """Give slots back, each only if it still belongs to that request. Returns how many it gave back."""
         return sum(self._release(claims, keeps_disclosed=False)[0])
 
     def release_undisclosed(self, claims: Sequence[Claim]) -> list[Claim]:
-        """Give slots back, but for requests that another claim of their user was answered with.
+        """Give slots back, except those of disclosed requests: ids that another claim was answered with.
 
-        Those are returned, and stay reserved: somebody will ask for them, so they need an outcome first.
+        Returns the disclosed ones. They stay reserved: a client may ask for them, so they need an outcome
+        first.
         """
         kept = self._release(claims, keeps_disclosed=True)[1]
         return [claim for claim in claims if claim.request_id.bytes in kept]
@@ -151,7 +158,7 @@ class AdmissionGate(GateRedis):
         return [count for count, *_ in answers], {request_id for _, *kept in answers for request_id in kept}
 
     def notify(self, decisions: Sequence[Decisions]) -> None:
-        """Tell the gates what was committed, all in one call."""
+        """Notify the gates of what was committed, in one call. Absolute: a second time changes nothing."""
         calls: list[Call] = [
             (
                 keys_of(each.coupon_id),
@@ -175,7 +182,7 @@ class AdmissionGate(GateRedis):
         self.guarded(lambda: self._redis.hdel(gate, "ready", "issued"))
 
     def correct(self, coupon: CachedCoupon, *, seen: int) -> bool:
-        """Set a count that is too high to the row's, if it is still as ``seen``. Says whether it was."""
+        """Set a count that is too high to the row's, if it still equals ``seen``. Returns whether it did."""
         return bool(
             self.run("correct", (keys_of(coupon.coupon_id), [coupon.epoch, seen, coupon.issued_count]))
         )
@@ -200,7 +207,7 @@ class AdmissionGate(GateRedis):
     def state(self, coupon_id: int) -> GateState | None:
         """The gate as it is; None if it is empty. For checks: it reads every reservation."""
         gate, reservations, _ = keys_of(coupon_id)
-        self.reserved(coupon_id)  # drops what is of a wrong kind
+        self.reserved(coupon_id)  # drops keys of a wrong kind
         pipeline = self._redis.pipeline(transaction=True)
         pipeline.hmget(gate, ["ready", "epoch", "issued"])
         pipeline.hgetall(reservations)
@@ -229,8 +236,7 @@ class AdmissionGate(GateRedis):
         return self.guarded(read)
 
     def _issued(self, keys: Sequence[bytes]) -> Iterator[tuple[bytes, Any]]:
-        for start in range(0, len(keys), CLAIMS_AT_ONCE):
-            some = keys[start : start + CLAIMS_AT_ONCE]
+        for some in in_chunks(keys, CLAIMS_AT_ONCE):
             pipeline = self._redis.pipeline(transaction=False)
             for key in some:
                 pipeline.hget(key, "issued")
@@ -239,10 +245,10 @@ class AdmissionGate(GateRedis):
     def reservations(
         self, *, limit: int | None, coupon_id: int | None = None, of_each: int | None = None
     ) -> list[Claim]:
-        """Reservations of all coupons, or of one, ``limit`` at most, and ``of_each`` coupon at most so many.
+        """Reservations of all coupons, or of one: at most ``limit`` in all, at most ``of_each`` of a coupon.
 
-        Drops fields that are none: each would keep a slot that nobody gives back. Where one was a reservation
-        the hash is one short then, and its gate is loaded anew.
+        Drops damaged fields, because each would keep a slot that nobody gives back. Where such a field was a
+        reservation, the hash is one short afterwards, and its gate is loaded anew.
         """
         return self.guarded(lambda: list(islice(self._each_reservation(coupon_id, of_each), limit)))
 
@@ -262,7 +268,7 @@ class AdmissionGate(GateRedis):
                 self._redis.hdel(key, user)
 
     def _each_hash(self, name: str) -> Iterator[bytes]:
-        """One key of a wrong kind must not hide all others from who looks at all."""
+        """The hashes of this name. A key of a wrong kind is passed over: it must not hide the others."""
         if "*" in name:
             yield from self._redis.scan_iter(match=name, count=1000, _type="hash")
         elif self._redis.type(name) == b"hash":
@@ -274,15 +280,13 @@ gate = AdmissionGate()
 
 def _loading_calls(coupon: CachedCoupon, undecided: Sequence[Claim]) -> Iterator[Call]:
     keys = [*keys_of(coupon.coupon_id), f"{keys_of(coupon.coupon_id)[0]}:loading:{uuid.uuid4().hex}"]
-    parts = [
-        undecided[start : start + CLAIMS_AT_ONCE] for start in range(0, len(undecided), CLAIMS_AT_ONCE)
-    ] or [[]]
+    parts = list(in_chunks(undecided, CLAIMS_AT_ONCE)) or [[]]
     for number, part in enumerate(parts, 1):
         is_last = int(number == len(parts))
         yield keys, [coupon.epoch, coupon.issued_count, is_last, *pairs(part)]
 
 
-#: One object each: a group has hundreds of these answers.
+#: One object each: a batch has hundreds of these answers.
 _FIXED: Final[dict[bytes, Admission]] = {
     b"ADMITTED": Admitted(),
     b"OUT_OF_STOCK": OutOfStock(),

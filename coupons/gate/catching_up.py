@@ -1,15 +1,16 @@
-"""Tell a gate what it missed, and correct one that counts too many.
+"""Notify a gate of decisions that it missed, and correct a gate that counts too many.
 
-Behind: Redis was away when a batch was decided, and kept what it had. Such a gate counts too few as issued,
-and its reservations of decided requests stand. Together they may still be the right sum, but nothing corrects
-them until the next batch of that coupon, and after the last one nothing ever would.
+A gate is behind if Redis was away when a batch was decided, and kept its data. Such a gate counts too few as
+issued and still holds reservations of decided requests. The sum of both may still be right, but nothing
+corrects them until the next batch of that coupon, and after the last batch nothing ever would.
 
-A consumer that died between its commit and telling Redis leaves the same behind; who takes its partitions
-over begins after what it decided, and frees it (``free_decided``).
+A consumer that died between its commit and notifying the gate leaves the gate behind as well. The consumer
+that takes over its partitions begins after the decided events, and frees their reservations
+(``free_decided``).
 
-Ahead: the row was set back by hand, or the database is an older one (restored, or a replica that lags). In
-the second case the gate is right, until the events are decided again. So a count is lowered only to a row
-whose database has decided all there is of the coupon in the log.
+A gate is ahead if the row was set back by hand, or if the database is an older one (restored, or a replica
+that lagged). In the second case the gate is right, until the events are decided again. So a count is lowered
+to a row's only when that database has decided every event that the log has of the coupon.
 """
 
 from __future__ import annotations
@@ -30,16 +31,25 @@ from coupons.gate.admission import (
 )
 from coupons.models import Coupon, IssueOutcome
 from coupons.outcomes import RequestStatus
+from runtime.chunks import in_chunks
 
 log = logging.getLogger(__name__)
 
-MOST_AT_ONCE: Final = 10_000  #: reservations looked at under one lock of the coupon's row
-_IN_AT_ONCE: Final = 1_000
+#: Reservations that are looked at under one lock of the coupon's row. More, and deciding waits for the lock
+#: longer; fewer, and a large gate takes more steps.
+MOST_AT_ONCE: Final = 10_000
+_IN_AT_ONCE: Final = 1_000  #: ids in one IN list: a bound on the statement's size
+#: Reading the undecided events. Longer, and a silent broker keeps housekeeping from its other work; shorter,
+#: and a large backlog cannot be read, so that a gate that counts too many refuses claims for longer.
 _LOG_TIMEOUT_S: Final = 5.0
 
 
 class CatchingUp:
-    """Looks now and then. Who is behind once may be waiting for a consumer between commit and telling."""
+    """Compares gates with rows at intervals, and mends a gate that is as wrong at two looks in a row.
+
+    One look is not enough: a consumer may be between its commit and notifying the gate. Runs in the thread of
+    housekeeping.
+    """
 
     def __init__(self) -> None:
         self._wrong: dict[int, tuple[int, int]] = {}
@@ -62,9 +72,9 @@ class CatchingUp:
 
 
 def free_decided() -> list[int]:
-    """Free reservations of decided requests, and count what was won; returns their coupons.
+    """Free reservations of decided requests, and count their winners as issued; returns their coupons.
 
-    Raises GateUnavailable or a database error. A consumer that is just telling the same is no obstacle.
+    Raises GateUnavailable or a database error. A consumer that notifies the same gate meanwhile does no harm.
     """
     reserved = gate.reservations(limit=MOST_AT_ONCE)
     decided = _statuses([claim.request_id for claim in reserved])
@@ -76,27 +86,25 @@ def free_decided() -> list[int]:
 
 
 def _issued_counts(coupon_ids: Collection[int]) -> dict[int, int]:
-    ids = list(coupon_ids)
     return {
         pk: issued_count
-        for start in range(0, len(ids), _IN_AT_ONCE)
-        for pk, issued_count in Coupon.objects.filter(pk__in=ids[start : start + _IN_AT_ONCE]).values_list(
-            "pk", "issued_count"
-        )
+        for some in in_chunks(coupon_ids, _IN_AT_ONCE)
+        for pk, issued_count in Coupon.objects.filter(pk__in=some).values_list("pk", "issued_count")
     }
 
 
 def _notify(coupon_id: int, *, counted: int) -> None:
-    """Count and decided reservations change in one step: no slot is counted twice or not at all.
+    """Change count and decided reservations in one step, so that no slot is counted twice or not at all.
 
-    Where there are too many for one step, the count rises with each by the winners that it frees.
+    Where there are too many reservations for one step, each step raises the count by the winners that it
+    frees.
     """
     reserved = gate.reservations(limit=None, coupon_id=coupon_id)
     freed = 0
     for start in range(0, max(1, len(reserved)), MOST_AT_ONCE):
         some = reserved[start : start + MOST_AT_ONCE]
         with transaction.atomic():
-            # Under the row's lock the outcomes are those that the row counts.
+            # Under the row's lock, outcomes and row agree: the outcomes are those that the row counts.
             coupon = Coupon.objects.select_for_update().filter(pk=coupon_id).first()
             statuses = _statuses([claim.request_id for claim in some])
         if coupon is None:
@@ -119,20 +127,18 @@ def _settle(
 def _statuses(request_ids: Sequence[UUID]) -> dict[UUID, str]:
     return {
         pk: status
-        for start in range(0, len(request_ids), _IN_AT_ONCE)
-        for pk, status in IssueOutcome.objects.filter(
-            pk__in=request_ids[start : start + _IN_AT_ONCE]
-        ).values_list("pk", "status")
+        for some in in_chunks(request_ids, _IN_AT_ONCE)
+        for pk, status in IssueOutcome.objects.filter(pk__in=some).values_list("pk", "status")
     }
 
 
 def _correct(counted: Mapping[int, int]) -> list[int]:
-    """Lower these counts to the rows', where all that the log has of a coupon is decided in this database."""
+    """Lower these counts to the rows', where this database has decided all of the coupon's events."""
     undecided = {request.event.coupon_id for request in backlog.read(timeout_s=_LOG_TIMEOUT_S).requests}
     corrected = []
     for coupon_id in sorted(counted.keys() - undecided):
         with transaction.atomic():
-            # Nobody commits a decision on it until the gate is corrected.
+            # Under this lock no decision on the coupon is committed until its gate is corrected.
             Coupon.objects.select_for_update().filter(pk=coupon_id).first()
             coupon = coupon_cache.cached_coupon(coupon_id, fresh=True)
             if (

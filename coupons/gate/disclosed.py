@@ -1,15 +1,14 @@
-"""Requests that a client knows by their id, and that may not be in the log: kept until they have an outcome.
+"""Disclosed requests: a client was given their id, and they may not be in the log. Kept until their outcome.
 
-An answer that names a request is a promise that it can be asked for. The log keeps it for what the broker
-acknowledged, the outcome for what was decided. What is neither (a publish without an answer, somebody else's
-reservation that a second claim was told of) is written here before it is told, and so outlives Redis.
+An answer that names a request promises that its status can be asked for. An acknowledged request is in the
+log, a decided one has its outcome. Any other (a publish without an answer, an earlier reservation that a
+second claim is answered with) is written here before the answer discloses its id, and so outlives Redis.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
-from itertools import islice
 from typing import Final
 from uuid import UUID
 
@@ -20,15 +19,17 @@ from django.utils import timezone
 from coupons.claim import Claim
 from coupons.eventlog.events import LAST_TIMESTAMP_MS, CouponIssueEvent
 from coupons.models import DisclosedRequest, IssueOutcome
+from runtime.chunks import in_chunks
 
-AT_ONCE: Final = 1_000  #: rows in one statement
-_WITH_TIME_IN_IT: Final = 7  #: this version of a UUID begins with the milliseconds at which it was made
+AT_ONCE: Final = 1_000  #: rows of one statement: a bound on its size, and on the locks of a deletion
+_WITH_TIME_IN_IT: Final = 7  #: a UUID of this version begins with the Unix milliseconds of its making
 
 
 def keep(claims: Collection[Claim]) -> None:
-    """Keep these requests, all or none. Returning means: durable. Raises a database error.
+    """Keep these requests, all or none; durable once it returns. Raises a database error.
 
-    Several claims may be told of the same request at the same moment: who comes second changes nothing.
+    Several claims may be answered with the same request at the same moment: the second insert changes
+    nothing. Runs in a pool thread, never in the loop.
     """
     rows = [
         DisclosedRequest(
@@ -37,10 +38,10 @@ def keep(claims: Collection[Claim]) -> None:
             user_id=claim.user_id,
             requested_at=_requested_at(claim.request_id),
         )
-        # In one order, so that those who write the same rows do not wait for each other in a ring.
+        # In one order, so that processes that write the same rows do not wait for each other in a ring.
         for claim in sorted({claim.request_id: claim for claim in claims}.values(), key=_by_id)
     ]
-    # An upsert that changes nothing, and no INSERT IGNORE, which would hide every other error as well.
+    # An upsert that changes nothing. INSERT IGNORE would hide every other error as well.
     target = ["request_id"] if connection.features.supports_update_conflicts_with_target else None
     with transaction.atomic(durable=True):
         DisclosedRequest.objects.bulk_create(
@@ -53,7 +54,7 @@ def keep(claims: Collection[Claim]) -> None:
 
 
 def find(request_id: UUID) -> CouponIssueEvent | None:
-    """The request if it is kept here, as its event tells it, if there is one; it may be decided by now."""
+    """The request as its event, if it is kept here; it may be decided by now, and its event in no log."""
     row = DisclosedRequest.objects.filter(pk=request_id).first()
     if row is None:
         return None
@@ -61,15 +62,15 @@ def find(request_id: UUID) -> CouponIssueEvent | None:
 
 
 def suspects(limit: int) -> list[Claim]:
-    """Kept requests without an outcome, the oldest first. Those that the log does not have are over."""
+    """Kept requests without an outcome, the oldest first, for the search for leaked slots."""
     undecided = DisclosedRequest.objects.filter(~_has_outcome()).order_by("pk")
     return [_claim(row) for row in undecided[:limit]]
 
 
 def forget(request_ids: Iterable[UUID]) -> int:
     """Forget those of the requests that have an outcome. Returns how many."""
-    ids = iter(request_ids)
-    return sum(_delete(DisclosedRequest.objects.filter(pk__in=some)) for some in _in_chunks(ids))
+    chunks = in_chunks(request_ids, AT_ONCE)
+    return sum(_delete(DisclosedRequest.objects.filter(pk__in=some)) for some in chunks)
 
 
 def forget_decided(limit: int = 10 * AT_ONCE) -> int:
@@ -84,7 +85,7 @@ def forget_decided(limit: int = 10 * AT_ONCE) -> int:
 
 
 def _delete(rows: QuerySet[DisclosedRequest]) -> int:
-    """A thousand of these at most, of those that have an outcome. By key: no lock on what stays."""
+    """Delete a thousand of the rows that have an outcome. By key, so that no row that stays is locked."""
     keys = list(rows.filter(_has_outcome()).values_list("pk", flat=True)[:AT_ONCE])
     if not keys:
         return 0
@@ -96,7 +97,7 @@ def _has_outcome() -> Exists:
 
 
 def _requested_at(request_id: UUID) -> datetime:
-    """As near as is known. Another producer's id may say nothing of its time, or nonsense."""
+    """The time in the id, or now: another producer's id may hold no time, or nonsense."""
     made_at_ms = request_id.int >> 80
     if request_id.version != _WITH_TIME_IN_IT or made_at_ms > LAST_TIMESTAMP_MS:
         return timezone.now()
@@ -109,8 +110,3 @@ def _claim(row: DisclosedRequest) -> Claim:
 
 def _by_id(claim: Claim) -> bytes:
     return claim.request_id.bytes
-
-
-def _in_chunks(ids: Iterator[UUID]) -> Iterator[list[UUID]]:
-    while some := list(islice(ids, AT_ONCE)):
-        yield some

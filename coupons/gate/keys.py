@@ -1,4 +1,4 @@
-"""A gate's keys, and a claim in the bytes that they hold."""
+"""A gate's keys, and claims as the bytes in their hashes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from coupons.eventlog.events import MAX_ID
 from coupons.gate.redis_client import Argument
 
 _KEY: Final = re.compile(rb"\{coupon:([1-9][0-9]{0,18})\}:.*")
-_COUNT: Final = re.compile(rb"[0-9]{1,16}")  #: as lua/common.lua takes it
+_COUNT: Final = re.compile(rb"[0-9]{1,16}")  #: the rule of ``whole`` in lua/common.lua
 
 
 def keys_of(coupon_id: int) -> tuple[str, str, str]:
@@ -23,24 +23,24 @@ def keys_of(coupon_id: int) -> tuple[str, str, str]:
 
 
 def coupon_of(key: bytes) -> int | None:
-    """None: somebody else's key."""
+    """The coupon of a gate's key; None if the key is not ours."""
     match = _KEY.fullmatch(key)
     return int(match[1]) if match and int(match[1]) <= MAX_ID else None
 
 
 def count_in(value: bytes | None) -> int | None:
-    """None: no number of ours."""
+    """The count in a field's value; None if we cannot have written it."""
     return int(value) if value is not None and _COUNT.fullmatch(value) else None
 
 
 def claims_in(coupon_id: int, reservations: Iterable[tuple[bytes, bytes]]) -> Iterator[Claim]:
-    """A field that is no reservation of ours is none: the gate is loaded anew, without it."""
+    """The claims in a hash of reservations; fields that are no reservation of ours are passed over."""
     claims = (claim_in(coupon_id, user_id, request_id) for user_id, request_id in reservations)
     return (claim for claim in claims if claim is not None)
 
 
 def claim_in(coupon_id: int, user: bytes, request: bytes) -> Claim | None:
-    """None: no reservation that ``pair`` could have written."""
+    """The claim in a field; None if ``pair`` cannot have written it."""
     user_id = int.from_bytes(user, "big")
     if not 1 <= user_id <= MAX_ID or user[0] == 0 or len(request) != 16:
         return None
@@ -56,7 +56,7 @@ def pairs(claims: Iterable[Claim]) -> Iterable[Argument]:
 
 
 def pair(claim: Claim) -> tuple[bytes, bytes]:
-    # 3 bytes and 16 instead of 7 and 36: Redis keeps them for every claimant.
+    # As bytes: 3 and 16 instead of the 7 and 36 of text. Redis keeps a pair for every claimant.
     user_id = claim.user_id
     return user_id.to_bytes((user_id.bit_length() + 7) // 8, "big"), claim.request_id.bytes
 

@@ -2,23 +2,25 @@
 
 A process may die, or lose its broker, between reserving and publishing. One round:
 
-1. Note the reservations there are, and the requests that clients were told of and that may be nowhere else.
-2. Wait until no publish begun before the note can still be on its way: twice the longest publish
-   timeout that any API may have. This process's own setting says nothing about theirs.
+1. Note the reservations, and the disclosed requests, which may have no reservation any more.
+2. Wait until no publish that began before the note can still be on its way: twice the longest publish
+   timeout that any API may have. This process's own setting says nothing about the APIs'.
 3. Note the end of each partition.
-4. When a partition is decided up to there, take the noted reservations of its coupons that still stand
-   without an outcome.
-5. Look for their events in the whole log, decided or not, from before they were reserved. One that is found
-   behind the position was passed over: the position goes back to it, and it is decided.
-6. What is in no log is decided REJECTED / BROKER_UNAVAILABLE. Where the broker had acknowledged it, or the
-   log does not reach back so far, it may have been deleted: FAILED / EVENT_LOST, and said loudly.
+4. When a partition is decided up to the noted end, take the noted reservations of its coupons that still
+   stand without an outcome.
+5. Look for their events in the whole log, decided or not, from before they were reserved. An event that is
+   found behind the position was passed over: the position goes back to that event, and the event is decided.
+6. A request without an event is decided REJECTED / BROKER_UNAVAILABLE. If the broker had acknowledged it, or
+   the log does not reach back so far, its event may have been deleted: FAILED / EVENT_LOST, logged as an
+   error.
 
 A partition that stands still keeps its own coupons waiting and no others: the round ends without them. If the
-topic had fewer partitions once, an event may stand in another than its key leads to now: what is there is
-found by 5, what was deleted is EVENT_LOST by 6, and what may have been in a lost end waits.
+topic had fewer partitions once, an event may stand in another partition than its key leads to now: step 5
+finds it if it is there, step 6 calls it EVENT_LOST if it was deleted, and if it may have been in a lost end,
+its request waits.
 
-The outcome is written before the slot is given back, and under the coupon's row lock. So an event
-that comes later all the same (a process frozen between reserving and publishing) finds its request
+The outcome is written before the slot is given back, and under the coupon's row lock. So an event that
+is published later all the same (by a process frozen between reserving and publishing) finds its request
 decided and changes nothing. No clock is compared between machines. See docs/decisions/admission.md.
 """
 
@@ -48,28 +50,41 @@ from runtime.config import LONGEST_PUBLISH_MS
 
 log = logging.getLogger(__name__)
 
-MOST_AT_ONCE: Final = 10_000  #: reservations that one round looks after
-MOST_OF_ONE: Final = 1_000  #: a coupon whose partition stands still may have any number
+#: Reservations of one round: a bound on memory and on the search. More, and a round of a large backlog takes
+#: longer; fewer, and leaked slots beyond them wait for a later round.
+MOST_AT_ONCE: Final = 10_000
+#: Of one coupon: a coupon whose partition stands still may have any number, and must not fill every round.
+MOST_OF_ONE: Final = 1_000
+#: For the broker's answers and for each next message. Longer, and a silent broker keeps housekeeping from its
+#: other work; shorter, and a slow one makes the round begin anew.
 _LOG_TIMEOUT_S: Final = 5.0
-#: A partition whose position has not moved for so long is waited for no more in this round. Shorter, and one
-#: whose consumer died is left to the next round, which begins anew; longer, and what leaked since then waits.
+#: A partition whose position has not moved for so long is waited for no more in this round. Shorter, and the
+#: partition of a consumer that died is left to the next round, which begins anew; longer, and slots that
+#: leaked since the note wait.
 STILL_S: Final = 30.0
-#: As long as others may wait for a partition that is decided slowly.
+#: A round ends after so long, even if a partition is still being decided. Shorter, and a slow partition's
+#: leaked slots are left to the next round; longer, and slots that leaked since the note wait for that
+#: partition.
 _LONGEST_S: Final = 600.0
-#: An API begins to publish within its timeout of reserving, and gives up within it again.
+#: An API begins to publish within its timeout after reserving, and gives up within another timeout. Shorter,
+#: and a publish that is still on its way loses its slot; longer, and leaked slots refuse claims for longer.
 PUBLISHABLE_S: Final = 2 * LONGEST_PUBLISH_MS / 1000
-#: A request's id and its event's time are of one clock, the API's, which may be set right in between.
+#: A request's id and its event's time are of one clock, the API's, which may be corrected in between. A
+#: larger correction, and the event is looked for too late in the log; more here, and the search reads more of
+#: the log.
 CLOCK_JUMPS_MS: Final = 3_600_000
-#: Events do not stand in the order of their times: several APIs write, each with a clock of its own, and some
-#: wait longer for the broker than others. What was deleted may be younger by so much than what is left.
+#: Events do not stand in the order of their times: several APIs write, each by its own clock, and some wait
+#: longer for the broker. So a deleted event may be younger by so much than the oldest one left. Less, and a
+#: deleted event passes for one that was never published; more, and a leaked slot is called EVENT_LOST.
 _OUT_OF_ORDER_MS: Final = 60_000
 
 
 class LeakSearch:
-    """One round of looking. ``advance`` takes the next step if its time has come.
+    """One round of the search. ``advance`` takes the next step if its time has come.
 
-    ``waiting``: noted, and not looked after yet. When the round is over these are the claims of coupons whose
-    partitions stand still; the next round notes them anew. ``given_back``: by this round, until now.
+    ``waiting``: claims that are noted and not settled yet. When the round is over, these are the claims whose
+    partitions stand still; the next round notes them anew. ``given_back``: the claims given back so far.
+    Runs in the thread of housekeeping: it waits for broker, database and Redis.
     """
 
     def __init__(self) -> None:
@@ -81,9 +96,9 @@ class LeakSearch:
         self._moved: dict[int, tuple[NextOffset, float]] = {}  # the position as last seen, and since when
 
     def advance(self) -> list[Claim] | None:
-        """None while the round is not over; then the claims that were given back, perhaps none.
+        """None while the round goes on; the claims that were given back, perhaps none, when it is over.
 
-        Raises LogUnavailable or a database error; begin a new round then.
+        Raises LogUnavailable or a database error; begin a new round after that.
         """
         if not self.waiting:
             return []
@@ -120,7 +135,7 @@ class LeakSearch:
         self.waiting = [claim for claim in self.waiting if claim not in done]
 
     def _may_go_on(self, undecided: Collection[int], at: Mapping[int, Positions]) -> bool:
-        """Whether one of these partitions is being decided, as far as can be seen."""
+        """Whether the position of one of these partitions moved lately, and the round may wait for it."""
         now = time.monotonic()
         if now > self._publishable_until + _LONGEST_S:
             return False
@@ -133,7 +148,7 @@ class LeakSearch:
 
 
 def _reserved() -> list[Claim]:
-    """None where Redis does not answer: what clients were told of has its end all the same."""
+    """The reservations; none while Redis is away: disclosed requests get their outcome all the same."""
     try:
         return gate.reservations(limit=MOST_AT_ONCE, of_each=MOST_OF_ONE)
     except GateUnavailable:
@@ -152,9 +167,10 @@ def _still_reserved(coupon_ids: Collection[int]) -> set[Claim]:
 
 
 def _may_be_in_a_lost_end(claim: Claim, lost_at_ms: Mapping[int, int], *, partitions: int) -> bool:
-    """Whether a topic with fewer partitions would have had its event in one that lost its end since.
+    """Whether the claim's event may have stood in a lost end, while the topic had fewer partitions.
 
-    How many there were when it was made nobody knows; ``lost_at_ms``: when each loss was found.
+    Nothing records how many partitions there were when the event was written. ``lost_at_ms``: when each loss
+    was found.
     """
     key = partition_key(claim.coupon_id)
     return any(
@@ -165,12 +181,12 @@ def _may_be_in_a_lost_end(claim: Claim, lost_at_ms: Mapping[int, int], *, partit
 
 
 def _is_made_after(request_id: UUID, at_ms: int) -> bool:
-    """As its id tells; one that does not tell its time may be of any."""
+    """Whether the id proves that the request was made after this moment. An id without a time does not."""
     return not at_ms or (request_id.version == 7 and request_id.int >> 80 > at_ms)
 
 
 def _without_event(claims: Sequence[Claim], at: Mapping[int, Positions]) -> list[Claim]:
-    """Those whose event is nowhere in the log. Events that were passed over are decided from now on."""
+    """The claims whose event is nowhere in the log. Events that were passed over are decided from now on."""
     undecided = set(claims) - set(_decided(claims))
     request_ids = {claim.request_id for claim in undecided}
     if not request_ids:
@@ -200,17 +216,17 @@ def _decided(claims: Sequence[Claim]) -> list[Claim]:
 
 
 def _since_ms(request_ids: Collection[UUID]) -> int:
-    """Before the first of them was reserved; from the log's beginning if an id does not tell its time."""
+    """A moment before the first of them was reserved; 0, the log's beginning, if an id holds no time."""
     if any(request_id.version != 7 for request_id in request_ids):
         return 0
     return max(0, min(request_id.int >> 80 for request_id in request_ids) - CLOCK_JUMPS_MS)
 
 
 def give_back(claims: Sequence[Claim], *, whole_from_ms: int = 0) -> list[Claim]:
-    """Decide these claims as never published, unless they were decided, and release their slots.
+    """Decide these claims as never published, unless they were decided before, and release their slots.
 
-    ``whole_from_ms``: what was written to the log before may be deleted (Unix milliseconds). Returns the
-    claims that were decided here.
+    ``whole_from_ms`` (Unix milliseconds): events written before this moment may have been deleted from the
+    log. Returns the claims that were decided here. Waits for the database and Redis: never in the loop.
     """
     by_coupon: defaultdict[int, list[Claim]] = defaultdict(list)
     for claim in claims:
@@ -229,7 +245,7 @@ def give_back(claims: Sequence[Claim], *, whole_from_ms: int = 0) -> list[Claim]
 def _decide(coupon_id: int, claims: Sequence[Claim], *, whole_from_ms: int) -> list[Claim]:
     now = timezone.now()
     with transaction.atomic(durable=True):
-        # The lock the consumer decides under: what it decides meanwhile is seen here, and the reverse.
+        # The consumer decides under the same lock: each sees what the other has decided.
         coupon = Coupon.objects.select_for_update().filter(pk=coupon_id).first()
         decided = set(_decided(claims))
         undecided = [claim for claim in claims if claim not in decided]
@@ -253,7 +269,7 @@ def _decide(coupon_id: int, claims: Sequence[Claim], *, whole_from_ms: int) -> l
 
 
 def _lost(request_ids: Sequence[UUID], *, whole_from_ms: int) -> set[UUID]:
-    """Those that were in the log, or may have been before it was cut off."""
+    """The requests whose events were in the log, or may have been before its beginning was deleted."""
     certain_from_ms = whole_from_ms + _OUT_OF_ORDER_MS if whole_from_ms else 0
     cut_off = {each for each in request_ids if not _is_made_after(each, certain_from_ms)}
     try:

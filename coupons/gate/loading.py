@@ -1,11 +1,12 @@
 """Fill empty gates from the truth: the coupons' rows and the undecided events of the log.
 
-Redis may have been flushed, restarted, replaced, or never have seen the coupon. All gates that are unknown
-are filled from one reading: the log is everybody's, and reading it is what takes long. The log is read
-first and the database second, so that a request decided in between is seen as decided.
+Redis may have been flushed, restarted, replaced, or never have seen the coupon. One reading of the log
+fills all gates that are unknown, because the log holds the events of all coupons and reading it takes
+longest. The log is read first and the database second, so that a request decided in between is seen as
+decided.
 
-Reservations that stand in an empty gate and are not decided are kept, with or without an event: their
-claims may be on their way to the log, and a leaked one is told its end only while it is known.
+Undecided reservations in an empty gate are kept, with or without an event: their claims may be on their
+way to the log, and a leaked one gets its outcome only while its reservation stands.
 """
 
 from __future__ import annotations
@@ -35,39 +36,43 @@ from coupons.gate.admission import (
     gate,
 )
 from runtime import metrics
+from runtime.chunks import in_chunks
 
 __all__ = ["LogUnavailable", "load", "load_all"]
 
 log = logging.getLogger(__name__)
 
-#: A claim waits for its own reading, and perhaps for one that began before it came: 16 s at worst.
+#: A claim waits for its own reading, and perhaps for one that began before the claim came: 16 s at worst.
 #: Shorter, and a large backlog cannot be read; longer, and clients hang up first.
 LOG_TIMEOUT_S: Final = 8.0
-_IN_AT_ONCE: Final = 1000
-#: Every worker of every machine meets the same empty gates. Reading a large backlog takes a second of a core:
-#: all at once, they would slow down each other and every claim that needs no loading.
+_IN_AT_ONCE: Final = 1000  #: ids in one IN list: a bound on the statement's size
+#: Every worker of every machine meets the same empty gates, and reading a large backlog takes a second of a
+#: core. So a worker waits so long for its turn, and then reads beside the others. Shorter, and all read at
+#: once, which slows down every claim; longer, and a worker whose predecessor died keeps its claims waiting.
 OTHERS_TAKE_S: Final = 2.0
-TURN: Final = "coupon-gates:loading"  #: the lock that all workers share
+TURN: Final = "coupon-gates:loading"
+#: Shorter, and waiting workers keep Redis busy; longer, and a turn that is free is taken later.
 _ASK_AGAIN_AFTER_S: Final = 0.05
+#: A worker that died is out of the others' way after so long: longer than a reading may take (8 s).
 _TURN_EXPIRES_S: Final = 10
 _one_at_a_time = threading.Lock()
 
 
 def load(coupon: CachedCoupon) -> CachedCoupon:
-    """Load the coupon's gate. Returns the coupon as just read. Raises as ``load_all``."""
+    """Load the coupon's gate. Returns the coupon as just read. Raises what ``load_all`` raises."""
     load_all([coupon.coupon_id])
     return coupon_cache.cached_coupon(coupon.coupon_id) or coupon
 
 
 def load_all(coupon_ids: Collection[int]) -> None:
-    """Load those of the gates that are not loaded.
+    """Load the gates that are not loaded. Reading the log may take 8 s: never in the loop.
 
-    Raises LogUnavailable when the log cannot be read (without it, accepted requests would be
-    forgotten and their slots given away), GateUnavailable when Redis is away.
+    Raises LogUnavailable when the log cannot be read (a gate loaded without the log would forget
+    accepted requests and give their slots away), GateUnavailable when Redis is away.
     """
     if not coupon_ids:
         return
-    # Threads of a process that met the same empty gates wait for one reading, and no longer than it lasts.
+    # Threads of this process that met the same empty gates wait for one reading, no longer than it may take.
     if event_producer().is_down or not _one_at_a_time.acquire(timeout=LOG_TIMEOUT_S):
         raise LogUnavailable("the broker does not answer")
     try:
@@ -79,7 +84,7 @@ def load_all(coupon_ids: Collection[int]) -> None:
 
 @contextmanager
 def _turn() -> Iterator[None]:
-    """One worker after the other; whoever has waited long enough reads as well. Raises GateUnavailable."""
+    """Take the turn to load, or go on without it after OTHERS_TAKE_S. Raises GateUnavailable."""
     lock = redis_lock.Lock(get_redis_connection("locks"), TURN, expire=_TURN_EXPIRES_S)
     until = time.monotonic() + OTHERS_TAKE_S
     while not (is_held := gate.guarded(lambda: lock.acquire(blocking=False))) and time.monotonic() < until:
@@ -88,13 +93,13 @@ def _turn() -> Iterator[None]:
         yield
     finally:
         if is_held:
-            with suppress(redis_lock.NotAcquired, RedisError):  # it expires by itself
+            with suppress(redis_lock.NotAcquired, RedisError):  # the turn expires by itself
                 lock.release()
 
 
 @contextmanager
 def _uncollected() -> Iterator[None]:
-    """A collection amid a hundred thousand new objects stops every claim of this worker for 0.1 s."""
+    """No garbage collection meanwhile: amid 100,000 new objects it stops the whole worker for 0.1 s."""
     gc.disable()
     try:
         yield
@@ -107,10 +112,10 @@ def _load_all(coupon_ids: Collection[int]) -> None:
     if not standing:
         return
     undecided = _undecided(standing)
-    # What was read tells of other coupons too: who meets their gates next needs no reading.
+    # The reading has other coupons' events too: loading their gates now saves the next reading.
     standing |= _standing(undecided.keys() - standing.keys())
     fresh = coupon_cache.cached_coupons(standing, fresh=True)
-    # The log comes first: where a user has two requests, the reservation is of the first.
+    # Events come before reservations: where a user has two requests, the slot is the first one's.
     holding_slots = _still_undecided(
         claim
         for coupon_id, coupon in fresh.items()
@@ -127,7 +132,7 @@ def _load_all(coupon_ids: Collection[int]) -> None:
 
 
 def _standing(coupon_ids: Collection[int]) -> dict[int, tuple[str, Sequence[Claim]]]:
-    """Of those gates that are not loaded: the coupon's epoch, and the reservations they hold all the same."""
+    """By coupon, for gates that are not loaded: its epoch, and the reservations that the gate holds."""
     coupons = list(coupon_cache.cached_coupons(coupon_ids, fresh=True).values())
     return {
         coupon.coupon_id: (coupon.epoch, found)
@@ -137,7 +142,7 @@ def _standing(coupon_ids: Collection[int]) -> dict[int, tuple[str, Sequence[Clai
 
 
 def _undecided(coupon_ids: Collection[int]) -> Mapping[int, list[Claim]]:
-    """Events at or beyond the position, in log order, by coupon; where one is asked for, its own alone."""
+    """The claims of undecided events, in log order, by coupon; if one coupon is asked for, only its own."""
     only = next(iter(coupon_ids)) if len(coupon_ids) == 1 else None
     try:
         requests = backlog.read(timeout_s=LOG_TIMEOUT_S, coupon_id=only).requests
@@ -152,12 +157,11 @@ def _undecided(coupon_ids: Collection[int]) -> Mapping[int, list[Claim]]:
 
 
 def _still_undecided(claims: Iterable[Claim]) -> Mapping[int, list[Claim]]:
-    """By coupon; without those decided since, and those whose user has the coupon (they will be rejected)."""
+    """The undecided claims by coupon, without those whose user has the coupon: they will be rejected."""
     wanted = list(claims)
     over: set[UUID] = set()
     holders: set[Holding] = set()
-    for start in range(0, len(wanted), _IN_AT_ONCE):
-        some = wanted[start : start + _IN_AT_ONCE]
+    for some in in_chunks(wanted, _IN_AT_ONCE):
         over |= selectors.with_outcome([claim.request_id for claim in some])
         holders |= selectors.holders({claim.holding for claim in some})
     undecided: defaultdict[int, list[Claim]] = defaultdict(list)
@@ -168,5 +172,5 @@ def _still_undecided(claims: Iterable[Claim]) -> Mapping[int, list[Claim]]:
 
 
 def _some(coupon_ids: Collection[int]) -> str:
-    """For the log: a thousand numbers tell no more than ten."""
+    """The first ten, for a log line: a thousand numbers say no more than ten."""
     return ", ".join(map(str, sorted(coupon_ids)[:10])) + (" and more" if len(coupon_ids) > 10 else "")

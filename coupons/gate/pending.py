@@ -1,7 +1,7 @@
 """Where accepted requests stand in the log, kept in Redis until they are decided.
 
-The status route asks here what PENDING requests there are; the consumer clears what it decided
-and writes how fast it is. Losing all of it loses nothing: the log itself is asked instead
+The status route finds PENDING requests here; the consumer removes decided ones and writes how fast it
+decides. Losing all of this data loses nothing: the status route reads the log instead
 (``coupons/claims/request_status.py``).
 """
 
@@ -29,16 +29,20 @@ from runtime.redis_roles import leave_if_demoted
 
 log = logging.getLogger(__name__)
 
+#: Longer than events are undecided as a rule. Shorter, and status requests of a slow partition read the log;
+#: longer, and requests that the consumer could not remove fill Redis.
 _KEPT_S: Final = 3600
-_RATE_LASTS_S: Final = 10  #: a consumer that stopped promises nothing
+#: Longer, and clients get an ETA from a consumer that has stopped; shorter, and the ETA is missing between
+#: two batches.
+_RATE_LASTS_S: Final = 10
 
 
-#: An undecided request's event, and where it stands; None while it is uncertain whether it is in the log.
+#: An undecided request's event and its place; None while it is uncertain whether the event is in the log.
 Undecided = tuple[CouponIssueEvent, Place | None]
 
 
 def note(requests: Sequence[Undecided]) -> None:
-    """Remember undecided requests for an hour. Best effort."""
+    """Remember undecided requests for an hour. Best effort: the log knows them too. Never in the loop."""
     if not requests or gate.is_away:
         return
     noted: defaultdict[str, dict[bytes, bytes]] = defaultdict(dict)
@@ -63,7 +67,7 @@ def find(request_id: UUID) -> Undecided | None:
 
 
 def acknowledged(request_ids: Collection[UUID]) -> set[UUID]:
-    """Those that are known to be in the log. Raises RedisError."""
+    """The requests that are noted with a place in the log. Raises RedisError."""
     ids = list(request_ids)
     pipeline = get_redis_connection("default").pipeline(transaction=False)
     for request_id in ids:
@@ -74,11 +78,11 @@ def acknowledged(request_ids: Collection[UUID]) -> set[UUID]:
 
 
 class _Noted(msgspec.Struct, array_like=True, frozen=True):
-    """What Redis keeps of a request, as MessagePack: short, because there is one for every claimant."""
+    """A request as Redis keeps it, in MessagePack: short, because there is one for every claimant."""
 
     coupon_id: int
     user_id: int
-    after_ms: int  #: from the request id's own time
+    after_ms: int  #: counts from the request id's own time
     partition: int | None = None
     offset: int | None = None
 
@@ -88,7 +92,7 @@ _unpack: Final = msgspec.msgpack.Decoder(_Noted).decode
 
 
 def _unpacked(request_id: UUID, value: bytes) -> Undecided | None:
-    """None if it is nothing that was written here: the log is asked then."""
+    """The request in a stored value; None if ``_packed`` cannot have written it: the log is read then."""
     try:
         noted = _unpack(value)
     except msgspec.MsgspecError:
@@ -106,20 +110,21 @@ def _packed(event: CouponIssueEvent, place: Place | None) -> bytes:
 
 
 def rate(partition: int) -> float | None:
-    """Events a second that were decided lately; None if there were none. Raises RedisError."""
+    """How many events a second were decided lately; None if there were none. Raises RedisError."""
     stored = get_redis_connection("default").get(_rate_key(partition))
     try:
         events_per_s = float(stored or 0)
     except ValueError:
         return None
-    # "nan" and "inf" are numbers to float, and to no client; one place is all that is written.
+    # float() takes "nan" and "inf", which no client does; the consumer writes one decimal, so 0.1 is the
+    # least.
     return events_per_s if 0.1 <= events_per_s < math.inf else None
 
 
 def forget(request_ids: Iterable[UUID], rates: Mapping[int, float]) -> None:
     """Forget decided requests and note how fast they were decided, by partition. Raises RedisError.
 
-    Frees first: a full Redis takes that, and refuses what follows.
+    Frees before it writes: a full Redis takes HDEL, and refuses the rest.
     """
     client = get_redis_connection("default")
     pipeline = client.pipeline(transaction=False)
@@ -138,22 +143,23 @@ def forget(request_ids: Iterable[UUID], rates: Mapping[int, float]) -> None:
 
 
 def _rate_key(partition: int) -> str:
-    # A second group that reads everything again has another pace.
+    # By group: a second group that reads everything again has another pace.
     kafka = settings.CONFIG.kafka
     return f"coupon-consumer-rate:{kafka.topic}:{kafka.group_id}:{partition}"
 
 
 def _time_ms(request_id: UUID) -> int:
-    """A version 7 id begins with the time it was made, in milliseconds."""
+    """The time in a version 7 id, which begins with it, in Unix milliseconds."""
     return request_id.int >> 80
 
 
 def _key(request_id: UUID) -> str:
-    # Requests of the same 8 ms share a hash: one of up to 128 fields is packed tightly, and takes a fifth of
-    # what keys of their own would. So it is up to 16,000 requests a second; beyond that it is larger.
+    # Requests of the same 8 ms share a hash: Redis packs a hash of up to 128 fields tightly, in a fifth of
+    # the memory that separate keys take. That holds up to 16,000 requests a second; beyond that it takes
+    # more.
     return f"coupon-requests:{_time_ms(request_id) >> 3:x}"
 
 
 def _field(request_id: UUID) -> bytes:
-    """What tells it from the others of these 8 ms: the id's last 8 bytes, 62 bits of which nobody chooses."""
+    """The id's last 8 bytes: 62 random bits, no other request of the same 8 ms has them."""
     return request_id.bytes[8:]

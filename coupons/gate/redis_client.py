@@ -17,10 +17,13 @@ from runtime import metrics
 from runtime.redis_roles import leave_if_demoted
 
 _LUA: Final = Path(__file__).parent / "lua"
-RETRY_REDIS_AFTER_S: Final = 1.0  #: after a failure; so long every claim is checked in the database
-#: Arguments in one pipeline: some 100 kB, a few milliseconds of Redis's time.
+#: After a failure Redis is left alone for so long. Shorter, and more claims wait for its timeout; longer, and
+#: the database decides alone for longer after Redis is back.
+RETRY_REDIS_AFTER_S: Final = 1.0
+#: Arguments in one pipeline: some 100 kB, a few milliseconds of Redis's time. More, and other callers wait
+#: longer; fewer, and a large batch takes more round trips.
 _ARGUMENTS_AT_ONCE: Final = 20_000
-#: What Redis says of one key: no reason to leave it alone with all others.
+#: An error of one key only: no reason to leave Redis alone with all others.
 _ONE_KEY: Final = "WRONGTYPE"
 T = TypeVar("T")
 Argument = int | str | bytes
@@ -28,14 +31,14 @@ Call = tuple[Sequence[str], Sequence[Argument]]  #: keys and arguments of a scri
 
 
 class GateUnavailable(RuntimeError):
-    """Redis did not answer, or refused to write. Check in the database instead."""
+    """Redis did not answer, or refused to write. Let the database decide instead."""
 
 
 class GateRedis:
     """Runs scripts. Every method raises GateUnavailable when Redis does not answer.
 
-    After a failure Redis is left alone for a second, so that its timeout is not waited out by
-    every claim.
+    After a failure Redis is left alone for a second, so that not every claim waits for its timeout. Every
+    call waits for Redis: never in the loop.
     """
 
     def __init__(self) -> None:
@@ -60,11 +63,11 @@ class GateRedis:
         return time.monotonic() < self._away_until
 
     def forget_failure(self) -> None:
-        """Try Redis at the next call, whatever happened a moment ago."""
+        """Try Redis at the next call, even right after a failure."""
         self._away_until = 0.0
 
     def guarded(self, call: Callable[[], T]) -> T:
-        """What a call to Redis returns. Raises GateUnavailable, at once if it failed a moment ago."""
+        """Call Redis and return its answer. Raises GateUnavailable, at once if Redis failed a moment ago."""
         if self.is_away:
             raise GateUnavailable("Redis did not answer a moment ago")
         try:
@@ -81,7 +84,7 @@ class GateRedis:
         return self.guarded(lambda: self._scripts[script](keys=keys, args=args))
 
     def run_each(self, script: str, calls: Sequence[Call]) -> list[Any]:
-        """Run it with each of these, in order, in as few round trips as their size allows."""
+        """Run the script with each of these, in order, in as few round trips as their size allows."""
         if len(calls) == 1:
             return [self.run(script, calls[0])]
         return [answer for some in _in_pipelines(calls) for answer in self._run_together(script, some)]
@@ -89,7 +92,8 @@ class GateRedis:
     def _run_together(self, script: str, calls: Sequence[Call]) -> list[Any]:
         answers = self.guarded(lambda: self._pipelined(self._scripts[script], calls))
         if any(isinstance(answer, NoScriptError) for answer in answers):
-            # A Redis that was restarted, or never saw it. What has run already says the same once more.
+            # Redis was restarted, or never saw the script. Calls that have run already give the same answer
+            # again.
             self.guarded(lambda: self._redis.script_load(self._scripts[script].script))
             answers = self.guarded(lambda: self._pipelined(self._scripts[script], calls))
         for answer in answers:
@@ -98,7 +102,7 @@ class GateRedis:
         return answers
 
     def _pipelined(self, script: Script, calls: Sequence[Call]) -> list[Any]:
-        # The one place that puts scripts into a pipeline, which a cluster's client refuses.
+        # The only place that puts scripts into a pipeline; a cluster's client refuses that.
         pipeline = self._redis.pipeline(transaction=False)
         for keys, args in calls:
             pipeline.evalsha(script.sha, len(keys), *keys, *args)

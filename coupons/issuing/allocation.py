@@ -12,7 +12,7 @@ from coupons.outcomes import Decision
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CouponState:
-    """What the decisions depend on, read under the coupon's row lock."""
+    """The fields of the coupon's row that decisions depend on, read under its lock."""
 
     stock: int
     issued_count: int
@@ -21,7 +21,7 @@ class CouponState:
     closes_at_ms: int | None = None
 
     def was_open_at(self, timestamp_ms: int) -> bool:
-        """The status counts as it is now; the window as it was when the request was accepted."""
+        """Whether the coupon's status is open now, and its window was open when the request was accepted."""
         return (
             self.is_opened
             and (self.opens_at_ms is None or timestamp_ms >= self.opens_at_ms)
@@ -33,8 +33,8 @@ class CouponState:
 class Allocation:
     """The decision on one request.
 
-    ``rank``: a winner's place among the coupon's winners, from 1. ``stock_left``: the stock as this
-    decision left it; None where no stock was looked at.
+    ``rank``: a winner's place among the coupon's winners, from 1. ``stock_left``: the stock after this
+    decision; None for a replay, which does not look at the stock.
     """
 
     request: IssueRequest
@@ -53,8 +53,8 @@ def allocate(
 ) -> list[Allocation]:
     """Decide one coupon's requests, given in log order.
 
-    ``holders`` are users who have the coupon, ``known_users`` those who exist, ``decided`` the
-    request ids that have an outcome already. Returns one Allocation per request, same order.
+    ``holders``: users who have the coupon; ``known_users``: users who exist; ``decided``: request ids that
+    have an outcome already. Returns one Allocation per request, in the same order.
     """
     stock, rank = coupon.stock, coupon.issued_count
     holding, settled = set(holders), set(decided)

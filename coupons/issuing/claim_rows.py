@@ -1,7 +1,7 @@
-"""The rows of a batch of claims: who exists, who holds, what was decided, and what is written of it.
+"""The rows of a batch of claims: which users exist, which hold a coupon, and the rows that deciding writes.
 
-Each question and each table is one statement for the whole batch, in SQL: that is most of what issuing
-costs, and bulk_create() takes 100 us a row, these INSERTs 10 (docs/performance.md).
+Each question and each table takes one statement in SQL for the whole batch. These statements are most of what
+issuing costs: a row takes 100 us with bulk_create() and 10 us with these INSERTs (docs/performance.md).
 """
 
 from __future__ import annotations
@@ -18,8 +18,10 @@ from coupons.claim import Holding
 from coupons.issuing.allocation import Allocation
 from coupons.models import IssueOutcome, User, UserCoupon
 from coupons.outcomes import Decision, RequestStatus
+from runtime.chunks import in_chunks
 
-#: SQLite's expressions are at most 1,000 deep, and each OR is one deeper.
+#: Coupons of one statement. Each OR makes SQLite's expression one deeper, and 1,000 is its limit; fewer, and
+#: a batch of many coupons takes more statements.
 _COUPONS_AT_ONCE: Final = 200
 
 
@@ -30,12 +32,13 @@ def existing_users(user_ids: Collection[int]) -> set[int]:
 
 
 def user_coupon_ids(users_by_coupon: Mapping[int, Collection[int]]) -> dict[Holding, int]:
-    """The user coupons of those who hold one.
+    """The user coupons that exist, by holding.
 
-    Coupon by coupon: two IN lists would make the database look for every user under every coupon.
+    One condition per coupon, because two IN lists would make the database look for every user under every
+    coupon.
     """
     found: dict[Holding, int] = {}
-    for some in sql.in_chunks(users_by_coupon.items(), _COUPONS_AT_ONCE):
+    for some in in_chunks(users_by_coupon.items(), _COUPONS_AT_ONCE):
         wanted = " OR ".join(
             [
                 f"(coupon_id = {int(coupon_id)} AND user_id IN ({sql.numbers(users)}))"
@@ -50,9 +53,9 @@ def user_coupon_ids(users_by_coupon: Mapping[int, Collection[int]]) -> dict[Hold
 
 
 def insert_user_coupons(winners: Sequence[Allocation], now: datetime) -> dict[Holding, int]:
-    """Returns the new ids."""
+    """Insert the winners' user coupons; returns their ids by holding."""
     moment = sql.moment(now)
-    # Sorted, so that concurrent inserts take the index in one order.
+    # Sorted, so that concurrent inserts lock index entries in one order.
     values = [
         f"({event.coupon_id:d},{event.user_id:d},'{event.request_id.hex}','{moment}')"
         for event in sorted((each.request.event for each in winners), key=attrgetter("holding"))
@@ -71,7 +74,7 @@ def insert_user_coupons(winners: Sequence[Allocation], now: datetime) -> dict[Ho
 def insert_outcomes(
     decided: Sequence[Allocation], ids: Mapping[Holding, int], epochs: Mapping[int, int], now: datetime
 ) -> None:
-    """``ids`` of the winners' user coupons; ``epochs`` of the coupons, by id."""
+    """Insert an outcome per decision. ``ids``: the winners' user coupons; ``epochs``: the coupons', by id."""
     moment = sql.moment(now)
     statement = (
         f"INSERT INTO {IssueOutcome._meta.db_table} (request_id, coupon_id, coupon_epoch, user_id, status, "

@@ -30,7 +30,7 @@ class StockChangedUnderLock(RuntimeError):
 
 
 class CouponsNotFound(LookupError):
-    """Events of coupons that do not exist; the transaction was rolled back. They go to the dead letters."""
+    """These events' coupons do not exist; the transaction was rolled back. The events become dead letters."""
 
     def __init__(self, requests: Sequence[IssueRequest]) -> None:
         super().__init__(f"there are no coupons {sorted({r.event.coupon_id for r in requests})}")
@@ -41,8 +41,8 @@ class CouponsNotFound(LookupError):
 class Issued:
     """What one committed batch did.
 
-    ``allocations`` in log order; ``coupons`` as they are after the commit, by id;
-    ``user_coupon_ids`` of the winners, by request id.
+    ``allocations`` in log order; ``coupons``: their rows after the commit, by id;
+    ``user_coupon_ids``: the winners', by request id.
     """
 
     allocations: list[Allocation]
@@ -52,7 +52,7 @@ class Issued:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CouponSnapshot:
-    epoch: str  #: changes when the row is another one (deleted and made anew)
+    epoch: str  #: another one if the row was deleted and made anew
     issued_count: int
 
 
@@ -62,11 +62,12 @@ def issue_coupons(
     failed: Sequence[FailedEvent] = (),
     advances: Sequence[Advance] = (),
 ) -> Issued:
-    """Decide these requests, given in log order, and write what follows, in one transaction.
+    """Decide these requests, given in log order, and write the decisions, in one transaction.
 
-    ``failed``: events of the same stretch of the log that can never succeed; ``advances``: where the position
-    moves with it all. Returning means committed: every request has its outcome, but for replays, of which
-    nothing is written. Raises CouponsNotFound, PositionMoved; then nothing was.
+    ``failed``: events of the same stretch of the log that can never succeed; ``advances``: the positions'
+    steps past all of them. Once it returns, all is committed: every request has its outcome; a replay keeps
+    the one it had. Raises CouponsNotFound or PositionMoved, or a database error; nothing is written then.
+    Waits for locks: the consumer calls it in its main thread.
     """
     coupon_ids = sorted({request.event.coupon_id for request in requests})
     with coupon_locks(coupon_ids), transaction.atomic(durable=True):
@@ -86,7 +87,7 @@ def issue_coupons(
 
 
 def _decide(requests: Sequence[IssueRequest], coupons: Mapping[int, Coupon]) -> list[Allocation]:
-    """Allocations in the order of ``requests``; each coupon is decided by itself."""
+    """Decide each coupon by itself; returns the allocations in the order of ``requests``."""
     by_coupon: defaultdict[int, list[IssueRequest]] = defaultdict(list)
     for request in requests:
         by_coupon[request.event.coupon_id].append(request)
@@ -118,7 +119,7 @@ def _decide(requests: Sequence[IssueRequest], coupons: Mapping[int, Coupon]) -> 
 
 
 def _first_elsewhere(requests: Sequence[IssueRequest]) -> defaultdict[int, set[UUID]]:
-    """By coupon, the request ids that stand in another coupon's event first. One id, one outcome."""
+    """By coupon, the request ids that another coupon's event has first: an id has one outcome only."""
     first: dict[UUID, int] = {}
     elsewhere: defaultdict[int, set[UUID]] = defaultdict(set)
     for event in (request.event for request in requests):
@@ -128,7 +129,7 @@ def _first_elsewhere(requests: Sequence[IssueRequest]) -> defaultdict[int, set[U
 
 
 def _decided(requests: Sequence[IssueRequest]) -> set[UUID]:
-    """Which of these requests have their last word. A second chance is not bound by its FAILED."""
+    """The ids of requests that are decided for good. The outcome FAILED does not bind a second chance."""
     second_chances = _second_chances(requests)
     statuses = selectors.statuses({request.event.request_id for request in requests})
     return {
@@ -148,7 +149,7 @@ def _refuse_unknown_coupons(
     decided: set[UUID],
     elsewhere: Mapping[int, set[UUID]],
 ) -> None:
-    """Raise CouponsNotFound. What was decided while its coupon existed is a replay, and no reason."""
+    """Raise CouponsNotFound for undecided requests; one decided while its coupon existed is a replay."""
     undecided = [
         request
         for coupon_id, group in by_coupon.items()
@@ -185,7 +186,7 @@ def _record(allocations: Sequence[Allocation], coupons: Mapping[int, Coupon]) ->
     take_stock(winners, now)
     ids = claim_rows.insert_user_coupons(winners, now)
     decided = [a for a in allocations if a.decision is Decision.ISSUED or a.decision.is_rejection]
-    # The original of a dead letter may stand in the batch before its second chance, and be the one decided.
+    # A dead letter's original event may stand in the batch before its second chance, and be the one decided.
     overruled = _second_chances([a.request for a in allocations]) & {
         a.request.event.request_id for a in decided
     }
@@ -198,16 +199,16 @@ def _record(allocations: Sequence[Allocation], coupons: Mapping[int, Coupon]) ->
 
 
 def take_stock(winners: Sequence[Allocation], now: datetime) -> None:
-    """One UPDATE for all coupons that lose equally many: of one coupon, or of hundreds that lose a few.
+    """Take the winners from the stock: one UPDATE for all coupons that lose equally many.
 
-    A seam: the tests of races put one here that looks at nothing, to show what stands behind it.
+    A seam: the tests of races put a function here that checks nothing, to show what else guards the stock.
     """
     losing: defaultdict[int, list[int]] = defaultdict(list)
     for coupon_id, count in Counter(winner.request.event.coupon_id for winner in winners).items():
         losing[count].append(coupon_id)
     for count, coupon_ids in losing.items():
-        # The condition is never false while the row is locked. On SQLite, whose lock is the
-        # transaction's own, it is the guard.
+        # While the rows are locked the condition is always true. SQLite has no row locks: there the
+        # condition is the guard.
         changed = Coupon.objects.filter(pk__in=coupon_ids, stock__gte=count).update(
             stock=F("stock") - count, issued_count=F("issued_count") + count, updated_at=now
         )

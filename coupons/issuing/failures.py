@@ -1,6 +1,7 @@
-"""Events that can never succeed: what is stored of them, in the transaction that decides the rest.
+"""Events that can never succeed: their outcomes and dead letters, in the transaction that decides the rest.
 
-Whatever a message holds, this can be stored: text is ASCII, values are cut, statements bounded in bytes.
+A dead letter can always be stored, whatever its message holds: text is ASCII, values are cut, statements
+bounded in bytes.
 """
 
 from __future__ import annotations
@@ -19,17 +20,19 @@ from coupons.eventlog.place import Place
 from coupons.models import DeadLetter, IssueOutcome
 from coupons.outcomes import DeadLetterReason, RequestStatus
 
-_MOST_TEXT: Final = 255
+_MOST_TEXT: Final = 255  #: characters of the columns detail and error
+#: Our own keys have 26 bytes at most; of a longer one the beginning is enough for an operator.
 _MOST_KEY_BYTES: Final = 1_000
-#: A value that an event could be is kept whole; of what can be none, the beginning tells enough.
+#: A value that could be an event is kept whole; of a larger one the beginning is enough for an operator.
 _MOST_VALUE_BYTES: Final = 4 * MAX_VALUE_BYTES
-#: Escaping may double it: far below every max_allowed_packet (MariaDB's is 16 MB, the least allowed 1 MB).
+#: Escaping may double it: far below max_allowed_packet (16 MB in MariaDB, 4 MB at least by our own check).
+#: More, and a server with a small packet refuses the letters for ever; fewer, and more statements.
 _MOST_STATEMENT_BYTES: Final = 4 * _MOST_VALUE_BYTES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FailedEvent:
-    """A message that can never succeed, why, and what of it could be read."""
+    """A message that can never succeed, the reason, and the fields that could be read."""
 
     place: Place
     written_ms: int | None
@@ -44,7 +47,7 @@ class FailedEvent:
 
 
 def record(failed: Sequence[FailedEvent]) -> None:
-    """Write their outcomes and letters, where they were not yet. Inside the deciding transaction."""
+    """Write the outcomes and letters that are not there yet, inside the deciding transaction."""
     if failed:
         _record_outcomes(failed)
         _record_letters(failed)
@@ -64,7 +67,7 @@ def _record_outcomes(failed: Sequence[FailedEvent]) -> None:
 
 
 def _record_letters(failed: Sequence[FailedEvent]) -> None:
-    """For the operator: once per place in the log, however often the batch comes."""
+    """Write the operator's letters: once per place in the log, however often the batch comes."""
     topic = settings.CONFIG.kafka.topic
     known = set(
         DeadLetter.objects.filter(
@@ -73,13 +76,13 @@ def _record_letters(failed: Sequence[FailedEvent]) -> None:
             original_offset__in={each.place.offset for each in failed},
         ).values_list("original_partition", "original_offset", "original_timestamp_ms")
     )
-    # The time as well: a topic that was made anew counts its offsets from 0 again.
+    # The time is compared as well, because a topic that was made anew counts its offsets from 0 again.
     new = [each for each in failed if (*each.place, each.written_ms) not in known]
-    for some in _in_chunks([_letter(each, topic) for each in new]):
+    for some in _in_statements([_letter(each, topic) for each in new]):
         DeadLetter.objects.bulk_create(some)
 
 
-def _in_chunks(letters: Sequence[DeadLetter]) -> Iterator[list[DeadLetter]]:
+def _in_statements(letters: Sequence[DeadLetter]) -> Iterator[list[DeadLetter]]:
     some: list[DeadLetter] = []
     size = 0
     for letter in letters:
@@ -122,12 +125,12 @@ def _outcome(request_id: UUID, failed: FailedEvent) -> IssueOutcome:
 
 
 def _text(error: str) -> str:
-    """What any character set holds: others as escapes."""
+    """The text in ASCII, which every character set holds; other characters are escaped."""
     return error.encode("ascii", "backslashreplace").decode()[:_MOST_TEXT]
 
 
 def _moment(epoch_ms: int | None) -> datetime:
-    """A message may claim any time at all; one that no column holds counts as now."""
+    """The message's time. A message may state any time; now stands for one that no column holds."""
     if epoch_ms is None or not 0 <= epoch_ms <= LAST_TIMESTAMP_MS:
         return timezone.now()
     return datetime.fromtimestamp(epoch_ms / 1000, tz=UTC)

@@ -1,12 +1,12 @@
 """The Redis lock per coupon: it keeps two consumers from queueing on one database row.
 
-It saves work and nothing else: the locked coupon row and the unique constraint decide
-(docs/decisions/README.md, decision 1). So a lock that cannot be had, or that expired, is counted and
-the work goes on.
+The lock saves work and nothing else: the locked coupon row and the unique constraint decide
+(docs/decisions/README.md, decision 1). So a lock that is busy or has expired is counted, and the work
+goes on.
 
-A batch may need hundreds, and one call of the library each would take as long as the transaction. So they are
-asked for and given back in one pipeline each, under python-redis-lock's keys and ids and with
-its script: whoever locks a coupon with that library excludes us and is excluded.
+A batch may need hundreds of locks, and one call of the library for each would take as long as the
+transaction. So one pipeline takes them and one gives them back, with python-redis-lock's keys, ids and
+script: another program that locks a coupon with that library excludes us, and we exclude it.
 """
 
 from __future__ import annotations
@@ -30,14 +30,15 @@ from runtime.redis_roles import leave_if_demoted
 
 log = logging.getLogger(__name__)
 
-_SIGNAL_LASTS_MS: Final = 1000  #: for whoever waits; the library's own default
+#: A released lock signals a waiting consumer for so long; the library's default.
+_SIGNAL_LASTS_MS: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class _CouponLock:
-    """A coupon's lock and the keys under which the library has it.
+    """A coupon's lock and its keys in the library.
 
-    Not a subclass: the library's scripts belong to the first class that is used, for all.
+    Not a subclass of the library's: its scripts are registered once, by the first class that is used.
     """
 
     lock: redis_lock.Lock
@@ -46,7 +47,7 @@ class _CouponLock:
 
     @classmethod
     def of(cls, client: Redis, coupon_id: int) -> _CouponLock:
-        """A fresh one each time: an instance that timed out is not reusable."""
+        """A new instance each time, because one that timed out cannot be used again."""
         name = f"{{coupon:{coupon_id}}}"
         lock = redis_lock.Lock(client, name, expire=settings.CONFIG.consumer.lock_expiry_s)
         return cls(lock, f"lock:{name}", f"lock-signal:{name}")
@@ -56,7 +57,7 @@ class _CouponLock:
 def coupon_locks(coupon_ids: Sequence[int]) -> Iterator[None]:
     """Hold the locks of these coupons, taken in ascending order so that no two consumers wait in a ring.
 
-    Waits at most COUPON_LOCK_WAIT_S in all; without Redis, or past that wait, the row lock alone decides.
+    Waits at most COUPON_LOCK_WAIT_S in all. Without Redis, or after that wait, the row lock alone decides.
     """
     client = get_redis_connection("locks")
     held: list[_CouponLock] = []
@@ -74,17 +75,17 @@ def coupon_locks(coupon_ids: Sequence[int]) -> Iterator[None]:
 
 
 def _acquire(client: Redis, coupon_ids: Sequence[int], held: list[_CouponLock]) -> None:
-    """Take all at once; where one is busy, give back those behind it and go on after its turn.
+    """Take all locks at once; if one is busy, give back those of higher coupons, wait for it, and go on.
 
-    Whoever waits holds lower coupons only: no two can wait for each other. Adds what is taken to
-    ``held``, also before it raises RedisError.
+    A consumer that waits holds locks of lower coupons only, so no two wait for each other. Adds each lock to
+    ``held`` as it is taken, so that ``held`` is complete if this raises RedisError.
     """
     deadline = time.monotonic() + settings.CONFIG.consumer.lock_wait_s
     missing = list(coupon_ids)
     while missing:
         locks = [_CouponLock.of(client, coupon_id) for coupon_id in missing]
         taken = _try(client, locks)
-        # Whole seconds only: the library cuts 0.5 to 0, which means for ever.
+        # Whole seconds only: the library cuts 0.5 to 0, and 0 waits for ever.
         wait_s = round(deadline - time.monotonic())
         if all(taken) or wait_s < 1:
             held += compress(locks, taken)
@@ -101,7 +102,7 @@ def _acquire(client: Redis, coupon_ids: Sequence[int], held: list[_CouponLock]) 
 
 
 def _try(client: Redis, locks: Sequence[_CouponLock]) -> list[bool]:
-    """Whether each was free, and is ours now. What Lock.acquire() does, for all at once."""
+    """Take each lock that is free; returns which are ours now. As Lock.acquire(), for all at once."""
     pipeline = client.pipeline(transaction=False)
     for each in locks:
         pipeline.set(each.key, each.lock.id, nx=True, ex=settings.CONFIG.consumer.lock_expiry_s)
@@ -109,7 +110,7 @@ def _try(client: Redis, locks: Sequence[_CouponLock]) -> list[bool]:
 
 
 def _release(client: Redis, locks: Sequence[_CouponLock]) -> None:
-    """What Lock.release() does, for all at once; after COMMIT, so that a failure is no error any more."""
+    """Release as Lock.release() does, for all at once. COMMIT is over, so a failure is only logged."""
     if not locks:
         return
     pipeline = client.pipeline(transaction=False)

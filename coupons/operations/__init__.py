@@ -1,7 +1,7 @@
 """What operators do, as functions: the commands in ``coupons/management/commands`` parse and call these.
 
 ``seeding.py``, ``resetting.py``     rows to begin with; back to the beginning
-``reconciling.py``                   mend a gate, having looked at all of the log
+``reconciling.py``                   mend gates from the database and the log
 ``stock.py``                         add or take stock, under the row's lock
 ``dead_letters.py``                  show, replay, discard
 ``verification/``                    from the log to the rows and back: is everything as promised?

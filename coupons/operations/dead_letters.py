@@ -1,4 +1,4 @@
-"""What an operator does with dead letters: look, send again, put aside."""
+"""An operator's work with dead letters: show, replay, discard."""
 
 from __future__ import annotations
 
@@ -13,24 +13,26 @@ from coupons.eventlog.delivery import Acknowledged, Record
 from coupons.eventlog.events import SECOND_CHANCE_HEADER
 from coupons.eventlog.producer import event_producer
 from coupons.models import DeadLetter, DeadLetterState
+from runtime.chunks import in_chunks
 
+#: Letters in one publish. More, and a crash replays more of them twice; fewer, and more round trips.
 _AT_ONCE: Final = 200
 Progress = Callable[[int], object]
 
 
 class NotReplayed(RuntimeError):
-    """The broker did not acknowledge; letters replayed before are marked, the rest is as it was."""
+    """The broker did not acknowledge; letters replayed before are marked, the others are unchanged."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """Which dead letters: by id, by reason, or all that wait."""
+    """A choice of dead letters: by id, by reason, or all that wait."""
 
     ids: Sequence[int] = ()
     reason: str | None = None
 
     def waiting(self) -> QuerySet[DeadLetter]:
-        """The waiting ones among them, oldest first."""
+        """The chosen letters that wait, oldest first."""
         letters = DeadLetter.objects.filter(state=DeadLetterState.WAITING).order_by("pk")
         if self.ids:
             letters = letters.filter(pk__in=self.ids)
@@ -40,15 +42,15 @@ class Selection:
 
 
 def replay(selection: Selection, *, on_progress: Progress) -> int:
-    """Send the originals to the event topic again, in their order. Returns how many. Raises NotReplayed.
+    """Publish the original events again, in their order. Returns how many. Raises NotReplayed.
 
-    Each carries a header that lets it overrule its own FAILED, and only that. A crash in the middle
-    may send some twice: the second is a replay of a decided request.
+    A header lets each event overrule its own outcome FAILED, and no other. A crash in the middle may
+    publish some events twice: the second one finds its request decided and changes nothing.
     """
     sent = 0
     pks = list(selection.waiting().values_list("pk", flat=True))
-    for start in range(0, len(pks), _AT_ONCE):
-        letters = list(DeadLetter.objects.filter(pk__in=pks[start : start + _AT_ONCE]).order_by("pk"))
+    for some in in_chunks(pks, _AT_ONCE):
+        letters = list(DeadLetter.objects.filter(pk__in=some).order_by("pk"))
         receipts = event_producer().publish([_record(letter) for letter in letters])
         done = [
             letter.pk
@@ -64,12 +66,11 @@ def replay(selection: Selection, *, on_progress: Progress) -> int:
 
 
 def discard(selection: Selection, *, on_progress: Progress) -> int:
-    """Mark them as done with. The topic keeps its copy; their outcome stays FAILED. Returns how many."""
+    """Mark letters as discarded; their outcome and the topic's copy stay. Returns how many."""
     pks = list(selection.waiting().values_list("pk", flat=True))
-    for start in range(0, len(pks), _AT_ONCE):
-        chunk = pks[start : start + _AT_ONCE]
-        _mark(chunk, DeadLetterState.DISCARDED)
-        on_progress(len(chunk))
+    for some in in_chunks(pks, _AT_ONCE):
+        _mark(some, DeadLetterState.DISCARDED)
+        on_progress(len(some))
     return len(pks)
 
 

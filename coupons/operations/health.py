@@ -1,4 +1,4 @@
-"""What the API's health depends on."""
+"""The components of the API's health."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from runtime.actuator import Actuator, Check, Component
 
 
 def broker() -> Component:
-    """The producer's watchdog knows; asking costs nothing."""
+    """Whether the broker answers: the producer's watchdog knows, so that asking costs nothing."""
     if event_producer().is_down:
         return Component(is_up=False, details={"error": "the broker or the topic does not answer"})
     return Component(is_up=True)

@@ -1,4 +1,4 @@
-"""Mend what may be mended: Redis from the database and the log, and leaked slots."""
+"""Mend gates from the database and the log, and give leaked slots back."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from coupons.operations.verification.run import gate_findings
 
 @dataclass(slots=True, kw_only=True)
 class Mended:
-    """``findings`` is what was wrong; the rest is what was done, or would be."""
+    """``findings``: what was wrong; the other fields: what was done, or would be in a dry run."""
 
     findings: list[Finding] = field(default_factory=list)
     gates_loaded: list[int] = field(default_factory=list)
@@ -30,8 +30,8 @@ class Mended:
 def reconcile(*, dry_run: bool, wait_s: float, on_wait: Callable[[], object]) -> Mended:
     """Compare every gate with the truth and mend it. Raises GateUnavailable, LogUnavailable.
 
-    A leaked slot is given back only when its event can no longer be under way, which takes 18 s (twice
-    the longest publish timeout) and a consumer that has caught up; ``wait_s`` bounds the wait.
+    A leaked slot is given back when its event can no longer be on its way, which takes 18 s (twice the
+    longest publish timeout) and a consumer that has caught up; ``wait_s`` bounds the wait.
     """
     mended = Mended(findings=gate_findings(list(Coupon.objects.order_by("pk"))))
     leaking = {f.coupon_id for f in mended.findings if f.check is Check.NO_LEAKED_RESERVATION}
@@ -41,9 +41,9 @@ def reconcile(*, dry_run: bool, wait_s: float, on_wait: Callable[[], object]) ->
         return mended
     if leaking:
         _give_leaked_back(mended, wait_s=wait_s, on_wait=on_wait)
-    # Afterwards: whose slot leaked must be told its end, and is known by its reservation alone.
+    # Gates come after leaked slots: a request whose slot leaked is known by its reservation alone.
     for coupon_id in mended.gates_loaded:
-        gate.unload(coupon_id)  # its count as well: here an operator asks for the row's, be it lower
+        gate.unload(coupon_id)  # the count as well: the operator wants the row's, even if it is lower
     loading.load_all(mended.gates_loaded)
     return mended
 

@@ -1,4 +1,4 @@
-"""Set coupons back to the beginning: nobody has them, nobody asked, all of the stock is left.
+"""Set coupons back to the beginning: no user has them, no request was made, all of the stock is left.
 
 For trying things out. Kafka's log is not touched: a consumer group that reads it from its
 beginning would decide the old events again, on the reset coupon.
@@ -18,14 +18,15 @@ from django.utils import timezone
 from coupons.eventlog import backlog
 from coupons.gate.admission import GateUnavailable, gate
 from coupons.models import Coupon, CouponStatus, IssueOutcome, UserCoupon
+from runtime.chunks import in_chunks
 
-_LOG_TIMEOUT_S: Final = 3.0
-_AT_ONCE: Final = 1_000
+_LOG_TIMEOUT_S: Final = 3.0  #: an operator waits: a log that is not read by then is a warning only
+_AT_ONCE: Final = 1_000  #: rows of one DELETE: see ``_delete``
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class History:
-    """What is deleted with a reset."""
+    """The numbers of rows that a reset deletes."""
 
     coupons: int = 0
     user_coupons: int = 0
@@ -45,10 +46,9 @@ def coupons_up_to(last_id: int) -> list[int]:
 
 
 def history(coupon_ids: Sequence[int]) -> History:
-    """What a reset of these coupons would delete."""
+    """The rows that a reset of these coupons would delete."""
     found = History(coupons=len(coupon_ids))
-    for start in range(0, len(coupon_ids), _AT_ONCE):
-        ids = coupon_ids[start : start + _AT_ONCE]
+    for ids in in_chunks(coupon_ids, _AT_ONCE):
         found += History(
             user_coupons=UserCoupon.objects.filter(coupon_id__in=ids).count(),
             outcomes=IssueOutcome.objects.filter(coupon_id__in=ids).count(),
@@ -57,9 +57,9 @@ def history(coupon_ids: Sequence[int]) -> History:
 
 
 def under_way(coupon_ids: Sequence[int]) -> dict[int, int]:
-    """Number of accepted and undecided requests of those coupons that have any.
+    """How many accepted and undecided requests each coupon has, without coupons that have none.
 
-    The gate's count, or the log's where the gate is empty or Redis away. Raises
+    The gate counts them, or the log where the gate is empty or Redis is away. Raises
     backlog.LogUnavailable when neither answers.
     """
     counts: dict[int, int] = {}
@@ -84,11 +84,11 @@ def _reserved(coupon_id: int) -> int | None:
 
 
 def reset(coupon_id: int, *, stock: int) -> History:
-    """Delete the coupon's user coupons and outcomes, open it without a window, set its stock afresh.
+    """Delete the coupon's user coupons and outcomes, open it without a window, and set its stock.
 
-    All in one transaction that holds the row's lock, so that no consumer issues in between. The
-    row becomes another one to the gate (``Coupon.epoch`` is its creation time): what Redis still
-    knows of it no longer counts. Call forget() afterwards all the same. Raises Coupon.DoesNotExist.
+    One transaction holds the row's lock meanwhile, so that no consumer issues in between. The gate
+    takes the row for a new one afterwards (``Coupon.epoch`` is its creation time), so that Redis's
+    old data do not count. Call forget() afterwards all the same. Raises Coupon.DoesNotExist.
     """
     with transaction.atomic(durable=True):
         coupon = Coupon.objects.select_for_update().get(pk=coupon_id)
@@ -112,9 +112,9 @@ def forget(coupon_id: int) -> None:
 
 
 def _delete(rows: QuerySet[Any, Any]) -> int:
-    """Delete in statements of a thousand rows: a single one could outlast the database's read timeout."""
+    """Delete in statements of a thousand rows, because a single one could outlast the read timeout."""
     model: type[Model] = rows.model
     keys = list(rows.values_list("pk", flat=True))
-    for start in range(0, len(keys), _AT_ONCE):
-        model._default_manager.filter(pk__in=keys[start : start + _AT_ONCE]).delete()
+    for some in in_chunks(keys, _AT_ONCE):
+        model._default_manager.filter(pk__in=some).delete()
     return len(keys)

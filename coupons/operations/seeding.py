@@ -1,4 +1,4 @@
-"""Make users with points, and coupons, to try the system with. Rows that exist are left alone."""
+"""Make users with points, and coupons, to try the system with. Rows that exist are not changed."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from django.db.models import Model
 
 from coupons.models import Coupon, Point, User
 
-POINTS: Final = 100_000
+POINTS: Final = 100_000  #: any number will do: points and discounts are not used by claims
 DISCOUNT_AMOUNT: Final = 5_000
-#: Rows per transaction: more is hardly faster, and a stop in the middle loses little.
+#: Rows per transaction: more is hardly faster, and an interruption loses little.
 _AT_ONCE: Final = 1_000
 
 
@@ -36,26 +36,26 @@ class Seeded:
 def seed(
     *, users: int, coupons: int, stock: int, dry_run: bool, on_progress: Callable[[int], object]
 ) -> Seeded:
-    """Users 1 to ``users`` with points each, coupons 1 to ``coupons`` with ``stock``.
+    """Make users 1 to ``users`` with points each, and coupons 1 to ``coupons`` with ``stock``.
 
-    Each thousand is committed by itself: what was stopped goes on where it was. ``on_progress``
-    gets the number of users and coupons just done. ``dry_run`` counts and writes nothing. Raises
-    IntegrityError if somebody else makes one of these rows at the same moment.
+    Each thousand is committed by itself, so that an interrupted run can go on. ``on_progress`` gets
+    the number of users and coupons just done. ``dry_run`` counts and writes nothing. Raises
+    IntegrityError if another process makes one of these rows at the same moment.
     """
     made_users, made_points, made_coupons = Tally(), Tally(), Tally()
-    for ids in _in_chunks(users):
+    for ids in _to(users):
         with transaction.atomic():
             made_users += _seed_users(ids, dry_run=dry_run)
             made_points += _seed_points(ids, dry_run=dry_run)
         on_progress(len(ids))
-    for ids in _in_chunks(coupons):
+    for ids in _to(coupons):
         with transaction.atomic():
             made_coupons += _seed_coupons(ids, stock=stock, dry_run=dry_run)
         on_progress(len(ids))
     return Seeded(users=made_users, points=made_points, coupons=made_coupons)
 
 
-def _in_chunks(last_id: int) -> Iterator[range]:
+def _to(last_id: int) -> Iterator[range]:
     for first in range(1, last_id + 1, _AT_ONCE):
         yield range(first, min(first + _AT_ONCE, last_id + 1))
 
@@ -98,7 +98,7 @@ def _description(coupon_id: int) -> str:
 
 
 def _insert(model: type[Model], columns: Sequence[str], rows: Sequence[tuple[int | str, ...]]) -> None:
-    """Many rows in few statements; the database fills in its own defaults for the other columns.
+    """Insert many rows in few statements; the database fills in its defaults for the other columns.
 
     Several times as fast as bulk_create(), which reads every row's defaults back, and with
     DEBUG=true keeps the text of every statement in memory.

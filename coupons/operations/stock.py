@@ -1,4 +1,4 @@
-"""Add stock to a coupon or take some away, by an amount: what is issued meanwhile is kept."""
+"""Add stock to a coupon or take some away, by an amount, so that coupons issued meanwhile still count."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MOST: Final = 2**63 - 1
 
 
 class StockOutOfRange(ValueError):
-    """The amount would leave less than nothing, or more than the column holds; nothing was changed."""
+    """The amount would leave a negative stock, or more than the column holds; nothing was changed."""
 
     def __init__(self, *, stock: int, amount: int) -> None:
         super().__init__(f"the stock is {stock} and cannot be changed by {amount:+d}")
@@ -29,10 +29,10 @@ def refuse_out_of_range(*, stock: int, amount: int) -> None:
 
 
 def change_stock(*, coupon_id: int, amount: int) -> int:
-    """Change the stock by a signed amount; returns what is left after it.
+    """Change the stock by a signed amount; returns the new stock.
 
-    One conditional UPDATE, so that it is exact beside consumers and other changes. The gate in
-    Redis follows by itself: it counts against stock + issued_count of the row. Raises
+    One conditional UPDATE, so that the change is exact beside consumers and other changes. The gate
+    in Redis follows by itself, because it counts against stock + issued_count of the row. Raises
     StockOutOfRange, Coupon.DoesNotExist.
     """
     with transaction.atomic():

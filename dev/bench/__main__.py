@@ -3,94 +3,72 @@
 from __future__ import annotations
 
 import argparse
-import signal
+import os
+import subprocess
 import sys
-import tempfile
+import time
 from collections.abc import Sequence
+from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
-from types import FrameType
+from typing import Final
 
+from confluent_kafka import KafkaException
+from django.db import Error as DatabaseLayerError
+from redis.exceptions import RedisError
+
+from dev import suite
 from dev.bench import wrk
-from dev.bench.catalogue import Measurement, chosen
+from dev.bench.catalogue import ALL, Measurement
 from dev.bench.judging import Outcome, exit_code, lines
-from dev.bench.preparing import clean_up, prepare
 from dev.bench.run import Run
 from dev.bench.scale import LONG, SHORT
 from dev.bench.targets import TARGETS
-from dev.services.errors import ServiceError
-from dev.services.own import PROJECT, Services, ServicesFailed
+from dev.processes import PROJECT
+from dev.services.own import Services
 
-_RESULTS = PROJECT / ".bench"
+_RESULTS: Final = PROJECT / ".bench"
+#: What may go wrong with one measurement: it is red, and the others go on.
+_BROKEN: Final = (
+    AssertionError,
+    RuntimeError,
+    ValueError,
+    OSError,
+    subprocess.SubprocessError,
+    DatabaseLayerError,
+    RedisError,
+    KafkaException,
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    options = _parser().parse_args(arguments)
-    try:
-        wanted = chosen(options.only, short=options.short)
-    except LookupError as error:
-        sys.exit(str(error))
-    if options.list:
-        return _list(wanted)
-    signal.signal(signal.SIGTERM, _interrupt)
-    services = Services(folder=PROJECT / ".test-stacks" / "bench")
-    with tempfile.TemporaryDirectory(prefix="coupon-bench-") as folder:
-        try:
-            wrk.provide()
-            run = prepare(services, SHORT if options.short else LONG, folder=Path(folder))
-            return _report(_measured(wanted, run), options, services)
-        except (ServicesFailed, ServiceError) as error:
-            print(f"error: {error}", file=sys.stderr)
-            return 1
-        except KeyboardInterrupt:
-            print("\ninterrupted: stopping everything", file=sys.stderr)
-            return 130
-        finally:
-            clean_up(services)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m dev.bench", description="How fast, beside what limits it."
-    )
-    parser.add_argument("--short", action="store_true", help="less of everything: under three minutes")
-    parser.add_argument("--only", nargs="+", metavar="NAME", default=[], help="these measurements alone")
+    parser = suite.parser("bench", "How fast, beside what limits it.")
+    parser.set_defaults(json=_RESULTS / "bench.json")
     parser.add_argument("--floors", action="store_true", help="fail if a ratio is below its floor")
-    parser.add_argument("--json", type=Path, metavar="FILE", default=_RESULTS / "bench.json")
     parser.add_argument("--chart", type=Path, metavar="FILE", default=_RESULTS / "bench.png")
-    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table as Markdown")
-    parser.add_argument("--list", action="store_true", help="say which measurements there are")
-    return parser
+    options = parser.parse_args(arguments)
+    wanted = suite.chosen(ALL, options)
+    if options.list:
+        suite.show(wanted)
+        return 0
+    for name in [name for name in os.environ if name.startswith("COUPON_")]:
+        del os.environ[name]  # the settings are those that ship
+    return suite.on_own_servers("bench", lambda services: _run(wanted, options, services))
 
 
-def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+def _run(wanted: Sequence[Measurement], options: argparse.Namespace, services: Services) -> int:
+    from dev.bench import chart, database, events, machine, report
 
-
-def _list(wanted: Sequence[Measurement]) -> int:
-    for each in wanted:
-        print(f"{each.name:14} {each.what}{'' if each.in_short else ' (not in the short form)'}")
-    return 0
-
-
-def _measured(wanted: Sequence[Measurement], run: Run) -> list[Outcome]:
-    from dev.bench.measuring import measure
-
-    outcomes = []
-    for number, each in enumerate(wanted, start=1):
-        print(f"[{number}/{len(wanted)}] {each.name}: {each.what} ... ", end="", flush=True)
-        outcome = measure(each, run)
-        print(f"{outcome.seconds:.0f} s", flush=True)
-        for complaint in outcome.complaints[:10]:
-            print(f"    {complaint}", flush=True)
-        outcomes.append(outcome)
-    return outcomes
-
-
-def _report(outcomes: Sequence[Outcome], options: argparse.Namespace, services: Services) -> int:
-    from dev.bench import chart, machine, report, table
-
+    wrk.provide()
+    run = Run(services, SHORT if options.short else LONG)
+    print(f"making {run.scale.users:,} users ...", flush=True)
+    database.make_users(run.scale.users)
+    events.warm_up()
+    outcomes = suite.in_turn(
+        wanted, lambda each: _measure(each, run), told=lambda outcome: f"{outcome.seconds:.0f} s"
+    )
     facts, judged = machine.facts(services), lines(outcomes, TARGETS)
-    print(f"\n{table.as_text(judged)}\n\n{machine.line(facts)}")
+    print(f"\n{report.as_text(judged)}\n\n{machine.line(facts)}")
     for remark in report.remarks(outcomes):
         print(remark)
     report.write(options.json, facts=facts, judged=judged, outcomes=outcomes, is_short=options.short)
@@ -98,8 +76,20 @@ def _report(outcomes: Sequence[Outcome], options: argparse.Namespace, services: 
         print(f"chart: {options.chart}")
     print(f"all of it: {options.json}")
     if options.markdown:
-        options.markdown.write_text(table.as_markdown(judged) + "\n")
+        options.markdown.write_text(report.as_markdown(judged) + "\n")
     return exit_code(judged, with_floors=options.floors)
+
+
+def _measure(measurement: Measurement, run: Run) -> Outcome:
+    started, load = time.monotonic(), os.getloadavg()[0]
+    module, _, function = measurement.function.partition(".")
+    try:
+        outcome: Outcome = getattr(import_module(f"dev.bench.measurements.{module}"), function)(run)
+    except _BROKEN as error:
+        told = f"not measured: {type(error).__name__}: {error}"[:1000]
+        outcome = Outcome(name=measurement.name, complaints=[told])
+    details = outcome.details | {"load_average_before": load}
+    return replace(outcome, details=details, seconds=time.monotonic() - started)
 
 
 if __name__ == "__main__":

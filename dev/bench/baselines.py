@@ -3,42 +3,35 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from statistics import median
+from typing import Final
 
 from dev.bench import wrk
 from dev.bench.run import Run
 from dev.bench.stage import Stage, staged
 from dev.bench.wrk import Counted
-from dev.services.own import free_port
-from tests.system import Server, ask, eventually
+from dev.processes import LOOPBACK, Process, free_port, status_of
 
-_APPLICATION = "django.core.wsgi:get_wsgi_application()"
+_APPLICATION: Final = "django.core.wsgi:get_wsgi_application()"
 #: The usual deployment of a Django REST framework service.
-_USUAL = [
-    "--worker-class",
-    "gthread",
-    "--workers",
-    "2",
-    "--threads",
-    "4",
-    "--keep-alive",
-    "15",
-    "--log-level",
-    "warning",
-]
+_USUAL: Final = (
+    *("--worker-class", "gthread", "--workers", "2", "--threads", "4"),
+    *("--keep-alive", "15", "--log-level", "warning", "--no-control-socket"),
+)
 
 
-def plain_site(stage: Stage) -> Server:
+def plain_site(stage: Stage) -> Process:
     """A constant view without middleware, under the gunicorn configuration that ships."""
     return _started(stage, "plain", ["-c", "dev/bench/sites/gunicorn_conf.py"])
 
 
-def rest_site(stage: Stage) -> Server:
+def rest_site(stage: Stage) -> Process:
     """A constant view of Django REST framework on gthread 2 x 4."""
-    return _started(stage, "rest", [*_USUAL, "--no-control-socket"])
+    return _started(stage, "rest", _USUAL)
 
 
-def load(site: Server, *, seconds: int) -> Counted:
+def load(site: Process, *, seconds: int) -> Counted:
     """The claims that our API gets, to a view that does nothing with them."""
     counted = wrk.run(port=site.port, head="/api/coupons/1/issue?userId=", first_user=1, seconds=seconds)
     if complaints := counted.complaints(status=200):
@@ -58,23 +51,19 @@ def plain_per_s(run: Run) -> float:
     return run.plain_per_s
 
 
-def _started(stage: Stage, name: str, options: list[str]) -> Server:
+def _started(stage: Stage, name: str, options: Sequence[str]) -> Process:
     port = free_port()
+    bind = ["--bind", f"{LOOPBACK}:{port}"]
     environment = {
         "COUPON_API_PORT": str(port),
         "DJANGO_SETTINGS_MODULE": f"dev.bench.sites.{name}_settings",
     }
-    bind = ["--bind", f"127.0.0.1:{port}"]
-    site = Server(
+    site = Process(
+        name=f"the {name} view",
         command=[sys.executable, "-m", "gunicorn", *options, *bind, _APPLICATION],
+        log=stage.system.folder / f"{name}-{port}.out",
         env={**stage.system.api.env, **environment},
         port=port,
-        log=stage.system.folder / f"{name}-{port}.out",
     )
-    stage.start_site(site)
-    eventually(
-        lambda: ask(port, "GET", "/", patience_s=5).status == 200,
-        within_s=30,
-        what=lambda: f"the {name} view does not answer: {site.output()[-2000:]}",
-    )
-    return site
+    url = f"http://{LOOPBACK}:{port}/"
+    return stage.start(site).wait_ready(lambda: status_of(url, patience_s=5) == 200, within_s=30)

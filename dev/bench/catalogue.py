@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Measurement:
     name: str
     what: str
@@ -15,46 +15,25 @@ class Measurement:
 
 
 ALL: Final = (
+    Measurement("accept", "claims answered 202 per second, closed loop, 64 connections", "accepting.accept"),
+    Measurement("refuse", "refusals per second on a sold-out coupon", "accepting.refuse"),
+    Measurement("latency", "latency, open loop at 70 % of that rate", "latency.latency"),
+    Measurement("issue-hot", "issued per second, one consumer, a backlog on one hot coupon", "issuing.hot"),
+    Measurement("issue-spread", "the same, over 500 coupons", "issuing.spread"),
+    Measurement("issue-single", "the same, one event per lock and transaction", "issuing.single"),
+    Measurement("rush", "more users than stock at once, until the last coupon is stored", "rush.rush"),
     Measurement(
-        name="accept",
-        what="claims answered 202 per second, closed loop, 64 connections",
-        function="accepting.accept",
-    ),
-    Measurement(name="refuse", what="refusals per second on a sold-out coupon", function="accepting.refuse"),
-    Measurement(name="latency", what="latency, open loop at 70 % of that rate", function="latency.latency"),
-    Measurement(
-        name="issue-hot",
-        what="issued per second, one consumer, a backlog on one hot coupon",
-        function="issuing.hot",
-    ),
-    Measurement(name="issue-spread", what="the same, over 500 coupons", function="issuing.spread"),
-    Measurement(
-        name="issue-single", what="the same, one event per lock and transaction", function="issuing.single"
-    ),
-    Measurement(
-        name="rush",
-        what="more users than stock at once, until the last coupon is stored",
-        function="rush.rush",
-    ),
-    Measurement(
-        name="issue-large",
-        what="issued per second with 3,000,000 claims already stored",
-        function="issuing.large",
+        "issue-large",
+        "the same, with 3,000,000 claims already stored",
+        "issuing.large",
         in_short=False,
     ),
     Measurement(
-        name="cold",
-        what="Redis flushed under 50,000 undecided: a claim on each of 1,000 coupons, and warm ones beside",
-        function="cold.cold",
+        "cold",
+        "Redis flushed under 50,000 undecided: a claim on each of 1,000 coupons, and warm ones beside",
+        "cold.cold",
         in_short=False,
     ),
-    Measurement(name="memory", what="memory of the processes, Redis per claimant", function="memory.memory"),
-    Measurement(name="start", what="from process start to ready", function="starting.start"),
+    Measurement("memory", "memory of the processes, Redis per claimant", "memory.memory"),
+    Measurement("start", "from process start to ready", "starting.start"),
 )
-
-
-def chosen(names: list[str], *, short: bool) -> list[Measurement]:
-    """Those named, else all, else the short form's. Raises LookupError."""
-    if unknown := set(names) - {each.name for each in ALL}:
-        raise LookupError(f"there is no measurement {', '.join(sorted(unknown))}: --list names them")
-    return [each for each in ALL if (each.name in names if names else each.in_short or not short)]

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 
 from dev.bench.generator import Plan, Report
-from dev.services.own import PROJECT
+from dev.processes import PROJECT
 
 
 @contextmanager

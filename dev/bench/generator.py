@@ -52,6 +52,12 @@ class Report:
     codes: dict[str, int]
     unanswered: int
 
+    def complaints(self, *expected: int) -> list[str]:
+        """Whatever was answered but these statuses."""
+        others = Counter(status for status in self.statuses if status not in expected)
+        told = [f"{count} answers were HTTP {status}: {self.codes}" for status, count in others.items()]
+        return told + ([f"{self.unanswered} claims were not answered"] if self.unanswered else [])
+
 
 @dataclass(slots=True, eq=False)
 class _Connection:

@@ -19,16 +19,18 @@ class Verdict(StrEnum):
     REPORTED = "-"  # no target, or none that counts on this machine
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Target:
     """What one ratio must reach, and the floor, far below, that only a regression falls under.
 
     With ``smaller_is_better`` both are upper limits. None: the ratio is reported, not judged.
     """
 
-    reach: float | None
-    floor: float | None
-    smaller_is_better: bool = False
+    unit: str
+    beside: str  #: the baseline's name
+    reach: float | None = field(kw_only=True)
+    floor: float | None = field(kw_only=True)
+    smaller_is_better: bool = field(default=False, kw_only=True)
 
     def is_met_by(self, ratio: float) -> bool:
         return self.reach is None or self._is_as_good(ratio, self.reach)
@@ -49,10 +51,8 @@ class Figure:
     """One line of the table. ``name`` is its key in ``targets.TARGETS``."""
 
     name: str
-    unit: str
     ours: float
     baseline: float
-    baseline_name: str
     counts: bool = True  #: False: an absolute target, and this machine is too slow for it
 
     @property

@@ -13,7 +13,8 @@ from typing import Any
 
 from django.conf import settings
 
-from dev.services.own import PROJECT, Services
+from dev.processes import PROJECT
+from dev.services.own import Services
 
 
 def facts(services: Services) -> dict[str, Any]:
@@ -73,13 +74,8 @@ def _field(file: Path, name: str) -> str:
 
 def _commit() -> str:
     """The commit, with a + if the work tree differs; empty outside of git."""
-    head = _git("rev-parse", "--short", "HEAD")
-    return head + ("+" if head and _git("status", "--porcelain") else "")
-
-
-def _git(*words: str) -> str:
+    words = ["git", "describe", "--always", "--exclude=*", "--dirty=+"]
     try:
-        done = subprocess.run(["git", *words], cwd=PROJECT, capture_output=True, text=True, timeout=20)
+        return subprocess.run(words, cwd=PROJECT, capture_output=True, text=True, timeout=20).stdout.strip()
     except OSError:
         return ""
-    return done.stdout.strip() if done.returncode == 0 else ""

@@ -1,4 +1,4 @@
-"""Everything about a run as JSON, and what the table cannot say in its columns."""
+"""Everything about a run: the table, what it cannot say in its columns, and all of it as JSON."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
+from dev import tables
 from dev.bench.judging import Line, Outcome
+
+_HEAD: Final = ("what", "ours", "baseline", "ratio", "target", "verdict")
+_LEFT: Final = (0, 2, len(_HEAD) - 1)
 
 
 def write(
@@ -32,10 +36,34 @@ def write(
 
 
 def _row(line: Line) -> dict[str, Any]:
-    if line.figure is None:
+    figure, target = line.figure, line.target
+    if figure is None or target is None:
         return {"name": line.outcome.name, "verdict": line.verdict.value}
-    ratio = {"ratio": line.figure.ratio, "target": str(line.target), "verdict": line.verdict.value}
-    return asdict(line.figure) | ratio
+    told = {"unit": target.unit, "baseline_name": target.beside, "ratio": figure.ratio}
+    return asdict(figure) | told | {"target": str(target), "verdict": line.verdict.value}
+
+
+def as_text(judged: Sequence[Line]) -> str:
+    return tables.as_text([_HEAD, *map(_cells, judged)], left=_LEFT)
+
+
+def as_markdown(judged: Sequence[Line]) -> str:
+    return tables.as_markdown([_HEAD, *map(_cells, judged)], left=_LEFT)
+
+
+def _cells(line: Line) -> tuple[str, ...]:
+    figure, target = line.figure, line.target
+    if figure is None or target is None:
+        return (line.outcome.name, "not measured", "-", "-", "-", line.verdict.value)
+    ours, baseline = number(figure.ours, target.unit), number(figure.baseline, target.unit)
+    beside = f"{baseline} {target.beside}"
+    return (figure.name, ours, beside, f"{figure.ratio:.2f}", str(target), line.verdict.value)
+
+
+def number(value: float, unit: str) -> str:
+    """Three figures are enough: no machine gives more."""
+    digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2
+    return f"{value:,.{digits}f}{unit if unit.startswith('/') else f' {unit}'}"
 
 
 def remarks(outcomes: Sequence[Outcome]) -> list[str]:

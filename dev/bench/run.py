@@ -26,10 +26,6 @@ class Users:
     def next(self) -> int:
         return self._next
 
-    @property
-    def left(self) -> int:
-        return self.count - self._next + 1
-
 
 @dataclass(slots=True)
 class Run:

@@ -1,14 +1,14 @@
-"""What happened over time, in bins: for the chart and the JSON. Pure."""
+"""What happened over time, in bins, and percentiles by nearest rank: every answer was measured. Pure."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
 from dev.bench.generator import Report
-from dev.bench.percentiles import binned_rate, percentile
 
 _BINS: Final = 50
 
@@ -60,3 +60,19 @@ def _latencies(report: Report, bin_s: float, percent: float) -> list[float | Non
     for due, took in zip(report.due, report.took, strict=True):
         bins[min(int(due / bin_s), _BINS - 1)].append(took)
     return [round(percentile(values, percent) * 1000, 2) if values else None for values in bins]
+
+
+def percentile(values: Sequence[float], percent: float) -> float:
+    """The smallest value that ``percent`` of all are not above. Raises ValueError on no values."""
+    if not values:
+        raise ValueError("no values were measured")
+    return sorted(values)[max(0, math.ceil(len(values) * percent / 100) - 1)]
+
+
+def binned_rate(moments: Sequence[float], *, bins: int, until: float) -> list[float]:
+    """How many of these moments (seconds from 0) there are per second, bin by bin."""
+    bin_s = until / bins
+    counts = [0] * bins
+    for moment in moments:
+        counts[min(max(0, int(moment / bin_s)), bins - 1)] += 1
+    return [round(count / bin_s, 1) for count in counts]

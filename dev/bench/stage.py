@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Final
@@ -14,10 +12,13 @@ from uuid import uuid4
 from django.db import connection
 from django_redis import get_redis_connection
 
-from dev.bench import database, processes, topics, wrk
+from dev import suite, topics
+from dev.bench import database, wrk
+from dev.bench.generator import Plan
 from dev.bench.run import Run
 from dev.bench.wrk import Counted
-from tests.system import Server, System, eventually
+from dev.processes import Process, ProcessFailed
+from tests.system import System, eventually
 
 _VERIFY_S: Final = 1200.0
 _SETTLE_S: Final = 300.0
@@ -29,37 +30,49 @@ class Stage:
     system: System
     _ended: ExitStack
 
-    def start_api(self) -> Server:
-        return self.start(self.system.api)
+    def start_api(self) -> Process:
+        return self.start(self.system.api).wait_ready()
 
-    def start_consumer(self, *words: str) -> Server:
-        server = self.system.new_consumer(*words)
-        self.system.consumers.append(server)
-        return self.start(server)
+    def start_consumer(self, *words: str) -> Process:
+        consumer = self.system.new_consumer(*words)
+        self.system.consumers.append(consumer)
+        return self.start(consumer).wait_ready()
 
-    def start(self, server: Server, *, waits: bool = True) -> Server:
-        server.start()
-        self._ended.callback(stop, server)
-        if waits:
-            server.wait_ready()
-        return server
-
-    def start_site(self, server: Server) -> Server:
-        return self.start(server, waits=False)
-
-    def claim_path(self, coupon_id: int) -> str:
-        return f"/api/coupons/{coupon_id}/issue?userId="
+    def start(self, process: Process) -> Process:
+        process.start()
+        self._ended.callback(stop, process)
+        return process
 
     def load(self, coupon_id: int, *, seconds: int) -> Counted:
         """So many seconds of claims by new users, 64 at once."""
         counted = wrk.run(
             port=self.system.api.port,
-            head=self.claim_path(coupon_id),
+            head=claim_path(coupon_id),
             first_user=self.run.users.next,
             seconds=seconds,
         )
         self.run.users.take(counted.used)
         return counted
+
+    def plan(
+        self,
+        coupon_ids: Sequence[int],
+        count: int,
+        *,
+        limit_s: float,
+        connections: int = wrk.CONNECTIONS,
+        per_s: float | None = None,
+    ) -> Plan:
+        """So many claims exactly, by new users, on one coupon after the other."""
+        return Plan(
+            port=self.system.api.port,
+            heads=[claim_path(coupon_id) for coupon_id in coupon_ids],
+            first_user=self.run.users.take(count).start,
+            count=count,
+            connections=connections,
+            limit_s=limit_s,
+            per_s=per_s,
+        )
 
     def wait_decided(self, coupon_id: int) -> None:
         """Wait until everything that was accepted is decided, so that it does not disturb what follows."""
@@ -74,22 +87,14 @@ class Stage:
 
     def pids(self) -> dict[str, int]:
         """Main processes of everything that works on claims."""
-        started = [("api", self.system.api)] + [("consumer", each) for each in self.system.consumers]
-        return self.run.services.pids() | {
-            name: server.process.pid for name, server in started if hasattr(server, "process")
-        }
+        ours = [("api", self.system.api)] + [("consumer", each) for each in self.system.consumers]
+        return self.run.services.pids() | {name: each.pid for name, each in ours if each.was_started}
 
     def verify(self, coupon_id: int | None = None, *, from_topic: bool = True) -> list[str]:
         """What ``manage.py verify`` finds wrong; empty if it is clean."""
         words = ["--coupon", str(coupon_id)] if coupon_id is not None else []
         words += ["--from-topic"] if from_topic else []
-        try:
-            done = self.system.manage("verify", "--json", *words, timeout_s=_VERIFY_S)
-            report = json.loads(done.stdout)
-        except (subprocess.TimeoutExpired, ValueError) as error:
-            return [f"verify did not answer: {str(error)[:300]}"]
-        findings = [f"verify: {each['check']}: {each['message']}" for each in report["findings"]]
-        return findings[:20] + [f"verify: {each}" for each in (*report["unchecked"], *report["notes"])]
+        return suite.verified(self.system, *words, within_s=_VERIFY_S)
 
 
 @contextmanager
@@ -98,24 +103,17 @@ def staged(run: Run) -> Iterator[Stage]:
     connection.close()
     database.empty()
     get_redis_connection("default").flushall()
-    system = System(topic=f"bench-{uuid4().hex[:8]}", consumers=0)
-    topics.create(system.topic)
-    with ExitStack() as ended:
-        ended.callback(topics.delete, system.topic)
-        yield Stage(run=run, system=system, _ended=ended)
+    with topics.own_topic(f"bench-{uuid4().hex[:8]}") as topic, ExitStack() as ended:
+        ended.callback(topics.delete, topic, f"{topic}.DLT")
+        yield Stage(run=run, system=System(topic=topic, consumers=0), _ended=ended)
 
 
-def stop(server: Server) -> None:
+def claim_path(coupon_id: int) -> str:
+    return f"/api/coupons/{coupon_id}/issue?userId="
+
+
+def stop(process: Process) -> None:
     """SIGTERM, so that it leaves nothing behind; SIGKILL after half a minute."""
-    with suppress(subprocess.TimeoutExpired):
-        server.stop()
-    server.kill()
-
-
-@contextmanager
-def cpu_counted(pids: Mapping[str, int]) -> Iterator[dict[str, float]]:
-    """Fills in the CPU seconds that each took within the block."""
-    before = processes.cpu_seconds(pids)
-    used: dict[str, float] = {}
-    yield used
-    used.update(processes.cpu_used(before, processes.cpu_seconds(pids)))
+    with suppress(ProcessFailed):
+        process.stop()
+    process.kill()

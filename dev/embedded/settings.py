@@ -7,7 +7,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-PROJECT = Path(__file__).resolve().parent.parent.parent
+from dev.processes import PROJECT
+
+
+class StackError(Exception):
+    """The stack cannot start or go on; the message, for the person at the terminal, says what mends it."""
 
 
 class SettingError(ValueError):

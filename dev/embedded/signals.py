@@ -13,6 +13,10 @@ from types import FrameType
 ECHO_S = 1.0
 
 
+class StopAsked(Exception):
+    """Ctrl-C or a signal came. Nothing went wrong, so it is no StackError."""
+
+
 class StopRequest:
     """What the person at the terminal wants. Waits in the main thread end when a signal comes."""
 

@@ -4,24 +4,46 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 
 from dev.embedded.application import Application, environment_for, write_environment
 from dev.embedded.draining import drain
-from dev.embedded.errors import ProcessFailed, StackError, StopAsked
-from dev.embedded.process import ChildProcess
-from dev.embedded.readiness import status_of
-from dev.embedded.restarting import RestartedConsumer, ended_error
-from dev.embedded.settings import EmbeddedSettings
-from dev.embedded.signals import StopRequest
+from dev.embedded.settings import EmbeddedSettings, StackError
+from dev.embedded.signals import StopAsked, StopRequest
 from dev.embedded.stack import Server, start_broker, start_redis
-from dev.embedded.terminal import say, welcome
+from dev.embedded.terminal import welcome
+from dev.processes import READINESS, Process, ProcessFailed, last_lines, say, status_of, wait_until
 
 READY_WITHIN_S = 60.0
 TELL_EVERY_S = 5.0
 API_GRACE_S = 60.0  #: above any graceful_timeout of gunicorn's: it has its own end
 CONSUMER_GRACE_S = 20.0
-READINESS = "/actuator/health/readiness"
+RESTARTS = 3
+
+
+class RestartedConsumer:
+    """The consumer, and its replacement when it has ended.
+
+    Stopping everything at its death would lose what is accepted and not decided, because the broker's
+    log lives in memory; a consumer that comes back decides it.
+    """
+
+    def __init__(self, *, start: Callable[[], Process]) -> None:
+        self._start = start
+        self._restarts_left = RESTARTS
+        self.process = start()
+
+    def restart_if_ended(self) -> None:
+        """Raises ProcessFailed when it has ended too often."""
+        if self.process.running:
+            return
+        ended = _ended(self.process)
+        if not self._restarts_left:
+            raise ended
+        self._restarts_left -= 1
+        say(f"\n{ended}\nIt starts again; the broker gives it its partitions within some 10 s.")
+        self.process = self._start()
 
 
 class Supervisor:
@@ -44,7 +66,7 @@ class Supervisor:
                 self._run(running)
             except StopAsked:
                 say("\nstopping (a second Ctrl-C stops at once)")
-            except StackError as error:
+            except (StackError, ProcessFailed) as error:
                 say(f"\n{error}\n\nstopping everything")
                 self._all_well = False
         say("everything has stopped")
@@ -81,14 +103,10 @@ class Supervisor:
         write_environment(self._settings.directory / "env", environment)
         application = Application(settings=self._settings, environment=environment, stop=self._stop)
         say(f"Database {self._settings.database}")
-        application.migrate()
-        application.seed()
-        application.create_admin_once()
-        if broker.creates_topics:
-            application.create_topics()
+        application.prepare(creates_topics=broker.creates_topics)
         return application
 
-    def _wait_until_ready(self, children: list[ChildProcess]) -> None:
+    def _wait_until_ready(self, children: list[Process]) -> None:
         """Until API and consumer say they are ready. Raises ProcessFailed or StopAsked."""
         waiting = {
             "the API": self._settings.api_url + READINESS,
@@ -108,9 +126,7 @@ class Supervisor:
                 say(f"  still waiting for {' and '.join(waiting)} ({now - started:.0f} s)")
             self._stop.asked.wait(0.2)
 
-    def _watch(
-        self, *, essential: list[ChildProcess], consumer: RestartedConsumer, redis: ChildProcess
-    ) -> None:
+    def _watch(self, *, essential: list[Process], consumer: RestartedConsumer, redis: Process) -> None:
         """Until a signal comes (StopAsked) or something ends that cannot be replaced (ProcessFailed).
 
         Redis may go: the application works on without it, slower, and people try just that.
@@ -132,7 +148,7 @@ class Supervisor:
         if self._stop.asked.is_set():
             raise StopAsked
 
-    def _stop_api(self, api: ChildProcess) -> None:
+    def _stop_api(self, api: Process) -> None:
         if api.running:
             say("  the API: finishing the claims in hand")
         self._end(api, grace_s=API_GRACE_S)
@@ -146,25 +162,27 @@ class Supervisor:
     def _stop_server(self, server: Server) -> None:
         self._end(server.process, grace_s=server.stop_grace_s)
 
-    def _end(self, process: ChildProcess, *, grace_s: float) -> None:
-        """Stop it; a second Ctrl-C ends the patience."""
+    def _end(self, process: Process, *, grace_s: float) -> None:
+        """Stop it, with all that it started; a second Ctrl-C ends the patience."""
         process.ask_to_stop()
-        deadline = time.monotonic() + grace_s
-        while process.running and time.monotonic() < deadline and not self._stop.at_once.is_set():
-            process.wait(timeout_s=0.1)
+        wait_until(lambda: not process.running or self._stop.at_once.is_set(), within_s=grace_s)
         process.kill()
         say(f"  {process.name}: stopped")
 
 
-def _refuse_ended(children: list[ChildProcess]) -> None:
+def _refuse_ended(children: list[Process]) -> None:
     for child in children:
         if not child.running:
-            raise ended_error(child)
+            raise _ended(child)
 
 
-def _not_ready(waiting: dict[str, str], children: list[ChildProcess]) -> ProcessFailed:
+def _ended(process: Process) -> ProcessFailed:
+    return process.failure(f"has ended ({process.how_it_ended()})")
+
+
+def _not_ready(waiting: dict[str, str], children: list[Process]) -> ProcessFailed:
     logs = "\n".join(
-        f"the last lines of {child.name} ({child.log}):\n{child.last_lines()}"
+        f"the last lines of {child.name} ({child.log}):\n{last_lines(child.log)}"
         for child in children
         if child.name in waiting
     )

@@ -2,22 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import sys
-
 from dev.embedded.settings import EmbeddedSettings
 from dev.embedded.stack import Server
 
 ADMIN_NAME = "admin"
 ADMIN_PASSWORD = "admin"
-
-
-def say(text: str) -> None:
-    """Print at once. A terminal that has gone away must not keep the stack from stopping."""
-    try:
-        print(text, flush=True)
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def welcome(*, settings: EmbeddedSettings, redis: Server, broker: Server) -> str:
@@ -33,8 +22,8 @@ The coupon system is running.
               {consumer}/actuator/health        (consumer)
   Metrics     {api}/actuator/prometheus    (API)
               {consumer}/actuator/prometheus    (consumer)
-  Kafka       {broker.address}   process {broker.pid}, {broker.origin}
-  Redis       {redis.address}   process {redis.pid}, {redis.origin}
+  Kafka       {broker.address}   process {broker.process.pid}, {broker.origin}
+  Redis       {redis.address}   process {redis.process.pid}, {redis.origin}
   Database    {settings.database}
   Logs        {settings.application_logs}/core/application.log
               {settings.application_logs}/consumer/application.log

@@ -8,6 +8,8 @@ from typing import Any, Final
 
 from django.db import connection
 
+from tests import corruption
+
 
 def move_position_first() -> None:
     """The position moves in a transaction of its own, before the rows are durable."""
@@ -49,19 +51,13 @@ def keep_slots() -> None:
 @contextmanager
 def without_unique_claims() -> Iterator[None]:
     """UNIQUE(coupon_id, user_id) is gone within the block; at its end all user coupons go with it."""
-    with connection.cursor() as cursor:
-        cursor.execute("CREATE INDEX for_the_foreign_key ON user_coupon (coupon_id)")
-        cursor.execute("ALTER TABLE user_coupon DROP INDEX user_coupon_once_per_user")
-    try:
-        yield
-    finally:
-        connection.close()
-        with connection.cursor() as cursor:
-            cursor.execute("DELETE FROM user_coupon")
-            cursor.execute(
-                "ALTER TABLE user_coupon ADD CONSTRAINT user_coupon_once_per_user UNIQUE (coupon_id, user_id)"
-            )
-            cursor.execute("DROP INDEX for_the_foreign_key ON user_coupon")
+    with corruption.without_unique_claims():
+        try:
+            yield
+        finally:
+            connection.close()
+            with connection.cursor() as cursor:
+                cursor.execute("DELETE FROM user_coupon")
 
 
 ALL: Final[dict[str, Callable[[], None]]] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -23,6 +24,25 @@ class Scale:
     outage_s: float  #: of a server
     storm_s: float  #: of consumers that come and go
     poison: int  #: among ten times as many good events
+
+
+def lasting(
+    begin: Callable[[Scene], object],
+    end: Callable[[Scene], object],
+    *,
+    for_s: Callable[[Scale], float] = lambda scale: scale.outage_s,
+) -> Callable[[Scene], None]:
+    """A fault that begins, holds for a while, and ends whatever happens."""
+
+    def act(scene: Scene) -> None:
+        begin(scene)
+        scene.struck()
+        try:
+            time.sleep(for_s(scene.scale))
+        finally:
+            end(scene)
+
+    return act
 
 
 LONG = Scale(users=2000, stock=1000, rush_s=12, kills=10, outage_s=20, storm_s=60, poison=1000)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
 import time
 from collections import Counter
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Final
 
 from django.db import connection
@@ -15,10 +14,12 @@ from django.db import connection
 from coupons.gate.admission import GateUnavailable, gate
 from coupons.models import Coupon, UserCoupon
 from coupons.operations.verification.findings import Check
+from dev import suite
 from dev.faults import log
 from dev.faults.rush import Answer, Client
 from dev.faults.scene import Scene
 from dev.faults.table import Row
+from dev.processes import wait_until
 
 _RUSH_S: Final = 150.0
 _FINAL: Final = ("ISSUED", "REJECTED", "FAILED")
@@ -28,11 +29,9 @@ def settle(scene: Scene) -> None:
     """Everybody's last word, then more claimants until sold out, then nothing under way. All bounded."""
     scene.expect(scene.rush.finish(within_s=_RUSH_S), "some users never had a last word")
     _sell_out(scene)
-    decided = log.wait_decided(scene.system.topic, scene.group_id, within_s=scene.case.settle_s)
+    decided = log.wait_decided(within_s=scene.case.settle_s)
     scene.expect(decided, "the log was not decided to its end")
-    deadline = time.monotonic() + scene.case.settle_s
-    while not _is_gate_at_rest(scene) and time.monotonic() < deadline:
-        time.sleep(0.5)
+    wait_until(lambda: _is_gate_at_rest(scene), within_s=scene.case.settle_s, every_s=0.5)
 
 
 def _sell_out(scene: Scene) -> None:
@@ -64,7 +63,14 @@ def judge(scene: Scene, *, recovered_s: float | None) -> Row:
     reserved = _reserved(scene)
     if issued != scene.stock:
         complaints.append(f"{issued} issued of a stock of {scene.stock}")
-    complaints += _verified(scene)
+    words = ("--from-topic", "--coupon", str(scene.coupon_id))
+    complaints += suite.verified(
+        scene.system,
+        *words,
+        within_s=180,
+        may_note=scene.case.may_note,
+        may_find=lambda finding: _is_expected(finding, scene),
+    )
     return Row(
         name=scene.case.name,
         what=scene.case.what,
@@ -86,17 +92,15 @@ def _statuses(scene: Scene, answers: list[Answer]) -> dict[str, tuple[str, str]]
     """By the status route: status and reason of every request that anybody was told of."""
     ids = sorted({a.request_id for a in answers if a.request_id is not None} | set(scene.written_ids))
     found: dict[str, tuple[str, str]] = {}
-    deadline = time.monotonic() + scene.case.settle_s
-    while ids:
-        parts = [ids[start::8] for start in range(8)]
+
+    def are_final() -> bool:
+        open_ids = [each for each in ids if each not in found or found[each][0] not in _FINAL]
         with ThreadPoolExecutor(8) as pool:
-            for part in pool.map(lambda part: _ask_statuses(scene.api.port, part), parts):
-                found |= part
-        ids = [each for each in ids if found[each][0] not in _FINAL]
-        if time.monotonic() > deadline:
-            break
-        if ids:
-            time.sleep(0.5)
+            for part in pool.map(partial(_ask_statuses, scene.api.port), (open_ids[n::8] for n in range(8))):
+                found.update(part)
+        return all(found[each][0] in _FINAL for each in ids)
+
+    wait_until(are_final, within_s=scene.case.settle_s, every_s=0.5)
     return found
 
 
@@ -157,23 +161,6 @@ def _is_gate_at_rest(scene: Scene) -> bool:
     connection.close()
     issued = Coupon.objects.values_list("issued_count", flat=True).get(pk=scene.coupon_id)
     return state is None or (not state.reservations and state.issued == issued)
-
-
-def _verified(scene: Scene) -> list[str]:
-    words = ("verify", "--json", "--from-topic", "--coupon", str(scene.coupon_id))
-    try:
-        done = scene.system.manage(*words, timeout_s=180)
-        report = json.loads(done.stdout)
-    except (subprocess.TimeoutExpired, ValueError) as error:
-        return [f"verify did not answer: {error}"]
-    complaints = [
-        f"verify: {finding['check']}: {finding['message']}"
-        for finding in report["findings"]
-        if not _is_expected(finding, scene)
-    ]
-    allowed = scene.case.may_note
-    notes = [note for note in report["notes"] if not allowed or allowed not in note]
-    return complaints + [f"verify: {each}" for each in (*report["unchecked"], *notes)]
 
 
 def _is_expected(finding: Mapping[str, str], scene: Scene) -> bool:

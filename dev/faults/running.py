@@ -34,8 +34,13 @@ def run(case: Case, *, scale: Scale, services: Services) -> Row:
     try:
         row = _run(case, scale=scale, services=services)
     except _BROKEN as error:
-        row = _broken(case, error)
-        services.start_again()
+        row = Row(
+            name=case.name,
+            what=case.what,
+            bug_shows_in=case.bug_shows_in,
+            complaints=[f"not judged: {type(error).__name__}: {error}"[:500]],
+        )
+        services.run("start")  # those that do not run, where they ran
     return replace(row, seconds=time.monotonic() - started)
 
 
@@ -51,20 +56,3 @@ def _run(case: Case, *, scale: Scale, services: Services) -> Row:
         recovered_s = wait_until_decided(scene)
         settle(scene)
         return judge(scene, recovered_s=recovered_s)
-
-
-def _broken(case: Case, error: BaseException) -> Row:
-    return Row(
-        name=case.name,
-        what=case.what,
-        requests=0,
-        accepted=0,
-        refused=0,
-        issued=0,
-        lost=0,
-        doubled=0,
-        leaked=0,
-        recovered_s=None,
-        bug_shows_in=case.bug_shows_in,
-        complaints=[f"not judged: {type(error).__name__}: {error}"[:500]],
-    )

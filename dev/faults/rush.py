@@ -11,6 +11,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from dev.processes import LOOPBACK, wait_until
+
 _ANSWER_S: Final = 25.0  #: an answer takes no longer, or there is none
 
 
@@ -73,9 +75,7 @@ class Rush:
 
     def wait_accepted(self, count: int, *, within_s: float = 60) -> None:
         """Until so many were accepted, or everybody has claimed."""
-        deadline = time.monotonic() + within_s
-        while len(self.accepted) < count and not self.is_over and time.monotonic() < deadline:
-            time.sleep(0.01)
+        wait_until(lambda: len(self.accepted) >= count or self.is_over, within_s=within_s, every_s=0.01)
 
     def finish(self, *, within_s: float) -> bool:
         """Wait for everybody's last word, at most so long; whether all had it."""
@@ -119,7 +119,7 @@ class Client:
     """One connection, kept alive; made anew after it broke."""
 
     def __init__(self, port: int) -> None:
-        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_ANSWER_S)
+        self._connection = http.client.HTTPConnection(LOOPBACK, port, timeout=_ANSWER_S)
 
     def claim(self, coupon_id: int, user_id: int) -> Answer:
         status, body = self.ask("POST", f"/api/coupons/{coupon_id}/issue?userId={user_id}")

@@ -12,12 +12,13 @@ from django.db import connection
 from django_redis import get_redis_connection
 
 from coupons.models import Coupon, IssueOutcome, User
-from dev.faults import log
+from dev import topics
 from dev.faults.case import Case, Scale
 from dev.faults.proxy import Link
 from dev.faults.rush import Rush
+from dev.processes import Process, wait_until
 from dev.services.own import Services
-from tests.system import Server, System
+from tests.system import System
 
 #: Waits of the suite: a dead consumer is missed after 3 s, a publish given up after 3 s.
 _ENVIRONMENT = {
@@ -47,22 +48,23 @@ class Scene:
     notes: list[str] = field(default_factory=list)  #: what the case itself found wrong
 
     @property
-    def api(self) -> Server:
+    def api(self) -> Process:
         return self.system.api
 
     @property
-    def consumer(self) -> Server:
+    def consumer(self) -> Process:
         return self.system.consumers[0]
 
     @property
     def group_id(self) -> str:
         return f"group-{self.system.topic}"
 
-    def add_consumer(self, *words: str, **env: str) -> Server:
-        server = self.system.new_consumer(*(words or self.case.consumer_words), **env)
-        self.system.consumers.append(server)
-        server.start()
-        return server
+    def add_consumer(self, *words: str, patch: str = "") -> Process:
+        """One more, with a change of ``patching.py`` if one is named."""
+        consumer = self.system.new_consumer(*(words or self.case.consumer_words))
+        _patch_consumer(consumer, patch)
+        self.system.consumers.append(consumer)
+        return consumer.start()
 
     def middle(self) -> None:
         """Wait until a quarter of the stock was accepted."""
@@ -116,8 +118,8 @@ def staged(case: Case, *, scale: Scale, services: Services) -> Iterator[Scene]:
     connection.close()
     coupon = Coupon.objects.create(description=case.name, discount_amount=5000, stock=stock)
     get_redis_connection("default").flushall()
-    log.create_topics(topic)
     with ExitStack() as stack:
+        stack.enter_context(topics.own_topic(topic))
         links = {name: _start_link(name, services, stack) for name in case.links}
         system = System(topic=topic, consumers=0, env={**_ENVIRONMENT, **case.env})
         system.api = _api(system, case, services, links)
@@ -162,36 +164,24 @@ def _environment(role: str, case: Case, services: Services, links: dict[str, Lin
     return services.environment(through)
 
 
-def _api(system: System, case: Case, services: Services, links: dict[str, Link]) -> Server:
-    server = system.new_api(**_environment("api", case, services, links))
+def _api(system: System, case: Case, services: Services, links: dict[str, Link]) -> Process:
+    api = system.new_api(**_environment("api", case, services, links))
     if case.api_patch:
-        server.command[-1] = "dev.faults.patched_wsgi"
-        server.env = {**server.env, PATCH: case.api_patch}
-    return server
+        api.command = [*api.command[:-1], "dev.faults.patched"]
+        api.env = {**api.env, PATCH: case.api_patch}
+    return api
 
 
-def _patch_consumer(server: Server, patch: str) -> None:
+def _patch_consumer(consumer: Process, patch: str) -> None:
     if patch:
-        start = server.command.index("manage.py")
-        server.command[start : start + 1] = ["-m", "dev.faults.patched_consumer"]
-        server.env = {**server.env, PATCH: patch}
-
-
-def add_patched_consumer(scene: Scene, patch: str, *words: str) -> Server:
-    """One more consumer, with a change of ``patching.py``."""
-    server = scene.system.new_consumer(*(words or scene.case.consumer_words))
-    _patch_consumer(server, patch)
-    scene.system.consumers.append(server)
-    server.start()
-    return server
+        python, _, *words = consumer.command
+        consumer.command = [python, "-m", "dev.faults.patched", *words]
+        consumer.env = {**consumer.env, PATCH: patch}
 
 
 def wait_until_decided(scene: Scene, *, within_s: float = 120) -> float | None:
     """Seconds until everything that was accepted by now is decided; None if it was not in time."""
     started = time.monotonic()
     accepted = scene.rush.accepted
-    while scene.undecided(accepted):
-        if time.monotonic() - started > within_s:
-            return None
-        time.sleep(0.1)
-    return time.monotonic() - started
+    decided = wait_until(lambda: not scene.undecided(accepted), within_s=within_s, every_s=0.1)
+    return time.monotonic() - started if decided else None

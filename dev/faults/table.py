@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from dev import tables
+
 _NUMBERS: Final = ("requests", "accepted", "refused", "issued", "lost", "doubled", "leaked")
 _HEAD: Final = ("fault", *_NUMBERS, "recovered s", "verdict")
 
@@ -16,14 +18,16 @@ class Row:
 
     name: str
     what: str
-    requests: int
-    accepted: int
-    refused: int
-    issued: int
-    lost: int
-    doubled: int
-    leaked: int
-    recovered_s: float | None  #: from the end of the fault until all that was accepted before is decided
+    requests: int = 0
+    accepted: int = 0
+    refused: int = 0
+    issued: int = 0
+    lost: int = 0
+    doubled: int = 0
+    leaked: int = 0
+    recovered_s: float | None = (
+        None  #: from the end of the fault until all that was accepted before is decided
+    )
     bug_shows_in: str = ""  #: a bug was put in on purpose: this field must not be empty or 0
     seconds: float = 0.0
     complaints: list[str] = field(default_factory=list)
@@ -52,19 +56,10 @@ class Row:
 
 
 def as_text(rows: Sequence[Row]) -> str:
-    lines = [_HEAD, *(row.cells() for row in rows)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(_HEAD))]
-    return "\n".join(
-        "  ".join(
-            cell.ljust(width) if column in (0, len(_HEAD) - 1) else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in lines
-    )
+    return tables.as_text([_HEAD, *(row.cells() for row in rows)], left=(0, len(_HEAD) - 1))
 
 
 def as_markdown(rows: Sequence[Row]) -> str:
-    head = "| " + " | ".join((_HEAD[0], "what breaks", *_HEAD[1:])) + " |"
-    rule = "| --- | --- |" + " ---: |" * (len(_HEAD) - 2) + " --- |"
-    lines = [f"| {row.cells()[0]} | {row.what} | " + " | ".join(row.cells()[1:]) + " |" for row in rows]
-    return "\n".join([head, rule, *lines])
+    """With a column more: what breaks."""
+    cells = [(row.name, row.what, *row.cells()[1:]) for row in rows]
+    return tables.as_markdown([(_HEAD[0], "what breaks", *_HEAD[1:]), *cells], left=(0, 1, len(_HEAD)))

@@ -5,5 +5,5 @@
     python -m dev.services lag | follow | promote      (after `start replica`)
 
 For development and tests, including the tests that kill a server and start it again. Standard library
-only, so that it runs before any dependency of the project is installed.
+only, but for asking Kafka whether it serves: `make services-stop` works before anything is installed.
 """

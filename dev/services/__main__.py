@@ -5,17 +5,15 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shlex
 import signal
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import asdict
 from functools import partial
-from types import FrameType
-from typing import TextIO
 
-from dev.services import backup, database_programs, lifecycle, report
+from dev.processes import ProcessFailed, interrupt_by, say
+from dev.services import database_programs, lifecycle, report
 from dev.services.arguments import DATABASE_ACTIONS, NOT_ALL_UP, REPLICA_ACTIONS, parser
 from dev.services.errors import ServiceError
 from dev.services.kafka import Kafka
@@ -30,8 +28,7 @@ INTERRUPTED = 130
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _interrupt)
+    interrupt_by(signal.SIGTERM, signal.SIGHUP)
     try:
         stack = Stack(
             directory=options.dir.resolve(),
@@ -45,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.action in {"sql", *DATABASE_ACTIONS, *REPLICA_ACTIONS}:
             return _run_in_database(options, stack=stack)
         return _run(options, stack=stack, everything=_everything(stack, named=options.names))
-    except ServiceError as error:
+    except (ServiceError, ProcessFailed) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -60,41 +57,25 @@ def _everything(stack: Stack, *, named: Sequence[str]) -> list[Service]:
     return [*everything, replica] if REPLICA in named or replica.daemon.running() else everything
 
 
-def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
-
-
-def _say(stream: TextIO, line: str) -> None:
-    """Print; a reader that has gone (`| head`) is no reason to leave a start half done."""
-    try:
-        print(line, file=stream, flush=True)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-
-
 def _run(options: argparse.Namespace, *, stack: Stack, everything: Sequence[Service]) -> int:
-    say = partial(_say, sys.stderr if options.json else sys.stdout)
-
+    tell = partial(say, stream=sys.stderr if options.json else sys.stdout)
     services = _chosen(options.names, everything)
     match options.action:
         case "start" | "restart":
             with stack.locked():
                 if options.action == "restart":
-                    lifecycle.stop(services, say=say)
-                lifecycle.start(services, stack=stack, everything=everything, say=say)
+                    lifecycle.stop(services, say=tell)
+                lifecycle.start(services, stack=stack, everything=everything, say=tell)
                 report.write_environment(stack, report.environment(_ports(everything)))
             if not options.names:
-                say(_how_to_go_on(stack, everything))
+                client = database_programs.find_client(MariaDB(stack=stack).choice.kind)
+                tell(report.how_to_go_on(stack, client=client, ports=_ports(everything)))
         case "stop":
             with stack.locked() if stack.run_dir.exists() else nullcontext():
-                lifecycle.stop(services, say=say)
-        # Without the lock: a test may strike while another process starts something.
-        case "kill":
-            lifecycle.kill(services, say=say)
-        case "pause":
-            lifecycle.pause(services, say=say)
-        case "resume":
-            lifecycle.resume(services, say=say)
+                lifecycle.stop(services, say=tell)
+        case "kill" | "pause" | "resume":
+            # Without the lock: a test may strike while another process starts something.
+            getattr(lifecycle, options.action)(services, say=tell)
     return _show(options, services=services, everything=everything)
 
 
@@ -109,18 +90,6 @@ def _chosen(names: Sequence[str], everything: Sequence[Service]) -> list[Service
 
 def _ports(everything: Sequence[Service]) -> dict[str, int]:
     return {service.name: service.port for service in everything}
-
-
-def _how_to_go_on(stack: Stack, everything: Sequence[Service]) -> str:
-    ports = _ports(everything)
-    relative = os.path.relpath(stack.env_file)
-    shown = str(stack.env_file) if relative.startswith("..") else relative
-    return report.how_to_go_on(
-        env_file=shlex.quote(shown),
-        client=database_programs.find_client(MariaDB(stack=stack).choice.kind),
-        ports=ports,
-        variables=report.environment(ports),
-    )
 
 
 def _show(options: argparse.Namespace, *, services: Sequence[Service], everything: Sequence[Service]) -> int:
@@ -149,15 +118,11 @@ def _run_in_database(options: argparse.Namespace, *, stack: Stack) -> int:
         case "sql", _:
             return _run_sql(server, options.statement)
         case "dump", _:
-            backup.dump(server, database=options.name, file=options.file)
+            server.client.back_up(options.name, options.file)
         case "restore", _:
-            backup.restore(server, database=options.name, file=options.file)
-        case "lag", Replica():
-            server.lag()
-        case "follow", Replica():
-            server.follow()
-        case "promote", Replica():
-            server.promote()
+            server.client.restore(options.name, options.file)
+        case "lag" | "follow" | "promote", _:
+            getattr(server, options.action)()
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Servers as background processes: started, recorded, recognised again, signalled.
+"""Servers that outlive the command that started them: recorded, recognised again, signalled.
 
 A pid alone is not proof: after a crash or a reboot the number may belong to a stranger. So each record
 holds the process's start time too, and nothing is signalled unless both agree.
@@ -10,14 +10,17 @@ import json
 import os
 import signal
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import FrameType
 
+from dev.processes import Process, wait_until
 from dev.services.errors import ServiceError
-from dev.services.files import replace_text
-from dev.services.process import Launch, look_at, signals_held_back
-from dev.services.waiting import wait_until
+from dev.services.stack import replace_text
 
+PROC = Path("/proc")
 KILL_WAIT_S = 20.0
 
 
@@ -28,6 +31,14 @@ class Record:
     pid: int
     started: str
     port: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sighting:
+    """A living process as the system shows it."""
+
+    started: str  #: tells it from any other process that has or had its pid
+    paused: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,31 +78,18 @@ class Daemon:
         seen = look_at(record.pid) if record else None
         return seen is not None and seen.paused
 
-    def spawn(self, launch: Launch, *, port: int) -> Record:
+    def start(self, server: Process) -> None:
         """Start the server, out of reach of a Ctrl-C in this terminal, and record it."""
-        with signals_held_back(), self.log.open("ab") as log:
-            process = subprocess.Popen(
-                launch.command,
-                cwd=launch.directory,
-                env=dict(launch.environment),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+        with signals_held_back():
+            pid = server.start().pid
             try:
-                return self._record(process.pid, port=port)
+                seen = look_at(pid)
+                record = Record(pid=pid, started=seen.started if seen else "ended at once", port=server.port)
+                replace_text(self._record_file, json.dumps(asdict(record)) + "\n")
+                replace_text(self._pid_file, f"{pid}\n")
             except BaseException:
-                process.kill()
-                process.wait()
+                server.kill()
                 raise
-
-    def _record(self, pid: int, *, port: int) -> Record:
-        seen = look_at(pid)
-        record = Record(pid=pid, started=seen.started if seen else "ended at once", port=port)
-        replace_text(self._record_file, json.dumps(asdict(record)) + "\n")
-        replace_text(self._pid_file, f"{pid}\n")
-        return record
 
     def signal(self, number: signal.Signals) -> None:
         record = self.running()
@@ -113,13 +111,64 @@ class Daemon:
     def kill(self) -> None:
         """SIGKILL, and wait until it is gone."""
         self.signal(signal.SIGKILL)
-        if not self.wait_for_end(timeout_s=KILL_WAIT_S):
+        if not self.wait_for_end(within_s=KILL_WAIT_S):
             raise ServiceError(
                 f"{self.name} did not end within {KILL_WAIT_S:.0f} s of SIGKILL: see `ps` and `dmesg`"
             )
 
-    def wait_for_end(self, *, timeout_s: float) -> bool:
-        ended = wait_until(lambda: self.running() is None, timeout_s=timeout_s, interval_s=0.05)
+    def wait_for_end(self, *, within_s: float) -> bool:
+        ended = wait_until(lambda: self.running() is None, within_s=within_s)
         if ended:
             self._pid_file.unlink(missing_ok=True)
         return ended
+
+
+@contextmanager
+def signals_held_back() -> Iterator[None]:
+    """Deliver Ctrl-C and its kin after the block, so that a server is never running and unrecorded.
+
+    Handlers, not a signal mask: a mask would be inherited by the server.
+    """
+    held: list[int] = []
+
+    def hold(number: int, _frame: FrameType | None) -> None:
+        held.append(number)
+
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    handlers = {number: signal.signal(number, hold) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        for late in held:
+            signal.raise_signal(late)
+
+
+def look_at(pid: int) -> Sighting | None:
+    """The process with this pid, None when there is none or it is dead and merely not yet reaped."""
+    return _look_in_proc(pid) if (PROC / "self").exists() else _look_with_ps(pid)
+
+
+def _look_in_proc(pid: int) -> Sighting | None:
+    try:
+        stat = (PROC / str(pid) / "stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    # The second field is the program's name in brackets and may hold anything, brackets too.
+    fields = stat.rpartition(")")[2].split()
+    state, threads, ticks_since_boot = fields[0], int(fields[17]), fields[19]
+    if state in "ZXx" and threads <= 1:  # with more, the last ones still hold ports and files
+        return None
+    boot = (PROC / "sys/kernel/random/boot_id").read_text().strip()
+    return Sighting(started=f"{boot}/{ticks_since_boot}", paused=state in "Tt")
+
+
+def _look_with_ps(pid: int) -> Sighting | None:
+    shown = subprocess.run(
+        ["ps", "-o", "stat=,lstart=", "-p", str(pid)], capture_output=True, text=True, check=False, timeout=10
+    )
+    state, _, started = shown.stdout.strip().partition(" ")
+    if not state or state.startswith("Z"):
+        return None
+    return Sighting(started=started.strip(), paused=state.startswith("T"))

@@ -7,8 +7,7 @@ from dataclasses import asdict, dataclass
 
 from dev.services import database_programs
 from dev.services.errors import ServiceError
-from dev.services.files import replace_text
-from dev.services.stack import DATABASE_VARIABLE, Kind, Stack
+from dev.services.stack import DATABASE_VARIABLE, Kind, Stack, replace_text
 
 FILE = "database.json"  #: in the stack's run folder, beside the records of what runs
 

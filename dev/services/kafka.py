@@ -7,12 +7,11 @@ import shutil
 import uuid
 from pathlib import Path
 
-from dev.services import kafka_libs, kafka_protocol, programs
-from dev.services.errors import ServiceError
-from dev.services.files import last_lines, replace_text
-from dev.services.ports import LOOPBACK
-from dev.services.process import Launch, run_to_end
+from dev.processes import LOOPBACK, Process
+from dev.servers import kafka_serves
+from dev.services import kafka_libs, programs
 from dev.services.service import Service
+from dev.services.stack import replace_text
 
 FORMAT_TIMEOUT_S = 120.0
 
@@ -80,19 +79,18 @@ class Kafka(Service):
     def all_ports(self) -> tuple[int, ...]:
         return (self.port, self.port + 1)
 
-    def prepare(self) -> Launch:
+    def prepare(self) -> Process:
         java = programs.require_java()
-        kafka_libs.provide(directory=self.stack.directory, log=self.stack.log_dir / "kafka-libs.log")
+        kafka_libs.provide(self)
         self.folder.mkdir(exist_ok=True)
         text = PROPERTIES.format(host=LOOPBACK, port=self.port, controller_port=self.port + 1)
         replace_text(self.folder / "server.properties", text)
         self._format_once(java)
-        return self._launch(java, "kafka.Kafka", "server.properties")
+        return self._java(java, "kafka.Kafka", "server.properties")
 
-    def _launch(self, java: Path, *arguments: str) -> Launch:
+    def _java(self, java: Path, *arguments: str) -> Process:
         classes = f"../{kafka_libs.FOLDER}/*"
-        command = [str(java), *JAVA_OPTIONS, "-cp", classes, *arguments]
-        return Launch(command=command, directory=self.folder, environment=programs.inherited_environment())
+        return self.process([str(java), *JAVA_OPTIONS, "-cp", classes, *arguments], folder=self.folder)
 
     def _format_once(self, java: Path) -> None:
         """Make the data folder; a format that was interrupted is begun again."""
@@ -100,26 +98,21 @@ class Kafka(Service):
         if done.exists():
             return
         shutil.rmtree(self.folder / "data", ignore_errors=True)
-        cluster_id = _new_cluster_id()
-        launch = self._launch(
-            java,
+        # An id in Kafka's form: 16 random bytes in URL-safe base64 without padding.
+        cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
+        words = (
             "kafka.tools.StorageTool",
             "format",
             f"--cluster-id={cluster_id}",
             "--config=server.properties",
         )
-        if run_to_end(launch, log=self.daemon.log, timeout_s=FORMAT_TIMEOUT_S) != 0:
-            log = self.daemon.log
-            raise ServiceError(f"Kafka's data folder could not be made; {log} ends:\n{last_lines(log)}")
+        self._java(java, *words).run(
+            within_s=FORMAT_TIMEOUT_S, failing="Kafka's data folder could not be made"
+        )
         replace_text(done, f"{cluster_id}\n")
 
     def answers(self) -> bool:
-        return kafka_protocol.serves(host=LOOPBACK, port=self.port)
+        return kafka_serves(self.port)
 
     def version(self) -> str:
         return kafka_libs.version(self.libs)
-
-
-def _new_cluster_id() -> str:
-    """Kafka's form: 16 random bytes in URL-safe base64 without padding."""
-    return base64.urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()

@@ -8,9 +8,8 @@ import shutil
 from pathlib import Path
 
 from dev.services import programs
-from dev.services.errors import ServiceError
-from dev.services.files import last_lines, replace_text
-from dev.services.process import Launch, run_to_end
+from dev.services.service import Service
+from dev.services.stack import replace_text
 
 FOLDER = "kafka-libs"
 POM = Path(__file__).with_name("pom.xml")
@@ -18,8 +17,9 @@ MARKER = ".complete"  #: holds the digest of the pom.xml that the jars were fetc
 FETCH_TIMEOUT_S = 900.0
 
 
-def provide(*, directory: Path, log: Path) -> None:
-    """Have the jars in ``directory/kafka-libs``. An interrupted or outdated download is done again."""
+def provide(kafka: Service) -> None:
+    """Have the jars in the stack's folder. An interrupted or outdated download is done again."""
+    directory = kafka.stack.directory
     libs = directory / FOLDER
     digest = hashlib.sha256(POM.read_bytes()).hexdigest()
     marker = libs / MARKER
@@ -32,13 +32,12 @@ def provide(*, directory: Path, log: Path) -> None:
         str(maven), "--batch-mode", "--no-transfer-progress", "--file", str(POM),
         "dependency:copy-dependencies", f"-DoutputDirectory={libs}",
     ]  # fmt: skip
-    launch = Launch(command=command, directory=directory, environment=programs.inherited_environment())
+    log = kafka.stack.log_dir / "kafka-libs.log"
     log.unlink(missing_ok=True)
-    if run_to_end(launch, log=log, timeout_s=FETCH_TIMEOUT_S) != 0:
-        raise ServiceError(
-            f"Kafka's jars could not be fetched: see whether Maven reaches its repository, and try again. "
-            f"{log} ends:\n{last_lines(log)}"
-        )
+    kafka.process(command, folder=directory, log=log).run(
+        within_s=FETCH_TIMEOUT_S,
+        failing="Kafka's jars could not be fetched: see whether Maven reaches its repository, and try again",
+    )
     replace_text(marker, f"{digest}\n")
 
 

@@ -5,29 +5,26 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Sequence
 
+from dev.processes import last_lines, wait_until
 from dev.services.errors import ServiceError
-from dev.services.files import last_lines
-from dev.services.ports import require_distinct, require_free
-from dev.services.service import Service
+from dev.services.service import Service, require_distinct, require_free
 from dev.services.stack import Stack, flag, variable
-from dev.services.waiting import wait_until
 
 Say = Callable[[str], None]
 
 
 def start(services: Sequence[Service], *, stack: Stack, everything: Sequence[Service], say: Say) -> None:
     """Have these servers running and answering; those that already are stay as they are."""
-    require_distinct({service.name: service.all_ports for service in everything})
+    require_distinct(everything)
     log_starts: dict[str, int] = {}
     fresh = [service for service in services if _must_be_spawned(service)]
     for service in fresh:
         for port in service.all_ports:
             require_free(port, name=service.name, base_port=service.port)
     for service in fresh:
-        launch = service.prepare()
-        log = service.daemon.log
+        server, log = service.prepare(), service.daemon.log
         log_starts[service.name] = log.stat().st_size if log.exists() else 0
-        service.daemon.spawn(launch, port=service.port)
+        service.daemon.start(server)
     for service in services:
         _wait_for_answer(service, wait_s=stack.wait_s, log_start=log_starts.get(service.name, 0))
         service.finish()
@@ -59,15 +56,11 @@ def _must_be_spawned(service: Service) -> bool:
 
 def _wait_for_answer(service: Service, *, wait_s: float, log_start: int) -> None:
     """Until the server answers; it may also end, and then waiting on is pointless."""
-    answered = False
 
     def settled() -> bool:
-        nonlocal answered
-        answered = service.daemon.running() is not None and service.answers()
-        return answered or service.daemon.running() is None
+        return service.daemon.running() is None or service.answers()
 
-    wait_until(settled, timeout_s=wait_s, interval_s=0.2)
-    if answered:
+    if wait_until(settled, within_s=wait_s, every_s=0.2) and service.daemon.running():
         return
     log = service.daemon.log
     told = f"{log} ends:\n{last_lines(log, start=log_start)}"
@@ -86,9 +79,9 @@ def stop(services: Sequence[Service], *, say: Say) -> None:
         service.daemon.ask_to_stop()
     for service in services:
         if service not in running:
-            service.daemon.wait_for_end(timeout_s=0)
+            service.daemon.wait_for_end(within_s=0)
             say(f"{service.name}: not running")
-        elif service.daemon.wait_for_end(timeout_s=service.stop_wait_s):
+        elif service.daemon.wait_for_end(within_s=service.stop_wait_s):
             say(f"{service.name}: stopped")
         else:
             service.daemon.kill()
@@ -128,5 +121,5 @@ def _signal_running(services: Sequence[Service], number: signal.Signals, *, unti
     def all_followed() -> bool:
         return all(service.daemon.paused() is until_paused for service in services)
 
-    if not wait_until(all_followed, timeout_s=10, interval_s=0.01):
+    if not wait_until(all_followed, within_s=10, every_s=0.01):
         raise ServiceError(f"{number.name} was sent but not followed within 10 s: see `ps`")

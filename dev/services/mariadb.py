@@ -5,13 +5,12 @@ from __future__ import annotations
 from functools import cached_property
 from pathlib import Path
 
-from dev.services import database_choice, database_programs, mariadb_data, programs
+from dev.processes import LOOPBACK, Process
+from dev.services import database_choice, database_programs, mariadb_data
 from dev.services.database_choice import Choice
 from dev.services.database_programs import DatabasePrograms
 from dev.services.errors import ServiceError
 from dev.services.mariadb_client import SOCKET, Client
-from dev.services.ports import LOOPBACK
-from dev.services.process import Launch
 from dev.services.service import Service
 from dev.services.stack import APPLICATION_PASSWORD, APPLICATION_USER, DATABASE, Kind
 
@@ -34,9 +33,10 @@ KIND_OPTIONS = {
     # It would open a second port, and insist on a folder of its package's.
     Kind.MYSQL: ("--mysqlx=OFF", "--secure-file-priv=NULL"),
 }
+#: With a log, an application's user may make no trigger, as the fault suite's does, unless it is trusted.
 BINLOG_OPTIONS = {
-    Kind.MARIADB: ("--log-bin=binlog", "--binlog-format=ROW"),
-    Kind.MYSQL: ("--log-bin=binlog",),
+    Kind.MARIADB: ("--log-bin=binlog", "--binlog-format=ROW", "--log-bin-trust-function-creators=ON"),
+    Kind.MYSQL: ("--log-bin=binlog", "--log-bin-trust-function-creators=ON"),
 }
 #: A replica asks for what it lacks by the transactions' ids. MariaDB always has them.
 GTID_OPTIONS = {
@@ -88,12 +88,10 @@ class MariaDB(Service):
     def require_as_asked(self) -> None:
         database_choice.require_as_asked(self.stack, running=self.choice)
 
-    def prepare(self) -> Launch:
+    def prepare(self) -> Process:
         choice = self.choice
         account = mariadb_data.account_for(self.stack.directory)
-        mariadb_data.provide(
-            folder=self.folder, programs=self.programs, kind=choice.kind, account=account, log=self.daemon.log
-        )
+        mariadb_data.provide(self, account)
         # A killed MySQL that its parent has not reaped still has a pid, and its successor takes that for a
         # living owner of the socket. Who owns the data is told by InnoDB's own locks.
         (self.data / f"{SOCKET}.lock").unlink(missing_ok=True)
@@ -110,7 +108,7 @@ class MariaDB(Service):
             f"--port={self.port}",
             f"--pid-file=./{self.name}.pid",
         ]
-        return Launch(command=command, directory=self.data, environment=programs.inherited_environment())
+        return self.process(command, folder=self.data)
 
     def log_options(self, choice: Choice) -> tuple[str, ...]:
         # Killed while it kept one: a transaction that stands in both needs it once more to recover.

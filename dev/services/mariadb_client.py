@@ -9,15 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from dev.processes import LOOPBACK
 from dev.services import programs
 from dev.services.database_programs import DatabasePrograms
 from dev.services.errors import NoAnswerError, ServiceError
-from dev.services.ports import LOOPBACK
 from dev.services.stack import APPLICATION_PASSWORD, APPLICATION_USER, DATABASE, Kind
 
 #: Relative to the data folder, where server and client both stand: no folder is too deep for it
 #: (a socket's path may have no more than 107 bytes). Only the folder's owner and root get there.
 SOCKET = "./mariadb.sock"
+#: MySQL's own tool would name transactions that a restored server has had already.
+BACKUP_OPTIONS = {Kind.MARIADB: (), Kind.MYSQL: ("--set-gtid-purged=OFF",)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +69,28 @@ class Client:
         done = self._run(self.programs.client, [*self._as_root(), *arguments], source=source)
         if done.returncode != 0:
             raise ServiceError(f"the database refused what was fed: {done.stderr.strip()}")
+
+    def back_up(self, database: str, file: Path) -> None:
+        """Write the database as it is at one moment; the file appears whole or not at all."""
+        unfinished = file.with_name(f"{file.name}.new")
+        try:
+            with unfinished.open("w") as output:
+                self.dump(*BACKUP_OPTIONS[self.kind], database, to=output)
+        except OSError as error:
+            raise ServiceError(f"{unfinished} cannot be written: {error.strerror}") from error
+        unfinished.replace(file)
+
+    def restore(self, database: str, file: Path) -> None:
+        """Replace the database by what the file holds: what came after the dump is gone."""
+        try:
+            with file.open() as source:
+                self.do_as_root(
+                    f"DROP DATABASE IF EXISTS `{database}`;\n"
+                    f"CREATE DATABASE `{database}` CHARACTER SET utf8mb4;"
+                )
+                self.feed(source, database)
+        except OSError as error:
+            raise ServiceError(f"{file} cannot be read: {error.strerror}") from error
 
     def _as_root(self) -> list[str]:
         # MariaDB knows the system's user at the other end of the socket. MySQL's root has no password, and

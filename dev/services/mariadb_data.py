@@ -6,15 +6,14 @@ import os
 import pwd
 import shutil
 import subprocess
-from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from dev.services.database_programs import DatabasePrograms
-from dev.services.errors import ServiceError
-from dev.services.files import last_lines
-from dev.services.process import Launch, run_to_end
-from dev.services.programs import inherited_environment, require
+from dev.services.programs import require
 from dev.services.stack import Kind
+
+if TYPE_CHECKING:
+    from dev.services.mariadb import MariaDB
 
 INSTALL_TIMEOUT_S = 180.0
 UNPRIVILEGED = "mysql"
@@ -45,13 +44,12 @@ def user_option(account: pwd.struct_passwd | None) -> list[str]:
     return [] if account is None else [f"--user={account.pw_name}"]
 
 
-def provide(
-    *, folder: Path, programs: DatabasePrograms, kind: Kind, account: pwd.struct_passwd | None, log: Path
-) -> None:
-    """Have ``folder/data``; one whose making was interrupted is made anew."""
+def provide(database: MariaDB, account: pwd.struct_passwd | None) -> None:
+    """Have the data folder; one whose making was interrupted is made anew."""
+    folder, data = database.folder, database.data
+    unfinished = folder / "data.new"
     folder.mkdir(exist_ok=True)
     folder.chmod(0o700)
-    data, unfinished = folder / "data", folder / "data.new"
     if account is not None:
         _hand_over(folder, account)
     if data.exists():
@@ -60,14 +58,14 @@ def provide(
     unfinished.mkdir(mode=0o700)
     if account is not None:
         _hand_over(folder, account)
-    command = _install_command(programs.server, kind=kind, account=account)
-    launch = Launch(command=command, directory=unfinished, environment=inherited_environment())
-    if run_to_end(launch, log=log, timeout_s=INSTALL_TIMEOUT_S) != 0:
-        raise ServiceError(f"the database's data folder could not be made; {log} ends:\n{last_lines(log)}")
+    command = _install_command(database.programs.server, kind=database.choice.kind, account=account)
+    database.process(command, folder=unfinished).run(
+        within_s=INSTALL_TIMEOUT_S, failing="the database's data folder could not be made"
+    )
     unfinished.rename(data)
 
 
-def _install_command(server: Path, *, kind: Kind, account: pwd.struct_passwd | None) -> Sequence[str]:
+def _install_command(server: Path, *, kind: Kind, account: pwd.struct_passwd | None) -> list[str]:
     """Relative to the new data folder: a space in the path above it cannot hurt."""
     common = ["--no-defaults", "--datadir=./", *user_option(account)]
     if kind is Kind.MYSQL:

@@ -12,12 +12,13 @@ import platform
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
+from dev.processes import Process, ProcessFailed, last_lines
 from dev.services import programs
 from dev.services.errors import ServiceError
-from dev.services.files import last_lines, replace_text
-from dev.services.process import Launch, run_to_end
+from dev.services.stack import replace_text
 
 FOLDER = "mysql-server"
 MARKER = ".complete"  #: names the packages; written last, so what was interrupted is begun anew
@@ -60,9 +61,10 @@ def _fetch(folder: Path) -> None:
     apt = folder / "apt"
     for sources in _sources():
         _make_state(apt, sources=sources)
-        _run(["apt-get", *_private(apt), "-qq", "update"], folder=folder, may_fail=True)
+        with suppress(ProcessFailed):  # one source of many may be away
+            _run(["apt-get", *_private(apt), "-qq", "update"], folder=folder)
         for packages in PACKAGES:
-            if _are_available(packages, apt=apt):
+            if programs.are_available(packages, _private(apt)):
                 _download_and_unpack(packages, folder=folder, apt=apt)
                 return
     raise ServiceError(
@@ -144,11 +146,6 @@ def _private(apt: Path) -> list[str]:
     return [f"-o{name}={value}" for name, value in options.items()]
 
 
-def _are_available(packages: Sequence[str], *, apt: Path) -> bool:
-    shown = programs.output_of(["apt-cache", *_private(apt), "policy", *packages])
-    return shown.count("Candidate:") == len(packages) and "Candidate: (none)" not in shown
-
-
 def _drop_what_is_not_used(root: Path) -> None:
     """Two thirds of it: each of MySQL's many tools brings its own copy of the client."""
     for unused in UNUSED:
@@ -181,14 +178,9 @@ def _log(folder: Path) -> Path:
     return folder.with_suffix(".log")
 
 
-def _run(command: Sequence[str], *, folder: Path, may_fail: bool = False) -> None:
+def _run(command: list[str], *, folder: Path) -> None:
+    """Raises ProcessFailed."""
     folder.mkdir(exist_ok=True)
-    launch = Launch(
-        command=command,
-        directory=folder,
-        environment=programs.inherited_environment({"DEBIAN_FRONTEND": "noninteractive"}),
-    )
-    if run_to_end(launch, log=_log(folder), timeout_s=TIMEOUT_S) != 0 and not may_fail:
-        raise ServiceError(
-            f"MySQL could not be fetched: {BY_HAND}; {_log(folder)} ends:\n{last_lines(_log(folder))}"
-        )
+    env = programs.inherited_environment({"DEBIAN_FRONTEND": "noninteractive"})
+    process = Process(name=command[0], command=command, log=_log(folder), env=env, folder=folder)
+    process.run(within_s=TIMEOUT_S, failing=f"MySQL could not be fetched: {BY_HAND}")

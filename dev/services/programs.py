@@ -105,13 +105,13 @@ def _install(packages: Sequence[str], *, missing: str) -> None:
     print(f"{missing} is missing: installing it with apt-get", file=sys.stderr, flush=True)
     with no_service_started():
         _apt([apt, *APT_PATIENCE, "update"])
-        package = next((name for name in packages if _available(name)), packages[0])
+        package = next((name for name in packages if are_available([name])), packages[0])
         _apt([apt, *APT_PATIENCE, "install", "--yes", "--no-install-recommends", package])
 
 
-def _available(package: str) -> bool:
-    shown = output_of(["apt-cache", "policy", package])
-    return "Candidate:" in shown and "Candidate: (none)" not in shown
+def are_available(packages: Sequence[str], options: Sequence[str] = ()) -> bool:
+    shown = output_of(["apt-cache", *options, "policy", *packages])
+    return shown.count("Candidate:") == len(packages) and "Candidate: (none)" not in shown
 
 
 def _apt(command: Sequence[str]) -> None:

@@ -6,11 +6,10 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from dev.processes import LOOPBACK, Process
 from dev.services.database_choice import Choice
 from dev.services.errors import ServiceError
 from dev.services.mariadb import GTID_OPTIONS, MariaDB
-from dev.services.ports import LOOPBACK
-from dev.services.process import Launch
 from dev.services.stack import APPLICATION_PASSWORD, Kind, Stack
 
 USER = "replication"
@@ -69,7 +68,7 @@ class Replica(MariaDB):
     def require_as_asked(self) -> None:
         """What was asked for is the primary's business."""
 
-    def prepare(self) -> Launch:
+    def prepare(self) -> Process:
         if self.primary.daemon.running() is None or not self.primary.choice.binlog:
             line = self.stack.command_line("restart mariadb --binlog")
             raise ServiceError(f"a replica needs a primary with a binary log: start it with `{line}`")

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from dev.services.files import replace_text
-from dev.services.ports import LOOPBACK
+from dev import tables
+from dev.processes import LOOPBACK
 from dev.services.service import Service
-from dev.services.stack import APPLICATION_PASSWORD, APPLICATION_USER, DATABASE, Stack
+from dev.services.stack import APPLICATION_PASSWORD, APPLICATION_USER, DATABASE, Stack, replace_text
 
 
 class State(StrEnum):
@@ -43,12 +45,9 @@ def status_of(service: Service) -> Status:
 
 
 def table(statuses: Sequence[Status]) -> str:
-    rows = [("NAME", "PID", "PORT", "STATE", "VERSION")]
-    rows += [(s.name, str(s.pid or "-"), str(s.port), s.state.value, s.version or "-") for s in statuses]
-    widths = [max(len(row[column]) for row in rows) for column in range(5)]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    )
+    head = ("NAME", "PID", "PORT", "STATE", "VERSION")
+    rows = [(s.name, str(s.pid or "-"), str(s.port), s.state.value, s.version or "-") for s in statuses]
+    return tables.as_text([head, *rows], left=range(len(head)))
 
 
 def environment(ports: Mapping[str, int]) -> dict[str, str]:
@@ -66,10 +65,10 @@ def write_environment(stack: Stack, variables: Mapping[str, str]) -> None:
     replace_text(stack.env_file, "".join(lines))
 
 
-def how_to_go_on(
-    *, env_file: str, client: str, ports: Mapping[str, int], variables: Mapping[str, str]
-) -> str:
-    exports = "\n".join(f"  export {name}={value}" for name, value in variables.items())
+def how_to_go_on(stack: Stack, *, client: str, ports: Mapping[str, int]) -> str:
+    relative = os.path.relpath(stack.env_file)
+    env_file = shlex.quote(str(stack.env_file) if relative.startswith("..") else relative)
+    exports = "\n".join(f"  export {name}={value}" for name, value in environment(ports).items())
     login = f"-u {APPLICATION_USER} -p{APPLICATION_PASSWORD} {DATABASE}"
     return f"""
 The settings of this stack, also in {env_file}:

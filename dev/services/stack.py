@@ -12,8 +12,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import IO
 
+from dev.processes import wait_until
 from dev.services.errors import ServiceError
-from dev.services.waiting import wait_until
 
 DEFAULT_DIRECTORY = Path(".services")
 REPLICA = "replica"
@@ -102,11 +102,18 @@ class Stack:
                     return False
                 return True
 
-            if not wait_until(taken, timeout_s=LOCK_WAIT_S):
+            if not wait_until(taken, within_s=LOCK_WAIT_S):
                 raise ServiceError(
                     f"another start or stop works on {self.directory}: let it end, then try again"
                 )
             yield
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    fresh = path.with_name(path.name + ".new")
+    fresh.write_text(text)
+    fresh.replace(path)
 
 
 def flag(name: str) -> str:

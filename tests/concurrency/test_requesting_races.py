@@ -22,7 +22,7 @@ from coupons.eventlog import backlog
 from coupons.eventlog.backlog import Backlog
 from coupons.eventlog.delivery import Acknowledged, Receipt, Record
 from coupons.eventlog.events import IssueRequest, decode
-from coupons.eventlog.place import Place
+from coupons.eventlog.place import NextOffset, Place
 from coupons.gate.admission import (
     gate,
 )
@@ -56,7 +56,7 @@ def log(monkeypatch: pytest.MonkeyPatch) -> Log:
     log = Log()
     monkeypatch.setattr(submitting, "event_producer", lambda: log)
     monkeypatch.setattr(
-        backlog, "read", lambda **_: Backlog(requests=list(log.requests), next_to_decide={0: 0})
+        backlog, "read", lambda **_: Backlog(requests=list(log.requests), next_to_decide={0: NextOffset(0)})
     )
     return log
 

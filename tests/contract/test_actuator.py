@@ -12,10 +12,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from runtime import __version__
 from tests import broker
 from tests.factories import make_coupon, make_users
-from tests.system import HttpAnswer, Server, System, ask, eventually
+from tests.system import HttpAnswer, Process, System, ask, eventually
 
 
-def server(running: System, role: str) -> Server:
+def server(running: System, role: str) -> Process:
     return running.api if role == "api" else running.consumers[0]
 
 

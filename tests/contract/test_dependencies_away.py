@@ -10,13 +10,13 @@ from contextlib import contextmanager
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from dev.services.own import free_port
+from dev.processes import free_port
 from tests.factories import make_coupon, make_users
-from tests.system import HttpAnswer, Server, System, ask, eventually
+from tests.system import HttpAnswer, Process, System, ask, eventually
 
 
 @contextmanager
-def started(server: Server) -> Iterator[Server]:
+def started(server: Process) -> Iterator[Process]:
     """A process more, for as long as the block runs. It need not be ready."""
     server.start()
     try:
@@ -30,18 +30,18 @@ def started(server: Server) -> Iterator[Server]:
         server.kill()
 
 
-def health(server: Server) -> dict[str, str]:
+def health(server: Process) -> dict[str, str]:
     """Each component's state."""
     answer = ask(server.port, "GET", "/actuator/health")
     assert answer.status == (200 if answer.body["status"] == "UP" else 503)
     return {name: component["status"] for name, component in answer.body["components"].items()}
 
 
-def readiness(server: Server) -> int:
+def readiness(server: Process) -> int:
     return ask(server.port, "GET", "/actuator/health/readiness").status
 
 
-def claim(server: Server, coupon_id: int, user_id: int) -> HttpAnswer:
+def claim(server: Process, coupon_id: int, user_id: int) -> HttpAnswer:
     return ask(server.port, "POST", f"/api/coupons/{coupon_id}/issue?userId={user_id}")
 
 
@@ -50,24 +50,24 @@ def nowhere() -> str:
 
 
 @pytest.fixture(scope="module")
-def without_redis(running: System) -> Iterator[Server]:
+def without_redis(running: System) -> Iterator[Process]:
     with started(running.new_api(REDIS_URL=f"redis://{nowhere()}/0")) as server:
         yield server
 
 
 @pytest.fixture(scope="module")
-def without_broker(running: System) -> Iterator[Server]:
+def without_broker(running: System) -> Iterator[Process]:
     with started(running.new_api(KAFKA_BOOTSTRAP_SERVERS=nowhere())) as server:
         yield server
 
 
 @pytest.fixture(scope="module")
-def without_database(running: System) -> Iterator[Server]:
+def without_database(running: System) -> Iterator[Process]:
     with started(running.new_api(DATABASE_URL="sqlite:////nowhere/at/all.sqlite3")) as server:
         yield server
 
 
-def test_without_redis_claims_are_accepted_and_issued(running: System, without_redis: Server) -> None:
+def test_without_redis_claims_are_accepted_and_issued(running: System, without_redis: Process) -> None:
     coupon, [user] = make_coupon(), make_users(1)
 
     accepted = claim(without_redis, coupon.pk, user)
@@ -80,7 +80,7 @@ def test_without_redis_claims_are_accepted_and_issued(running: System, without_r
 
 
 def test_without_redis_a_request_under_way_is_found_in_the_log(
-    running: System, without_redis: Server
+    running: System, without_redis: Process
 ) -> None:
     coupon, [user] = make_coupon(), make_users(1)
     with running.consumers[0].paused():
@@ -93,13 +93,13 @@ def test_without_redis_a_request_under_way_is_found_in_the_log(
     assert (queue.status, queue.body["queueSize"]) == (200, 1)
 
 
-def test_without_redis_sold_out_is_sold_out(without_redis: Server) -> None:
+def test_without_redis_sold_out_is_sold_out(without_redis: Process) -> None:
     answer = claim(without_redis, make_coupon(stock=0).pk, make_users(1)[0])
 
     assert (answer.status, answer.code) == (409, "OUT_OF_STOCK")
 
 
-def test_without_redis_health_says_so_and_readiness_does_not_mind(without_redis: Server) -> None:
+def test_without_redis_health_says_so_and_readiness_does_not_mind(without_redis: Process) -> None:
     assert health(without_redis) == {"db": "UP", "redis": "DOWN", "kafka": "UP"}
     assert readiness(without_redis) == 200
 
@@ -109,7 +109,7 @@ def test_without_redis_health_says_so_and_readiness_does_not_mind(without_redis:
 
 
 def test_without_the_broker_a_claim_is_refused_in_time_and_told_when_to_come_back(
-    without_broker: Server,
+    without_broker: Process,
 ) -> None:
     coupon, [user] = make_coupon(), make_users(1)
 
@@ -141,7 +141,7 @@ def test_without_the_broker_a_crowd_is_refused_in_time_as_well(running: System) 
     assert max(elapsed_s for _, elapsed_s in answers) < 10
 
 
-def test_without_the_broker_refusals_that_need_none_are_told_as_ever(without_broker: Server) -> None:
+def test_without_the_broker_refusals_that_need_none_are_told_as_ever(without_broker: Process) -> None:
     assert claim(without_broker, 987_654, make_users(1)[0]).code == "COUPON_NOT_FOUND"
     assert (
         claim(without_broker, make_coupon(coupon_status="CLOSED").pk, make_users(1)[0]).code
@@ -151,7 +151,7 @@ def test_without_the_broker_refusals_that_need_none_are_told_as_ever(without_bro
 
 
 def test_without_the_broker_a_refused_user_may_claim_when_it_is_back(
-    running: System, without_broker: Server
+    running: System, without_broker: Process
 ) -> None:
     coupon, [user] = make_coupon(stock=1), make_users(1)
     eventually(lambda: claim(without_broker, coupon.pk, user).body["requestId"] == "", within_s=10)
@@ -159,14 +159,14 @@ def test_without_the_broker_a_refused_user_may_claim_when_it_is_back(
     assert running.claim(coupon.pk, user).status == 202
 
 
-def test_without_the_broker_health_and_readiness_say_so(without_broker: Server) -> None:
+def test_without_the_broker_health_and_readiness_say_so(without_broker: Process) -> None:
     eventually(lambda: health(without_broker)["kafka"] == "DOWN", within_s=10)
 
     assert readiness(without_broker) == 503
     assert ask(without_broker.port, "GET", "/actuator/health/liveness").status == 200
 
 
-def test_without_the_database_the_answer_is_503_and_shows_no_trace(without_database: Server) -> None:
+def test_without_the_database_the_answer_is_503_and_shows_no_trace(without_database: Process) -> None:
     for answer in (
         claim(without_database, 1, 1),
         ask(without_database.port, "GET", "/api/coupons/1"),
@@ -178,7 +178,7 @@ def test_without_the_database_the_answer_is_503_and_shows_no_trace(without_datab
         assert "sqlite" not in str(answer.body).lower()
 
 
-def test_without_the_database_health_and_readiness_say_so(without_database: Server) -> None:
+def test_without_the_database_health_and_readiness_say_so(without_database: Process) -> None:
     assert health(without_database)["db"] == "DOWN"
     assert readiness(without_database) == 503
     assert ask(without_database.port, "GET", "/actuator/health/liveness").status == 200

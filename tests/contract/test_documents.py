@@ -51,7 +51,7 @@ def test_the_document_is_made_once(rf: RequestFactory, monkeypatch: pytest.Monke
 
     def get_schema(generator: SchemaGenerator, *args: Any, **named: Any) -> Any:
         made.append(generator)
-        return make(generator, *args, **named)  # type: ignore[no-untyped-call]
+        return make(generator, *args, **named)
 
     monkeypatch.setattr(SchemaGenerator, "get_schema", get_schema)
     view = resolve("/api/schema").func

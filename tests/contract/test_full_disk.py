@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from dev.services.own import PROJECT
+from dev.processes import PROJECT
 from tests.factories import make_coupon, make_users
-from tests.system import Server, System
+from tests.system import Process, System
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def full(transactional_db: None, topic: str) -> Iterator[System]:
         yield system
 
 
-def warnings(server: Server) -> list[str]:
+def warnings(server: Process) -> list[str]:
     return [line for line in server.output().splitlines() if "not written" in line]
 
 

@@ -10,14 +10,14 @@ from contextlib import ExitStack, contextmanager
 
 import pytest
 
-from tests.system import Server, System, eventually
+from tests.system import Process, System, eventually
 
 _FEW_FILES = 300
 _LIVENESS = b"GET /actuator/health/liveness HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
 @pytest.fixture
-def few_files(running: System) -> Iterator[Server]:
+def few_files(running: System) -> Iterator[Process]:
     server = running.new_api(COUPON_API_WORKERS="1")
     server.command = ["sh", "-c", f'ulimit -n {_FEW_FILES} && exec "$@"', "sh", *server.command]
     yield server
@@ -38,7 +38,7 @@ def request_in_hand(port: int) -> Iterator[socket.socket]:
         yield opened(exits, port, head)
 
 
-def test_more_connections_than_files_are_answered_all_the_same(few_files: Server) -> None:
+def test_more_connections_than_files_are_answered_all_the_same(few_files: Process) -> None:
     """Each new one takes the place of one that is idle."""
     few_files.start()
     few_files.wait_ready()
@@ -52,7 +52,7 @@ def test_more_connections_than_files_are_answered_all_the_same(few_files: Server
     assert "Too many open files" not in few_files.output()
 
 
-def test_who_stops_without_a_file_left_answers_what_is_in_hand(few_files: Server) -> None:
+def test_who_stops_without_a_file_left_answers_what_is_in_hand(few_files: Process) -> None:
     few_files.command += ["--worker-connections", "10000"]
     few_files.start()
     few_files.wait_ready()

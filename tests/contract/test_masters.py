@@ -13,7 +13,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.factories import make_coupon, make_users
-from tests.system import Server, System, ask, eventually
+from tests.system import Process, System, ask, eventually
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def temporary(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def api(transactional_db: None, topic: str, temporary: Path) -> Iterator[Server]:
+def api(transactional_db: None, topic: str, temporary: Path) -> Iterator[Process]:
     """An API of two workers whose temporary folder is its own."""
     system = System(topic=topic, consumers=0, env={"TMPDIR": str(temporary)})
     with system:
@@ -33,7 +33,7 @@ def folders(temporary: Path) -> list[Path]:
     return sorted(temporary.glob("coupon-metrics-*"))
 
 
-def claims_counted(server: Server) -> float:
+def claims_counted(server: Process) -> float:
     answer = ask(server.port, "GET", "/actuator/prometheus")
     assert answer.status == 200, server.output()
     return sum(
@@ -44,7 +44,7 @@ def claims_counted(server: Server) -> float:
     )
 
 
-def claim(server: Server, *, times: int = 20) -> None:
+def claim(server: Process, *, times: int = 20) -> None:
     coupon, users = make_coupon(), make_users(times)
     for user in users:
         assert ask(server.port, "POST", f"/api/coupons/{coupon.pk}/issue?userId={user}").status == 202
@@ -54,16 +54,16 @@ def children(pid: int) -> set[int]:
     return {int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()}
 
 
-def workers(server: Server) -> set[int]:
+def workers(server: Process) -> set[int]:
     return children(server.process.pid)
 
 
-def all_new(server: Server, before: set[int]) -> bool:
+def all_new(server: Process, before: set[int]) -> bool:
     now = workers(server)
     return len(now) == len(before) and not now & before
 
 
-def test_a_reload_loses_no_count(api: Server) -> None:
+def test_a_reload_loses_no_count(api: Process) -> None:
     claim(api)
     before = workers(api)
 
@@ -75,7 +75,7 @@ def test_a_reload_loses_no_count(api: Server) -> None:
     assert claims_counted(api) == 40
 
 
-def test_killed_workers_are_replaced_and_lose_no_count(api: Server) -> None:
+def test_killed_workers_are_replaced_and_lose_no_count(api: Process) -> None:
     claim(api)
     before = workers(api)
 
@@ -87,7 +87,7 @@ def test_killed_workers_are_replaced_and_lose_no_count(api: Server) -> None:
     assert claims_counted(api) == 20
 
 
-def test_a_cleaned_temporary_folder_ends_nothing(api: Server, temporary: Path) -> None:
+def test_a_cleaned_temporary_folder_ends_nothing(api: Process, temporary: Path) -> None:
     claim(api)
     before = workers(api)
     for left in temporary.iterdir():
@@ -102,7 +102,7 @@ def test_a_cleaned_temporary_folder_ends_nothing(api: Server, temporary: Path) -
     assert claims_counted(api) == 40
 
 
-def test_an_overlapping_restart_leaves_the_new_one_alone(api: Server, temporary: Path) -> None:
+def test_an_overlapping_restart_leaves_the_new_one_alone(api: Process, temporary: Path) -> None:
     old = api.process
     with socket.create_connection(("127.0.0.1", api.port), timeout=10) as held:
         head = b"POST /api/coupons/1/issue?userId=1 HTTP/1.1\r\nHost: localhost\r\n"
@@ -121,7 +121,7 @@ def test_an_overlapping_restart_leaves_the_new_one_alone(api: Server, temporary:
     assert "Traceback" not in api.output()
 
 
-def test_a_new_master_takes_over(api: Server, temporary: Path) -> None:
+def test_a_new_master_takes_over(api: Process, temporary: Path) -> None:
     """USR2, then TERM to the old one, as for an upgrade without a gap."""
     claim(api)
     old_workers = workers(api)
@@ -142,7 +142,7 @@ def test_a_new_master_takes_over(api: Server, temporary: Path) -> None:
         eventually(lambda: not folders(temporary), within_s=30, what=api.output)
 
 
-def test_what_a_killed_master_left_is_removed_at_the_next_start(api: Server, temporary: Path) -> None:
+def test_what_a_killed_master_left_is_removed_at_the_next_start(api: Process, temporary: Path) -> None:
     [left] = folders(temporary)
     api.kill()
     assert folders(temporary) == [left]
@@ -155,7 +155,7 @@ def test_what_a_killed_master_left_is_removed_at_the_next_start(api: Server, tem
     assert claims_counted(api) == 0
 
 
-def test_a_producer_is_not_down_before_it_was_asked(api: Server) -> None:
+def test_a_producer_is_not_down_before_it_was_asked(api: Process) -> None:
     """The lowest of all workers counts: each start would be an alarm."""
     before = workers(api)
     api.process.send_signal(signal.SIGHUP)

@@ -17,7 +17,7 @@ import pytest
 from coupons.gate.admission import gate
 from coupons.models import Coupon, IssueOutcome
 from tests.factories import make_coupon, make_users
-from tests.system import Server, System, ask, eventually
+from tests.system import Process, System, ask, eventually
 
 _BUSY = 16
 _IDLE = 30
@@ -105,13 +105,13 @@ def assert_that_all_who_hold_something_were_answered(crowd: Crowd) -> None:
     assert (reserved | decided) - crowd.answered == set()
 
 
-def assert_quiet(server: Server) -> None:
+def assert_quiet(server: Process) -> None:
     """gunicorn catches what its hooks raise, and tells it here."""
     assert "Traceback" not in server.output()
     assert "Exception" not in server.output()
 
 
-def ended(server: Server) -> bool:
+def ended(server: Process) -> bool:
     return server.process.poll() is not None
 
 
@@ -134,7 +134,7 @@ def test_whoever_holds_something_was_answered(system: System, number: signal.Sig
     assert_that_all_who_hold_something_were_answered(crowd)
 
 
-def workers_of(server: Server) -> set[int]:
+def workers_of(server: Process) -> set[int]:
     with open(f"/proc/{server.process.pid}/task/{server.process.pid}/children") as file:
         return {int(pid) for pid in file.read().split()}
 

@@ -6,14 +6,14 @@ import re
 
 import pytest
 
-from dev.services.own import free_port
+from dev.processes import free_port
 from tests.own_database import own_database, sql
-from tests.system import Server, System, ask, eventually
+from tests.system import Process, System, ask, eventually
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def _server(system: System, kind: str, url: str) -> Server:
+def _server(system: System, kind: str, url: str) -> Process:
     return {"api": system.new_api, "consumer": system.new_consumer}[kind](DATABASE_URL=url)
 
 

@@ -65,6 +65,7 @@ def test_a_coupon_that_opens_later_opens_by_itself(running: System) -> None:
 
     eventually(lambda: running.claim(coupon.pk, users[0]).status == 202, within_s=30)
 
+    assert coupon.opens_at is not None
     assert timezone.now() >= coupon.opens_at
 
 

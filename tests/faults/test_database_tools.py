@@ -53,14 +53,14 @@ def test_a_restored_database_is_as_it_was_when_it_was_dumped(services: Services,
 
 def test_a_replica_follows_lags_and_takes_over(replica: Services) -> None:
     before = make_coupon(stock=1)
-    replica.follow()
+    replica.run("follow")
     assert stock_at_the_replica(replica, before) == ["1"]
 
-    replica.lag()
+    replica.run("lag")
     lost = make_coupon(stock=2)
     replica.do("kill", "db")
     connection.close()
-    replica.promote()
+    replica.run("promote")
 
     assert stock_at_the_replica(replica, before) == ["1"]
     assert stock_at_the_replica(replica, lost) == []

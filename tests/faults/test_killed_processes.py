@@ -16,7 +16,7 @@ from django_redis import get_redis_connection
 
 from coupons.models import Coupon, IssueOutcome, UserCoupon
 from tests.factories import make_coupon, make_users
-from tests.system import HttpAnswer, Server, System, ask, eventually
+from tests.system import HttpAnswer, Process, System, ask, eventually
 
 
 class Crowd:
@@ -55,7 +55,7 @@ def check(system: System, coupon: Coupon, statuses: list[dict[str, Any]], *, sto
     assert verified.returncode == 0, verified.stdout
 
 
-def replacement(system: System, *arguments: str) -> Server:
+def replacement(system: System, *arguments: str) -> Process:
     consumer = system.new_consumer(*arguments)
     system.consumers.append(consumer)
     consumer.start()

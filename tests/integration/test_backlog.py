@@ -14,8 +14,9 @@ from django.conf import settings
 from coupons.eventlog import backlog, kafka_client, positions
 from coupons.eventlog.backlog import LogUnavailable, Positions
 from coupons.eventlog.events import encode
+from coupons.eventlog.place import EndOffset, FirstOffset, NextOffset
 from coupons.eventlog.positions import Position
-from dev.services.own import free_port
+from dev.processes import free_port
 from tests import broker
 from tests.factories import make_event
 from tests.system import eventually
@@ -91,8 +92,8 @@ def test_a_group_that_has_committed_nothing_has_all_before_it(topic: str) -> Non
 def test_what_the_group_has_decided_is_left_out(topic: str) -> None:
     written = write(topic, partition=0, count=4) + write(topic, partition=1, count=2)
 
-    positions.move(0, to=Position(topic_id=topic_id(), next_offset=3))
-    positions.move(1, to=Position(topic_id=topic_id(), next_offset=2))
+    positions.move(0, to=Position(topic_id=topic_id(), next_offset=NextOffset(3)))
+    positions.move(1, to=Position(topic_id=topic_id(), next_offset=NextOffset(2)))
     commit(topic, {0: 4, 1: 0})  # nobody asks for that where there is a row
 
     assert read() == written[3:4]
@@ -110,14 +111,14 @@ def test_a_group_without_a_row_is_where_kafka_says(topic: str) -> None:
 def test_a_topic_that_was_made_anew_is_undecided_from_its_beginning(topic: str) -> None:
     written = write(topic, partition=0, count=4)
 
-    positions.move(0, to=Position(topic_id="of-the-one-before", next_offset=3))
+    positions.move(0, to=Position(topic_id="of-the-one-before", next_offset=NextOffset(3)))
 
     assert read() == written
 
 
 @pytest.mark.services_only
 def test_events_that_were_deleted_before_they_were_decided_show(topic: str) -> None:
-    positions.move(0, to=Position(topic_id=topic_id(), next_offset=2))
+    positions.move(0, to=Position(topic_id=topic_id(), next_offset=NextOffset(2)))
     written = write(topic, partition=0, count=4)
     delete_before(topic, partition=0, offset=3)
 
@@ -128,18 +129,18 @@ def test_events_that_were_deleted_before_they_were_decided_show(topic: str) -> N
 
 def test_a_log_that_lost_its_end_is_undecided_from_where_it_ended(topic: str) -> None:
     """What is written there now is new, though it stands before what was once decided."""
-    positions.move(0, to=Position(topic_id=topic_id(), next_offset=4, lost_end=1))
+    positions.move(0, to=Position(topic_id=topic_id(), next_offset=NextOffset(4), lost_end=EndOffset(1)))
     written = write(topic, partition=0, count=3)
 
     assert read() == written[1:]
     at = backlog.positions(timeout_s=10)
     assert (at[0].next_to_decide, at[0].end) == (1, 3)
-    assert backlog.undecided_to({0: 1, 1: 0}, at, timeout_s=10) == {0}
+    assert backlog.undecided_to({0: EndOffset(1), 1: EndOffset(0)}, at, timeout_s=10) == {0}
 
 
 def test_a_position_beyond_the_end_reads_nothing_again(topic: str) -> None:
     write(topic, partition=0, count=2)
-    positions.move(0, to=Position(topic_id=topic_id(), next_offset=9))
+    positions.move(0, to=Position(topic_id=topic_id(), next_offset=NextOffset(9)))
 
     try:
         found = read()
@@ -155,7 +156,7 @@ def test_a_transactions_marker_at_the_end_is_nothing_to_decide(topic: str) -> No
     ends = {0: backlog.positions(timeout_s=10)[0].end}
     assert backlog.undecided_to(ends, backlog.positions(timeout_s=10), timeout_s=10) == {0}
 
-    positions.move(0, to=Position(topic_id=topic_id(), next_offset=offset + 1))
+    positions.move(0, to=Position(topic_id=topic_id(), next_offset=NextOffset(offset + 1)))
 
     assert backlog.undecided_to(ends, backlog.positions(timeout_s=10), timeout_s=10) == frozenset()
 
@@ -192,11 +193,11 @@ def test_reading_moves_no_offset_and_joins_no_group(topic: str) -> None:
 
 def test_each_partition_has_its_positions(topic: str) -> None:
     write(topic, partition=0, count=3)
-    positions.move(0, to=Position(topic_id=topic_id(), next_offset=1))
+    positions.move(0, to=Position(topic_id=topic_id(), next_offset=NextOffset(1)))
 
-    nothing = Positions(first=0, next_to_decide=0, end=0)
+    nothing = Positions(first=FirstOffset(0), next_to_decide=NextOffset(0), end=EndOffset(0))
     assert backlog.positions(timeout_s=10) == {
-        0: Positions(first=0, next_to_decide=1, end=3),
+        0: Positions(first=FirstOffset(0), next_to_decide=NextOffset(1), end=EndOffset(3)),
         1: nothing,
         2: nothing,
     }
@@ -205,7 +206,7 @@ def test_each_partition_has_its_positions(topic: str) -> None:
 def test_the_whole_log_is_read_to_where_it_ended(topic: str) -> None:
     written = write(topic, partition=0, count=3)
     broker.write(topic, b"broken", partition=0)
-    positions.move(0, to=Position(topic_id=topic_id(), next_offset=2))
+    positions.move(0, to=Position(topic_id=topic_id(), next_offset=NextOffset(2)))
     at = backlog.positions(timeout_s=10)
     write(topic, partition=0, count=1)
 

@@ -15,6 +15,7 @@ from coupons.coupon_cache import CachedCoupon
 from coupons.eventlog import backlog
 from coupons.eventlog.backlog import Backlog
 from coupons.eventlog.events import IssueRequest
+from coupons.eventlog.place import NextOffset
 from coupons.gate import loading, pending
 from coupons.gate.admission import (
     Admitted,
@@ -32,7 +33,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture(autouse=True)
 def _nothing_in_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backlog, "read", lambda **_: Backlog(requests=[], next_to_decide={0: 0}))
+    monkeypatch.setattr(backlog, "read", lambda **_: Backlog(requests=[], next_to_decide={0: NextOffset(0)}))
 
 
 def process(requests: Sequence[IssueRequest]) -> None:

@@ -9,12 +9,17 @@ from dataclasses import replace
 
 import pytest
 from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
+from confluent_kafka.admin import (  # type: ignore[attr-defined]
+    AdminClient,
+    ConfigResource,
+    NewTopic,
+    ResourceType,
+)
 from django.conf import settings
 from django.core.management import CommandError, call_command
 
 from coupons.management.commands import create_topics
-from dev.services.own import free_port
+from dev.processes import free_port
 from tests.system import eventually
 
 
@@ -111,7 +116,7 @@ def test_nothing_but_an_operator_deletes_events(name: str) -> None:
 def test_an_acknowledgement_is_of_one_replica_less_than_all(name: str, replicas: int, in_sync: str) -> None:
     topics = create_topics.wanted_topics(partitions=3, replication_factor=replicas)
 
-    assert [topic.config["min.insync.replicas"] for topic in topics] == [in_sync, in_sync]
+    assert [(topic.config or {})["min.insync.replicas"] for topic in topics] == [in_sync, in_sync]
 
 
 def test_what_differs_in_an_existing_topic_is_said_and_left(name: str) -> None:

@@ -38,7 +38,7 @@ def process(*messages: object) -> None:
     BatchProcessor(producer=event_producer()).process(given, standing_before(given))
 
 
-def rows() -> list[list[dict[str, object]]]:
+def rows() -> list[list[Any]]:
     return [list(model.objects.order_by("pk").values()) for model in (UserCoupon, IssueOutcome, DeadLetter)]
 
 
@@ -53,7 +53,7 @@ def test_a_dead_letter_is_the_original_with_where_it_came_from_and_why(topic: st
     assert (letter.key(), letter.value()) == (b"any key", b"hello \xff")
     sent = dict(letter.headers() or [])
     assert (sent["trace"], sent["binary"]) == (b"abc", b"\xff\x00")
-    told = {name: value for name, value in sent.items() if name not in dict(own_headers)}
+    told: dict[str, Any] = {name: each for name, each in sent.items() if name not in dict(own_headers)}
     assert set(told) == {
         "reason",
         "error",

@@ -20,7 +20,7 @@ from coupons.claims.submitting import Accepted, submit
 from coupons.eventlog import backlog
 from coupons.eventlog.backlog import Backlog
 from coupons.eventlog.delivery import Acknowledged, NotPublished, Receipt, Record, Uncertain
-from coupons.eventlog.place import Place
+from coupons.eventlog.place import NextOffset, Place
 from coupons.gate import disclosed, leaked_slots
 from coupons.gate.admission import (
     gate,
@@ -48,7 +48,7 @@ class Broker:
 def broker(monkeypatch: pytest.MonkeyPatch, topic: str) -> Broker:
     stands_in = Broker()
     monkeypatch.setattr(submitting, "event_producer", lambda: stands_in)
-    monkeypatch.setattr(backlog, "read", lambda **_: Backlog(requests=[], next_to_decide={0: 0}))
+    monkeypatch.setattr(backlog, "read", lambda **_: Backlog(requests=[], next_to_decide={0: NextOffset(0)}))
     return stands_in
 
 

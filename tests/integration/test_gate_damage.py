@@ -15,7 +15,7 @@ from coupons.coupon_cache import CachedCoupon
 from coupons.eventlog import backlog
 from coupons.eventlog.backlog import Backlog
 from coupons.eventlog.events import IssueRequest
-from coupons.eventlog.place import Place
+from coupons.eventlog.place import NextOffset, Place
 from coupons.gate import loading
 from coupons.gate.admission import (
     Admission,
@@ -47,7 +47,7 @@ def log(monkeypatch: pytest.MonkeyPatch) -> list[IssueRequest]:
     def read(*, timeout_s: float, coupon_id: int | None = None) -> Backlog:
         return Backlog(
             requests=[each for each in undecided if coupon_id in (None, each.event.coupon_id)],
-            next_to_decide={0: 0},
+            next_to_decide={0: NextOffset(0)},
         )
 
     monkeypatch.setattr(backlog, "read", read)

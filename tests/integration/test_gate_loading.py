@@ -21,7 +21,7 @@ from coupons.coupon_cache import CachedCoupon
 from coupons.eventlog import backlog
 from coupons.eventlog.backlog import Backlog, LogUnavailable
 from coupons.eventlog.events import IssueRequest, encode, partition_key
-from coupons.eventlog.place import Place
+from coupons.eventlog.place import NextOffset, Place
 from coupons.gate import loading
 from coupons.gate.admission import (
     Admission,
@@ -85,7 +85,7 @@ def log(monkeypatch: pytest.MonkeyPatch) -> list[IssueRequest]:
 
     def read(*, timeout_s: float, coupon_id: int | None = None) -> Backlog:
         asked_for = [each for each in undecided if coupon_id in (None, each.event.coupon_id)]
-        return Backlog(requests=asked_for, next_to_decide={0: 0})
+        return Backlog(requests=asked_for, next_to_decide={0: NextOffset(0)})
 
     monkeypatch.setattr(backlog, "read", read)
     return undecided
@@ -203,7 +203,7 @@ def test_the_row_is_read_anew_after_the_log(monkeypatch: pytest.MonkeyPatch) -> 
 
     def read(*, timeout_s: float, coupon_id: int | None = None) -> Backlog:
         issue_coupons(requests)  # between our first look at the row and the loading
-        return Backlog(requests=[], next_to_decide={0: 3})
+        return Backlog(requests=[], next_to_decide={0: NextOffset(3)})
 
     monkeypatch.setattr(backlog, "read", read)
 
@@ -223,7 +223,7 @@ def test_many_who_find_it_empty_load_it_once(monkeypatch: pytest.MonkeyPatch) ->
 
     def read(*, timeout_s: float, coupon_id: int | None = None) -> Backlog:
         readings.append(1)
-        return Backlog(requests=[], next_to_decide={0: 0})
+        return Backlog(requests=[], next_to_decide={0: NextOffset(0)})
 
     monkeypatch.setattr(backlog, "read", read)
 

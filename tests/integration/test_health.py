@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from django.db import InterfaceError, OperationalError
+from django.db import InterfaceError, OperationalError, connection
 from redis import Redis
 
 from coupons.operations.surroundings import judging, watching
 from dev.embedded.stack import start_redis
-from dev.services.own import free_port
+from dev.processes import free_port
 from runtime import actuator
 from runtime.actuator import Actuator, Check, Component
 
@@ -62,8 +62,8 @@ def test_a_database_that_fails_in_any_way_is_down(
     def fail(*_: object) -> None:
         raise error(0, "")
 
-    monkeypatch.setattr(actuator.connection, "close", lambda: None)  # the test's own
-    monkeypatch.setattr(actuator.connection, "close_if_unusable_or_obsolete", fail)
+    monkeypatch.setattr(connection, "close", lambda: None)  # the test's own
+    monkeypatch.setattr(connection, "close_if_unusable_or_obsolete", fail)
     assert actuator.database().details == {"error": error.__name__}
 
     monkeypatch.setattr(judging, "problems", fail)

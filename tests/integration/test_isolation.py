@@ -16,6 +16,7 @@ from consumer.batch import BatchProcessor
 from consumer.dead_letters import TooManyDeadLetters
 from coupons.eventlog.events import encode
 from coupons.eventlog.producer import EventProducer, event_producer
+from coupons.issuing.deciding import issue_coupons
 from coupons.models import DeadLetter, IssueOutcome, LogPosition, UserCoupon
 from runtime.database_errors import Kind, kind_of
 from tests import broker
@@ -178,7 +179,7 @@ def test_a_dead_letter_is_published_once_however_often_the_database_is_tried(
     coupon, users = make_coupon(), make_users(2)
     given: list[Any] = [*messages(coupon.pk, users), ReceivedMessage(0, 2, value=b"broken")]
     processor, standing = BatchProcessor(producer=event_producer()), standing_before(given)
-    issue = batch.issue_coupons
+    issue = issue_coupons
     failures = [OperationalError(2013, "Lost connection"), OperationalError(1213, "Deadlock")]
 
     def failing(*args: Any, **named: Any) -> Any:

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.db import OperationalError, connection
@@ -35,7 +36,7 @@ def left(coupon: Coupon) -> tuple[int, int]:
     return coupon.stock, coupon.issued_count
 
 
-def everything() -> list[list[dict[str, object]]]:
+def everything() -> list[list[Any]]:
     """All rows that issuing writes."""
     return [list(model.objects.order_by("pk").values()) for model in (Coupon, UserCoupon, IssueOutcome)]
 
@@ -281,7 +282,7 @@ def test_the_coupons_row_is_locked_in_the_sql_where_the_database_can() -> None:
         assert read.endswith("FOR UPDATE")
     else:
         # SQLite takes its one write lock at BEGIN instead.
-        assert connection.transaction_mode == "IMMEDIATE"
+        assert connection.transaction_mode == "IMMEDIATE"  # type: ignore[attr-defined]
 
 
 def test_the_row_is_locked_before_anything_is_looked_at() -> None:

@@ -19,7 +19,7 @@ from consumer.partitions import AssignedPartitions
 from coupons.eventlog import positions
 from coupons.eventlog.delivery import Record
 from coupons.eventlog.producer import event_producer
-from dev.services.own import free_port
+from dev.processes import free_port
 from tests.consuming import in_a_thread
 from tests.system import eventually
 

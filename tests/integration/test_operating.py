@@ -20,6 +20,7 @@ from coupons.claim import Claim
 from coupons.eventlog import kafka_client, positions
 from coupons.eventlog.delivery import Record
 from coupons.eventlog.events import encode, partition_key
+from coupons.eventlog.place import EndOffset, NextOffset
 from coupons.eventlog.positions import Position
 from coupons.eventlog.producer import event_producer
 from coupons.gate import leaked_slots, loading
@@ -214,9 +215,9 @@ def test_reconcile_says_first_and_then_mends() -> None:
 def test_reconcile_says_whose_slots_it_could_not_look_at() -> None:
     leaked = _leak_in_a_gate_that_miscounts()
     for partition in range(settings.CONFIG.kafka.partitions):
-        at = Position(topic_id=kafka_client.topic_id(timeout_s=10), next_offset=5)
+        at = Position(topic_id=kafka_client.topic_id(timeout_s=10), next_offset=NextOffset(5))
         positions.move(partition, to=at)
-        positions.halt(partition, seen=at, end=0)
+        positions.halt(partition, seen=at, end=EndOffset(0))
 
     out = io.StringIO()
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 from confluent_kafka import Consumer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 from django.conf import settings
 from django.db import connection
 from django.db.models import F
@@ -58,6 +58,7 @@ def ranks() -> list[tuple[int | None, int | None]]:
 def position(coupon: Coupon) -> LogPosition:
     outcome = IssueOutcome.objects.filter(coupon_id=coupon.pk, kafka_partition__isnull=False).first()
     assert outcome is not None
+    assert outcome.kafka_partition is not None
     return LogPosition.objects.get(topic=settings.CONFIG.kafka.topic, partition=outcome.kafka_partition)
 
 

@@ -20,7 +20,7 @@ from coupons.eventlog import producer
 from coupons.eventlog.delivery import Acknowledged, NotPublished, Record, Uncertain
 from coupons.eventlog.events import partition_key, partition_of
 from coupons.eventlog.producer import EventProducer, close_event_producer, event_producer
-from dev.services.own import free_port
+from dev.processes import free_port
 from tests import broker
 from tests.system import eventually
 

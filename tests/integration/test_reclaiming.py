@@ -19,7 +19,7 @@ from coupons.claims import submitting
 from coupons.claims.request_status import status_of
 from coupons.eventlog import backlog, kafka_client, log_search, log_state, positions
 from coupons.eventlog.events import CouponIssueEvent, IssueRequest, encode, partition_key, partition_of
-from coupons.eventlog.place import Place
+from coupons.eventlog.place import EndOffset, NextOffset, Place
 from coupons.eventlog.positions import Position
 from coupons.eventlog.producer import event_producer
 from coupons.gate import disclosed, leaked_slots, loading, pending
@@ -73,9 +73,9 @@ def _coupons_by_partition(partitions: int = 3) -> dict[int, int]:
 
 def _lose_end(partition: int) -> None:
     """As a consumer notes it: the log ended at 0, and had been decided to 5."""
-    at = Position(topic_id=kafka_client.topic_id(timeout_s=10), next_offset=5)
+    at = Position(topic_id=kafka_client.topic_id(timeout_s=10), next_offset=NextOffset(5))
     positions.move(partition, to=at)
-    positions.halt(partition, seen=at, end=0)
+    positions.halt(partition, seen=at, end=EndOffset(0))
 
 
 def _finish(search: LeakSearch) -> list[Claim]:
@@ -166,7 +166,7 @@ _HURRIED: Final = """
 import sys, django
 django.setup()
 from coupons.gate import leaked_slots
-leaked_slots._PUBLISHABLE_S = 1.0
+leaked_slots.PUBLISHABLE_S = 1.0
 from django.core.management import execute_from_command_line
 execute_from_command_line(["manage.py", *sys.argv[1:]])
 """
@@ -210,7 +210,9 @@ def test_a_request_whose_event_was_passed_over_is_decided_and_not_rejected(topic
     coupon, users = make_coupon(stock=3), make_users(3)
     claims = [_published(coupon.pk, user) for user in users]
     for partition, at in backlog.positions(timeout_s=10).items():
-        end = Position(topic_id=kafka_client.topic_id(timeout_s=10), next_offset=at.first + at.end)
+        end = Position(
+            topic_id=kafka_client.topic_id(timeout_s=10), next_offset=NextOffset(at.first + at.end)
+        )
         positions.move(partition, to=end)
     assert log_search.find([claim.request_id for claim in claims], since_ms=0, patience_s=10).keys() == {
         claim.request_id for claim in claims
@@ -355,7 +357,7 @@ def test_events_deleted_before_they_were_decided_keep_the_coupons_of_their_parti
     coupons = _coupons_by_partition()
     gone, kept = (_published(coupons[1], user) for user in users[:2])
     _delete_before(topic, partition=1, offset=1)
-    positions.move(1, to=Position(topic_id=kafka_client.topic_id(timeout_s=10), next_offset=0))
+    positions.move(1, to=Position(topic_id=kafka_client.topic_id(timeout_s=10), next_offset=NextOffset(0)))
     leaked = _reserve(coupons[0], users[2])
 
     assert _finish(LeakSearch()) == [leaked]
@@ -383,7 +385,7 @@ def test_what_was_passed_over_in_another_partition_is_found_and_the_undecided_is
     ]
     broker.write(topic, *values, partition=1)
     topic_id = kafka_client.topic_id(timeout_s=10)
-    positions.move(1, to=Position(topic_id=topic_id, next_offset=1))
+    positions.move(1, to=Position(topic_id=topic_id, next_offset=NextOffset(1)))
 
     assert _finish(LeakSearch()) == []
 

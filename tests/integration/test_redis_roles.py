@@ -31,7 +31,7 @@ from coupons.gate.admission import (
 )
 from coupons.issuing import locks
 from dev.embedded.stack import start_redis
-from dev.services.own import free_port
+from dev.processes import free_port
 from tests import stack
 from tests.system import eventually
 

@@ -19,7 +19,7 @@ from coupons.claims.request_status import StatusReport, status_of
 from coupons.eventlog import backlog, positions
 from coupons.eventlog.backlog import Entry, LogUnavailable, Positions
 from coupons.eventlog.events import CouponIssueEvent, IssueRequest, encode, partition_key
-from coupons.eventlog.place import Place
+from coupons.eventlog.place import EndOffset, FirstOffset, NextOffset, Place
 from coupons.eventlog.positions import Position
 from coupons.gate import pending
 from coupons.gate.pending import Undecided
@@ -51,7 +51,10 @@ class Log:
     def positions(self, *, timeout_s: float) -> dict[int, Positions]:
         end = max([request.place.offset + 1 for request in self.undecided] + [100])
         return {
-            partition: Positions(first=0, next_to_decide=self.next_to_decide, end=end) for partition in (0, 1)
+            partition: Positions(
+                first=FirstOffset(0), next_to_decide=NextOffset(self.next_to_decide), end=EndOffset(end)
+            )
+            for partition in (0, 1)
         }
 
     def read_all(self, at: Mapping[int, Positions], *, patience_s: float) -> Iterator[Entry]:
@@ -124,7 +127,7 @@ def test_a_rejected_request_is_told_why() -> None:
 def stand(offsets: Mapping[int, int]) -> None:
     """This group is so far, by partition."""
     for partition, offset in offsets.items():
-        positions.move(partition, to=Position(topic_id="any", next_offset=offset))
+        positions.move(partition, to=Position(topic_id="any", next_offset=NextOffset(offset)))
 
 
 def test_a_request_under_way_is_pending_with_its_place_in_the_log() -> None:
@@ -397,7 +400,7 @@ def test_noting_without_redis_is_no_error(redis_away: pytest.MonkeyPatch) -> Non
 
 def test_in_a_log_that_lost_its_end_the_position_counts_from_where_it_ended() -> None:
     """What was written there since is new, and all of it is still to be decided."""
-    positions.move(2, to=Position(topic_id="one", next_offset=100, lost_end=80))
+    positions.move(2, to=Position(topic_id="one", next_offset=NextOffset(100), lost_end=EndOffset(80)))
     [_, second] = make_requests(7, [1, 2], partition=2)
     note(moved(second, offset=85))
 

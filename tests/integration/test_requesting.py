@@ -24,7 +24,7 @@ from coupons.eventlog import backlog
 from coupons.eventlog.backlog import Backlog, LogUnavailable
 from coupons.eventlog.delivery import Acknowledged, NotPublished, Receipt, Record, Uncertain
 from coupons.eventlog.events import decode
-from coupons.eventlog.place import Place
+from coupons.eventlog.place import NextOffset, Place
 from coupons.gate import leaked_slots, redis_client
 from coupons.gate.admission import GateUnavailable, gate
 from coupons.issuing.deciding import issue_coupons
@@ -54,7 +54,7 @@ class Broker:
 def broker(monkeypatch: pytest.MonkeyPatch) -> Broker:
     stands_in = Broker()
     monkeypatch.setattr(submitting, "event_producer", lambda: stands_in)
-    monkeypatch.setattr(backlog, "read", lambda **_: Backlog(requests=[], next_to_decide={0: 0}))
+    monkeypatch.setattr(backlog, "read", lambda **_: Backlog(requests=[], next_to_decide={0: NextOffset(0)}))
     return stands_in
 
 
@@ -287,7 +287,9 @@ def test_a_flush_forgets_no_accepted_request(broker: Broker, monkeypatch: pytest
     submit([first])
     in_the_log = make_requests(coupon.pk, users[:1])
     event = decode(broker.records[0].value)
-    undecided = Backlog(requests=[type(in_the_log[0])(event=event, place=Place(0, 0))], next_to_decide={0: 0})
+    undecided = Backlog(
+        requests=[type(in_the_log[0])(event=event, place=Place(0, 0))], next_to_decide={0: NextOffset(0)}
+    )
     monkeypatch.setattr(backlog, "read", lambda **_: undecided)
 
     get_redis_connection("default").flushdb()

@@ -26,7 +26,7 @@ UPDATE coupon SET stock = 0 WHERE coupon_id = 1;
 """
 
 
-def sql(statement: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+def sql(statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
     with connection.cursor() as cursor:
         cursor.execute(statement, parameters or None)
         return list(cursor.fetchall()) if cursor.description else []

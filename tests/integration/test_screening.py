@@ -26,7 +26,7 @@ from coupons.eventlog import backlog
 from coupons.eventlog.backlog import Backlog
 from coupons.eventlog.delivery import Acknowledged, Receipt, Record
 from coupons.eventlog.events import IssueRequest, decode
-from coupons.eventlog.place import Place
+from coupons.eventlog.place import NextOffset, Place
 from coupons.gate import loading
 from coupons.gate.admission import (
     Decisions,
@@ -60,7 +60,7 @@ class Log:
     def read(self, *, timeout_s: float, coupon_id: int | None = None) -> Backlog:
         self.readings += 1
         asked_for = [each for each in self.requests if coupon_id in (None, each.event.coupon_id)]
-        return Backlog(requests=asked_for, next_to_decide={0: 0})
+        return Backlog(requests=asked_for, next_to_decide={0: NextOffset(0)})
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from coupons import coupon_cache
 from coupons.claim import Claim
 from coupons.eventlog import backlog
 from coupons.eventlog.backlog import Backlog, LogUnavailable
+from coupons.eventlog.place import NextOffset
 from coupons.gate.admission import (
     Admitted,
     AlreadyRequested,
@@ -311,7 +312,12 @@ class TestReset:
     def test_the_log_is_asked_where_the_gate_is_empty(
         self, log: Callable[[Backlog | LogUnavailable], None]
     ) -> None:
-        log(Backlog(requests=[*make_requests(1, [4, 5]), *make_requests(2, [4])], next_to_decide={0: 0}))
+        log(
+            Backlog(
+                requests=[*make_requests(1, [4, 5]), *make_requests(2, [4])],
+                next_to_decide={0: NextOffset(0)},
+            )
+        )
         with pytest.raises(CommandError, match="2 requests are under way for coupon 1"):
             seed("--reset", "--yes")
         with pytest.raises(CommandError, match="3 requests are under way for coupons 1, 2"):

@@ -19,7 +19,7 @@ from coupons.models import IssueOutcome
 from coupons.operations import surroundings
 from coupons.operations.surroundings import judging, reading
 from coupons.operations.surroundings.watching import Watch
-from dev.services.own import PROJECT
+from dev.processes import PROJECT
 from tests.own_database import own_database, sql
 
 mysql_only = pytest.mark.services_only  # SQLite has no such thing

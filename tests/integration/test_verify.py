@@ -20,6 +20,7 @@ from coupons.claims import submitting
 from coupons.eventlog import positions
 from coupons.eventlog.delivery import Record
 from coupons.eventlog.events import encode, partition_key
+from coupons.eventlog.place import NextOffset
 from coupons.eventlog.producer import event_producer
 from coupons.gate.admission import (
     gate,
@@ -224,7 +225,7 @@ def test_events_decided_behind_which_nothing_was_committed_raise_nothing(topic: 
     batch = broker.read(topic, count=2)
     standing = standing_before(batch)
     BatchProcessor(producer=event_producer()).process(batch, standing)
-    positions.move_back(dict.fromkeys(standing.owned, 0))
+    positions.move_back(dict.fromkeys(standing.owned, NextOffset(0)))
 
     assert _found() == set()
     assert reconcile(dry_run=True, wait_s=0, on_wait=lambda: None).gates_loaded == []

@@ -161,7 +161,9 @@ def _missed(cases: Sequence[Case]) -> list[str]:
         rows = type(case.row)._default_manager
         [before] = rows.filter(pk=case.row.pk).values()
         rows.filter(pk=case.row.pk).update(**{case.column: case.value})
-        changed = case.value if rows.model._meta.get_field(case.column).primary_key else case.row.pk
+        key = rows.model._meta.pk
+        assert key is not None
+        changed = case.value if case.column == key.attname else case.row.pk
         assert rows.filter(pk=changed).values().get() != before, case
         if not _told(case.told):
             missed.append(f"{rows.model.__name__}.{case.column} = {case.value}: {case.told}")

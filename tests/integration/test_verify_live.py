@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 from django.db import connection
@@ -14,9 +15,10 @@ from coupons import coupon_cache
 from coupons.eventlog.backlog import Positions
 from coupons.eventlog.delivery import Record
 from coupons.eventlog.events import IssueRequest, encode, partition_key
+from coupons.eventlog.place import EndOffset, FirstOffset, NextOffset
 from coupons.eventlog.producer import event_producer
 from coupons.issuing.deciding import issue_coupons
-from coupons.models import Coupon, IssueOutcome, UserCoupon
+from coupons.models import Coupon, DeadLetter, IssueOutcome, UserCoupon
 from coupons.operations import dead_letters, resetting
 from coupons.operations.dead_letters import Selection
 from coupons.operations.verification import database, run
@@ -74,7 +76,8 @@ def _consumer_at_work(requests: list[IssueRequest]) -> Iterator[threading.Event]
 def test_a_consumer_at_work_raises_nothing() -> None:
     """The coupon's count and the outcomes that it counts are read one after the other."""
     coupon, users = make_coupon(stock=1_000), make_users(300)
-    looks, findings = 0, []
+    looks = 0
+    findings: list[Any] = []
 
     with _consumer_at_work(make_requests(coupon.pk, users)) as over:
         while not over.is_set():
@@ -101,11 +104,13 @@ def test_retention_that_goes_on_while_the_log_is_read_raises_nothing() -> None:
     coupon, users = make_coupon(stock=2), make_users(4)
     requests = make_requests(coupon.pk, users)
     issue_coupons(requests)
-    check = LogCheck({0: Positions(first=0, next_to_decide=4, end=4)}, coupon_id=None)
+    check = LogCheck(
+        {0: Positions(first=FirstOffset(0), next_to_decide=NextOffset(4), end=EndOffset(4))}, coupon_id=None
+    )
     for request in requests[2:]:
         check.add(request.place, request)
 
-    check.events.gone_before({0: 2})
+    check.events.gone_before({0: FirstOffset(2)})
 
     assert list(check.findings()) == []
     assert list(check.noted.notes()) == []
@@ -124,7 +129,9 @@ def test_a_database_restored_and_decided_again_raises_nothing() -> None:
 
     issue_coupons(requests[2:])
 
-    check = LogCheck({0: Positions(first=0, next_to_decide=6, end=6)}, coupon_id=None)
+    check = LogCheck(
+        {0: Positions(first=FirstOffset(0), next_to_decide=NextOffset(6), end=EndOffset(6))}, coupon_id=None
+    )
     for request in requests:
         check.add(request.place, request)
     assert list(check.findings()) == []
@@ -169,7 +176,7 @@ def test_what_operators_may_do_raises_nothing(topic: str) -> None:
     Coupon.objects.create(coupon_id=unknown.pk, description="late", discount_amount=1, stock=5)
     coupon_cache.forget_all()
     [first, second] = IssueOutcome.objects.filter(status=RequestStatus.FAILED).values_list("pk", flat=True)
-    ids = dict(dead_letters.DeadLetter.objects.values_list("request_id", "pk"))
+    ids = dict(DeadLetter.objects.values_list("request_id", "pk"))
     dead_letters.replay(Selection(ids=[ids[first]]), on_progress=lambda done: None)
     assert _report().findings == [], "sent again and not decided yet"
     _decide()

@@ -16,7 +16,7 @@ from msgspec import structs
 
 from coupons.eventlog.backlog import Positions
 from coupons.eventlog.events import IssueRequest
-from coupons.eventlog.place import Place
+from coupons.eventlog.place import EndOffset, FirstOffset, NextOffset, Place
 from coupons.issuing.deciding import issue_coupons
 from coupons.models import Coupon, DeadLetter, IssueOutcome, User, UserCoupon
 from coupons.operations import resetting
@@ -58,7 +58,11 @@ class Log:
         """``committed``: in each partition; all of it by default. ``first``: what retention has left."""
         check = LogCheck(
             {
-                p: Positions(first=first, next_to_decide=end if committed is None else committed, end=end)
+                p: Positions(
+                    first=FirstOffset(first),
+                    next_to_decide=NextOffset(end if committed is None else committed),
+                    end=EndOffset(end),
+                )
                 for p, end in enumerate(self._ends)
             },
             coupon_id=None,
@@ -99,6 +103,7 @@ def _pass_over(skipped: IssueRequest, instead: IssueRequest, **told: Any) -> Non
     IssueOutcome.objects.filter(pk=skipped.event.request_id).update(
         status="REJECTED", claim_rank=None, user_coupon_id=None, **told
     )
+    assert coupon_of is not None
     UserCoupon.objects.filter(pk=coupon_of).update(
         user_id=instead.event.user_id, request_id=instead.event.request_id
     )

@@ -70,10 +70,12 @@ class FakeConsumer:
         if not self.incoming:
             if not self.paused:
                 self._stop()
-            return self._nothing()
+            self._nothing()
+            return None
         if isinstance(self.incoming[0], ReceivedMessage) and not self._is_read(self.incoming[0].partition()):
             if not self.fetched_before:
-                return self._nothing()
+                self._nothing()
+                return None
             self.fetched_before -= 1
         self._in_vain = 0
         step = self.incoming.popleft()

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from importlib import import_module
 from typing import Any
 
 import pytest
 
-from dev.bench import catalogue, table
+from dev import suite
+from dev.bench import catalogue, report
 from dev.bench.__main__ import main
 from dev.bench.judging import Figure, Outcome, Target, Verdict, exit_code, lines
-from dev.bench.percentiles import binned_rate, percentile
+from dev.bench.series import binned_rate, percentile
 from dev.bench.targets import TARGETS
-from dev.services.own import PROJECT
+from dev.processes import PROJECT
 
-HALF = Target(reach=0.6, floor=0.25)
-AT_MOST = Target(reach=5.0, floor=40.0, smaller_is_better=True)
-FIGURE = Figure(name="accept / plain view", unit="/s", ours=700, baseline=1000, baseline_name="plain view")
+HALF = Target("/s", "plain view", reach=0.6, floor=0.25)
+AT_MOST = Target("/s", "plain view", reach=5.0, floor=40.0, smaller_is_better=True)
+FIGURE = Figure(name="accept / plain view", ours=700, baseline=1000)
 GOOD = Outcome(name="accept", figures=[FIGURE])
 
 
@@ -51,7 +53,7 @@ class TestVerdicts:
         assert GOOD.verdict(figure, HALF) is Verdict.REPORTED
 
     def test_without_a_target_a_ratio_is_reported_and_still_has_its_floor(self) -> None:
-        target = Target(reach=None, floor=0.25)
+        target = Target("/s", "plain view", reach=None, floor=0.25)
 
         assert (verdict(300, target=target), verdict(100, target=target)) == ("-", "BELOW FLOOR")
 
@@ -84,7 +86,7 @@ class TestExitCode:
         failed = judged(Outcome(name="accept", complaints=["not measured: RuntimeError: ..."]))
 
         assert exit_code(failed, with_floors=False) == 1
-        assert "not measured" in table.as_text(failed)
+        assert "not measured" in report.as_text(failed)
 
 
 class TestTargets:
@@ -102,7 +104,7 @@ class TestTargets:
 
 class TestTable:
     def test_there_is_a_line_per_figure(self) -> None:
-        head, line = table.as_text(judged(GOOD)).splitlines()
+        head, line = report.as_text(judged(GOOD)).splitlines()
 
         assert head.split() == ["what", "ours", "baseline", "ratio", "target", "verdict"]
         assert line.split("  ") == [
@@ -115,7 +117,7 @@ class TestTable:
         ]
 
     def test_markdown_has_the_same_cells(self) -> None:
-        assert table.as_markdown(judged(GOOD)).splitlines()[2] == (
+        assert report.as_markdown(judged(GOOD)).splitlines()[2] == (
             "| accept / plain view | 700/s | 1,000/s plain view | 0.70 | >= 0.60 | met |"
         )
 
@@ -124,7 +126,7 @@ class TestTable:
         [(12345.6, "/s", "12,346/s"), (12.34, "ms", "12.3 ms"), (0.567, "s", "0.57 s")],
     )
     def test_three_figures_are_enough(self, value: float, unit: str, text: str) -> None:
-        assert table.number(value, unit) == text
+        assert report.number(value, unit) == text
 
 
 class TestPercentiles:
@@ -151,15 +153,16 @@ class TestCommand:
         assert shown == [each.name for each in catalogue.ALL]
 
     def test_an_unknown_name_is_refused_before_anything_starts(self) -> None:
-        with pytest.raises(SystemExit, match="there is no measurement nothing"):
+        with pytest.raises(SystemExit, match="there is no nothing"):
             main(["--only", "nothing"])
 
     def test_the_short_form_leaves_out_the_millions(self) -> None:
-        names = [each.name for each in catalogue.chosen([], short=True)]
+        options = suite.parser("bench", "").parse_args(["--short"])
+        names = [each.name for each in suite.chosen(catalogue.ALL, options)]
 
         assert {each.name for each in catalogue.ALL} - set(names) == {"issue-large", "cold"}
 
     def test_every_measurement_has_its_function(self) -> None:
-        from dev.bench.measuring import function_of
-
-        assert all(callable(function_of(each)) for each in catalogue.ALL)
+        for each in catalogue.ALL:
+            module, _, function = each.function.partition(".")
+            assert callable(getattr(import_module(f"dev.bench.measurements.{module}"), function))

@@ -39,6 +39,10 @@ def others(environ: Environ, start_response: Callable[..., Any]) -> Iterable[byt
     return [b"others"]
 
 
+def _body(stream: object) -> dict[str, Any]:
+    return {"wsgi.input": stream}
+
+
 def ask(
     path: str = "/api/coupons/7/issue", query: str = "userId=8", *, method: str = "POST", **environ: Any
 ) -> tuple[Heard, bytes]:
@@ -184,7 +188,7 @@ def test_a_user_id_in_the_body_is_told_where_it_belongs(
         query="",
         CONTENT_LENGTH=str(len(body)),
         HTTP_ACCEPT_LANGUAGE=language,
-        **{"wsgi.input": io.BytesIO(body)},
+        **_body(io.BytesIO(body)),
     )
 
     assert heard.status == "400 Bad Request"
@@ -202,9 +206,7 @@ def test_a_large_body_is_refused_before_it_is_parsed(
     parsed: list[bytes] = []
     monkeypatch.setattr("coupons.api.claims.json.loads", parsed.append)
 
-    heard, answer = ask(
-        CONTENT_LENGTH=str(size), HTTP_ACCEPT_LANGUAGE=language, **{"wsgi.input": io.BytesIO(body)}
-    )
+    heard, answer = ask(CONTENT_LENGTH=str(size), HTTP_ACCEPT_LANGUAGE=language, **_body(io.BytesIO(body)))
     monkeypatch.undo()
 
     assert heard.status == "400 Bad Request"
@@ -217,7 +219,7 @@ def test_a_large_body_is_refused_before_it_is_parsed(
 def test_a_small_body_is_none_of_our_business(submitted: list[Claim]) -> None:
     body = json.dumps({"note": "x" * 4_000}).encode()
 
-    heard, _ = ask(CONTENT_LENGTH=str(len(body)), **{"wsgi.input": io.BytesIO(body)})
+    heard, _ = ask(CONTENT_LENGTH=str(len(body)), **_body(io.BytesIO(body)))
 
     assert heard.status == "202 Accepted"
 
@@ -226,7 +228,7 @@ def test_a_small_body_is_none_of_our_business(submitted: list[Claim]) -> None:
 def test_a_body_shorter_than_was_said_is_no_claim(body: bytes, submitted: list[Claim]) -> None:
     """Its client has hung up in the middle."""
     with pytest.raises(OSError, match="before its end") as raised:
-        ask(CONTENT_LENGTH="20", **{"wsgi.input": io.BytesIO(body)})
+        ask(CONTENT_LENGTH="20", **_body(io.BytesIO(body)))
 
     assert raised.value.errno == errno.ENOTCONN
     assert submitted == []
@@ -235,7 +237,7 @@ def test_a_body_shorter_than_was_said_is_no_claim(body: bytes, submitted: list[C
 def test_a_body_larger_than_django_reads_is_refused_when_it_is_read(submitted: list[Claim]) -> None:
     stream = io.BytesIO(b'"' + b"x" * 4_999_998 + b'"')
 
-    heard, _ = ask(CONTENT_LENGTH="5000000", **{"wsgi.input": stream})
+    heard, _ = ask(CONTENT_LENGTH="5000000", **_body(stream))
 
     assert heard.status == "400 Bad Request"
     assert stream.read() == b""  # the client can hear the answer: nobody stops listening to it
@@ -253,7 +255,7 @@ def test_a_client_that_stops_in_the_middle_of_its_body_loses_its_connection(
             return b""
 
     with pytest.raises(OSError, match="did not come") as raised:
-        ask(CONTENT_LENGTH="10", **{"wsgi.input": Silent()})
+        ask(CONTENT_LENGTH="10", **_body(Silent()))
 
     assert raised.value.errno == errno.ENOTCONN
     assert submitted == []

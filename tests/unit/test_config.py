@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from dev.services.own import PROJECT
+from dev.processes import PROJECT
 from runtime import config
 from runtime.config import BASE_DIR, ConfigError
 

@@ -5,13 +5,17 @@ from __future__ import annotations
 import threading
 import time
 
-from coupons.eventlog.delivery import Acknowledged, Delivery, NotPublished, Uncertain
+from coupons.eventlog.delivery import Acknowledged, Delivery, NotPublished, Receipt, Uncertain
 from coupons.eventlog.place import Place
 
 
 def test_receipts_are_in_the_order_of_the_records_not_of_the_reports() -> None:
     delivery = Delivery(3)
-    receipts = [Acknowledged(place=Place(0, 9)), NotPublished(error="full"), Uncertain(error="timeout")]
+    receipts: list[Receipt] = [
+        Acknowledged(place=Place(0, 9)),
+        NotPublished(error="full"),
+        Uncertain(error="timeout"),
+    ]
 
     for index in (2, 0, 1):
         delivery.note(index, receipts[index])

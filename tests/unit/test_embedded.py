@@ -17,12 +17,11 @@ import pytest
 
 from dev.embedded import settings as embedded_settings
 from dev.embedded.application import environment_for, has_user, secret_key
-from dev.embedded.backlog import undecided
-from dev.embedded.errors import AlreadyRunning, PortTaken
-from dev.embedded.lock import held
-from dev.embedded.ports import free_port, refuse_taken_ports
-from dev.embedded.settings import PROJECT, BrokerKind, EmbeddedSettings, SettingError
+from dev.embedded.claiming import held, refuse_taken_ports
+from dev.embedded.draining import undecided
+from dev.embedded.settings import BrokerKind, EmbeddedSettings, SettingError, StackError
 from dev.embedded.signals import ECHO_S, StopRequest
+from dev.processes import PROJECT, free_port
 
 
 class TestSettings:
@@ -91,11 +90,11 @@ class TestPorts:
     def test_a_taken_port_names_itself_and_the_variable(self) -> None:
         with closing(socket.create_server(("127.0.0.1", 0))) as somebody:
             port = somebody.getsockname()[1]
-            with pytest.raises(PortTaken, match=rf"^port {port} is taken .* with COUPON_HEALTH_PORT=\.\.\.$"):
+            with pytest.raises(StackError, match=rf"^port {port} is taken .* COUPON_HEALTH_PORT=\.\.\.$"):
                 refuse_taken_ports({"COUPON_API_PORT": free_port(), "COUPON_HEALTH_PORT": port})
 
     def test_a_port_bound_on_all_addresses_is_taken(self) -> None:
-        with closing(socket.create_server(("0.0.0.0", 0))) as somebody, pytest.raises(PortTaken):
+        with closing(socket.create_server(("0.0.0.0", 0))) as somebody, pytest.raises(StackError):
             refuse_taken_ports({"COUPON_API_PORT": somebody.getsockname()[1]})
 
     def test_a_port_that_needs_root_says_so(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,7 +102,7 @@ class TestPorts:
             raise PermissionError(errno.EACCES, "Permission denied")
 
         monkeypatch.setattr(socket.socket, "bind", refuse)
-        with pytest.raises(PortTaken, match=r"port 80 needs more rights .* COUPON_API_PORT="):
+        with pytest.raises(StackError, match=r"port 80 needs more rights .* COUPON_API_PORT="):
             refuse_taken_ports({"COUPON_API_PORT": 80})
 
 
@@ -112,7 +111,7 @@ class TestLock:
         lock = tmp_path / "lock"
         with (
             held(lock),
-            pytest.raises(AlreadyRunning, match=rf"already runs in .*\(process {os.getpid()}\)"),
+            pytest.raises(StackError, match=rf"already runs in .*\(process {os.getpid()}\)"),
             held(lock),
         ):
             pass

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -33,7 +34,8 @@ GREEN = Row(
 
 @pytest.mark.parametrize("column", ["lost", "doubled", "leaked"])
 def test_a_row_with_a_broken_promise_is_red(column: str) -> None:
-    row = replace(GREEN, **{column: 1})
+    counts: dict[str, Any] = {column: 1}
+    row = replace(GREEN, **counts)
 
     assert (GREEN.verdict, GREEN.passed) == ("ok", True)
     assert (row.verdict, row.passed) == ("RED", False)

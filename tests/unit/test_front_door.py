@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from coupons.outcomes import Code, DeadLetterReason
-from dev.services.own import PROJECT
+from dev.processes import PROJECT
 from runtime import __version__, metrics
 
 PAGES = sorted([*PROJECT.glob("*.md"), *PROJECT.glob("docs/**/*.md")])

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from dev.services.own import PROJECT
+from dev.processes import PROJECT
 
 _WORKER = """
 import os, signal, sys, time

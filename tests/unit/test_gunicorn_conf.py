@@ -11,7 +11,7 @@ import pytest
 
 from coupons.gate import loading
 from dev.embedded import supervisor
-from dev.services.own import PROJECT
+from dev.processes import PROJECT
 from runtime import config
 
 _SHOW = ["-m", "gunicorn", "-c", "couponsite/gunicorn_conf.py", "--print-config", "couponsite.wsgi"]

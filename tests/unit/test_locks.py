@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import redis_lock
@@ -20,7 +21,7 @@ from redis.retry import Retry
 
 from coupons.issuing import locks
 from coupons.issuing.locks import coupon_locks
-from dev.services.own import free_port
+from dev.processes import free_port
 
 CONFIGURED_WAIT_S = settings.CONFIG.consumer.lock_wait_s
 
@@ -92,7 +93,7 @@ def test_locks_are_taken_in_one_order_whatever_order_is_asked(monkeypatch: pytes
     asked: list[str] = []
     set_key = Pipeline.set
 
-    def noted(pipeline: Pipeline, name: str, *args: object, **named: object) -> object:
+    def noted(pipeline: Pipeline, name: str, *args: Any, **named: Any) -> object:
         asked.append(name)
         return set_key(pipeline, name, *args, **named)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from dev.services.own import PROJECT
+from dev.processes import PROJECT
 from runtime.log_file import LogFile
 
 

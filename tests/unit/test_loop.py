@@ -18,6 +18,7 @@ from consumer import broker_watch, loop
 from consumer.loop import ConsumerLoop
 from consumer.partitions import AssignedPartitions
 from coupons.eventlog import kafka_client, positions
+from coupons.eventlog.place import EndOffset, NextOffset
 from coupons.eventlog.positions import Position, PositionMoved
 from tests.messages import ReceivedMessage
 from tests.unit.fake_kafka import FakeConsumer, Step
@@ -67,7 +68,7 @@ class Rows:
 
     def halt(self, partition: int, *, seen: Position, end: int) -> None:
         assert self.at[partition] == seen
-        self.at[partition] = replace(seen, lost_end=end)
+        self.at[partition] = replace(seen, lost_end=EndOffset(end))
 
 
 @pytest.fixture(autouse=True)
@@ -155,7 +156,7 @@ def test_a_batch_is_decided_with_the_position_and_copied_to_kafka(rows: Rows) ->
 
 
 def test_it_begins_where_the_database_says_not_where_kafka_does(rows: Rows) -> None:
-    rows.at = {0: Position(topic_id="one", next_offset=5)}
+    rows.at = {0: Position(topic_id="one", next_offset=NextOffset(5))}
     run = Run(*messages(0, 5), assigned=[0])
     run.consumer.copied = {0: 900}
 
@@ -192,7 +193,7 @@ def test_what_a_restored_database_forgot_is_decided_again(rows: Rows) -> None:
     """Its position is behind where this consumer believes it is."""
 
     def is_restored(consumer: FakeConsumer) -> None:
-        rows.at[0] = Position(topic_id="one", next_offset=2)
+        rows.at[0] = Position(topic_id="one", next_offset=NextOffset(2))
 
     run = Run(
         *messages(0, *range(5)), is_restored, *messages(0, 5), None, *messages(0, *range(2, 6)), assigned=[0]
@@ -210,7 +211,7 @@ def test_a_database_that_is_restored_while_nothing_comes_is_noticed(
     monkeypatch.setattr(loop, "LOOK_EVERY_S", 0)
 
     def is_restored(consumer: FakeConsumer) -> None:
-        rows.at[0] = Position(topic_id="one", next_offset=2)
+        rows.at[0] = Position(topic_id="one", next_offset=NextOffset(2))
 
     run = Run(*messages(0, *range(5)), is_restored, None, None, assigned=[0]).to_end()
 
@@ -223,7 +224,7 @@ def test_a_position_that_moved_passes_over_nothing_in_other_partitions(rows: Row
 
     def is_moved(run: Run) -> None:
         if not run.told("process"):
-            rows.at[0] = Position(topic_id="one", next_offset=2)
+            rows.at[0] = Position(topic_id="one", next_offset=NextOffset(2))
 
     run = Run(*messages(0, 7), *messages(1, 3, 4), end, None, None, before_process=is_moved).to_end()
 
@@ -236,7 +237,7 @@ def test_while_positions_are_not_found_nothing_is_decided(rows: Rows) -> None:
 
     def is_moved(run: Run) -> None:
         if len(run.told("assign")) == 2:
-            rows.at[0] = Position(topic_id="one", next_offset=2)
+            rows.at[0] = Position(topic_id="one", next_offset=NextOffset(2))
             rows.refusals = 3
 
     run = Run(*messages(0, 7), *messages(1, 3, 4), None, *messages(1, 4), before_process=is_moved).to_end()
@@ -268,11 +269,14 @@ def test_a_consumer_that_lost_its_partitions_has_not_joined() -> None:
 def test_positions_are_looked_at_while_it_is_busy_too(rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
     """Partition 1 is quiet and was set back; partition 0 never rests."""
     monkeypatch.setattr(loop, "LOOK_EVERY_S", 0)
-    rows.at = {0: Position(topic_id="one", next_offset=0), 1: Position(topic_id="one", next_offset=9)}
+    rows.at = {
+        0: Position(topic_id="one", next_offset=NextOffset(0)),
+        1: Position(topic_id="one", next_offset=NextOffset(9)),
+    }
 
     def is_restored(run: Run) -> None:
         if len(run.decided) == 2:
-            rows.at[1] = Position(topic_id="one", next_offset=4)
+            rows.at[1] = Position(topic_id="one", next_offset=NextOffset(4))
 
     run = Run(*messages(0, *range(6)), batch_size=1, before_process=is_restored).to_end()
 
@@ -281,7 +285,7 @@ def test_positions_are_looked_at_while_it_is_busy_too(rows: Rows, monkeypatch: p
 
 def test_what_another_consumer_decided_is_passed(rows: Rows) -> None:
     def another_goes_on(consumer: FakeConsumer) -> None:
-        rows.at[0] = Position(topic_id="one", next_offset=8)
+        rows.at[0] = Position(topic_id="one", next_offset=NextOffset(8))
 
     run = Run(
         *messages(0, 5), another_goes_on, *messages(0, 6, 7), None, *messages(0, 8), assigned=[0]
@@ -304,14 +308,17 @@ def test_a_topic_that_was_made_anew_is_read_from_its_beginning(
     ).to_end()  # fmt: skip
 
     assert run.decided == ["0:5", "0:0"]
-    assert rows.at == {0: Position(topic_id="two", next_offset=1)}
+    assert rows.at == {0: Position(topic_id="two", next_offset=NextOffset(1))}
     assert "deleted and made anew. The old one (one) was decided up to offset 6" in caplog.text
 
 
 def test_events_that_were_deleted_before_they_were_decided_stop_their_partition_alone(
     rows: Rows, caplog: pytest.LogCaptureFixture
 ) -> None:
-    rows.at = {0: Position(topic_id="one", next_offset=5), 1: Position(topic_id="one", next_offset=9)}
+    rows.at = {
+        0: Position(topic_id="one", next_offset=NextOffset(5)),
+        1: Position(topic_id="one", next_offset=NextOffset(9)),
+    }
     run = Run(*messages(1, 9), assigned=[0, 1])
     run.consumer.first = 7
 
@@ -326,10 +333,10 @@ def test_events_that_were_deleted_before_they_were_decided_stop_their_partition_
 
 def test_once_the_loss_is_accepted_the_partition_goes_on(rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop, "LOOK_EVERY_S", 0)
-    rows.at = {0: Position(topic_id="one", next_offset=5)}
+    rows.at = {0: Position(topic_id="one", next_offset=NextOffset(5))}
 
     def is_accepted(consumer: FakeConsumer) -> None:
-        rows.at[0] = Position(topic_id="one", next_offset=7)
+        rows.at[0] = Position(topic_id="one", next_offset=NextOffset(7))
 
     run = Run(None, is_accepted, None, *messages(0, 7), assigned=[0])
     run.consumer.first = 7
@@ -358,7 +365,7 @@ def test_a_log_that_begins_at_the_position_has_lost_nothing(
     rows: Rows, begins_at: int, comes_with_it: bool
 ) -> None:
     """librdkafka may tell late what it met in a topic that was made anew meanwhile, at its old offset."""
-    rows.at = {0: Position(topic_id="one", next_offset=begins_at)}
+    rows.at = {0: Position(topic_id="one", next_offset=NextOffset(begins_at))}
     outside = ReceivedMessage(0, 235, error=kafka_error(KafkaError._AUTO_OFFSET_RESET))
     later: list[None] = [] if comes_with_it else [None]
     run = Run(None, outside, *later, *messages(0, begins_at), assigned=[0])
@@ -368,7 +375,7 @@ def test_a_log_that_begins_at_the_position_has_lost_nothing(
 
     assert run.loop.state.stuck == {}
     assert run.decided == [f"0:{begins_at}"]
-    assert rows.at == {0: Position(topic_id="one", next_offset=begins_at + 1)}
+    assert rows.at == {0: Position(topic_id="one", next_offset=NextOffset(begins_at + 1))}
 
 
 def test_markers_of_transactions_at_the_end_are_passed(rows: Rows) -> None:
@@ -420,7 +427,8 @@ def test_what_was_decided_before_a_failure_is_not_decided_again(rows: Rows) -> N
         if not run.told("failed"):
             assigned = run.assigned
             assert assigned is not None
-            first = assigned.advances(messages(0, 5))
+            given: list[Any] = list(messages(0, 5))
+            first = assigned.advances(given)
             positions.take_over({}, {each.partition: each.reached for each in first})
             assigned.advanced(first)
 

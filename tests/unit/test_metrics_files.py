@@ -23,7 +23,7 @@ def test_a_deleted_file_is_written_again_by_one_thread(
     monkeypatch.setattr(KeptFile, "open_files", [])
     path = tmp_path / "counter_1.db"
     kept = KeptFile(str(path))
-    kept.write_value("n", 7.0, 0.0)  # type: ignore[no-untyped-call]
+    kept.write_value("n", 7.0, 0.0)
     path.unlink()
     made: list[int] = []
     allocate = os.posix_fallocate
@@ -38,10 +38,10 @@ def test_a_deleted_file_is_written_again_by_one_thread(
         for restored in [both.submit(metrics.restore) for _ in range(2)]:
             restored.result(10)
 
-    kept.close()  # type: ignore[no-untyped-call]
+    kept.close()
 
     assert len(made) == 1
-    assert KeptFile.read_all_values_from_file(str(path))  # type: ignore[no-untyped-call]
+    assert KeptFile.read_all_values_from_file(str(path))
 
 
 @pytest.mark.parametrize(
@@ -61,9 +61,9 @@ def test_a_damaged_file_costs_its_own_values_alone(
     monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
     monkeypatch.setattr(KeptFile, "open_files", [])
     kept = KeptFile(str(tmp_path / "counter_1.db"))
-    key = mmap_dict.mmap_key("n", "n_total", (), (), "help")  # type: ignore[no-untyped-call]
-    kept.write_value(key, 7.0, 0.0)  # type: ignore[no-untyped-call]
+    key = mmap_dict.mmap_key("n", "n_total", [], [], "help")
+    kept.write_value(key, 7.0, 0.0)
     (tmp_path / name).write_bytes(content)
 
     assert "n_total 7.0" in metrics.exposition().decode()
-    kept.close()  # type: ignore[no-untyped-call]
+    kept.close()

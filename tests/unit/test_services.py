@@ -7,22 +7,23 @@ import json
 import os
 import signal
 import socket
-import struct
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from dev.processes import LOOPBACK, free_port, last_lines
+from dev.servers import kafka_serves
+from dev.services import (
+    daemon as daemons,
+)
 from dev.services import (
     database_choice,
     database_programs,
     kafka_libs,
-    kafka_protocol,
     mysql_packages,
-    process,
     programs,
     report,
 )
@@ -30,12 +31,12 @@ from dev.services.__main__ import main
 from dev.services.daemon import Daemon
 from dev.services.database_choice import Choice
 from dev.services.errors import ServiceError
-from dev.services.files import last_lines
+from dev.services.kafka import Kafka
 from dev.services.mariadb import MariaDB
 from dev.services.own import Services
-from dev.services.ports import LOOPBACK, require_distinct, require_free
 from dev.services.redis import Redis
 from dev.services.replica import Replica
+from dev.services.service import require_distinct, require_free
 from dev.services.stack import GITIGNORE, Kind, Stack, parse_kind, parse_ports
 
 
@@ -58,7 +59,7 @@ def record(daemon: Daemon, *, pid: int, started: str, port: int = 26379) -> None
 
 
 def started_at(pid: int) -> str:
-    seen = process.look_at(pid)
+    seen = daemons.look_at(pid)
     assert seen is not None
     return seen.started
 
@@ -87,9 +88,10 @@ class TestPorts:
             client.close()
         require_free(port, name="redis", base_port=port)
 
-    def test_two_servers_cannot_share_a_port(self) -> None:
+    def test_two_servers_cannot_share_a_port(self, tmp_path: Path) -> None:
+        stack = Stack(directory=tmp_path, asked_ports={"mariadb": 23306, "redis": 29093, "kafka": 29092})
         with pytest.raises(ServiceError, match="port 29093 is asked for by redis and kafka"):
-            require_distinct({"mariadb": (23306,), "redis": (29093,), "kafka": (29092, 29093)})
+            require_distinct([MariaDB(stack=stack), Redis(stack=stack), Kafka(stack=stack)])
 
     def test_a_flag_goes_before_an_environment_variable(self) -> None:
         environ = {"SERVICES_REDIS_PORT": "1111", "SERVICES_KAFKA_PORT": "2222", "SERVICES_MARIADB_PORT": ""}
@@ -155,30 +157,30 @@ class TestIdentity:
         [
             (
                 "Ssl  Sun Nov 22 17:25:30 2026",
-                process.Sighting(started="Sun Nov 22 17:25:30 2026", paused=False),
+                daemons.Sighting(started="Sun Nov 22 17:25:30 2026", paused=False),
             ),
             (
                 "T    Sun Nov 22 17:25:30 2026",
-                process.Sighting(started="Sun Nov 22 17:25:30 2026", paused=True),
+                daemons.Sighting(started="Sun Nov 22 17:25:30 2026", paused=True),
             ),
             ("Z    Sun Nov 22 17:25:30 2026", None),
             ("", None),
         ],
     )
     def test_ps_is_asked_where_there_is_no_proc(
-        self, line: str, seen: process.Sighting | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+        self, line: str, seen: daemons.Sighting | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
         (tmp_path / "ps").write_text(f"#!/bin/sh\necho '{line}'\n")
         (tmp_path / "ps").chmod(0o755)
-        monkeypatch.setattr(process, "PROC", tmp_path)
+        monkeypatch.setattr(daemons, "PROC", tmp_path)
         monkeypatch.setenv("PATH", str(tmp_path))
-        assert process.look_at(4242) == seen
+        assert daemons.look_at(4242) == seen
 
     def test_a_signal_during_a_start_comes_after_it(self) -> None:
         steps: list[str] = []
 
         def start() -> None:
-            with process.signals_held_back():
+            with daemons.signals_held_back():
                 signal.raise_signal(signal.SIGINT)
                 steps.append("recorded")
 
@@ -198,6 +200,11 @@ class TestStack:
         with Stack(directory=tmp_path / "new", asked_ports={}).locked():
             assert (tmp_path / "new/.gitignore").read_text() == GITIGNORE
             assert GITIGNORE.endswith("\n*\n")
+
+    def test_a_folder_of_ours_is_known_though_its_mark_is_worded_otherwise(self, tmp_path: Path) -> None:
+        (tmp_path / ".gitignore").write_text("# The folder of a stack of servers: as it was.\n*\n")
+        (tmp_path / "kafka-libs").mkdir()
+        Stack(directory=tmp_path, asked_ports={}).open_lock().close()
 
     def test_the_last_port_is_kept_until_another_is_asked_for(self, tmp_path: Path) -> None:
         stack = Stack(directory=tmp_path, asked_ports={})
@@ -444,33 +451,10 @@ class TestPrograms:
         assert kafka_libs.version(tmp_path) == "Apache Kafka 4.1.1"
 
 
-class TestKafkaProtocol:
-    @pytest.mark.parametrize(
-        ("answer", "serves"),
-        [
-            (struct.pack(">iii", 8, kafka_protocol.CORRELATION, 1), True),
-            (struct.pack(">iii", 8, kafka_protocol.CORRELATION, 0), False),  # not registered yet
-            (struct.pack(">iii", 8, 1, 1), False),  # the answer to another question
-            (b"HTTP/1.1 400 Bad Request\r\n\r\n", False),
-            (b"\x00\x00", False),
-            (b"", False),
-        ],
-    )
-    def test_only_a_broker_that_knows_itself_serves(self, answer: bytes, serves: bool) -> None:
+class TestKafka:
+    def test_a_port_that_is_open_too_early_does_not_serve(self) -> None:
         with socket.create_server((LOOPBACK, 0)) as server:
-
-            def answer_once() -> None:
-                connection, _ = server.accept()
-                with connection:
-                    connection.recv(4096)
-                    connection.sendall(answer)
-
-            broker = threading.Thread(target=answer_once)
-            broker.start()
-            assert kafka_protocol.serves(host=LOOPBACK, port=server.getsockname()[1]) is serves
-            broker.join(timeout=10)
+            assert not kafka_serves(server.getsockname()[1])
 
     def test_nobody_there(self) -> None:
-        with socket.create_server((LOOPBACK, 0)) as server:
-            port = server.getsockname()[1]
-        assert not kafka_protocol.serves(host=LOOPBACK, port=port)
+        assert not kafka_serves(free_port())

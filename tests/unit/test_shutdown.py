@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from consumer.shutdown import stop_on_signals
-from dev.services.own import PROJECT
+from dev.processes import PROJECT
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

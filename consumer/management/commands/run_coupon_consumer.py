@@ -18,6 +18,7 @@ from consumer.loop import ConsumerLoop
 from consumer.shutdown import stop_on_signals
 from coupons.eventlog.producer import close_event_producer, event_producer
 from coupons.operations import surroundings
+from runtime.arguments import whole_number
 
 
 class Command(BaseCommand):
@@ -30,13 +31,13 @@ class Command(BaseCommand):
         consumer = settings.CONFIG.consumer
         parser.add_argument(
             "--health-port",
-            type=_between(1, 65_535),
+            type=whole_number(1, 65_535),
             default=consumer.health_port,
             help="port of /actuator/health and /actuator/prometheus (default %(default)s)",
         )
         parser.add_argument(
             "--batch-size",
-            type=_between(1, 10_000),
+            type=whole_number(1, 10_000),
             default=consumer.batch_size,
             help="events per poll and per transaction (default %(default)s)",
         )
@@ -53,7 +54,7 @@ class Command(BaseCommand):
         if not group_id:
             raise CommandError("--group-id must not be empty")
         surroundings.refuse()
-        # Before anything is wired: housekeeping asks the same group as the loop how far it is.
+        # Before any part is made: housekeeping must look at the same group's positions as the loop.
         config = settings.CONFIG
         settings.CONFIG = replace(config, kafka=replace(config.kafka, group_id=group_id))
         housekeeper = Housekeeper()
@@ -72,13 +73,3 @@ class Command(BaseCommand):
                 loop.run()
         close_event_producer()
         self.stdout.write("stopped")
-
-
-def _between(low: int, high: int) -> Any:
-    return partial(_whole_number, low=low, high=high)
-
-
-def _whole_number(text: str, *, low: int, high: int) -> int:
-    if not text.isascii() or not text.isdigit() or not low <= int(text) <= high:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from {low} to {high}")
-    return int(text)

@@ -1,5 +1,5 @@
--- Stands before every script. A key of a wrong kind or a field that is none of ours is damage: it is dropped,
--- and the gate is unknown until it is loaded anew.
+-- Stands before every script. A key of a wrong kind, or a field that we cannot have written, is damage: it is
+-- dropped, and the gate is unknown until it is loaded anew.
 local function only(kind, key)
   local found = redis.call('TYPE', key).ok
   if found ~= kind and found ~= 'none' then
@@ -12,8 +12,8 @@ local function whole(text)
   return text and #text <= 16 and text:match('^%d+$') and tonumber(text) or nil
 end
 
--- The request that stands for this user, or nil; and whether it was damage. That is dropped: a hash of
--- reservations is one short then, and its gate is unknown until it is loaded anew.
+-- The request that stands for this user, or nil; and whether the field was damaged. A damaged field is
+-- dropped: a hash of reservations is one short afterwards, and its gate is unknown until it is loaded anew.
 local function request_of(key, user)
   local request = redis.call('HGET', key, user)
   if request and #request ~= 16 then
@@ -23,9 +23,9 @@ local function request_of(key, user)
   return request or nil, false
 end
 
--- The count of issued coupons and of reservations, if the gate is whole and of this row; else nothing.
--- The gate keeps the number of reservations beside them: a hash that was lost or evicted is as long as an
--- empty one. epoch nil: of whatever row.
+-- The number of issued coupons and of reservations, if the gate is whole and belongs to this row; else nil.
+-- The gate keeps the number of reservations apart from their hash, because a hash that was lost or evicted is
+-- as long as an empty one. epoch nil: the gate may belong to any row.
 local function known(gate_key, reservations_key, epoch)
   only('hash', gate_key)
   only('hash', reservations_key)
@@ -40,7 +40,7 @@ local function known(gate_key, reservations_key, epoch)
   return issued, reserved
 end
 
--- The number of reservations follows where it is kept; a gate that is not loaded has none.
+-- Changes the number of reservations where the gate has one; a gate that is not loaded has none.
 local function count(gate_key, change)
   local reserved = change ~= 0 and redis.call('HGET', gate_key, 'reserved')
   if reserved and whole(reserved) then

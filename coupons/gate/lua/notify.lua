@@ -1,8 +1,8 @@
 -- Record decided requests of one coupon, after their commit.
 -- KEYS as in admit.lua; ARGV[1] epoch, ARGV[2] issued_count after the commit,
 -- ARGV[3..] user, requestId, '1' if issued else '0', ...
--- Absolute and idempotent: a redelivered batch settles to the same state.
--- Frees first: a full Redis takes HDEL, and lets a script that began with it write on.
+-- Absolute and idempotent: a redelivered batch leads to the same state.
+-- Frees before it writes: a full Redis takes HDEL, and lets a script that began with HDEL write on.
 only('hash', KEYS[1])
 only('hash', KEYS[2])
 redis.call('HDEL', KEYS[1], 'none')
@@ -22,8 +22,8 @@ if gate[1] ~= ARGV[1] then
 elseif tonumber(ARGV[2]) > (whole(gate[2]) or -1) then
   redis.call('HSET', KEYS[1], 'issued', ARGV[2])
 end
--- Winners are remembered for a minute at least: a claim that looked in the database just before
--- the commit, and asks here just after, is still recognised.
+-- Winners are remembered for a minute at least: the second claim of a winner, which looked in the database
+-- just before the commit and asks the gate just after, is still recognised.
 local settled = KEYS[3] .. this_minute()
 only('hash', settled)
 for i = 3, #ARGV, 3 do

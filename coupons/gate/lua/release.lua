@@ -1,8 +1,8 @@
--- Give reservations back, each only if it is still that request's.
+-- Give reservations back, each only if it still belongs to that request.
 -- KEYS as in admit.lua; ARGV[1] '1' to keep those that were disclosed, else '0';
 -- ARGV[2..] user, requestId, user, requestId, ...
--- Returns how many were given back, and the requestIds that were kept. Frees before it writes anything else,
--- so that a full Redis refuses nothing.
+-- Returns how many were given back, and the requestIds that were kept. Frees before any other write, so that
+-- a full Redis refuses nothing.
 local minute = this_minute()
 local settled, settled_before = KEYS[3] .. minute, KEYS[3] .. (minute - 1)
 local disclosed, disclosed_before = KEYS[3] .. 'told:' .. minute, KEYS[3] .. 'told:' .. (minute - 1)

@@ -1,7 +1,7 @@
--- What there is of a gate that has to be loaded.
+-- The reservations that stand in a gate that has to be loaded.
 -- KEYS as in admit.lua; ARGV[1] epoch
--- Returns whether the gate is known (then there is nothing to load), and else the reservations that stand, as
--- user, requestId, ...; none of another row's.
+-- Returns {1} if the gate is known and there is nothing to load; else 0 and the reservations of this row, as
+-- user, requestId, ... A gate of another row has none.
 if known(KEYS[1], KEYS[2], ARGV[1]) then
   return {1}
 end

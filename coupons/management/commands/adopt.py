@@ -17,7 +17,8 @@ from coupons.operations.adopting import steps
 from coupons.operations.adopting.findings import Option, Survey
 from coupons.operations.adopting.survey import survey
 
-#: Longer than any statement of a web application; an ALTER behind a forgotten transaction would wait a day.
+#: Longer than a web application's statements take. Without a bound, an ALTER behind a forgotten transaction
+#: would wait a day, and hold up every statement on the table.
 _LOCK_WAIT_S: Final = 30
 
 
@@ -28,7 +29,7 @@ class Command(BaseCommand):
         "columns, constraints and tables, counts who was issued, records the migrations as applied. No row "
         "is lost. Stop the other application first. May be interrupted and run again. docs/moving.md"
     )
-    requires_system_checks = []  # they refuse these tables
+    requires_system_checks = []  # the checks refuse these tables
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("--dry-run", action="store_true", help="say all of it and change nothing")

@@ -1,4 +1,4 @@
-"""Can the system work on this database? Asked by gunicorn before it starts, and by people."""
+"""Can the system work on this database? gunicorn asks before it starts, and so do people."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from django.db import Error as DatabaseLayerError
 
 from coupons.operations import surroundings
 
-UNREACHABLE: Final = 3
+UNREACHABLE: Final = 3  #: the exit status while the database is away; 1 means that it cannot work
 
 
 class Command(BaseCommand):
@@ -19,7 +19,7 @@ class Command(BaseCommand):
         "set, tables, columns, constraints and migrations. Reads only. Exit code 1 if it cannot, with the "
         "command or statement that mends it; 3 if the database does not answer."
     )
-    requires_system_checks = []  # this is one
+    requires_system_checks = []  # this command is the check
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:

@@ -18,11 +18,11 @@ from django.core.management.base import BaseCommand, CommandError
 
 from coupons.eventlog import kafka_client
 
-TIMEOUT_S: Final = 15  #: of each question to the broker
-#: A dead letter is the original and its headers: larger than the largest original.
+TIMEOUT_S: Final = 15  #: for each question to the broker: making a topic takes seconds on a busy one
+#: Bytes of a dead letter: the original and its headers, and so more than the largest original.
 _DEAD_LETTER_BYTES: Final = "2097152"
-#: An accepted request must be decided however long no consumer ran: nothing but an operator deletes events,
-#: neither by age or size, nor by compaction, which would keep one event for each coupon.
+#: An accepted request must be decided however long no consumer ran. So Kafka must not delete events by age or
+#: size, nor compact the log, which would keep one event for each coupon: only an operator deletes.
 _KEPT: Final = {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"}
 
 
@@ -92,7 +92,7 @@ class Command(BaseCommand):
             self.stderr.write(f"{topic.topic}: its settings cannot be read: {error.args[0].str()}")
             return
         for name, wanted in (topic.config or {}).items():
-            if found.get(name, wanted) != wanted:  # the embedded broker tells only what was set
+            if found.get(name, wanted) != wanted:  # the embedded broker lists only settings that were set
                 self.stderr.write(
                     f"{topic.topic}: {name} is {found[name]}, and should be {wanted}. It is not changed: "
                     f"kafka-configs.sh --alter --entity-type topics --entity-name {topic.topic} "
@@ -103,7 +103,7 @@ class Command(BaseCommand):
         try:
             client.create_topics([topic], operation_timeout=TIMEOUT_S)[topic.topic].result(TIMEOUT_S)
         except KafkaException as error:
-            if error.args[0].code() == KafkaError.TOPIC_ALREADY_EXISTS:  # somebody else was faster
+            if error.args[0].code() == KafkaError.TOPIC_ALREADY_EXISTS:  # another process was faster
                 self.stdout.write(f"{topic.topic}: exists")
                 return
             raise CommandError(f"{topic.topic}: {error.args[0].str()}") from error
@@ -111,9 +111,10 @@ class Command(BaseCommand):
 
 
 def wanted_topics(*, partitions: int, replication_factor: int) -> list[NewTopic]:
-    """Both topics as they should be, on so many brokers."""
+    """Both topics as they should be, with so many replicas."""
     kafka = settings.CONFIG.kafka
-    # What acks=all means at the least: one broker may be away, and of three the other two have the event.
+    # The least that acks=all means: one broker may be away, and of three brokers the other two have the
+    # event.
     kept = _KEPT | {"min.insync.replicas": str(max(1, replication_factor - 1))}
     return [
         NewTopic(kafka.topic, partitions, replication_factor, config=kept),

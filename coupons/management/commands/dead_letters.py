@@ -1,4 +1,4 @@
-"""Look at dead letters, send them again, put them aside."""
+"""Show, replay and discard dead letters."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from coupons.operations import dead_letters, surroundings
 from coupons.operations.dead_letters import NotReplayed, Selection
 from coupons.outcomes import DeadLetterReason
 
-_LISTED: Final = 50
+_LISTED: Final = 50  #: a screen of rows; --limit gives others
 
 
 class Command(BaseCommand):
@@ -129,7 +129,7 @@ class Command(BaseCommand):
 
 
 def _between(low: int, high: int) -> Callable[[str], int]:
-    """Reads a whole number that the database can take."""
+    """A parser for whole numbers in these bounds, which the database can take."""
 
     def read(text: str) -> int:
         if not text.isascii() or not text.isdigit() or len(text) > 19 or not low <= int(text) <= high:
@@ -168,5 +168,5 @@ def _as_json(letter: DeadLetter) -> dict[str, Any]:
 
 
 def _text(stored: bytes | memoryview | None) -> str | None:
-    """Bytes as they can be shown: broken UTF-8 as escapes, and no megabytes."""
+    """Bytes as text to show: broken UTF-8 is escaped, and a long value is cut."""
     return None if stored is None else bytes(stored[:2000]).decode("utf-8", "backslashreplace")

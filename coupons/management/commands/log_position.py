@@ -1,4 +1,4 @@
-"""Look at the positions in the log, and move them where only an operator may."""
+"""Show the positions in the log, and move them where only an operator may."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Mend Redis from the truth."""
+"""Mend the gates from the database and the log."""
 
 from __future__ import annotations
 

@@ -7,7 +7,6 @@ import json
 import sys
 import time
 from dataclasses import asdict
-from functools import partial
 from typing import Any, Final
 
 from django.core.management.base import BaseCommand, CommandError
@@ -20,10 +19,11 @@ from coupons.models import Coupon
 from coupons.operations import resetting, seeding, surroundings
 from coupons.operations.resetting import History
 from coupons.operations.seeding import Seeded, Tally
+from runtime.arguments import whole_number
 
-_MOST: Final = 100_000_000
-_MOST_NAMED: Final = 10
-_WORTH_A_RATE: Final = 10_000
+_MOST: Final = 100_000_000  #: of each kind of row: a typing error must not fill the disk
+_MOST_NAMED: Final = 10  #: coupons that a line names
+_WORTH_A_RATE: Final = 10_000  #: of fewer rows, the time says nothing about rows a second
 
 
 class Command(BaseCommand):
@@ -33,7 +33,7 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        number = partial(_whole_number, low=1, high=_MOST)
+        number = whole_number(1, _MOST)
         for option, default, text in (
             ("--users", 3, "users 1 to N"),
             ("--coupons", 1, "coupons 1 to N"),
@@ -79,7 +79,7 @@ class Command(BaseCommand):
         if reset:
             was_reset = self._reset(last_id=coupons, stock=stock, dry_run=dry_run, **options)
         quiet = options["json"] or options["verbosity"] == 0
-        # disable=None: no bar where standard error is no terminal
+        # disable=None: no bar if standard error is not a terminal
         with tqdm(total=users + coupons, unit=" rows", leave=False, disable=quiet or None) as bar:
             seeded = seeding.seed(
                 users=users, coupons=coupons, stock=stock, dry_run=dry_run, on_progress=bar.update
@@ -176,7 +176,7 @@ class Command(BaseCommand):
             self.stdout.write(f"{made} rows in {seconds:.1f} s, {made / seconds:.0f} rows/s")
 
     def _say_existing(self, last_id: int) -> None:
-        """How the coupons are now, for the reader who expected another stock."""
+        """Print the coupons as they are, for a reader who expected another stock."""
         for coupon in Coupon.objects.filter(pk__range=(1, last_id)).order_by("pk")[:_MOST_NAMED]:
             self.stdout.write(
                 f"  coupon {coupon.pk}: {coupon.coupon_status}, {coupon.stock} left, "
@@ -191,9 +191,3 @@ def _named(coupon_ids: list[int]) -> str:
     return (
         f"coupons {shown}" if len(coupon_ids) <= _MOST_NAMED else f"{len(coupon_ids)} coupons ({shown}, ...)"
     )
-
-
-def _whole_number(text: str, *, low: int, high: int) -> int:
-    if not text.isascii() or not text.isdigit() or not low <= int(text) <= high:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from {low} to {high}")
-    return int(text)

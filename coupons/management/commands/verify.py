@@ -18,7 +18,7 @@ from coupons.operations import surroundings
 from coupons.operations.verification.findings import Check, Report
 from coupons.operations.verification.run import verify
 
-_SHOWN: Final = 50
+_SHOWN: Final = 50  #: findings that are printed; --json lists all
 
 
 class Command(BaseCommand):

@@ -1,4 +1,4 @@
-"""Which values of a column cannot become what the model wants, and which gaps may be filled."""
+"""Values of a column that cannot become what the model wants, and gaps that may be filled."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _TEXT: Final = re.compile(r"^((var)?char|(tiny|medium|long)?text|enum|set)\b")
 _MOMENT: Final = re.compile(r"^(datetime|timestamp|date)\b")
 _LENGTH: Final = re.compile(r"^varchar\((\d+)\)$")
 _LARGEST: Final = 2**63 - 1
-#: What stands for a missing value, in order; of moments, the nearest that the row has.
+#: SQL that stands for a missing value of a column. A missing moment gets the nearest one in its row.
 _GAPS: Final = {
     ("user", "name"): "''",
     ("coupon", "description"): "''",
@@ -28,7 +28,7 @@ _MOMENTS: Final = ("issued_at", "created_at", "updated_at")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """Rows that ``condition`` is true of. ``fill``: the value they get; None: only a person can."""
+    """Rows for which ``condition`` is true. ``fill``: the value that they get; None: a person decides."""
 
     column: str
     condition: str
@@ -37,7 +37,7 @@ class Question:
 
 
 def questions(wanted: Table, found: Table) -> Iterator[Question]:
-    """About the rows of one table, before its columns become what is wanted."""
+    """The questions about one table's rows, before its columns become what is wanted."""
     for name, column in wanted.columns.items():
         if name in found.columns:
             yield from _gaps(wanted.name, name, column, found.columns)
@@ -45,7 +45,7 @@ def questions(wanted: Table, found: Table) -> Iterator[Question]:
 
 
 def cannot_become(wanted: Column, found: Column) -> bool:
-    """Of another kind altogether, as an ordinal enum's number is no status."""
+    """Whether the column is of another kind, as an enum's number, which is no status."""
     if wanted.type is None or found.type is None or fits(wanted.type, found.type):
         return False
     for kind, sources in (
@@ -60,7 +60,7 @@ def cannot_become(wanted: Column, found: Column) -> bool:
 
 def _gaps(table: str, name: str, wanted: Column, found: Mapping[str, Column]) -> Iterator[Question]:
     is_moment = _MOMENT.match(found[name].type or "")
-    # A zero date reads as nothing, whatever the column allows.
+    # A zero date reads as NULL, even in a column that is NOT NULL.
     zero = f" OR `{name}` = 0" if is_moment else ""
     if wanted.is_nullable:
         if is_moment:

@@ -8,7 +8,7 @@ from typing import Any
 
 
 class Option(StrEnum):
-    """What the operator may allow; each keeps every row whole in a side table."""
+    """A step that the operator may allow; each keeps the moved rows whole in a side table."""
 
     MOVE_DUPLICATES = "--move-duplicates"
     MOVE_ORPHANS = "--move-orphans"
@@ -16,7 +16,7 @@ class Option(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Obstacle:
-    """What must be mended first: by ``option``, or by hand as ``mend`` says. ``examples``: at most ten."""
+    """A thing to be mended first: with ``option``, or by hand as ``mend`` says. ``examples``: at most ten."""
 
     what: str
     mend: str
@@ -27,7 +27,7 @@ class Obstacle:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """Statements that belong together. ``in_one``: all or nothing (no DDL, which commits by itself)."""
+    """Statements that belong together. ``in_one``: in one transaction (no DDL, which commits by itself)."""
 
     title: str
     statements: tuple[str, ...]
@@ -36,7 +36,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Survey:
-    """``tables``: another application's, as found. ``unapplied``: migrations of an adoption's second half."""
+    """``tables``: the other application's. ``unapplied``: migrations that an interrupted adoption lacks."""
 
     tables: dict[str, int] = field(default_factory=dict)  #: rows, by name
     differences: list[str] = field(default_factory=list)

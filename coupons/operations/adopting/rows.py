@@ -1,4 +1,4 @@
-"""Rows that the constraints would refuse. Reads only; each question is one statement."""
+"""Rows that our constraints would refuse. Reads only; each question is one statement."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from coupons.operations.adopting import columns
 from coupons.operations.adopting.findings import Obstacle, Option, Step
 from coupons.operations.surroundings.facts import Table
 
-_SHOWN: Final = 10
+_SHOWN: Final = 10  #: examples of one obstacle: enough to see what is wrong
 #: table -> columns that no two rows may share
 _ONCE: Final = {"user_coupon": ("coupon_id", "user_id"), "point": ("user_id",)}
-#: Rules on values: table, condition of what breaks it, and a statement that mends it, for a person to choose.
+#: Rules on values: table, the condition that breaks the rule, and a statement that a person may choose to
+#: mend it.
 _RULES: Final = (
     ("coupon", "stock < 0", "UPDATE coupon SET stock = 0 WHERE stock < 0"),
     ("coupon", "discount_amount <= 0", "UPDATE coupon SET discount_amount = … WHERE discount_amount <= 0"),
@@ -29,7 +30,7 @@ _STATUSES: Final = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Movable:
-    """Rows that go to the side table: ``those`` follows FROM, with the rows under the name ``moved``."""
+    """Rows that move to the side table: ``those`` is SQL that follows FROM and names the rows ``moved``."""
 
     table: str
     key: str
@@ -41,7 +42,7 @@ class Movable:
 
 
 def movable(wanted: Mapping[str, Table], found: Mapping[str, Table]) -> Iterator[Movable]:
-    """Orphans first: a duplicate among them is gone with them."""
+    """The rows to move. Orphans come first, because they may include duplicates."""
     for name in _ONCE:
         if name in found:
             yield from _orphans(wanted[name], found)
@@ -74,7 +75,7 @@ def aside(table: str) -> str:
 
 
 def gaps(wanted: Table, found: Table) -> tuple[list[Step], list[Obstacle]]:
-    """Values that are missing or that would be cut: those that may be filled, and those that may not."""
+    """Missing values and values that would be cut: steps for those that may be filled, else obstacles."""
     steps, obstacles = [], []
     key = wanted.primary_key[0]
     for question in columns.questions(wanted, found):
@@ -132,7 +133,7 @@ def _orphans(wanted: Table, found: Mapping[str, Table]) -> Iterator[Movable]:
 
 
 def _duplicates(table: str, key: str, once: tuple[str, ...]) -> Movable:
-    """All but the earliest, which is the one of the lowest id: ids were counted up."""
+    """All rows but the earliest one, which has the lowest id, because ids were counted up."""
     names = ", ".join(f"`{column}`" for column in once)
     same = " AND ".join(f"moved.`{column}` = kept.`{column}`" for column in once)
     return Movable(

@@ -1,4 +1,4 @@
-"""What an adoption does, one statement at a time."""
+"""The changes of an adoption, one statement at a time."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ Columns = Collection[tuple[str, str]]  #: table, column
 
 
 def moved(those: Movable, table: Table, number: int) -> list[Step]:
-    """Copied whole and then deleted, in one transaction."""
+    """The steps that copy rows whole to the side table and then delete them, in one transaction."""
     side, key = rows.aside(those.table), those.key
-    kept = reading.tables([side]).get(side)  # of an earlier run, before the table got columns of ours
+    kept = reading.tables([side]).get(side)  # made by an earlier run, before the table got columns of ours
     names = [column for column in table.columns if kept is None or column in kept.columns]
     columns, values = (", ".join(f"{of}`{name}`" for name in names) for of in ("", "moved."))
     made = Step(
@@ -45,7 +45,7 @@ def moved(those: Movable, table: Table, number: int) -> list[Step]:
 
 
 def keys_dropped(found: Mapping[str, Table], rewritten: Columns) -> Iterator[Step]:
-    """A foreign key holds the types at both its ends."""
+    """Drop foreign keys to or from rewritten columns: a key fixes the types at both of its ends."""
     for table in found.values():
         for name, key in table.foreign_keys.items():
             if {(table.name, key.column), (key.table, key.target)} & set(rewritten):
@@ -63,7 +63,7 @@ def keys_to_make_again(found: Mapping[str, Table], rewritten: Columns) -> Iterat
 
 
 def alien_keys(found: Mapping[str, Table]) -> list[tuple[str, str]]:
-    """Foreign keys of tables that are not ours to columns whose type must change: table and name."""
+    """Foreign keys in other tables to columns whose type must change: table and name."""
     rewritten = {
         (each.table, each.name)
         for each in differences(wanted.tables(), found)
@@ -81,7 +81,7 @@ def alien_keys(found: Mapping[str, Table]) -> list[tuple[str, str]]:
 
 
 def counted() -> Step:
-    """Who has a coupon was issued one, by the other application: there are no outcomes of theirs (verify)."""
+    """Count the other application's winners in ``adopted_count``, because they have no outcomes (verify)."""
     return Step(
         title="issued_count and adopted_count of each coupon are counted from user_coupon",
         statements=(
@@ -95,7 +95,7 @@ def counted() -> Step:
 
 
 def carry_out(step: Step) -> None:
-    """Raises django.db.Error; what was done before stays done, and the next survey sees it."""
+    """Carry out one step. Raises django.db.Error; earlier steps stay done, and the next survey sees them."""
     if step.in_one:
         with transaction.atomic(durable=True):
             _execute(step)
@@ -110,7 +110,7 @@ def _execute(step: Step) -> None:
 
 
 def record_migrations() -> None:
-    """The tables are as our migrations would have left them; the remaining ones are other packages'."""
+    """Record our migrations as applied: the tables are as they would have left them."""
     recorder = MigrationRecorder(connection)
     recorder.ensure_schema()
     names = [name for app, name in MigrationLoader(None).graph.nodes if app == judging.APP]
@@ -124,12 +124,12 @@ def migrate_the_rest() -> None:
 
 
 def lock() -> bool:
-    """One adoption at a time, for as long as this connection lives. False: somebody else is at it."""
+    """Let one adoption run at a time, as long as this connection lives. False if another one is running."""
     [(got,)] = rows.ask("SELECT GET_LOCK(CONCAT('adopt ', LEFT(DATABASE(), 50)), 0)")
     return bool(got)
 
 
 def wait_no_longer_than(seconds: int) -> None:
-    """A table that another application holds open is not waited for all day."""
+    """Bound the wait for a table that another application holds open."""
     with connection.cursor() as cursor:
         cursor.execute(f"SET SESSION lock_wait_timeout = {seconds:d}")

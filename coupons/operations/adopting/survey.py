@@ -1,4 +1,4 @@
-"""Look at the database and say what an adoption would do. Reads only."""
+"""Look at the database and list what an adoption would do. Reads only."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from coupons.operations.surroundings.comparing import OF_A_COLUMN, Difference, K
 from coupons.operations.surroundings.facts import Table
 
 _ORDER: Final = list(Kind)
-#: Told by what is wrong with the rows, or by the mend of the rows.
+#: Differences that a person must mend: no statement does.
 _FOR_A_PERSON: Final = (Kind.COLUMN_UNKNOWN, Kind.PRIMARY_KEY)
 
 
 def survey(*, options: Iterable[Option] = ()) -> Survey:
-    """``options``: what the operator allows. Raises django.db.Error."""
+    """Survey the tables. ``options``: the steps that the operator allows. Raises django.db.Error."""
     theirs = judging.others_tables()
     if not theirs:
         missing = judging.unapplied()
@@ -27,7 +27,7 @@ def survey(*, options: Iterable[Option] = ()) -> Survey:
     differ = sorted(differences(wants, found), key=lambda each: _ORDER.index(each.kind))
     allowed = set(options)
     obstacles = list(_of_tables(differ, wants, found))
-    if obstacles:  # the rows of tables that are no coupons' tables say nothing
+    if obstacles:  # rows are not looked at while the tables themselves are wrong
         return Survey(tables=_sizes(theirs), differences=[str(each) for each in differ], obstacles=obstacles)
     moves, kept = _moves(wants, found, allowed)
     filled, unfilled = _gaps(wants, found)
@@ -47,7 +47,7 @@ def _sizes(tables: Iterable[str]) -> dict[str, int]:
 def _of_tables(
     differ: Iterable[Difference], wants: Mapping[str, Table], found: Mapping[str, Table]
 ) -> Iterator[Obstacle]:
-    """Differences that no statement can do away with."""
+    """The differences that no statement can remove."""
     for each in differ:
         if each.kind in _FOR_A_PERSON:
             yield Obstacle(what=str(each), mend=judging.mend_of(each))
@@ -88,7 +88,7 @@ def _gaps(wants: Mapping[str, Table], found: Mapping[str, Table]) -> tuple[list[
 
 
 def _engines(differ: Iterable[Difference]) -> Iterator[Step]:
-    """First of all: what is moved must not be in two places, which takes transactions."""
+    """Make the tables transactional first, so that no moved row can be in two places."""
     for each in differ:
         if each.kind is Kind.ENGINE:
             yield Step(title=str(each), statements=tuple(mending.statements(each)))
@@ -98,7 +98,7 @@ def _structure(differ: list[Difference], found: Mapping[str, Table]) -> Iterator
     rewritten = {(each.table, each.name) for each in differ if each.kind is Kind.COLUMN_TYPE}
     dropped = list(steps.keys_dropped(found, rewritten))
     yield from dropped
-    # A column is rewritten once, whatever of it differs, and a key dropped once.
+    # A column is rewritten once however much of it differs, and a key is dropped once.
     done = {statement for step in dropped for statement in step.statements}
     for each in [*differ, *steps.keys_to_make_again(found, rewritten)]:
         if each.kind is Kind.ENGINE:

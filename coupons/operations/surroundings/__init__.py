@@ -1,11 +1,12 @@
-"""Can the system work on this database? One check, asked wherever the answer matters.
+"""Can the system work on this database? One check for all that depend on the answer.
 
-The API and the consumer ask before they start, commands before they read or write, health while it is asked
-(watching), `manage.py check --database default` and `migrate` through Django's system checks (system_check).
-What cannot work is refused with one line that names the mend; a database that is merely away is waited for.
+The API and the consumer check before they start, commands before they read or write, health whenever it is
+asked (watching), `manage.py check --database default` and `migrate` through Django's system checks
+(system_check). They refuse a database that cannot work, with one line that names the mend; they wait for one
+that is merely away.
 
-facts: the shapes. reading: the database as it is. wanted: as the models want it. comparing: what differs.
-mending: the statement that does away with it. judging: all that together.
+facts: the shapes. reading: the database as it is. wanted: the database as the models want it. comparing: the
+differences. mending: the statements that remove a difference. judging: all of it together.
 """
 
 from coupons.operations.surroundings.facts import Problem

@@ -1,7 +1,7 @@
-"""What differs between the tables as they must be and as they are. Pure.
+"""The differences between the tables as they must be and as they are. Pure.
 
-A table may hold more than it must (a longer text, one more index, a column of somebody else's that needs no
-value): it works. What is compared is what the statements and the promises of this system rest on.
+A table may hold more than it must: a longer text, one more index, a foreign column that needs no value. Only
+what the statements and promises of this system rest on is compared.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _TEXTS: Final = ("text", "mediumtext", "longtext")
 
 
 class Kind(StrEnum):
-    """What can differ. The order is the order in which it is mended."""
+    """The kinds of differences, in the order in which they are mended."""
 
     ENGINE = "engine"
     TABLE_CHARSET = "character set of the table"
@@ -40,9 +40,9 @@ class Kind(StrEnum):
     INDEX = "index"
 
 
-#: Without these the system is slower or a later migration stumbles; nothing goes wrong.
+#: With these differences the system is slower, or a later migration fails; no promise is broken.
 HARMLESS: Final = frozenset({Kind.INDEX, Kind.UNIQUE_NAME})
-#: A column's whole definition is written anew, whatever of it differs.
+#: Differences of a column: one statement writes its whole definition anew.
 OF_A_COLUMN: Final = frozenset(
     {Kind.COLUMN_TYPE, Kind.COLUMN_CHARSET, Kind.COLUMN_COUNTED, Kind.COLUMN_DEFAULT, Kind.COLUMN_NULLS}
 )
@@ -50,7 +50,7 @@ OF_A_COLUMN: Final = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """``name``: the column's, constraint's or index's; empty for the table itself."""
+    """One difference. ``name``: the column's, constraint's or index's; empty for the table itself."""
 
     table: str
     kind: Kind
@@ -70,7 +70,7 @@ def differences(wanted: Mapping[str, Table], found: Mapping[str, Table]) -> list
 
 
 def fits(wanted: str, found: str) -> bool:
-    """Can a column of the found type hold everything that one of the wanted type can?"""
+    """Whether a column of the found type can hold every value of the wanted type."""
     wanted, found = _plain(wanted), _plain(found)
     if wanted == found:
         return True
@@ -84,12 +84,12 @@ def fits(wanted: str, found: str) -> bool:
 
 
 def _plain(type_: str) -> str:
-    """Display widths of whole numbers say nothing, and MySQL no longer tells them."""
+    """The type without a whole number's display width, which means nothing and which MySQL omits."""
     return re.sub(r"(int)\(\d+\)", r"\1", type_.lower()).replace("integer", "int")
 
 
 def _length(type_: str) -> int:
-    """Of a char or varchar, else 0."""
+    """The length of a char or varchar; 0 for other types."""
     found = re.fullmatch(r"(?:var)?char\((\d+)\)", type_)
     return int(found[1]) if found else 0
 

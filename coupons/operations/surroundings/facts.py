@@ -1,4 +1,4 @@
-"""A database as it is or as it must be: the same shapes for both, so that they can be compared. Pure."""
+"""The shapes of a database as it is and as it must be, the same for both, to be compared. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """``type`` and ``charset`` are None where they say nothing: SQLite has neither."""
+    """One column. ``type`` and ``charset`` are None on SQLite, which has neither."""
 
     type: str | None
     charset: str | None = None
@@ -18,13 +18,13 @@ class Column:
 
     @property
     def must_be_given(self) -> bool:
-        """An INSERT that does not name this column is refused."""
+        """Whether the server refuses an INSERT that does not name this column."""
         return not (self.is_nullable or self.has_default or self.is_counted)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForeignKey:
-    """``is_firm``: what is referred to cannot be deleted. CASCADE and SET NULL would take coupons away."""
+    """``is_firm``: a row that is referred to cannot be deleted. CASCADE or SET NULL would delete coupons."""
 
     column: str
     table: str
@@ -34,7 +34,7 @@ class ForeignKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """``checks``: whether each is enforced, by name. ``uniques`` and ``indexes``: their columns, by name."""
+    """``checks``: name -> whether it is enforced. ``uniques`` and ``indexes``: name -> columns."""
 
     name: str
     columns: Mapping[str, Column]
@@ -50,7 +50,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatabaseServer:
-    """What a connection of ours has met, after its own SET statements."""
+    """The server as a connection of ours finds it, after its own SET statements."""
 
     product: str  #: MariaDB, MySQL or SQLite
     version: tuple[int, ...]
@@ -65,7 +65,7 @@ class DatabaseServer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """One thing that is wrong, and the command or statement that mends it. ``stops``: nothing works so."""
+    """One thing that is wrong, and what mends it. ``stops``: the system cannot work with it."""
 
     what: str
     mend: str

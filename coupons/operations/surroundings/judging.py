@@ -1,4 +1,4 @@
-"""Everything that keeps the system from working on this database, the worst first."""
+"""All problems that keep the system from working on this database, the worst first."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ APP: Final = "coupons"
 MIGRATE: Final = "python manage.py migrate"
 ADOPT: Final = "python manage.py adopt --dry-run"
 _OLDEST: Final = {"MariaDB": (10, 6), "MySQL": (8, 0, 16), "SQLite": (3, 35)}
-#: A dead letter of a message as large as a topic takes by default (1 MB), every byte escaped, has twice that.
+#: A message as large as a topic takes by default (1 MB) has twice that with every byte escaped. A smaller
+#: packet, and the server might refuse a statement for ever; a larger demand, and working servers are refused.
 _SMALLEST_PACKET: Final = 4 << 20
-#: Errors of a connection that waiting does not mend, by number.
+#: Mends of a connection's errors that waiting does not mend, by the server's number.
 _REFUSED: Final = {
     1044: "GRANT ALL PRIVILEGES ON the database of DATABASE_URL TO its user",
     1045: "the right user and password in DATABASE_URL",
@@ -35,19 +36,19 @@ _REFUSED: Final = {
 
 
 def problems() -> list[Problem]:
-    """What is wrong; empty if the system can work. Raises OperationalError while the database is away."""
+    """The problems; empty if there are none. Raises OperationalError while the database is away."""
     return _sorted_out(lambda server: [*of_server(server), *_of_schema()])
 
 
 def before_migrating() -> list[Problem]:
-    """What would make `migrate` fail, or make tables that are no good. Raises OperationalError as above."""
+    """Problems that would make `migrate` fail or its tables unusable. Raises OperationalError as above."""
     return _sorted_out(lambda server: [*of_server(server), *_of_new_tables(server), *_of_others_tables()])
 
 
 def _sorted_out(look: Callable[[DatabaseServer], list[Problem]]) -> list[Problem]:
     try:
         found = look(reading.server())
-    except NotSupportedError as error:  # Django's own word on a server that is too old
+    except NotSupportedError as error:  # Django raises it for a server that is too old
         return [Problem(what=str(error).rstrip("."), mend="a newer database server")]
     except OperationalError as error:
         return [_of_connection(error)]
@@ -55,7 +56,7 @@ def _sorted_out(look: Callable[[DatabaseServer], list[Problem]]) -> list[Problem
 
 
 def in_one_line(found: list[Problem]) -> str:
-    """The first that stops, and how many more there are; empty if nothing stops."""
+    """The first problem that stops the system, and how many more there are; empty if none stops it."""
     stopping = [problem for problem in found if problem.stops]
     if not stopping:
         return ""
@@ -66,7 +67,7 @@ def in_one_line(found: list[Problem]) -> str:
 def refuse() -> None:
     """Raise CommandError, one line, if the system cannot work on this database.
 
-    A database that is away is no reason: whoever needs it says so, or waits.
+    A database that is away passes: the caller waits for it, or fails at its first query.
     """
     try:
         line = in_one_line(problems())
@@ -78,7 +79,7 @@ def refuse() -> None:
 
 
 def _of_connection(error: OperationalError) -> Problem:
-    """Raises the error itself where waiting may mend it."""
+    """The problem behind a refused connection. Raises the error itself if waiting may mend it."""
     number = error.args[0] if error.args else None
     if isinstance(number, int) and number in _REFUSED:
         return Problem(what=f"it refuses the connection ({number}, {error.args[1]})", mend=_REFUSED[number])
@@ -86,7 +87,7 @@ def _of_connection(error: OperationalError) -> Problem:
 
 
 def of_server(server: DatabaseServer) -> Iterator[Problem]:
-    """What is wrong with the server itself, whatever its tables are. Pure."""
+    """The problems of the server itself, whatever its tables are. Pure."""
     oldest = _OLDEST[server.product]
     if server.version < oldest:
         version = ".".join(map(str, server.version))
@@ -144,21 +145,21 @@ def _of_others_tables() -> Iterator[Problem]:
 
 
 def others_tables() -> list[str]:
-    """Tables under our names that no migration of ours has made."""
+    """Tables with our names that no migration of ours has made."""
     if any(app == APP for app, _ in MigrationRecorder(connection).applied_migrations()):
         return []
     return sorted(reading.tables(wanted.models().keys()))
 
 
 def unapplied() -> list[str]:
-    """Migrations of this code that the database has not seen, in order; gaps before later ones too."""
+    """Migrations of this code that are not applied, in order, also those in front of applied ones."""
     loader = MigrationLoader(connection)
     plan = [key for leaf in loader.graph.leaf_nodes() for key in loader.graph.forwards_plan(leaf)]
     return [".".join(key) for key in dict.fromkeys(plan) if key not in loader.applied_migrations]
 
 
 def _of_schema() -> Iterator[Problem]:
-    """The differences of tables that are not ours, or not ours yet, say nothing."""
+    """The differences of our tables; tables that are not ours, or not ours yet, are passed over."""
     if missing := unapplied():
         yield from list(_of_others_tables()) or [_not_migrated(missing)]
         return

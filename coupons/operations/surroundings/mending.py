@@ -1,4 +1,4 @@
-"""The statements that do away with a difference, as Django's own schema editor writes them."""
+"""The statements that remove a difference, as Django's schema editor writes them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from coupons.operations.surroundings.comparing import OF_A_COLUMN, Difference, K
 
 
 def statements(difference: Difference) -> list[str]:
-    """In order, on MySQL and MariaDB. Empty where only a person can tell what is right."""
+    """The statements, in order, on MySQL and MariaDB. Empty where a person must decide."""
     model = wanted.models()[difference.table]
     table = connection.ops.quote_name(difference.table)
     match difference.kind:
@@ -35,7 +35,7 @@ def statements(difference: Difference) -> list[str]:
 
 
 def _from_django(model: type[Model], difference: Difference) -> list[str]:
-    """What Django would have written in a migration."""
+    """The statements that Django would write in a migration."""
     with connection.schema_editor(collect_sql=True) as editor:
         match difference.kind:
             case Kind.TABLE_MISSING:
@@ -62,7 +62,7 @@ def _from_django(model: type[Model], difference: Difference) -> list[str]:
 
 
 def _yielding_keys(difference: Difference) -> list[str]:
-    """Foreign keys of the column that delete along: two rules for one reference would contradict."""
+    """Drop the column's foreign keys that delete along: two rules for one reference contradict each other."""
     found = reading.tables([difference.table]).get(difference.table)
     keys = found.foreign_keys.items() if found else ()
     return [name for name, key in keys if key.column == difference.name and not key.is_firm]
@@ -73,13 +73,13 @@ def _rewrite(editor: Any, model: type[Model], column: str) -> None:
     definition, parameters = editor.column_sql(model, field)
     if suffix := field.db_type_suffix(connection=connection):
         definition += f" {suffix}"
-    definition = definition.replace(" PRIMARY KEY", "")  # it is one already
+    definition = definition.replace(" PRIMARY KEY", "")  # the column is the primary key already
     table, name = connection.ops.quote_name(model._meta.db_table), connection.ops.quote_name(column)
     editor.execute(f"ALTER TABLE {table} MODIFY {name} {definition}", parameters)
 
 
 def _named(model: type[Model], difference: Difference) -> list[str]:
-    """Rename the index that does the constraint's work; add ours where its columns are in another order."""
+    """Rename the index that does the constraint's work; add ours if its columns are in another order."""
     columns = wanted.tables()[difference.table].uniques[difference.name]
     found = reading.tables([difference.table])[difference.table].uniques
     same = [name for name, on in found.items() if on == columns]

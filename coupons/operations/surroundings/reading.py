@@ -1,4 +1,4 @@
-"""Read the database as it is. Reads only; a few milliseconds; raises what the driver raises."""
+"""Reads the database as it is, in a few milliseconds. Reads only. Raises the driver's errors."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ _FOREIGN_KEYS: Final = """
     JOIN information_schema.referential_constraints r ON r.constraint_schema = k.constraint_schema
         AND r.table_name = k.table_name AND r.constraint_name = k.constraint_name
     WHERE k.table_schema = DATABASE() AND k.table_name IN ({names})"""
-#: MySQL can keep a check and not enforce it; MariaDB cannot, and has no such column.
+#: MySQL can keep a check without enforcing it; MariaDB cannot, and has no column for that.
 _CHECKS: Final = """
     SELECT table_name, constraint_name, {enforced} FROM information_schema.table_constraints
     WHERE constraint_type = 'CHECK' AND table_schema = DATABASE() AND table_name IN ({names})"""
 
 
 def is_mysql() -> bool:
-    """MySQL or MariaDB."""
+    """Whether the database is MySQL or MariaDB."""
     return connection.vendor == "mysql"
 
 
@@ -50,7 +50,7 @@ def is_mariadb() -> bool:
 def server() -> DatabaseServer:
     if not is_mysql():
         return DatabaseServer(product="SQLite", version=sqlite3.sqlite_version_info)
-    with connection.cursor():  # connect before anything is asked of the connection's version
+    with connection.cursor():  # connects, so that the connection knows the server's version
         mariadb = is_mariadb()
     off = (*_PROTECTIONS, "check_constraint_checks") if mariadb else _PROTECTIONS
     isolation = "tx_isolation" if mariadb else "transaction_isolation"
@@ -72,7 +72,7 @@ def server() -> DatabaseServer:
 
 
 def tables(names: Collection[str]) -> dict[str, Table]:
-    """Those of the named tables that there are."""
+    """The named tables that exist, by name."""
     return _tables_of_mysql(names) if is_mysql() else _tables_of_sqlite(names)
 
 
@@ -84,7 +84,7 @@ def _rows(statement: str, parameters: Sequence[str] = ()) -> Rows:
 
 def _tables_of_mysql(names: Collection[str]) -> dict[str, Table]:
     def ask(statement: str, **words: str) -> dict[str, Rows]:
-        """The rows of each table, without its name."""
+        """The rows of each table, without the table's name."""
         marks = ", ".join(["%s"] * len(names))
         found: defaultdict[str, Rows] = defaultdict(list)
         for name, *rest in _rows(statement.format(names=marks, **words), list(names)):
@@ -134,10 +134,10 @@ def _column_of_mysql(
     type_: str, charset: str | None, is_nullable: str, default: str | None, extra: str
 ) -> Column:
     return Column(
-        type=type_.decode() if isinstance(type_, bytes) else type_,  # MySQL's dictionary has a blob there
+        type=type_.decode() if isinstance(type_, bytes) else type_,  # MySQL returns a blob
         charset=charset,
         is_nullable=is_nullable == "YES",
-        has_default=default not in (None, "NULL"),  # MariaDB says NULL in words
+        has_default=default not in (None, "NULL"),  # MariaDB returns the word NULL
         is_counted="auto_increment" in extra.lower(),
     )
 

@@ -1,4 +1,4 @@
-"""The same check for `manage.py check --database default` and for `migrate`, which asks before it writes."""
+"""The check for `manage.py check --database default`, and for `migrate`, which runs it before it writes."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from coupons.operations.surroundings import judging
 
 
 def surroundings(*, databases: Sequence[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
-    """Nothing while the database is away: whoever needs it will say so."""
+    """The problems as Django's messages; none while the database is away: the command itself fails then."""
     if not databases:
         return []
     try:
-        # What `migrate` is about to make cannot be missing; but another application's tables are in its way.
+        # `migrate` makes missing tables, so they are no problem; another application's tables are in its way.
         found = judging.before_migrating() if _is_migrating() else judging.problems()
     except DatabaseLayerError:
         return []

@@ -1,4 +1,4 @@
-"""The tables as the models want them, and the statements that make a table so."""
+"""The tables as the models want them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _TEXT = ("char", "text", "enum")
 
 
 def models() -> dict[str, type[Model]]:
-    """Ours, by table."""
+    """Our models, by table."""
     return {model._meta.db_table: model for model in apps.get_app_config("coupons").get_models()}
 
 

@@ -1,7 +1,7 @@
-"""The database component of health: does it answer, and can the system work on it?
+"""The database component of health: does the database answer, and can the system work on it?
 
-Somebody may alter a table, restore a dump or start the processes before `migrate` at any time. So the check
-is made again while health is asked: rarely while all is well, often while something is wrong.
+Somebody may alter a table, restore a dump or start the processes before `migrate` at any time. So health
+repeats the check: rarely while all is well, often while something is wrong.
 """
 
 from __future__ import annotations
@@ -17,12 +17,13 @@ from coupons.operations.surroundings import judging
 from runtime import actuator
 from runtime.actuator import Component
 
+#: Shorter, and each probe reads the schema; longer, and an altered table shows in health later.
 _WHILE_WELL_S: Final = 10.0
-_WHILE_WRONG_S: Final = 2.0
+_WHILE_WRONG_S: Final = 2.0  #: a mended database is ready after so long at most
 
 
 class Watch:
-    """Remembers the last answer for a while. Any thread may ask; each with a connection of its own."""
+    """Remembers the last answer for a while. Any thread may ask, with its own connection; never the loop."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -30,7 +31,7 @@ class Watch:
         self._due = 0.0
 
     def line(self) -> str:
-        """What is wrong, in one line; empty if the system can work. Raises django.db.Error."""
+        """The worst problem, in one line; empty if the system can work. Raises django.db.Error."""
         with self._lock:
             if time.monotonic() >= self._due:
                 self._line = judging.in_one_line(judging.problems())
@@ -38,7 +39,7 @@ class Watch:
             return self._line
 
     def forget(self) -> None:
-        """Look at the database when next asked."""
+        """Drop the last answer: the next call checks the database."""
         self._due = 0.0
 
 
@@ -46,7 +47,7 @@ watch: Final = Watch()
 
 
 def database() -> Component:
-    """actuator's, with the schema's state in its details. Runs in a thread of health's own."""
+    """The actuator's component, with the schema's state in its details. Runs in a check's own thread."""
     answers = actuator.database()
     try:
         line = watch.line() if answers.is_up else _why_refused()
@@ -60,6 +61,6 @@ def database() -> Component:
 
 
 def _why_refused() -> str:
-    """A database that refuses the connection says why. Raises django.db.Error where it is merely away."""
+    """The reason why the database refuses us. Raises django.db.Error if it is merely away."""
     watch.forget()
     return judging.in_one_line(judging.problems())

@@ -1,4 +1,4 @@
-"""What the database alone can show, coupon by coupon. Each check is one query that an index serves."""
+"""Checks of the database alone, coupon by coupon. Each check is one query that an index serves."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from typing import Final
 from django.db.models import Count, Exists, F, Max, Min, OuterRef, Q, QuerySet, Subquery
 
 from coupons.models import Coupon, IssueOutcome, UserCoupon
-from coupons.operations.verification.findings import Check, Finding
+from coupons.operations.verification.findings import Check, Finding, finding
 from coupons.outcomes import Code, DeadLetterReason, Decision, RequestStatus
 
-_SHOWN: Final = 20  #: findings of one kind and coupon that are told one by one
+_SHOWN: Final = 20  #: findings of one kind and coupon that are listed one by one
 _REJECTIONS: Final = [d.value for d in Decision if d.is_rejection]
 _FAILURES: Final = [reason.value for reason in DeadLetterReason]
-#: One transaction writes both moments, and they are the same; a table that was taken over may keep seconds.
+#: One transaction writes both moments, and they are equal; but a table that was taken over may keep seconds
+#: only.
 _SAME_MOMENT: Final = timedelta(seconds=1)
 
 
@@ -28,19 +29,10 @@ def check(coupon: Coupon) -> Iterator[Finding]:
     yield from whole(IssueOutcome.objects.filter(coupon_id=coupon.pk))
 
 
-def _finding(check: Check, coupon: Coupon, message: str, request_id: object = None) -> Finding:
-    return Finding(
-        check=check,
-        coupon_id=coupon.pk,
-        message=message,
-        request_id=None if request_id is None else str(request_id),
-    )
-
-
 def _outcomes(coupon: Coupon) -> QuerySet[IssueOutcome]:
-    """Those of this very row: a coupon that was deleted and made anew under its id begins at nothing.
+    """The outcomes of this very row, because a coupon that was made anew under its id begins with none.
 
-    And those of no row at all, which are no decisions of the consumer. No clocks are compared.
+    Outcomes without a row, which the consumer did not decide, are included. No clocks are compared.
     """
     return IssueOutcome.objects.filter(
         Q(coupon_epoch=int(coupon.epoch)) | Q(coupon_epoch__isnull=True), coupon_id=coupon.pk
@@ -49,7 +41,7 @@ def _outcomes(coupon: Coupon) -> QuerySet[IssueOutcome]:
 
 def _stock(coupon: Coupon) -> Iterator[Finding]:
     if coupon.stock < 0:
-        yield _finding(Check.STOCK_NOT_NEGATIVE, coupon, f"stock is {coupon.stock}")
+        yield finding(Check.STOCK_NOT_NEGATIVE, coupon.pk, f"stock is {coupon.stock}")
 
 
 def _claims(coupon: Coupon) -> Iterator[Finding]:
@@ -60,8 +52,8 @@ def _claims(coupon: Coupon) -> Iterator[Finding]:
         .filter(held__gt=1)
     )
     for row in twice[:_SHOWN]:
-        yield _finding(
-            Check.ONE_CLAIM_PER_USER, coupon, f"user {row['user_id']} has the coupon {row['held']} times"
+        yield finding(
+            Check.ONE_CLAIM_PER_USER, coupon.pk, f"user {row['user_id']} has the coupon {row['held']} times"
         )
 
 
@@ -75,9 +67,9 @@ def _winners(coupon: Coupon) -> Iterator[Finding]:
     )
     issued_here = coupon.issued_count - coupon.adopted_count
     if ranks["count"] != issued_here:
-        yield _finding(
+        yield finding(
             Check.ISSUED_COUNT,
-            coupon,
+            coupon.pk,
             f"issued_count is {coupon.issued_count}, outcomes say {ranks['count']} were issued"
             + (f", and {coupon.adopted_count} by another application" if coupon.adopted_count else ""),
         )
@@ -86,9 +78,9 @@ def _winners(coupon: Coupon) -> Iterator[Finding]:
         coupon.adopted_count + ranks["count"],
         ranks["count"],
     ):
-        yield _finding(
+        yield finding(
             Check.RANKS_WITHOUT_GAPS,
-            coupon,
+            coupon.pk,
             f"{ranks['count']} winners have {ranks['distinct']} ranks from {ranks['low']} to {ranks['high']}",
         )
     theirs = UserCoupon.objects.filter(
@@ -98,9 +90,9 @@ def _winners(coupon: Coupon) -> Iterator[Finding]:
         request_id=OuterRef("request_id"),
     )
     for outcome in issued.filter(~Exists(theirs))[:_SHOWN]:
-        yield _finding(
+        yield finding(
             Check.WINNER_HAS_COUPON,
-            coupon,
+            coupon.pk,
             f"user {outcome.user_id} was told ISSUED with coupon {outcome.user_coupon_id}, and has no such "
             "coupon of that request",
             outcome.pk,
@@ -109,9 +101,9 @@ def _winners(coupon: Coupon) -> Iterator[Finding]:
     for held in UserCoupon.objects.filter(
         ~Exists(its_outcome), coupon_id=coupon.pk, request_id__isnull=False
     )[:_SHOWN]:
-        yield _finding(
+        yield finding(
             Check.COUPON_HAS_OUTCOME,
-            coupon,
+            coupon.pk,
             f"user {held.user_id} has a coupon whose request was not decided ISSUED",
             held.request_id,
         )
@@ -130,9 +122,9 @@ def _moments(coupon: Coupon) -> Iterator[Finding]:
     for request_id, decided_at, given_at in differing.iterator():
         if given_at is None or abs(given_at - decided_at) <= _SAME_MOMENT:
             continue
-        yield _finding(
+        yield finding(
             Check.ISSUED_WHEN_DECIDED,
-            coupon,
+            coupon.pk,
             f"decided at {decided_at.isoformat()}, in the transaction that issued the coupon at "
             f"{given_at.isoformat()}",
             request_id,
@@ -147,7 +139,7 @@ def _has_place() -> Q:
 
 
 def whole(outcomes: QuerySet[IssueOutcome]) -> Iterator[Finding]:
-    """Those whose columns do not go together, whatever row of the coupon they are of."""
+    """Outcomes whose columns contradict each other, of whichever row of the coupon."""
     decided = _has_place() & Q(coupon_epoch__isnull=False, user_id__isnull=False, stock_left__gte=0)
     nothing_won = Q(claim_rank__isnull=True, user_coupon_id__isnull=True)
     no_place = Q(kafka_partition__isnull=True, kafka_offset__isnull=True, user_id__isnull=False)

@@ -1,4 +1,4 @@
-"""The log's events as verify keeps them: where each request stands, first and again."""
+"""The log's events as verify keeps them: the first place of each request, and the later ones."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from coupons.eventlog.place import FirstOffset, NextOffset, Place
 
 
 class Events:
-    """Fed with what stands in the log, in order. With ``coupon_id``, readable events of others are left out.
+    """Gets the log's messages, in order. With ``coupon_id``, other coupons' readable events are left out.
 
-    ``first``: each request where it stands first; ``again``: where it is once more; ``unreadable``: places.
+    ``first``: each request's first event; ``again``: later ones; ``unreadable``: places without an event.
     """
 
     def __init__(self, positions: Mapping[int, Positions], *, coupon_id: int | None) -> None:
@@ -37,17 +37,17 @@ class Events:
             self.again[request_id].add(place)
 
     def gone_before(self, first: Mapping[int, FirstOffset]) -> None:
-        """Retention went on while the log was read: nothing is known below these offsets, by partition."""
+        """Note that retention deleted events below these offsets, by partition, while the log was read."""
         for partition, offset in first.items():
             self._retained[partition] = max(offset, self._retained.get(partition, offset))
 
     def is_gone(self, place: Place | None) -> bool:
-        """Retention has taken what stood there."""
+        """Whether retention has deleted the message at this place."""
         first = None if place is None else self._retained.get(place.partition)
         return place is not None and first is not None and place.offset < first
 
     def is_whole(self) -> bool:
-        """Nothing was ever deleted from the log."""
+        """Whether nothing was ever deleted from the log."""
         return not any(self._retained.values())
 
     def stands_at(self, request_id: UUID, place: Place | None) -> bool:

@@ -1,12 +1,13 @@
-"""What verify can find wrong. Pure."""
+"""The invariants that verify checks, and its report. Pure."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any, Final
+from uuid import UUID
 
-#: Whatever is wrong in these alone is not seen. Each says why nothing certain can be said of it.
+#: An error in one of these is not found. Each line says why nothing about it is certain.
 NOT_LOOKED_AT: Final = (
     "coupon: description, discount_amount, coupon_status, opens_at, closes_at, updated_at (operators change "
     "them at any time), reset_at (whether there was a reset)",
@@ -70,12 +71,21 @@ class Finding:
     request_id: str | None = None
 
 
+def finding(check: Check, coupon_id: int | None, message: str, request_id: UUID | None = None) -> Finding:
+    return Finding(
+        check=check,
+        message=message,
+        coupon_id=coupon_id,
+        request_id=None if request_id is None else str(request_id),
+    )
+
+
 @dataclass(slots=True, kw_only=True)
 class Report:
-    """``looked_at`` counts what was read, so that a clean report is not an empty one.
+    """``looked_at`` counts the rows and events that were read, so that a clean report is not an empty one.
 
-    ``unchecked``: what could not be looked at. ``notes``: what is worth knowing and not wrong.
-    ``not_looked_at``: what is never looked at, or was not asked for.
+    ``unchecked``: checks that were not possible. ``notes``: facts worth knowing and not wrong.
+    ``not_looked_at``: columns that no check looks at, and checks that were not asked for.
     """
 
     findings: list[Finding] = field(default_factory=list)
@@ -86,7 +96,7 @@ class Report:
 
     @property
     def is_clean(self) -> bool:
-        """Nothing wrong, and all of it looked at."""
+        """Whether nothing is wrong, and every check was possible."""
         return not self.findings and not self.unchecked
 
     def count(self, what: str, number: int = 1) -> None:

@@ -16,40 +16,42 @@ from coupons.gate.admission import (
 )
 from coupons.gate.keys import claim_in, claims_in, count_in
 from coupons.models import Coupon, IssueOutcome, UserCoupon
-from coupons.operations.verification.findings import Check, Finding
+from coupons.operations.verification.findings import Check, Finding, finding
 from coupons.operations.verification.outcome_rows import existing
 
 _HASH_OR_NOTHING: Final = (b"hash", b"none")
 
 
 class _Damaged(ValueError):
-    """What is there is no gate: loaded anew when a claim meets it, and wrong until then."""
+    """The gate is damaged: it is wrong until a claim meets it and it is loaded anew."""
 
 
 def check(coupon: Coupon, undecided: Sequence[IssueRequest]) -> Iterator[Finding]:
     """Everything wrong with one coupon's gate; an empty gate is right. Raises GateUnavailable.
 
-    While requests come and go a reservation may be between two of the readings: look twice, and
-    believe what was there both times.
+    While requests come and go, a reservation may change between two of the readings. So check twice,
+    and believe the findings of both times.
     """
     try:
         state, counted = _read(coupon.pk)
     except _Damaged as damage:
-        yield _finding(Check.GATE_COUNTS, coupon, f"the gate is damaged: {damage}")
+        yield finding(Check.GATE_COUNTS, coupon.pk, f"the gate is damaged: {damage}")
         return
     if state is None:
         return
     held = len(state.reservations)
     if counted is not None and counted != str(held):
-        yield _finding(Check.GATE_COUNTS, coupon, f"the gate counts {counted} reservations and holds {held}")
+        yield finding(
+            Check.GATE_COUNTS, coupon.pk, f"the gate counts {counted} reservations and holds {held}"
+        )
     yield from _counts(coupon, state)
     yield from _reservations(coupon, state, undecided)
 
 
 def _read(coupon_id: int) -> tuple[GateState | None, str | None]:
-    """The gate, None if it is empty, and how many reservations it says that it holds.
+    """The gate, None if it is empty, and the number of reservations that it says it holds.
 
-    Reads by itself, since the gate would mend in passing what is damaged. Raises _Damaged.
+    Reads Redis directly, because the gate's own scripts would mend damage. Raises _Damaged.
     """
     gate_key, reservations_key = f"{{coupon:{coupon_id}}}:gate", f"{{coupon:{coupon_id}}}:reservations"
     redis = get_redis_connection("default")
@@ -81,11 +83,11 @@ def _state(coupon_id: int, fields: Mapping[bytes, bytes], reserved: Mapping[byte
 
 def _counts(coupon: Coupon, state: GateState) -> Iterator[Finding]:
     if state.epoch != coupon.epoch:
-        yield _finding(Check.GATE_COUNTS, coupon, "the gate is of an earlier coupon with this id")
+        yield finding(Check.GATE_COUNTS, coupon.pk, "the gate is of an earlier coupon with this id")
     elif state.issued != coupon.issued_count:
-        yield _finding(
+        yield finding(
             Check.GATE_COUNTS,
-            coupon,
+            coupon.pk,
             f"the gate counts {state.issued} issued, the database {coupon.issued_count}",
         )
 
@@ -93,21 +95,21 @@ def _counts(coupon: Coupon, state: GateState) -> Iterator[Finding]:
 def _reservations(coupon: Coupon, state: GateState, undecided: Sequence[IssueRequest]) -> Iterator[Finding]:
     in_log = {r.event.request_id: r for r in undecided if r.event.coupon_id == coupon.pk}
     reserved: Mapping[UUID, Claim] = {claim.request_id: claim for claim in state.reservations}
-    # An event behind which the group's offset was not committed may be decided all the same: by a
-    # consumer that died in between, by another group, or before the offsets were set back.
+    # An event at or beyond the group's position may be decided all the same: since the log was read, by
+    # another group, or before the position was moved back.
     decided = existing(IssueOutcome.objects.all(), "pk", {*reserved, *in_log})
     for request_id, claim in reserved.items():
         if request_id in decided:
-            yield _finding(
+            yield finding(
                 Check.NO_STALE_RESERVATION,
-                coupon,
+                coupon.pk,
                 f"user {claim.user_id}'s request is decided and still holds a slot",
                 request_id,
             )
         elif request_id not in in_log:
-            yield _finding(
+            yield finding(
                 Check.NO_LEAKED_RESERVATION,
-                coupon,
+                coupon.pk,
                 f"user {claim.user_id} holds a slot, and there is no event of it in the log",
                 request_id,
             )
@@ -116,21 +118,12 @@ def _reservations(coupon: Coupon, state: GateState, undecided: Sequence[IssueReq
     provided_for = {claim.user_id for claim in state.reservations}
     provided_for |= existing(
         holders, "user_id", set(under_way.values())
-    )  # will be rejected, and needs no slot
+    )  # such a request will be rejected, and needs no slot
     for request_id, user_id in under_way.items():
         if user_id not in provided_for:
-            yield _finding(
+            yield finding(
                 Check.EVERY_REQUEST_RESERVED,
-                coupon,
+                coupon.pk,
                 f"user {user_id}'s request is under way and holds no slot",
                 request_id,
             )
-
-
-def _finding(check: Check, coupon: Coupon, message: str, request_id: UUID | None = None) -> Finding:
-    return Finding(
-        check=check,
-        coupon_id=coupon.pk,
-        message=message,
-        request_id=None if request_id is None else str(request_id),
-    )

@@ -1,4 +1,4 @@
-"""Dead letters in the database: each FAILED has its row, each row says what there is."""
+"""Dead letters in the database: each outcome FAILED has its letter, and each letter is right."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
 
 from coupons.eventlog.events import LAST_TIMESTAMP_MS
 from coupons.models import Coupon, DeadLetter, DeadLetterState, IssueOutcome
-from coupons.operations.verification.findings import Check, Finding
+from coupons.operations.verification.findings import Check, Finding, finding
 from coupons.operations.verification.outcome_rows import to_ms
 from coupons.outcomes import DeadLetterReason, RequestStatus
 
-_SHOWN: Final = 20
-#: Of an event that cannot be read, the message's own time is the only one there is.
+_SHOWN: Final = 20  #: findings of one kind that are listed one by one
+#: An event that cannot be read has no other time than its message's.
 _UNREADABLE: Final = [
     DeadLetterReason.NOT_JSON.value,
     DeadLetterReason.INVALID_FIELDS.value,
@@ -24,7 +24,7 @@ _UNREADABLE: Final = [
 
 
 def check(coupon_id: int | None) -> Iterator[Finding]:
-    """Of all dead letters, or of those outcomes that are known to be this coupon's."""
+    """Check all dead letters, or those of outcomes that are known to be this coupon's."""
     failed = IssueOutcome.objects.filter(status=RequestStatus.FAILED, kafka_offset__isnull=False)
     if coupon_id is not None:
         failed = failed.filter(coupon_id=coupon_id)
@@ -36,7 +36,7 @@ def check(coupon_id: int | None) -> Iterator[Finding]:
 
 
 def _letters_at() -> QuerySet[DeadLetter]:
-    """Of the same request at the same place; the index on places serves it."""
+    """The letters of the same request at the same place; the index on places serves the query."""
     return DeadLetter.objects.filter(
         original_partition=OuterRef("kafka_partition"),
         original_offset=OuterRef("kafka_offset"),
@@ -45,17 +45,17 @@ def _letters_at() -> QuerySet[DeadLetter]:
 
 
 def _failed(failed: QuerySet[IssueOutcome]) -> Iterator[Finding]:
-    """The transaction that writes FAILED writes the letter's row too; nothing of ours deletes one."""
+    """Outcomes FAILED without a letter: one transaction writes both, and no code of ours deletes letters."""
     alone = failed.exclude(reason=DeadLetterReason.EVENT_LOST.value).filter(
         ~Exists(_letters_at().filter(reason=OuterRef("reason")))
     )
     for outcome in alone[:_SHOWN]:
-        yield _finding(
+        yield finding(
             Check.FAILURE_HAS_LETTER,
+            outcome.coupon_id,
             f"decided FAILED ({outcome.reason}) at partition {outcome.kafka_partition}, offset "
             f"{outcome.kafka_offset}, and no dead letter of that request, place and reason is kept",
             outcome.pk,
-            outcome.coupon_id,
         )
 
 
@@ -68,12 +68,12 @@ def _times(failed: QuerySet[IssueOutcome]) -> Iterator[Finding]:
     )
     for request_id, coupon_id, requested_at, message_ms in timed.iterator():
         if to_ms(requested_at) != message_ms:
-            yield _finding(
+            yield finding(
                 Check.LETTER_IS_WHOLE,
+                coupon_id,
                 f"the message is of {message_ms} (Unix ms), its outcome says requested at "
                 f"{to_ms(requested_at)}",
                 request_id,
-                coupon_id,
             )
 
 
@@ -83,8 +83,9 @@ def _rows() -> Iterator[Finding]:
         Q(state__in=states, reason__in=reasons, original_partition__gte=0, original_offset__gte=0)
     )
     for letter in broken[:_SHOWN]:
-        yield _finding(
+        yield finding(
             Check.LETTER_IS_WHOLE,
+            None,
             f"dead letter {letter.pk}: state {letter.state}, reason {letter.reason}, partition "
             f"{letter.original_partition}, offset {letter.original_offset} do not go together",
             letter.request_id,
@@ -92,22 +93,14 @@ def _rows() -> Iterator[Finding]:
 
 
 def _unknown_requests() -> Iterator[Finding]:
-    """Which request a letter is of: that one was told its end. A reset deletes outcomes, and says so."""
+    """Letters whose request has no outcome. After a reset, which deletes outcomes, none is looked for."""
     if Coupon.objects.filter(reset_at__isnull=False).exists():
         return
     decided = IssueOutcome.objects.filter(pk=OuterRef("request_id"))
     for letter in DeadLetter.objects.filter(~Exists(decided), request_id__isnull=False)[:_SHOWN]:
-        yield _finding(
+        yield finding(
             Check.LETTER_IS_WHOLE,
+            None,
             f"dead letter {letter.pk} is of a request that has no outcome",
             letter.request_id,
         )
-
-
-def _finding(check: Check, message: str, request_id: object, coupon_id: int | None = None) -> Finding:
-    return Finding(
-        check=check,
-        message=message,
-        coupon_id=coupon_id,
-        request_id=None if request_id is None else str(request_id),
-    )

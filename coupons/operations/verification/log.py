@@ -1,4 +1,4 @@
-"""What the log shows: every event decided, at its place, and the winners the first in its order."""
+"""Checks of the log: every event is decided, at its place, and the winners are the first in its order."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from coupons.eventlog.place import NextOffset, Place
 from coupons.models import Coupon, DeadLetter, DeadLetterState, LogPosition, UserCoupon
 from coupons.operations.verification import positions as group_positions
 from coupons.operations.verification.events import Events
-from coupons.operations.verification.findings import Check, Finding
-from coupons.operations.verification.matching import Matching, finding
+from coupons.operations.verification.findings import Check, Finding, finding
+from coupons.operations.verification.matching import Matching
 from coupons.operations.verification.noted import Noted
 from coupons.operations.verification.outcome_rows import READABLE, OutcomeRow, existing, outcomes_of
 from coupons.operations.verification.places import Places, ReadOn, nothing_more
@@ -24,7 +24,7 @@ from coupons.outcomes import RequestStatus
 
 
 class LogCheck:
-    """Fed with what stands in the log, in order, then asked for what is wrong; then ``noted`` is filled."""
+    """Gets the log's messages, in order; ``findings`` then returns what is wrong, and fills ``noted``."""
 
     def __init__(self, positions: Mapping[int, Positions], *, coupon_id: int | None) -> None:
         self._positions = positions
@@ -35,7 +35,7 @@ class LogCheck:
         self.events.add(place, request)
 
     def findings(self, *, read_on: ReadOn = nothing_more) -> Iterator[Finding]:
-        """All reading of the database is done here: within one snapshot of it, it is of one moment."""
+        """Check. All reading of the database is done here, so that one snapshot gives it one moment."""
         coupons = Coupon.objects.all()
         self._epochs = {coupon.pk: int(coupon.epoch) for coupon in coupons}
         self._reset = {coupon.pk for coupon in coupons if coupon.reset_at is not None}
@@ -62,7 +62,7 @@ class LogCheck:
         matching = Matching(self.events)
         for request_id, request in self.events.first.items():
             event = request.event
-            row = outcomes.pop(request_id, None)  # a million of them need not be there twice
+            row = outcomes.pop(request_id, None)  # frees memory: there may be a million
             if row is None:
                 self._missing[event.coupon_id].append(request)
                 continue
@@ -82,7 +82,7 @@ class LogCheck:
         self.noted.given_up_perhaps += matching.given_up_perhaps
 
     def _is_behind(self, request: IssueRequest) -> bool:
-        """Behind the group's position: it must be decided. Beyond it, it may be."""
+        """Whether the event is behind the group's position and must be decided; beyond, it may be."""
         return request.place.offset < self._positions[request.place.partition].next_to_decide
 
     def _coupon(
@@ -90,7 +90,7 @@ class LogCheck:
     ) -> Iterator[Finding]:
         yield from self._lost(coupon_id, decided, list(filter(self._is_behind, missing)))
         yield from self._rows_in_order(decided, self._of_other_rows[coupon_id])
-        # Beyond the position another group may have decided some: go no further than is whole.
+        # Beyond the position another group may have decided some events: stop at the first undecided one.
         open_ends = _first_places(request.place for request in missing if not self._is_behind(request))
         race = Race(coupon_id, [each for each in decided if each.is_before(open_ends)])
         yield from race.findings()
@@ -111,23 +111,25 @@ class LogCheck:
                 continue
             yield finding(
                 Check.EVERY_EVENT_DECIDED,
-                request,
+                request.event.coupon_id,
                 f"user {request.event.user_id}: accepted at partition {request.place.partition}, offset "
                 f"{request.place.offset}, behind the group's position, without an outcome",
+                request.event.request_id,
             )
 
     def _rows_in_order(
         self, decided: list[OutcomeRow], of_other_rows: list[tuple[IssueRequest, OutcomeRow]]
     ) -> Iterator[Finding]:
-        """The row there is now is the last: what was decided on another one was decided before."""
+        """Decisions on the coupon's earlier rows come before those on its present row, which is the last."""
         first_of_row = _first_places(each.place for each in decided)
         for request, each in of_other_rows:
             if (place := each.place) is not None and place > first_of_row.get(place.partition, place):
                 yield finding(
                     Check.OUTCOME_MATCHES_EVENT,
-                    request,
+                    request.event.coupon_id,
                     f"decided on another row of the coupon ({each.coupon_epoch}), after decisions on the one "
                     "that there is",
+                    request.event.request_id,
                 )
 
     def _dead_letters(self) -> Iterator[Finding]:
@@ -146,7 +148,7 @@ class LogCheck:
             )
 
     def _sent_again(self) -> Iterator[Finding]:
-        """A letter is marked REPLAYED once the broker has its event again; that can be read."""
+        """Letters marked REPLAYED whose event is not in the log again: the broker has it before the mark."""
         if not self.events.is_whole():
             return
         marked = _letters().filter(state=DeadLetterState.REPLAYED, reason__in=READABLE)
@@ -155,8 +157,9 @@ class LogCheck:
             if request is not None and not self.events.again.get(request.event.request_id):
                 yield finding(
                     Check.LETTER_IS_WHOLE,
-                    request,
+                    request.event.coupon_id,
                     f"dead letter {pk} is marked as sent again, and its event is in the log once",
+                    request.event.request_id,
                 )
 
 
@@ -165,7 +168,7 @@ def _letters() -> QuerySet[DeadLetter]:
 
 
 def _first_places(places: Iterable[Place | None]) -> dict[int, Place]:
-    """By partition."""
+    """The first of these places in each partition."""
     first: dict[int, Place] = {}
     for place in places:
         if place is not None:

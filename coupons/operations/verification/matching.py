@@ -1,4 +1,4 @@
-"""One event beside its outcome: the same request, at the same place, and not given up."""
+"""Compares each event with its outcome: the same request, at the same place, and not given up."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from coupons.eventlog.events import IssueRequest
 from coupons.eventlog.place import Place
 from coupons.models import DeadLetter, DeadLetterState
 from coupons.operations.verification.events import Events
-from coupons.operations.verification.findings import Check, Finding
+from coupons.operations.verification.findings import Check, Finding, finding
 from coupons.operations.verification.outcome_rows import READABLE, OutcomeRow
 from coupons.outcomes import RequestStatus
 
-#: Consumers' clocks differ by less. A request is given up 18 s at the earliest after it was reserved, so an
-#: event that was passed over shows all the same.
+#: Consumers' clocks differ by less, as a rule. A request is given up 18 s after its reservation at the
+#: earliest, so an event that was passed over shows all the same. Less, and clocks cause findings; more than
+#: 18 s, and such an event passes.
 _CLOCKS_AGREE_WITHIN: Final = timedelta(seconds=5)
 
 
@@ -35,29 +36,31 @@ class Matching:
         is_failed = row.status == RequestStatus.FAILED
         if row.is_given_up:
             self._given_up.append((request, row))
-        # FAILED elsewhere: an event with this id that could not be read came first.
+        # An outcome FAILED at another place: an unreadable event with this id came first.
         if not row.is_of(event) and (row.place == place or not is_failed):
             yield finding(
                 Check.OUTCOME_MATCHES_EVENT,
-                request,
+                request.event.coupon_id,
                 f"the event is of user {event.user_id}, coupon {event.coupon_id}; the outcome of "
                 f"user {row.user_id}, coupon {row.coupon_id}",
+                request.event.request_id,
             )
         if row.place == place:
             yield from self._time(request, row)
         elif not row.is_given_up and not self._may_be_elsewhere(request, row):
             yield finding(
                 Check.OUTCOME_MATCHES_EVENT,
-                request,
+                request.event.coupon_id,
                 f"the event is at partition {place.partition}, offset {place.offset}; the outcome says "
                 f"partition {row.kafka_partition}, offset {row.kafka_offset}",
+                request.event.request_id,
             )
 
     def given_up(self, decided: Iterable[OutcomeRow]) -> Iterator[Finding]:
-        """Requests told that they were never published, whose event was there to be decided at that time.
+        """Requests that were given up as never published, although their event was in the log by then.
 
-        One that came later is as it should be: its request was given up, and it changes nothing. It was
-        there before for certain if what stands behind it was decided before, or in the same transaction.
+        An event that came later is right: its request was given up, and the event changes nothing. An event
+        certainly came earlier if one behind it was decided earlier, or in the same transaction.
         """
         if not self._given_up:
             return
@@ -73,9 +76,10 @@ class Matching:
                 continue
             yield finding(
                 Check.GIVEN_UP_HAS_NO_EVENT,
-                request,
+                request.event.coupon_id,
                 f"user {request.event.user_id} was told {outcome.reason}, and the event stood at partition "
                 f"{request.place.partition}, offset {request.place.offset} when that was decided",
+                request.event.request_id,
             )
 
     def _time(self, request: IssueRequest, row: OutcomeRow) -> Iterator[Finding]:
@@ -86,13 +90,14 @@ class Matching:
         if row.requested_at_ms != event.timestamp_ms:
             yield finding(
                 Check.OUTCOME_MATCHES_EVENT,
-                request,
+                request.event.coupon_id,
                 f"the event is of {event.timestamp_ms} (Unix ms); the outcome says requested at "
                 f"{row.requested_at_ms}",
+                request.event.request_id,
             )
 
     def _may_be_elsewhere(self, request: IssueRequest, row: OutcomeRow) -> bool:
-        """Decided at a place that retention has taken, or as a dead letter, before or after this one."""
+        """Whether it was decided at a place that retention deleted, or as a dead letter at another place."""
         place, request_id = row.place, request.event.request_id
         if row.status == RequestStatus.FAILED and place in self._events.unreadable:
             return True
@@ -103,7 +108,7 @@ class Matching:
 
 
 class _After:
-    """The earliest decision on what stands behind a place, in its partition."""
+    """The earliest decision on events behind a place, in its partition."""
 
     def __init__(self) -> None:
         self._decided: defaultdict[int, list[tuple[int, datetime]]] = defaultdict(list)
@@ -122,8 +127,3 @@ class _After:
         offsets, earliest = self._sorted[partition]
         behind = bisect_right(offsets, offset)
         return earliest[behind] if behind < len(earliest) else None
-
-
-def finding(check: Check, request: IssueRequest, message: str) -> Finding:
-    event = request.event
-    return Finding(check=check, message=message, coupon_id=event.coupon_id, request_id=str(event.request_id))

@@ -1,4 +1,4 @@
-"""What is worth knowing and not wrong: counted along the way, told as notes."""
+"""Facts that are worth knowing and not wrong: counted during the checks, and reported as notes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _COUNTED: Final = {
 
 @dataclass(slots=True, kw_only=True)
 class Noted:
-    """``with_event``: outcomes that have their event at their place; no note. The rest: see ``notes``."""
+    """``with_event``: outcomes that have their event at their place; not a note. Other fields: ``notes``."""
 
     with_event: int = 0
     undecided: int = 0

@@ -1,8 +1,8 @@
-"""Whether decisions were made in the log's order, as far as their moments can tell. Pure.
+"""Whether decisions were made in the log's order, as far as their moments show. Pure.
 
-``processed_at`` is a clock's: another consumer's may be ahead, and each may be set back. What is certain is
-that a transaction decides events that stand together in the log, so its moment does not come again after
-another one's.
+``processed_at`` comes from a clock: another consumer's may be ahead, and each may be set back. One thing is
+certain: a transaction decides events that stand together in the log, so its moment does not come again after
+another transaction's.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ from typing import Final
 from coupons.operations.verification.findings import Check, Finding
 from coupons.operations.verification.outcome_rows import OutcomeRow
 
-#: Clocks that nobody looks after jump by minutes; a note about each jump would hide the changed row.
+#: Neglected clocks jump by minutes, and a note about each jump would hide a changed row. Less, and clocks
+#: cause notes; more, and a changed row is not noted.
 _JUMPS_BY_LESS: Final = timedelta(hours=1)
 
 
 def transactions(decided: Sequence[OutcomeRow]) -> Iterator[Finding]:
-    """``decided``: of one coupon in one partition, in log order."""
+    """Transactions whose moment comes again. ``decided``: one coupon's, in one partition, in log order."""
     over: set[datetime] = set()
     for before, after in pairwise(decided):
         if before.processed_at == after.processed_at:
@@ -37,7 +38,7 @@ def transactions(decided: Sequence[OutcomeRow]) -> Iterator[Finding]:
 
 
 def clocks_back(decided: Sequence[OutcomeRow]) -> int:
-    """How often ``processed_at`` runs backwards in log order, by more than clocks commonly jump."""
+    """How often ``processed_at`` runs backwards in log order, by more than _JUMPS_BY_LESS."""
     return sum(
         before.processed_at - after.processed_at > _JUMPS_BY_LESS for before, after in pairwise(decided)
     )

@@ -1,4 +1,4 @@
-"""Rows of outcomes as verify reads them."""
+"""Outcomes' rows as verify reads them."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from coupons.eventlog.events import CouponIssueEvent
 from coupons.eventlog.place import Place
 from coupons.models import IssueOutcome
 from coupons.outcomes import Code, DeadLetterReason, RequestStatus
+from runtime.chunks import in_chunks
 
-_IN_AT_ONCE: Final = 1000
-_EACH_AT_ONCE: Final = 5000
+_IN_AT_ONCE: Final = 1000  #: ids in one IN list: a bound on the statement's size
+_EACH_AT_ONCE: Final = 5000  #: rows of one SELECT, where a whole table is read: a bound on memory
 _FIELDS: Final = (
     "pk",
     "status",
@@ -32,7 +33,7 @@ _FIELDS: Final = (
     "kafka_partition",
     "kafka_offset",
 )
-#: They say that no event of the request was there to be decided.
+#: Reasons for which a request was decided without an event.
 GIVEN_UP: Final = (Code.BROKER_UNAVAILABLE.value, DeadLetterReason.EVENT_LOST.value)
 #: Dead letters whose event could be read.
 READABLE: Final = (DeadLetterReason.COUPON_NOT_FOUND.value, DeadLetterReason.UNSTORABLE.value)
@@ -40,7 +41,7 @@ READABLE: Final = (DeadLetterReason.COUPON_NOT_FOUND.value, DeadLetterReason.UNS
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutcomeRow:
-    """A row of coupon_issue_outcome. ``processed_at`` is one for all of a transaction, and its own."""
+    """A row of coupon_issue_outcome. The rows of one transaction, and no others, share ``processed_at``."""
 
     request_id: UUID
     status: str
@@ -58,7 +59,7 @@ class OutcomeRow:
 
     @property
     def place(self) -> Place | None:
-        """Where its event stands; None if the row does not say."""
+        """The place of its event; None if the row has none."""
         if self.kafka_partition is None or self.kafka_offset is None:
             return None
         return Place(self.kafka_partition, self.kafka_offset)
@@ -73,14 +74,14 @@ class OutcomeRow:
 
     @property
     def is_of_the_race(self) -> bool:
-        """A decision of the consumer about a claim that it could read."""
+        """Whether the consumer decided it, from an event that it could read."""
         return self.status != RequestStatus.FAILED and not self.is_given_up
 
     def is_of(self, event: CouponIssueEvent) -> bool:
         return (self.user_id, self.coupon_id) == (event.user_id, event.coupon_id)
 
     def is_before(self, ends: Mapping[int, Place]) -> bool:
-        """Whether its event comes before the place where its partition ends, if that ends anywhere."""
+        """Whether its event comes before the end of its partition, if ``ends`` has one."""
         end = None if self.kafka_partition is None else ends.get(self.kafka_partition)
         return self.kafka_offset is not None and (end is None or self.kafka_offset < end.offset)
 
@@ -89,11 +90,11 @@ class OutcomeRow:
 
 
 def outcomes_of(request_ids: Sequence[UUID]) -> dict[UUID, OutcomeRow]:
-    """Those that there are. A million fit: what many rows have in common is kept once."""
+    """The outcomes that exist, by request id. A million fit in memory: equal values are kept once."""
     found: dict[UUID, OutcomeRow] = {}
     moments: dict[datetime, datetime] = {}
-    for start in range(0, len(request_ids), _IN_AT_ONCE):
-        some = {request_id: request_id for request_id in request_ids[start : start + _IN_AT_ONCE]}
+    for chunk in in_chunks(request_ids, _IN_AT_ONCE):
+        some = {request_id: request_id for request_id in chunk}
         for pk, status, reason, *others in IssueOutcome.objects.filter(pk__in=some).values_list(*_FIELDS):
             user_id, coupon_id, epoch, rank, stock_left, processed_at, requested_at, *place = others
             found[some[pk]] = OutcomeRow(
@@ -114,22 +115,20 @@ def outcomes_of(request_ids: Sequence[UUID]) -> dict[UUID, OutcomeRow]:
 
 
 def to_ms(moment: datetime) -> int:
-    """The nearest millisecond: DATETIME columns keep microseconds, and some that were taken over fewer."""
+    """The nearest millisecond: DATETIME columns keep microseconds, and some that were taken over less."""
     return round(moment.timestamp() * 1000)
 
 
 def existing(rows: QuerySet[Any, Any], field: str, wanted: Collection[Any]) -> set[Any]:
     """The wanted values that the field has in some row."""
-    values = list(wanted)
     found: set[Any] = set()
-    for start in range(0, len(values), _IN_AT_ONCE):
-        some = values[start : start + _IN_AT_ONCE]
+    for some in in_chunks(wanted, _IN_AT_ONCE):
         found.update(rows.filter(**{f"{field}__in": some}).values_list(field, flat=True))
     return found
 
 
 def each_of(rows: QuerySet[Any, Any], *fields: str) -> Iterator[tuple[Any, ...]]:
-    """The primary key and these fields of every row, a few thousand at a time: none are held in memory."""
+    """The primary key and these fields of every row, a few thousand at a time, to save memory."""
     last: Any = None
     while True:
         following = rows if last is None else rows.filter(pk__gt=last)

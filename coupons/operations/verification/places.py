@@ -1,9 +1,9 @@
-"""From the outcomes back to the log: each that has a place must have its event right there.
+"""From the outcomes back to the log: an outcome that has a place must have its event at that place.
 
 A topic that was made anew, or a database that was taken to another cluster, leaves outcomes of an earlier
-log, and nothing says so. Such an outcome was decided before all that were decided from this log. So one
-without its event is wrong for certain only if it cannot have been before: its rank comes after a winner's
-of this log, its transaction decided events of this log, or it is dated an hour later than the first of them.
+log, and no column shows it. Such outcomes were decided before all outcomes of this log. So an outcome without
+its event is certainly wrong only if it cannot be an earlier one: its rank comes after that of a winner of
+this log, its transaction decided events of this log, or it is dated an hour later than the first of them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from coupons.operations.verification.findings import Check, Finding
 from coupons.operations.verification.outcome_rows import OutcomeRow, each_of
 from coupons.outcomes import RequestStatus
 
-#: Consumers' clocks jump by minutes at the most where somebody looks after them.
+#: Clocks that are looked after jump by minutes at most. Less, and clocks cause findings; more, and outcomes
+#: of this log pass for an earlier log's.
 _LATER_FOR_CERTAIN: Final = timedelta(hours=1)
 _FIELDS: Final = (
     "kafka_partition",
@@ -36,8 +37,10 @@ ReadOn = Callable[[Mapping[int, NextOffset]], Iterable[Entry]]  #: the log from 
 
 
 class Places:
-    """``of_no_event``: outcomes that an earlier log would explain. ``with_event``: those in order, by
-    partition. ``ahead``: those of them at or beyond the group's position.
+    """``of_no_event``: how many outcomes without an event an earlier log would explain.
+
+    ``with_event``: how many have their event, by partition. ``ahead``: how many of these are at or beyond the
+    group's position.
     """
 
     def __init__(self, events: Events, *, next_offsets: Mapping[int, NextOffset]) -> None:
@@ -52,7 +55,7 @@ class Places:
         self.ahead: Counter[int] = Counter()
 
     def note(self, outcome: OutcomeRow) -> None:
-        """One that has its event."""
+        """Note an outcome that has its event."""
         self._transactions.add(outcome.processed_at)
         self._first_transaction = min(outcome.processed_at, self._first_transaction or outcome.processed_at)
         if outcome.is_issued and outcome.rank is not None:
@@ -60,7 +63,7 @@ class Places:
             self._lowest_ranks[row] = min(outcome.rank, self._lowest_ranks.get(row, outcome.rank))
 
     def findings(self, read_on: ReadOn) -> Iterator[Finding]:
-        """``read_on`` is asked where outcomes are that were decided since the log was read."""
+        """Outcomes without their event. ``read_on`` is called if some were decided since the log was read."""
         outcomes = IssueOutcome.objects.filter(kafka_partition__isnull=False, kafka_offset__isnull=False)
         if self._events.coupon_id is not None:
             outcomes = outcomes.filter(coupon_id=self._events.coupon_id)
@@ -91,7 +94,7 @@ class Places:
             if offset >= self._next_offsets.get(partition, offset + 1):
                 self.ahead[partition] += 1
         elif request_id in self._events.first:
-            return  # its event is elsewhere, which is told there
+            return  # its event is elsewhere: Matching has that finding
         elif partition not in self._events.read_to:
             yield from self._alone(row, "there is no such partition")
         elif offset >= self._events.read_to[partition]:
@@ -123,5 +126,5 @@ class Places:
 
 
 def nothing_more(offsets: Mapping[int, NextOffset]) -> Iterable[Entry]:
-    """Where the log does not grow."""
+    """The ``read_on`` of a log that does not grow."""
     return ()

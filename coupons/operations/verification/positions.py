@@ -16,13 +16,16 @@ from coupons.models import LogPosition
 from coupons.operations.verification.findings import Check, Finding
 from coupons.operations.verification.places import ReadOn
 
+#: For each question to the broker: an operator waits, and a slow broker is not away.
 _LOG_TIMEOUT_S: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Topic:
-    """``topic_id``: "" where the broker has none. Offsets by partition: the first, and the one after the last
-    that the broker tells of, which may be too low at the embedded one."""
+    """``topic_id``: "" where the broker has none. Offsets by partition: ``first``, and ``end`` as reported.
+
+    The embedded broker may report an end that is too low.
+    """
 
     topic_id: str
     first: Mapping[int, FirstOffset]
@@ -54,16 +57,16 @@ def look_at_topic() -> Topic:
 
 
 def rows() -> dict[int, LogPosition]:
-    """This group's, by partition."""
+    """This group's rows, by partition."""
     kafka = settings.CONFIG.kafka
     found = LogPosition.objects.filter(group_id=kafka.group_id, topic=kafka.topic)
     return {row.partition: row for row in found}
 
 
 def check(read_to: Mapping[int, NextOffset], read_on: ReadOn) -> Iterator[Finding]:
-    """``read_to``: the next offset to read, by partition. Raises LogUnavailable.
+    """Wrong positions. ``read_to``: the next offset to read, by partition. Raises LogUnavailable.
 
-    The rows are read first: a position may move while the log is looked at, but not behind what it says.
+    The rows are read before the log's ends, so that a position that moves meanwhile is not beyond an end.
     """
     positions, topic = rows(), look_at_topic()
     ends = {
@@ -71,7 +74,7 @@ def check(read_to: Mapping[int, NextOffset], read_on: ReadOn) -> Iterator[Findin
         for partition, following in read_to.items()
     }
     if any(row.next_offset > ends.get(partition, 0) for partition, row in positions.items()):
-        for place, _ in read_on(read_to):  # the end that a broker tells may be too low
+        for place, _ in read_on(read_to):  # the end that a broker reports may be too low
             ends[place.partition] = EndOffset(max(ends[place.partition], place.following))
     for partition, row in sorted(positions.items()):
         wrong = _wrong(row, topic, ends.get(partition))

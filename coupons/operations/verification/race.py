@@ -1,8 +1,8 @@
-"""One coupon's decisions, replayed in log order: who came first won, and nobody was passed over.
+"""Checks one coupon's decisions in log order: the first users won, and no user was passed over.
 
-Operators may change the stock, close and open a coupon, and add users at any moment, without leaving a
-trace. So what changed between two transactions is told as a note at the most. Within one transaction
-nothing can have changed, for the coupon's row is locked: decisions of the same ``processed_at`` must agree.
+Operators may change the stock, close and open a coupon, and add users at any moment, without leaving a trace.
+So a contradiction between two transactions is a note at most. Within one transaction nothing can change,
+because the coupon's row is locked: decisions with the same ``processed_at`` must agree.
 """
 
 from __future__ import annotations
@@ -17,28 +17,30 @@ from django.db.models import Max
 
 from coupons.models import Coupon, IssueOutcome, User, UserCoupon
 from coupons.operations.verification import order
-from coupons.operations.verification.findings import Check, Finding
+from coupons.operations.verification.findings import Check, Finding, finding
 from coupons.operations.verification.outcome_rows import OutcomeRow
 from coupons.outcomes import Decision
 
-#: A user's creation may have been typed in any time zone: it was before a moment for certain only if it
-#: is told to be a day, and the zones' whole width, before it.
+#: A user's creation time may have been typed in any time zone. So it certainly lies before a moment only if
+#: it is a day and the whole width of the zones (26 hours) earlier.
 _BEFORE_FOR_CERTAIN: Final = timedelta(hours=24 + 26)
 _NEEDS_AN_OPEN_COUPON: Final = {None, Decision.OUT_OF_STOCK.value}  #: reasons; None: issued
 
 
 class StockNow(NamedTuple):
-    """Of a coupon's row, where it is not what the last decision ``left``."""
+    """The stock of a coupon's row that differs from the stock that the last decision ``left``."""
 
     left: int
     stock: int
 
 
 class Race:
-    """``findings`` counts too. ``stock_changes``: from outside, that show between transactions.
-    ``perhaps_known_users``: told USER_NOT_FOUND, and there now. ``clocks_back``: decisions dated long before
-    what stands before them in the log. ``is_spread``: over partitions, which have no order between them.
-    ``stock_now``: of the row, where the last decision left another."""
+    """``findings`` fills the counts too. ``stock_changes``: by operators, seen between transactions.
+
+    ``perhaps_known_users``: rejected with USER_NOT_FOUND, and there now. ``clocks_back``: decisions dated
+    long before earlier ones in the log. ``is_spread``: whether several partitions have the coupon's events,
+    without an order between them. ``stock_now``: the row's stock, if the last decision left another one.
+    """
 
     def __init__(self, coupon_id: int, decided: Sequence[OutcomeRow]) -> None:
         self._coupon_id = coupon_id
@@ -75,7 +77,7 @@ class Race:
         yield from self._decided_unknown()
 
     def _is_in_one_partition(self) -> bool:
-        """The order between partitions is not known. Retention may have taken a second one's events."""
+        """Whether all outcomes are of one partition; the log may have lost another partition's events."""
         outcomes = IssueOutcome.objects.filter(
             coupon_id=self._coupon_id, coupon_epoch=self._all[0].coupon_epoch, kafka_partition__isnull=False
         )
@@ -83,22 +85,23 @@ class Race:
 
     def _stock(self, before: OutcomeRow, after: OutcomeRow, *, is_alone: bool) -> Iterator[Finding]:
         if before.stock_left is None or after.stock_left is None:
-            return  # not whole, which is told elsewhere
+            return  # not whole: the check ``whole`` (database.py) has that finding
         found = after.stock_left + after.is_issued
         if found == before.stock_left:
             return
         if before.processed_at != after.processed_at:
             self.stock_changes += is_alone
         elif found > before.stock_left or is_alone:
-            yield _finding(
+            yield finding(
                 Check.STOCK_ADDS_UP,
-                after,
+                after.coupon_id,
                 f"user {after.user_id} was told {after.reason or after.status} on a stock of {found}; the "
                 f"decision before it, in the same transaction, had left {before.stock_left}",
+                after.request_id,
             )
 
     def _look_at_stock_now(self, last: OutcomeRow) -> None:
-        """Issuing leaves the row's stock as its last decision says; whoever changes it leaves no trace."""
+        """Note a stock that differs from the last decision's: an operator changed it, without a trace."""
         coupon = Coupon.objects.filter(pk=self._coupon_id).first()
         outcomes = IssueOutcome.objects.filter(coupon_id=self._coupon_id, coupon_epoch=last.coupon_epoch)
         is_last = outcomes.aggregate(last=Max("kafka_offset"))["last"] == last.kafka_offset
@@ -115,17 +118,18 @@ class Race:
             if user is None:
                 continue
             if user.created_at + _BEFORE_FOR_CERTAIN < each.processed_at:
-                yield _finding(
+                yield finding(
                     Check.NOBODY_SKIPPED,
-                    each,
+                    each.coupon_id,
                     f"user {each.user_id} was told USER_NOT_FOUND, and had been there for days",
+                    each.request_id,
                 )
             else:
                 self.perhaps_known_users += 1
 
 
 def _holders(decided: Sequence[OutcomeRow], from_elsewhere: set[int | None]) -> Iterator[Finding]:
-    """Who has the coupon is told ALREADY_REQUESTED from then on, and nobody else is."""
+    """Users who have the coupon are rejected with ALREADY_REQUESTED from then on, and no other users are."""
     winners: set[int | None] = set()
     for each in decided:
         wrong = None
@@ -138,23 +142,26 @@ def _holders(decided: Sequence[OutcomeRow], from_elsewhere: set[int | None]) -> 
         if each.is_issued:
             winners.add(each.user_id)
         if wrong:
-            yield _finding(Check.WINNERS_IN_LOG_ORDER, each, f"user {each.user_id} {wrong}")
+            yield finding(
+                Check.WINNERS_IN_LOG_ORDER, each.coupon_id, f"user {each.user_id} {wrong}", each.request_id
+            )
 
 
 def _ranks(before: OutcomeRow, after: OutcomeRow, *, is_alone: bool) -> Iterator[Finding]:
-    """One after the other; in another partition may be those between."""
+    """Ranks rise one by one; if there are several partitions, another one may have the ranks in between."""
     if before.rank is None or after.rank is None:
         return
     if after.rank <= before.rank or (is_alone and after.rank != before.rank + 1):
-        yield _finding(
+        yield finding(
             Check.WINNERS_IN_LOG_ORDER,
-            after,
+            after.coupon_id,
             f"user {after.user_id} has rank {after.rank}, and is the next winner after rank {before.rank}",
+            after.request_id,
         )
 
 
 def _decided_closed(decided: Sequence[OutcomeRow]) -> Iterator[Finding]:
-    """A coupon is open from one moment to another: what lies between two that found it open did, too."""
+    """A coupon is open without a gap: between two requests that found it open, no request found it closed."""
     transactions: defaultdict[object, list[OutcomeRow]] = defaultdict(list)
     for each in decided:
         transactions[each.processed_at].append(each)
@@ -164,13 +171,10 @@ def _decided_closed(decided: Sequence[OutcomeRow]) -> Iterator[Finding]:
             if each.reason != Decision.COUPON_CLOSED.value or not open_at:
                 continue
             if min(open_at) <= each.timestamp_ms <= max(open_at):
-                yield _finding(
+                yield finding(
                     Check.NOBODY_SKIPPED,
-                    each,
+                    each.coupon_id,
                     f"user {each.user_id} was told COUPON_CLOSED; in the same transaction the coupon was "
                     "open for requests made before and after",
+                    each.request_id,
                 )
-
-
-def _finding(check: Check, each: OutcomeRow, message: str) -> Finding:
-    return Finding(check=check, message=message, coupon_id=each.coupon_id, request_id=str(each.request_id))

@@ -1,4 +1,4 @@
-"""Runs the checks and gathers the report."""
+"""Runs the checks and makes the report."""
 
 from __future__ import annotations
 
@@ -18,10 +18,13 @@ from coupons.operations.verification.log import LogCheck
 from coupons.operations.verification.snapshot import snapshot
 from coupons.outcomes import RequestStatus
 
+#: For each next message. Longer than elsewhere, because an operator waits; a broker silent for so long is
+#: away.
 _LOG_TIMEOUT_S: Final = 30.0
-#: What a consumer has committed and not told the gate yet is wrong for a moment, and nothing to report.
+#: Longer than a consumer takes from its commit to notifying the gate. Shorter, and that moment causes
+#: findings.
 SECOND_LOOK_AFTER_S: Final = 2.0
-Progress = Callable[[int, int], None]  #: gets what was done and the whole
+Progress = Callable[[int, int], None]  #: gets how much is done, and of how much
 
 
 def verify(*, coupon_id: int | None, from_topic: bool, on_progress: Progress) -> Report:
@@ -50,7 +53,7 @@ def verify(*, coupon_id: int | None, from_topic: bool, on_progress: Progress) ->
 
 
 def gate_findings(coupons: Sequence[Coupon]) -> list[Finding]:
-    """What is wrong with the gates now, and was wrong two seconds ago.
+    """The findings about gates of both looks, two seconds apart.
 
     Raises GateUnavailable, LogUnavailable.
     """
@@ -101,7 +104,7 @@ def _replay(report: Report, coupon_id: int | None, on_progress: Progress) -> Non
 
 
 def _read_on(offsets: Mapping[int, NextOffset]) -> Iterator[Entry]:
-    """What was written since: its outcomes may be in the snapshot, which was taken later."""
+    """The messages written since the log was read: the snapshot came later, and may have their outcomes."""
     end = positions.look_at_topic().end
     at = {
         partition: Positions(
@@ -115,7 +118,7 @@ def _read_on(offsets: Mapping[int, NextOffset]) -> Iterator[Entry]:
 
 
 def _orphans() -> Iterable[Finding]:
-    """Winners of coupons that are not there."""
+    """Winners of coupons that do not exist."""
     known = Coupon.objects.values("pk")
     lost = IssueOutcome.objects.filter(status=RequestStatus.ISSUED).exclude(coupon_id__in=known)
     for outcome in lost[:20]:

@@ -10,14 +10,14 @@ from django.db import connection
 
 @contextmanager
 def snapshot() -> Iterator[None]:
-    """What is read within is the state of one moment, whatever consumers and operators write meanwhile.
+    """Give all reads inside the block the state of one moment, whatever is written meanwhile.
 
-    Nothing is locked and nobody waits. Else a count and the rows that it counts, read one after the other
-    while a consumer is at work, would be two different truths.
+    Nothing is locked, so no consumer waits. Without it, a count and the rows that it counts would contradict
+    each other while a consumer is at work.
     """
     with connection.cursor() as cursor:
         if connection.vendor == "sqlite":
-            cursor.execute("BEGIN DEFERRED")  # Django's own atomic() takes the write lock there
+            cursor.execute("BEGIN DEFERRED")  # Django's atomic() would take SQLite's write lock
         else:
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
             cursor.execute("START TRANSACTION READ ONLY")

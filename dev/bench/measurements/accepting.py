@@ -12,37 +12,29 @@ from typing import Any, Final
 from dev.bench import baselines, database
 from dev.bench.judging import Figure, Outcome
 from dev.bench.run import Run
-from dev.bench.stage import Stage, cpu_counted, staged
-from tests.system import Server
+from dev.bench.stage import Stage, staged
+from dev.bench.usage import cpu_counted
+from dev.processes import Process
 
 _SOLD_OUT: Final = 100  #: coupons that went before
 
 
 @dataclass(slots=True)
 class _Taken:
-    """Rates per second by site, and what is known of each of our slices."""
+    """Rates per second by site, and what is known of each of our slices: all must be answered so."""
 
+    status: int
+    code: str | None = None
     rates: defaultdict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     slices: list[dict[str, Any]] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
 
     def outcome(self, name: str, *figures: Figure) -> Outcome:
-        details = {"rates": {site: rates for site, rates in self.rates.items() if rates}}
-        return Outcome(
-            name=name,
-            figures=figures,
-            complaints=self.complaints,
-            details=details | {"slices": self.slices},
-        )
+        details = {"rates": dict(self.rates), "slices": self.slices}
+        return Outcome(name=name, figures=figures, complaints=self.complaints, details=details)
 
-    def figure(self, name: str, site: str, baseline_name: str, *, ours: str = "ours") -> Figure:
-        return Figure(
-            name=name,
-            unit="/s",
-            ours=median(self.rates[ours]),
-            baseline=median(self.rates[site]),
-            baseline_name=baseline_name,
-        )
+    def figure(self, name: str, *, beside: str = "plain", ours: str = "ours") -> Figure:
+        return Figure(name=name, ours=median(self.rates[ours]), baseline=median(self.rates[beside]))
 
 
 def accept(run: Run) -> Outcome:
@@ -51,14 +43,15 @@ def accept(run: Run) -> Outcome:
     with staged(run) as stage:
         sites = {"plain": baselines.plain_site(stage), "rest": baselines.rest_site(stage)}
         [coupon_id] = database.make_coupons(1, stock=run.scale.users)
-        taken = _in_turn(stage, sites, coupon_id, status=202, also_alone=True)
+        taken = _Taken(202)
+        _in_turn(stage, sites, coupon_id, taken, also_alone=True)
         taken.complaints += stage.verify()
     run.plain_per_s, run.accept_per_s = median(taken.rates["plain"]), median(taken.rates["while issuing"])
     return taken.outcome(
         "accept",
-        taken.figure("accept / plain view", "plain", "plain view"),
-        taken.figure("accept / DRF view", "rest", "DRF view, gthread 2x4"),
-        taken.figure("accept while issuing / plain view", "plain", "plain view", ours="while issuing"),
+        taken.figure("accept / plain view"),
+        taken.figure("accept / DRF view", beside="rest"),
+        taken.figure("accept while issuing / plain view", ours="while issuing"),
     )
 
 
@@ -67,24 +60,24 @@ def refuse(run: Run) -> Outcome:
     with staged(run) as stage:
         sites = {"plain": baselines.plain_site(stage)}
         [coupon_id] = database.make_coupons(1, stock=_SOLD_OUT)  # the warm-up takes them
-        taken = _in_turn(stage, sites, coupon_id, status=409, code="OUT_OF_STOCK")
+        taken = _Taken(409, "OUT_OF_STOCK")
+        _in_turn(stage, sites, coupon_id, taken)
         issued = database.issued(coupon_id)
         if issued != _SOLD_OUT:
             taken.complaints.append(f"{issued} issued of a stock of {_SOLD_OUT}")
         taken.complaints += stage.verify()
-    return taken.outcome("refuse", taken.figure("refuse / plain view", "plain", "plain view"))
+    return taken.outcome("refuse", taken.figure("refuse / plain view"))
 
 
 def _in_turn(
     stage: Stage,
-    sites: Mapping[str, Server],
+    sites: Mapping[str, Process],
     coupon_id: int,
+    taken: _Taken,
     *,
-    status: int,
-    code: str | None = None,
     also_alone: bool = False,
-) -> _Taken:
-    """Everything warmed up, then a slice of each in every round; all of ours must be answered so."""
+) -> None:
+    """Everything warmed up, then a slice of each in every round."""
     scale = stage.run.scale
     stage.start_api()
     consumer = stage.start_consumer()
@@ -92,17 +85,12 @@ def _in_turn(
         baselines.load(site, seconds=scale.warm_s)
     stage.load(coupon_id, seconds=scale.warm_s)
     stage.wait_decided(coupon_id)
-    taken = _Taken()
     for _ in range(scale.rounds):
         for name, site in sites.items():
             taken.rates[name].append(baselines.load(site, seconds=scale.slice_s).per_s(200))
         if also_alone:
-            _take_ours(
-                stage, coupon_id, taken, name="ours", beside=consumer.paused(), status=status, code=code
-            )
-        name = "while issuing" if also_alone else "ours"
-        _take_ours(stage, coupon_id, taken, name=name, beside=nullcontext(), status=status, code=code)
-    return taken
+            _take_ours(stage, coupon_id, taken, name="ours", beside=consumer.paused())
+        _take_ours(stage, coupon_id, taken, name="while issuing" if also_alone else "ours")
 
 
 def _take_ours(
@@ -111,20 +99,18 @@ def _take_ours(
     taken: _Taken,
     *,
     name: str,
-    beside: AbstractContextManager[None],
-    status: int,
-    code: str | None,
+    beside: AbstractContextManager[None] | None = None,
 ) -> None:
     """One slice of claims, decided to its end; the CPU time is that of both together.
 
     ``beside``: what holds during the load; the consumer paused, for less than the group waits for it.
     """
     with cpu_counted(stage.pids()) as cpu_s:
-        with beside:
+        with beside or nullcontext():
             counted = stage.load(coupon_id, seconds=stage.run.scale.slice_s)
         stage.wait_decided(coupon_id)
-    taken.complaints += counted.complaints(status=status, code=code)
-    taken.rates[name].append(counted.per_s(status))
+    taken.complaints += counted.complaints(status=taken.status, code=taken.code)
+    taken.rates[name].append(counted.per_s(taken.status))
     answers = sum(counted.statuses.values())
     taken.slices.append(
         {

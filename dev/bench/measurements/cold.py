@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Any, Final
 
 from django_redis import get_redis_connection
 
-from dev.bench import backlog, crowd, database
+from dev.bench import crowd, database, events
 from dev.bench.generator import Plan, Report
 from dev.bench.judging import Figure, Outcome
-from dev.bench.percentiles import percentile
 from dev.bench.run import Run
+from dev.bench.series import percentile
 from dev.bench.stage import Stage, staged
 from dev.bench.targets import COLD_S
 
@@ -31,62 +30,30 @@ def cold(run: Run) -> Outcome:
         coupons = database.make_coupons(_COUPONS, stock=2 * _UNDECIDED // _COUPONS)
         [warm] = database.make_coupons(1, stock=run.scale.users)
         undecided = run.users.take(_UNDECIDED)
-        backlog.write(stage.system.topic, backlog.events(coupons, undecided))
+        events.write(stage.system.topic, events.events(coupons, undecided))
         stage.load(warm, seconds=run.scale.warm_s)
         before = crowd.run(_warm_plan(stage, warm))
         get_redis_connection("default").flushall()
         stage.load(warm, seconds=1)  # its own gate is loaded: it is warm, the others are not
         with crowd.sent(_warm_plan(stage, warm)) as generator:
-            asked = crowd.run(_cold_plan(stage, coupons))
+            # A connection for each claim: they all ask in the same moment.
+            asked = crowd.run(stage.plan(coupons, _COUPONS, limit_s=_LIMIT_S, connections=_COUPONS))
             beside = crowd.report_of(generator, within_s=_LIMIT_S + 30)
     p99_before, p99_beside = (percentile(report.took, 99) for report in (before, beside))
-    slowest = max(asked.took)
     return Outcome(
         name="cold",
         figures=[
-            Figure(name="cold / 3 s", unit="s", ours=slowest, baseline=COLD_S, baseline_name="wanted"),
-            Figure(
-                name="cold: warm p99 / before",
-                unit="ms",
-                ours=p99_beside * 1000,
-                baseline=p99_before * 1000,
-                baseline_name="p99 of the same claims before",
-            ),
+            Figure(name="cold / 3 s", ours=max(asked.took), baseline=COLD_S),
+            Figure(name="cold: warm p99 / before", ours=p99_beside * 1000, baseline=p99_before * 1000),
         ],
-        complaints=_complaints(asked, "cold") + _complaints(beside, "warm") + _complaints(before, "before"),
+        complaints=asked.complaints(202) + beside.complaints(202) + before.complaints(202),
         details={"cold": _details(asked), "warm before": _details(before), "warm beside": _details(beside)},
     )
 
 
 def _warm_plan(stage: Stage, coupon_id: int) -> Plan:
     count = _WARM_PER_S * _WARM_S
-    return Plan(
-        port=stage.system.api.port,
-        heads=[stage.claim_path(coupon_id)],
-        first_user=stage.run.users.take(count).start,
-        count=count,
-        connections=_WARM_CONNECTIONS,
-        limit_s=_LIMIT_S,
-        per_s=_WARM_PER_S,
-    )
-
-
-def _cold_plan(stage: Stage, coupon_ids: list[int]) -> Plan:
-    """A connection for each claim: they all ask in the same moment."""
-    return Plan(
-        port=stage.system.api.port,
-        heads=[stage.claim_path(coupon_id) for coupon_id in coupon_ids],
-        first_user=stage.run.users.take(len(coupon_ids)).start,
-        count=len(coupon_ids),
-        connections=len(coupon_ids),
-        limit_s=_LIMIT_S,
-    )
-
-
-def _complaints(report: Report, name: str) -> list[str]:
-    others = {status: n for status, n in Counter(report.statuses).items() if status != 202}
-    told = [f"{name}: {n} answers were HTTP {status}: {report.codes}" for status, n in others.items()]
-    return told + ([f"{name}: {report.unanswered} claims were not answered"] if report.unanswered else [])
+    return stage.plan([coupon_id], count, limit_s=_LIMIT_S, connections=_WARM_CONNECTIONS, per_s=_WARM_PER_S)
 
 
 def _details(report: Report) -> dict[str, Any]:

@@ -9,11 +9,12 @@ from typing import Any, Final
 
 from django.db import connection
 
-from dev.bench import backlog, baselines, database, stored
+from dev.bench import baselines, database, events, stored
 from dev.bench.judging import Figure, Outcome
 from dev.bench.run import Run
-from dev.bench.stage import Stage, cpu_counted, staged
+from dev.bench.stage import Stage, staged
 from dev.bench.targets import ISSUED_PER_S, PLAIN_PER_S_FOR_ISSUING
+from dev.bench.usage import cpu_counted
 from dev.bench.watching import Watch
 
 _FLUSHED_PAGES: Final = 500
@@ -29,22 +30,10 @@ def hot(run: Run) -> Outcome:
         complaints = stage.verify()
     plain.append(_executemany_per_s(run))
     run.hot_per_s = details["per_s"]
+    counts = baselines.plain_per_s(run) >= PLAIN_PER_S_FOR_ISSUING
     figures = [
-        Figure(
-            name="issue-hot / executemany",
-            unit="/s",
-            ours=details["per_s"],
-            baseline=mean(plain),
-            baseline_name="executemany",
-        ),
-        Figure(
-            name="issue-hot / 10,000",
-            unit="/s",
-            ours=details["per_s"],
-            baseline=ISSUED_PER_S,
-            baseline_name="wanted",
-            counts=baselines.plain_per_s(run) >= PLAIN_PER_S_FOR_ISSUING,
-        ),
+        Figure(name="issue-hot / executemany", ours=details["per_s"], baseline=mean(plain)),
+        Figure(name="issue-hot / 10,000", ours=details["per_s"], baseline=ISSUED_PER_S, counts=counts),
     ]
     return Outcome(
         name="issue-hot", figures=figures, complaints=complaints, details=details | {"executemany": plain}
@@ -53,7 +42,13 @@ def hot(run: Run) -> Outcome:
 
 def spread(run: Run) -> Outcome:
     """The same number of events, in turn on many coupons."""
-    return _beside_hot(run, "issue-spread", "issue-spread / issue-hot", run.scale.spread_over)
+    hot_per_s = _hot_per_s(run)
+    size, coupons = run.scale.backlog, run.scale.spread_over
+    with staged(run) as stage:
+        details = _decide(stage, database.make_coupons(coupons, stock=size // coupons + 1), size)
+        complaints = stage.verify()
+    figure = Figure(name="issue-spread / issue-hot", ours=details["per_s"], baseline=hot_per_s)
+    return Outcome(name="issue-spread", figures=[figure], complaints=complaints, details=details)
 
 
 def single(run: Run) -> Outcome:
@@ -63,13 +58,7 @@ def single(run: Run) -> Outcome:
     with staged(run) as stage:
         details = _decide(stage, database.make_coupons(1, stock=size), size, "--batch-size", "1")
         complaints = stage.verify()
-    figure = Figure(
-        name="issue-single: ours / its",
-        unit="/s",
-        ours=hot_per_s,
-        baseline=details["per_s"],
-        baseline_name="one by one",
-    )
+    figure = Figure(name="issue-single: ours / its", ours=hot_per_s, baseline=details["per_s"])
     return Outcome(name="issue-single", figures=[figure], complaints=complaints, details=details)
 
 
@@ -86,28 +75,9 @@ def large(run: Run) -> Outcome:
         coupons = database.make_coupons(1, stock=size)
         details = _decide(stage, coupons, size)
         complaints = stage.verify(coupons[0])
-    figure = Figure(
-        name="issue-large / empty",
-        unit="/s",
-        ours=details["per_s"],
-        baseline=empty["per_s"],
-        baseline_name="empty tables",
-    )
+    figure = Figure(name="issue-large / empty", ours=details["per_s"], baseline=empty["per_s"])
     details |= {"empty": empty, "stored": run.scale.stored, "filled_s": filled_s}
     return Outcome(name="issue-large", figures=[figure], complaints=complaints, details=details)
-
-
-def _beside_hot(run: Run, name: str, figure_name: str, coupons: int) -> Outcome:
-    hot_per_s = _hot_per_s(run)
-    size = run.scale.backlog
-    with staged(run) as stage:
-        made = database.make_coupons(coupons, stock=size // coupons + 1)
-        details = _decide(stage, made, size)
-        complaints = stage.verify()
-    figure = Figure(
-        name=figure_name, unit="/s", ours=details["per_s"], baseline=hot_per_s, baseline_name="issue-hot"
-    )
-    return Outcome(name=name, figures=[figure], complaints=complaints, details=details)
 
 
 def _hot_per_s(run: Run) -> float:
@@ -121,11 +91,11 @@ def _hot_per_s(run: Run) -> float:
 
 def _decide(stage: Stage, coupon_ids: Sequence[int], size: int, *words: str) -> dict[str, Any]:
     """Write the backlog, then start a consumer and watch until all of it is issued and committed."""
-    backlog.write(stage.system.topic, backlog.events(coupon_ids, stage.run.users.take(size)))
+    events.write(stage.system.topic, events.events(coupon_ids, stage.run.users.take(size)))
     watch = Watch(min(coupon_ids))
     with cpu_counted(stage.run.services.pids()) as servers_cpu_s:
         consumer = stage.start_consumer(*words)
-        with cpu_counted({"consumer": consumer.process.pid}) as cpu_s:
+        with cpu_counted({"consumer": consumer.pid}) as cpu_s:
             watch.until(lambda issued: issued >= size)
     told = {name: round(used / size * 1e6, 1) for name, used in (servers_cpu_s | cpu_s).items()}
     return {"per_s": watch.per_s, "events": size, "cpu_us_per_event": told}
@@ -135,7 +105,7 @@ def _executemany_per_s(run: Run) -> float:
     """Events per second, each a row in both tables; no consumer runs."""
     database.empty()
     users = run.users.take(run.scale.baseline_rows)
-    rows = database.rows_of(backlog.events(database.make_coupons(1, stock=len(users)), users))
+    rows = database.rows_of(events.events(database.make_coupons(1, stock=len(users)), users))
     started = time.monotonic()
     database.insert_plainly(rows)
     return len(rows) / (time.monotonic() - started)

@@ -9,13 +9,12 @@ from typing import Any, Final
 from dev.bench import baselines, crowd, database
 from dev.bench.generator import Plan, Report
 from dev.bench.judging import Figure, Outcome
-from dev.bench.percentiles import percentile
 from dev.bench.run import Run
-from dev.bench.series import series_of
+from dev.bench.series import percentile, series_of
 from dev.bench.stage import Stage, staged
+from dev.bench.wrk import CONNECTIONS
 
 _SHARE: Final = 0.7
-_CONNECTIONS: Final = 64
 _CAPACITY_S: Final = 2.0
 
 
@@ -29,19 +28,15 @@ def latency(run: Run) -> Outcome:
         stage.load(coupon_id, seconds=run.scale.warm_s)
         highest = _accept_per_s(run, stage, coupon_id)
         stage.wait_decided(coupon_id)
-        report = _open_loop(stage, coupon_id, per_s=_SHARE * highest)
+        scale, per_s = run.scale, _SHARE * highest
+        count, limit_s = int(per_s * scale.open_loop_s), scale.open_loop_s * 2 + 10
+        report = crowd.run(stage.plan([coupon_id], count, limit_s=limit_s, per_s=per_s))
         stage.wait_decided(coupon_id)
-        complaints = _complaints(report) + stage.verify()
+        complaints = report.complaints(202) + stage.verify()
     p50, p99, worst = (percentile(report.took, percent) for percent in (50, 99, 100))
     figures = [
-        Figure(
-            name="latency p99 / p50",
-            unit="ms",
-            ours=p99 * 1000,
-            baseline=p50 * 1000,
-            baseline_name=f"p50 at {_SHARE * highest:,.0f}/s",
-        ),
-        Figure(name="latency max / 1 s", unit="ms", ours=worst * 1000, baseline=1000, baseline_name="wanted"),
+        Figure(name="latency p99 / p50", ours=p99 * 1000, baseline=p50 * 1000),
+        Figure(name="latency max / 1 s", ours=worst * 1000, baseline=1000),
     ]
     return Outcome(
         name="latency", figures=figures, complaints=complaints, details=_details(report, capacity, highest)
@@ -56,21 +51,6 @@ def _accept_per_s(run: Run, stage: Stage, coupon_id: int) -> float:
     return run.accept_per_s
 
 
-def _open_loop(stage: Stage, coupon_id: int, *, per_s: float) -> Report:
-    count = int(per_s * stage.run.scale.open_loop_s)
-    return crowd.run(
-        Plan(
-            port=stage.system.api.port,
-            heads=[stage.claim_path(coupon_id)],
-            first_user=stage.run.users.take(count).start,
-            count=count,
-            connections=_CONNECTIONS,
-            limit_s=stage.run.scale.open_loop_s * 2 + 10,
-            per_s=per_s,
-        )
-    )
-
-
 def _capacity(stage: Stage) -> Report:
     """What the generator itself can do: closed loop against the constant view."""
     site = baselines.plain_site(stage)
@@ -80,16 +60,10 @@ def _capacity(stage: Stage) -> Report:
         heads=["/"],
         first_user=1,
         count=1_000_000,
-        connections=_CONNECTIONS,
+        connections=CONNECTIONS,
         limit_s=_CAPACITY_S,
     )
     return crowd.run(plan)
-
-
-def _complaints(report: Report) -> list[str]:
-    others = len(report.statuses) - report.statuses.count(202)
-    told = [f"{others} answers were not 202: {report.codes}"] if others else []
-    return told + ([f"{report.unanswered} claims were not answered"] if report.unanswered else [])
 
 
 def _details(report: Report, capacity: Report, highest: float) -> dict[str, Any]:

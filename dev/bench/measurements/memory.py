@@ -6,14 +6,12 @@ from typing import Final
 
 from django_redis import get_redis_connection
 
-from dev.bench import crowd, database, processes
-from dev.bench.generator import Plan
+from dev.bench import crowd, database, usage
 from dev.bench.judging import Figure, Outcome
 from dev.bench.run import Run
 from dev.bench.stage import Stage, staged
 from dev.bench.targets import API_WORKER_MB, CONSUMER_MB, REDIS_BYTES_PER_CLAIMANT
 
-_CONNECTIONS: Final = 64
 _LOADS: Final = 3
 
 
@@ -33,11 +31,11 @@ def memory(run: Run) -> Outcome:
         consumer = stage.start_consumer()
         stage.wait_decided(warm)
         stage.wait_decided(coupon_id)
-        resident = [_resident_mb(stage, consumer.process.pid)]
+        resident = [_resident_mb(stage, consumer.pid)]
         for _ in range(_LOADS - 1):
             complaints += _load(stage, coupon_id)
             stage.wait_decided(coupon_id)
-            resident.append(_resident_mb(stage, consumer.process.pid))
+            resident.append(_resident_mb(stage, consumer.pid))
         complaints += stage.verify()
     return Outcome(
         name="memory",
@@ -48,30 +46,19 @@ def memory(run: Run) -> Outcome:
 
 
 def _figures(resident: list[dict[str, float]], per_claimant: float) -> list[Figure]:
+    first, last = resident[0], resident[-1]
     return [
-        _limit("memory API worker / 120 MB", "MB", resident[-1]["api"], API_WORKER_MB),
-        _limit("memory consumer / 150 MB", "MB", resident[-1]["consumer"], CONSUMER_MB),
-        _limit("memory Redis / 120 bytes", "bytes", per_claimant, REDIS_BYTES_PER_CLAIMANT),
-        _growth("memory API growth", resident, "api"),
-        _growth("memory consumer growth", resident, "consumer"),
+        Figure(name="memory API worker / 120 MB", ours=last["api"], baseline=API_WORKER_MB),
+        Figure(name="memory consumer / 150 MB", ours=last["consumer"], baseline=CONSUMER_MB),
+        Figure(name="memory Redis / 120 bytes", ours=per_claimant, baseline=REDIS_BYTES_PER_CLAIMANT),
+        Figure(name="memory API growth", ours=last["api"], baseline=first["api"]),
+        Figure(name="memory consumer growth", ours=last["consumer"], baseline=first["consumer"]),
     ]
 
 
 def _load(stage: Stage, coupon_id: int) -> list[str]:
     """So many claims exactly; returns what is wrong with their answers."""
-    count = stage.run.scale.claimants
-    report = crowd.run(
-        Plan(
-            port=stage.system.api.port,
-            heads=[stage.claim_path(coupon_id)],
-            first_user=stage.run.users.take(count).start,
-            count=count,
-            connections=_CONNECTIONS,
-            limit_s=300,
-        )
-    )
-    accepted = report.statuses.count(202)
-    return [] if accepted == count else [f"{accepted} of {count} claims were accepted: {report.codes}"]
+    return crowd.run(stage.plan([coupon_id], stage.run.scale.claimants, limit_s=300)).complaints(202)
 
 
 def _redis_bytes() -> int:
@@ -80,22 +67,8 @@ def _redis_bytes() -> int:
 
 def _resident_mb(stage: Stage, consumer_pid: int) -> dict[str, float]:
     """The largest API worker, and the consumer."""
-    workers = processes.workers(stage.system.api.process.pid)
+    workers = usage.workers(stage.system.api.pid)
     return {
-        "api": max(processes.resident_mb(pid) for pid in workers),
-        "consumer": processes.resident_mb(consumer_pid),
+        "api": max(usage.resident_mb(pid) for pid in workers),
+        "consumer": usage.resident_mb(consumer_pid),
     }
-
-
-def _limit(name: str, unit: str, ours: float, most: float) -> Figure:
-    return Figure(name=name, unit=unit, ours=ours, baseline=most, baseline_name="at most")
-
-
-def _growth(name: str, resident: list[dict[str, float]], who: str) -> Figure:
-    return Figure(
-        name=name,
-        unit="MB",
-        ours=resident[-1][who],
-        baseline=resident[0][who],
-        baseline_name="two loads before",
-    )

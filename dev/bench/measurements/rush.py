@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from dataclasses import asdict
 from statistics import median
 from typing import Any, Final
 
 from dev.bench import baselines, crowd, database
-from dev.bench.generator import Plan, Report
+from dev.bench.generator import Report
 from dev.bench.judging import Figure, Outcome
 from dev.bench.run import Run
 from dev.bench.series import series_of
@@ -42,22 +41,11 @@ def rush(run: Run) -> Outcome:
 
 
 def _figures(run: Run, middle: dict[str, Any], rounds: list[dict[str, Any]]) -> list[Figure]:
+    whole_s = median(each["last_outcome_s"] for each in rounds)
+    counts = run.scale.rush_users >= 20_000 and baselines.plain_per_s(run) >= PLAIN_PER_S_FOR_RUSH
     return [
-        Figure(
-            name="rush / last answer",
-            unit="s",
-            ours=middle["last_outcome_s"],
-            baseline=middle["last_answer_s"],
-            baseline_name="last answer",
-        ),
-        Figure(
-            name="rush / 12 s",
-            unit="s",
-            ours=median(each["last_outcome_s"] for each in rounds),
-            baseline=RUSH_S,
-            baseline_name="wanted",
-            counts=run.scale.rush_users >= 20_000 and baselines.plain_per_s(run) >= PLAIN_PER_S_FOR_RUSH,
-        ),
+        Figure(name="rush / last answer", ours=middle["last_outcome_s"], baseline=middle["last_answer_s"]),
+        Figure(name="rush / 12 s", ours=whole_s, baseline=RUSH_S, counts=counts),
     ]
 
 
@@ -65,14 +53,7 @@ def _round(stage: Stage, complaints: list[str]) -> dict[str, Any]:
     count = stage.run.scale.rush_users
     stock = count // 2
     [coupon_id] = database.make_coupons(1, stock=stock)
-    plan = Plan(
-        port=stage.system.api.port,
-        heads=[stage.claim_path(coupon_id)],
-        first_user=stage.run.users.take(count).start,
-        count=count,
-        connections=_CONNECTIONS,
-        limit_s=_LIMIT_S,
-    )
+    plan = stage.plan([coupon_id], count, limit_s=_LIMIT_S, connections=_CONNECTIONS)
     watch = Watch(coupon_id)
     with crowd.sent(plan) as generator:
         watch.until(lambda issued: issued >= stock)
@@ -97,11 +78,9 @@ def _wait_all_decided(coupon_id: int, accepted: int, watch: Watch) -> float:
 
 def _complaints(report: Report, *, issued: int, stock: int) -> list[str]:
     told = [f"{issued} issued of a stock of {stock}"] if issued != stock else []
-    others = {status: n for status, n in Counter(report.statuses).items() if status not in (202, 409)}
-    told += [f"{n} answers were HTTP {status}: {report.codes}" for status, n in others.items()]
     if set(report.codes) - {"OUT_OF_STOCK"}:
         told.append(f"refused with {report.codes}")
-    return told + ([f"{report.unanswered} claims were not answered"] if report.unanswered else [])
+    return told + report.complaints(202, 409)
 
 
 def _told(report: Report, watch: Watch, *, last_outcome_s: float) -> dict[str, Any]:

@@ -12,8 +12,7 @@ from typing import Final
 from dev.bench.judging import Figure, Outcome
 from dev.bench.run import Run
 from dev.bench.stage import Stage, staged, stop
-from dev.services.own import PROJECT
-from tests.system import Server, ask
+from dev.processes import PROJECT, Process
 
 _LONGEST_S: Final = 60.0
 
@@ -26,23 +25,14 @@ def start(run: Run) -> Outcome:
             seconds["setup"].append(_setup_s())
             seconds["api"].append(_ready_s(stage, stage.system.new_api()))
             seconds["consumer"].append(_ready_s(stage, stage.system.new_consumer()))
+    setup_s, api_s, consumer_s = (median(each) for each in seconds.values())
     return Outcome(
         name="start",
         figures=[
-            _figure("start API / setup()", seconds, "api"),
-            _figure("start consumer / setup()", seconds, "consumer"),
+            Figure(name="start API / setup()", ours=api_s, baseline=setup_s),
+            Figure(name="start consumer / setup()", ours=consumer_s, baseline=setup_s),
         ],
         details=seconds,
-    )
-
-
-def _figure(name: str, seconds: dict[str, list[float]], who: str) -> Figure:
-    return Figure(
-        name=name,
-        unit="s",
-        ours=median(seconds[who]),
-        baseline=median(seconds["setup"]),
-        baseline_name="django.setup()",
     )
 
 
@@ -58,14 +48,10 @@ def _setup_s() -> float:
     return time.monotonic() - started
 
 
-def _ready_s(stage: Stage, server: Server) -> float:
+def _ready_s(stage: Stage, process: Process) -> float:
     """Until readiness says 200; for a consumer that means that it has its partitions."""
     started = time.monotonic()
-    stage.start(server, waits=False)
-    while ask(server.port, "GET", "/actuator/health/readiness", patience_s=5).status != 200:
-        if time.monotonic() - started > _LONGEST_S or server.process.poll() is not None:
-            raise RuntimeError(f"it did not become ready: {server.output()[-2000:]}")
-        time.sleep(0.01)
+    stage.start(process).wait_ready(within_s=_LONGEST_S, every_s=0.01)
     ready_s = time.monotonic() - started
-    stop(server)
+    stop(process)
     return ready_s

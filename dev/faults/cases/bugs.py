@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-import time
-from contextlib import suppress
-
 from dev.faults.bugs import without_unique_claims
-from dev.faults.case import Case
+from dev.faults.case import Case, lasting
 from dev.faults.cases.log import ask_twice
 from dev.faults.scene import Scene
 
 
 def _kill_once(scene: Scene) -> None:
-    with suppress(Exception):
-        scene.consumer.process.wait(30)
+    scene.consumer.wait(within_s=30)
     scene.consumer.kill()
     scene.add_consumer()
 
 
-def _stop_broker(scene: Scene) -> None:
-    """Claims are refused while it is away; what they had reserved must come back."""
-    scene.services.do("pause", "kafka")
-    scene.struck()
-    try:
-        time.sleep(6)
-    finally:
-        scene.services.do("resume", "kafka")
-
+#: Claims are refused while it is away; what they had reserved must come back.
+_STOP_BROKER = lasting(
+    lambda scene: scene.services.do("pause", "kafka"),
+    lambda scene: scene.services.do("resume", "kafka"),
+    for_s=lambda scale: 6,
+)
 
 CASES = [
     Case(
@@ -52,7 +45,7 @@ CASES = [
     Case(
         name="bug-slot-kept",
         what="BUG: a slot whose event was not published is not given back; broker stopped",
-        act=_stop_broker,
+        act=_STOP_BROKER,
         bug_shows_in="leaked",
         settle_s=40,  # a reservation without an event is given back after some 20 s
         in_short=True,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from dev.faults.case import Case
+from dev.faults.case import Case, lasting
 from dev.faults.proxy import Link
 from dev.faults.scene import Scene
 
@@ -36,15 +36,11 @@ _FAULTS: dict[str, tuple[str, Callable[[Link], None]]] = {
 
 
 def _break_link(name: str, strike: Callable[[Link], None]) -> Callable[[Scene], None]:
-    def act(scene: Scene) -> None:
-        link = scene.links[name]
-        strike(link)
-        scene.struck()
-        time.sleep(_LASTS_S)
-        scene.expect(link.hits > 0, "the fault struck nothing")
-        link.mend()
+    def mend(scene: Scene) -> None:
+        scene.expect(scene.links[name].hits > 0, "the fault struck nothing")
+        scene.links[name].mend()
 
-    return act
+    return lasting(lambda scene: strike(scene.links[name]), mend, for_s=lambda scale: _LASTS_S)
 
 
 def _case(role: str, server: str, fault: str) -> Case:

@@ -12,6 +12,7 @@ from uuid_utils.compat import uuid7
 
 from coupons.eventlog.events import CouponIssueEvent, encode, partition_key
 from coupons.models import Coupon, DeadLetter, IssueOutcome
+from dev import topics
 from dev.faults import log
 from dev.faults.case import Case
 from dev.faults.scene import Scene
@@ -33,25 +34,25 @@ def _new_group(scene: Scene) -> None:
     other = f"{scene.group_id}-again"
     scene.rush.wait_accepted(scene.stock // 2)
     scene.add_consumer("--group-id", other)
-    scene.expect(
-        log.wait_decided(scene.system.topic, other, within_s=_DECIDED_S), "the new group did not get through"
-    )
+    with topics.in_settings(group_id=other):
+        decided = log.wait_decided(within_s=_DECIDED_S)
+    scene.expect(decided, "the new group did not get through")
 
 
 def _thrice(scene: Scene) -> None:
     """What is in the log is written to it twice more."""
     scene.rush.wait_accepted(scene.stock // 2)
-    records = log.read(scene.system.topic)
-    scene.expect(len(records) >= scene.stock // 2, f"only {len(records)} events to write again")
-    log.write(scene.system.topic, records)
-    log.write(scene.system.topic, records)
+    found = [request.event for _, request in log.entries() if request is not None]
+    scene.expect(len(found) >= scene.stock // 2, f"only {len(found)} events to write again")
+    records = [(partition_key(event.coupon_id), encode(event)) for event in found]
+    topics.write(scene.system.topic, [*records, *records])
 
 
 def ask_twice(scene: Scene) -> None:
     """Another producer, which has no gate, writes two requests of everybody, with ids of their own."""
     users = scene.users_beside(scene.stock // 4)
     values = [event_value(scene.coupon_id, user) for user in (*users, *users)]
-    log.write(scene.system.topic, ((partition_key(scene.coupon_id), value) for _, value in values))
+    topics.write(scene.system.topic, ((partition_key(scene.coupon_id), value) for _, value in values))
     scene.written_ids += [request_id for request_id, _ in values]
 
 
@@ -69,11 +70,8 @@ def _poison(scene: Scene) -> None:
             if number % 10 == 0:
                 yield key, next(poison)
 
-    log.write(scene.system.topic, stream())
-    scene.expect(
-        log.wait_decided(scene.system.topic, scene.group_id, within_s=_DECIDED_S),
-        "the consumer did not get through",
-    )
+    topics.write(scene.system.topic, stream())
+    scene.expect(log.wait_decided(within_s=_DECIDED_S), "the consumer did not get through")
     kept = DeadLetter.objects.filter(original_topic=scene.system.topic).count()
     scene.expect(kept == count, f"{kept} dead letters of {count} poisonous events")
 
@@ -90,9 +88,8 @@ def _refused_by_the_database(scene: Scene) -> None:
         )
     try:
         scene.struck()
-        log.write(scene.system.topic, ((partition_key(scene.coupon_id), value) for _, value in written))
-        decided = log.wait_decided(scene.system.topic, scene.group_id, within_s=_DECIDED_S)
-        scene.expect(decided, "the consumer did not get through")
+        topics.write(scene.system.topic, ((partition_key(scene.coupon_id), value) for _, value in written))
+        scene.expect(log.wait_decided(within_s=_DECIDED_S), "the consumer did not get through")
     finally:
         with connection.cursor() as cursor:
             cursor.execute("DROP TRIGGER for_the_suite")

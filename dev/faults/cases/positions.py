@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from django.conf import settings
 from django.db import connection
 
 from coupons.eventlog.events import partition_key, partition_of
 from dev.faults import log, segments
 from dev.faults.case import Case
 from dev.faults.scene import Scene
+from dev.processes import READINESS, Process, wait_until
 from dev.services.own import Services
-from tests.system import Server, ask, eventually
+from tests.system import ask
 
 _WITHIN_S = 60.0
 
@@ -34,35 +35,31 @@ def _with_the_consumer_away(strike: Callable[[Scene], None]) -> Callable[[Scene]
 
 
 def _offsets_to_the_beginning(scene: Scene) -> None:
-    log.move_offsets(scene.system.topic, scene.group_id, to_end=False)
+    log.move_offsets(to_end=False)
 
 
 def _offsets_to_the_end(scene: Scene) -> None:
-    undecided = log.undecided(scene.system.topic, scene.group_id)
-    scene.expect(undecided > 0, "nothing was undecided")
-    log.move_offsets(scene.system.topic, scene.group_id, to_end=True)
+    scene.expect(log.undecided() > 0, "nothing was undecided")
+    log.move_offsets(to_end=True)
 
 
 def _offsets_deleted(scene: Scene) -> None:
-    log.delete_offsets(scene.group_id)
+    log.delete_offsets()
 
 
 def _topic_made_anew(scene: Scene) -> None:
     """While the consumer is frozen; what was accepted before is decided, so nothing is lost for certain."""
     scene.api.stop()
-    decided = log.wait_decided(scene.system.topic, scene.group_id, within_s=_WITHIN_S)
-    scene.expect(decided, "the old topic was not decided to its end")
+    scene.expect(log.wait_decided(within_s=_WITHIN_S), "the old topic was not decided to its end")
     scene.struck()
     with scene.consumer.paused():
-        log.make_anew(scene.system.topic)
-        scene.api.start()
-        scene.api.wait_ready()
+        log.make_anew()
+        scene.api.start().wait_ready()
         # Its old position exists in the new topic too, unless too few come.
         scene.rush.wait_accepted(scene.stock * 3 // 4)
-    scene.expect(
-        _eventually(lambda: "was deleted and made anew" in scene.system.log_text("consumer")),
-        "the consumer did not say that its topic was made anew",
-    )
+    told = "was deleted and made anew"
+    is_told = wait_until(lambda: told in scene.system.log_text("consumer"), within_s=_WITHIN_S)
+    scene.expect(is_told, "the consumer did not say that its topic was made anew")
 
 
 def _records_deleted(scene: Scene) -> None:
@@ -70,36 +67,27 @@ def _records_deleted(scene: Scene) -> None:
     scene.rush.wait_accepted(scene.stock // 2)
     scene.consumer.stop()
     scene.struck()
-    at = log.positions(scene.system.topic, scene.group_id)
+    at = log.positions()
     scene.rush.wait_accepted(scene.stock * 3 // 4)
-    undecided = [
-        (partition, offset, value)
-        for partition, offset, value in log.entries(scene.system.topic)
-        if offset >= at.get(partition, 0)
-    ]
-    partition, _, _ = undecided[0]
-    until = at.get(partition, 0) + max(1, sum(p == partition for p, _, _ in undecided) // 2)
-    scene.gone_ids += [
-        json.loads(value)["eventId"]
-        for p, offset, value in undecided
-        if p == partition and offset < until and value
-    ]
-    log.delete_before(scene.system.topic, {partition: until})
+    undecided = [(place, request) for place, request in log.entries() if place.offset >= at[place.partition]]
+    partition = undecided[0][0].partition
+    there = [(place, request) for place, request in undecided if place.partition == partition]
+    gone = there[: max(1, len(there) // 2)]
+    scene.gone_ids += [str(request.event.request_id) for _, request in gone if request is not None]
+    log.delete_before(partition, gone[-1][0].following)
     consumer = scene.add_consumer()
     told = "were deleted before they were decided"
-    is_told = _eventually(lambda: told in _readiness(consumer))
+    is_told = wait_until(lambda: told in _readiness(consumer), within_s=_WITHIN_S)
     scene.expect(is_told, "readiness does not tell of the deleted events")
     time.sleep(2)
-    scene.expect(
-        log.positions(scene.system.topic, scene.group_id)[partition] == at.get(partition, 0),
-        "deciding went on over events that were deleted",
-    )
+    stands = log.positions()[partition] == at[partition]
+    scene.expect(stands, "deciding went on over events that were deleted")
     _accept_loss(scene)
 
 
-def _readiness(consumer: Server) -> str:
+def _readiness(consumer: Process) -> str:
     """What it says while it is DOWN; "" while it is UP."""
-    answer = ask(consumer.port, "GET", "/actuator/health/readiness")
+    answer = ask(consumer.port, "GET", READINESS)
     return "" if answer.status == 200 else str(answer.body)
 
 
@@ -111,9 +99,9 @@ def _accept_loss(scene: Scene) -> None:
 def _end_lost(scene: Scene) -> None:
     """A crash takes events that nobody had decided, and of the decided ones so many that the end shows it."""
     scene.rush.wait_accepted(scene.stock // 2)
-    partition = partition_of(partition_key(scene.coupon_id), log.PARTITIONS)
+    partition = partition_of(partition_key(scene.coupon_id), settings.CONFIG.kafka.partitions)
     with scene.consumer.paused():
-        at = log.positions(scene.system.topic, scene.group_id)[partition]
+        at = log.positions()[partition]
         scene.rush.wait_accepted(scene.stock * 3 // 4)
         scene.struck()
         scene.services.do("kill", "kafka")
@@ -125,18 +113,16 @@ def _end_lost(scene: Scene) -> None:
         )
     scene.services.do("start", "kafka")
     told = "the broker has lost its end"
-    is_told = _eventually(lambda: told in _readiness(scene.consumer))
+    is_told = wait_until(lambda: told in _readiness(scene.consumer), within_s=_WITHIN_S)
     scene.expect(is_told, "readiness does not tell of the lost end")
     scene.expect(told in scene.system.log_text("consumer"), "the log does not tell of the lost end")
-    stands_at = log.positions(scene.system.topic, scene.group_id)[partition]
+    stands_at = log.positions()[partition]
     scene.missing_ids |= set(lost.values())
     scene.gone_ids += [request_id for offset, request_id in lost.items() if offset >= stands_at]
     scene.expect(bool(scene.gone_ids), "everything that was lost had been decided")
     time.sleep(2)
-    scene.expect(
-        log.positions(scene.system.topic, scene.group_id)[partition] == stands_at,
-        "deciding went on in a log that lost its end",
-    )
+    stands = log.positions()[partition] == stands_at
+    scene.expect(stands, "deciding went on in a log that lost its end")
     _accept_loss(scene)
 
 
@@ -169,25 +155,17 @@ def _with_a_replica(services: Services) -> Iterator[None]:
 
 def _promoted(scene: Scene) -> None:
     """The replica is behind when it is promoted: what it does not have, nobody has any more."""
-    scene.services.lag()
+    scene.services.run("lag")
     scene.rush.wait_accepted(scene.stock * 3 // 4)
     scene.struck()
     forgotten = scene.decided()
-    scene.services.promote()
+    scene.services.run("promote")
     port = scene.services.replica_port
     for link in scene.links.values():
         link.lead_to(port)
     scene.database_is_at(port)
     forgotten -= scene.decided()
     scene.expect(forgotten > 0, "the replica was not behind")
-
-
-def _eventually(condition: Callable[[], bool]) -> bool:
-    try:
-        eventually(condition, within_s=_WITHIN_S)
-    except AssertionError:
-        return False
-    return True
 
 
 CASES = [

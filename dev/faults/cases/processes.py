@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import random
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from pathlib import Path
+
+import psutil
 
 from dev.faults.case import Case
 from dev.faults.patching import STEPS
-from dev.faults.scene import Scene, add_patched_consumer
-from tests.system import Server
+from dev.faults.scene import Scene
+from dev.processes import Process, wait_until
 
 _STRUCK_WITHIN_S = 60.0
 _AFTER = {
@@ -33,30 +33,26 @@ def _kill_consumers(step: str) -> Callable[[Scene], None]:
         for number in range(1, scene.scale.kills + 1):
             died += _wait_dead(scene.system.consumers[-1])
             if number < scene.scale.kills:
-                add_patched_consumer(scene, f"kill:{step}")
+                scene.add_consumer(patch=f"kill:{step}")
         scene.expect(died == scene.scale.kills, f"{died} of {scene.scale.kills} consumers died at the step")
         scene.add_consumer()
 
     return act
 
 
-def _wait_dead(server: Server) -> bool:
+def _wait_dead(process: Process) -> bool:
     """Whether it was killed in time; if not, it is ended so that the next can begin."""
-    with suppress(Exception):
-        server.process.wait(_STRUCK_WITHIN_S)
-    died = server.process.returncode == -signal.SIGKILL
-    server.kill()
+    died = process.wait(within_s=_STRUCK_WITHIN_S) == -signal.SIGKILL
+    process.kill()
     return died
 
 
 def _kill_api_workers(scene: Scene) -> None:
     """Each kill takes one worker; gunicorn forks the next."""
     for _ in range(scene.scale.kills):
-        main = scene.api.process.pid
-        workers = Path(f"/proc/{main}/task/{main}/children").read_text().split()
-        if workers:
-            with suppress(ProcessLookupError):
-                os.kill(int(random.choice(workers)), signal.SIGKILL)
+        if workers := psutil.Process(scene.api.pid).children():
+            with suppress(psutil.NoSuchProcess):
+                random.choice(workers).kill()
         time.sleep(0.3)
 
 
@@ -64,8 +60,7 @@ def _kill_api(scene: Scene) -> None:
     for part in (4, 2):
         scene.rush.wait_accepted(scene.stock // part)
         scene.api.kill()
-        scene.api.start()
-        scene.api.wait_ready()
+        scene.api.start().wait_ready()
 
 
 def _reload_api(scene: Scene) -> None:
@@ -102,14 +97,14 @@ def _come_and_go(scene: Scene) -> None:
         scene.add_consumer()
         if turn % 4 == 0:
             leaving.kill()
-        elif leaving.process.poll() is None:
-            leaving.process.terminate()
+        else:
+            leaving.ask_to_stop()
 
 
 def _freeze_consumer(scene: Scene) -> None:
     """It holds a batch past its lock and its poll interval, another takes over, and it wakes as a zombie."""
     zombie = scene.consumer
-    frozen = _wait_frozen(zombie.process.pid, within_s=_STRUCK_WITHIN_S)
+    frozen = _are_frozen([psutil.Process(zombie.pid)], within_s=_STRUCK_WITHIN_S)
     scene.expect(frozen, "the consumer did not freeze at its step")
     scene.add_consumer()
     time.sleep(14)  # past the lock (2 s), the session (6 s) and the poll interval (8 s)
@@ -119,24 +114,18 @@ def _freeze_consumer(scene: Scene) -> None:
 
 def _freeze_api(scene: Scene) -> None:
     """Its workers hold reservations without events until these were given back, and wake."""
-    main = scene.api.process.pid
-    workers = Path(f"/proc/{main}/task/{main}/children").read_text().split()
-    frozen = [_wait_frozen(int(worker), within_s=15) for worker in workers]
-    scene.expect(all(frozen), "the workers did not freeze")
+    frozen = _are_frozen(psutil.Process(scene.api.pid).children(), within_s=30)
+    scene.expect(frozen, "the workers did not freeze")
     scene.struck()
     time.sleep(30)  # a round of looking for leaked slots takes 18 s, and the one before it may be on
     scene.api.signal(signal.SIGCONT)
     time.sleep(3)
 
 
-def _wait_frozen(pid: int, *, within_s: float) -> bool:
-    deadline = time.monotonic() + within_s
-    stat = Path(f"/proc/{pid}/stat")
-    while time.monotonic() < deadline:
-        if stat.read_text().rpartition(")")[2].split()[0] == "T":
-            return True
-        time.sleep(0.05)
-    return False
+def _are_frozen(processes: Sequence[psutil.Process], *, within_s: float) -> bool:
+    return wait_until(
+        lambda: all(each.status() == psutil.STATUS_STOPPED for each in processes), within_s=within_s
+    )
 
 
 _SHORT_LIVED = {"COUPON_LOCK_EXPIRY_S": "2", "COUPON_CONSUMER_MAX_POLL_INTERVAL_MS": "8000"}

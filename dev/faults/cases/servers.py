@@ -2,44 +2,40 @@
 
 from __future__ import annotations
 
-import subprocess
+import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from django_redis import get_redis_connection
 from redis import Redis
 from redis.exceptions import RedisError
 
-from dev.faults.case import Case
+from dev.faults.case import Case, Scale, lasting
 from dev.faults.scene import Scene
-from dev.services.own import free_port
+from dev.processes import LOOPBACK, Process, free_port
+from dev.servers import redis_options
 from tests.system import eventually
 
 
 def _paused(server: str) -> Callable[[Scene], None]:
-    def act(scene: Scene) -> None:
-        scene.services.do("pause", server)
-        scene.struck()
-        try:
-            time.sleep(scene.scale.outage_s)
-        finally:
-            scene.services.do("resume", server)
-
-    return act
+    return lasting(
+        lambda scene: scene.services.do("pause", server), lambda scene: scene.services.do("resume", server)
+    )
 
 
 def _killed(server: str, *, away_s: float = 0) -> Callable[[Scene], None]:
-    def act(scene: Scene) -> None:
-        scene.services.do("kill", server)
-        scene.struck()
-        try:
-            time.sleep(away_s)
-        finally:
-            scene.services.do("start", server)
+    return lasting(
+        lambda scene: scene.services.do("kill", server),
+        lambda scene: scene.services.do("start", server),
+        for_s=lambda scale: away_s,
+    )
 
-    return act
+
+def _half(scale: Scale) -> float:
+    return scale.outage_s / 2
 
 
 def _flush_redis(scene: Scene) -> None:
@@ -58,17 +54,6 @@ def _lose_reservations(scene: Scene) -> None:
         scene.struck()
 
 
-def _full(scene: Scene) -> None:
-    """No memory is left: Redis refuses what would take more, and goes on freeing."""
-    redis = get_redis_connection("default")
-    redis.config_set("maxmemory", 1)
-    scene.struck()
-    try:
-        time.sleep(scene.scale.outage_s / 2)
-    finally:
-        redis.config_set("maxmemory", 0)
-
-
 def _failed_over(scene: Scene) -> None:
     """To a replica, and back: the old master lives on as a replica, with the connections that it had."""
     here = scene.services.port("redis")
@@ -76,7 +61,7 @@ def _failed_over(scene: Scene) -> None:
     with _replica(here) as there:
         _swap(scene, old=here, new=there)
         scene.struck()
-        time.sleep(scene.scale.outage_s / 2)
+        time.sleep(_half(scene.scale))
         _swap(scene, old=there, new=here)
         time.sleep(1)
 
@@ -84,19 +69,19 @@ def _failed_over(scene: Scene) -> None:
 @contextmanager
 def _replica(of_port: int) -> Iterator[int]:
     port = free_port()
-    options = ("--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no")
     with tempfile.TemporaryDirectory() as folder:
-        process = subprocess.Popen(
-            ["redis-server", *options, "--replicaof", f"127.0.0.1 {of_port}"],
-            cwd=folder,
-            stdout=subprocess.DEVNULL,
+        process = Process(
+            name="Redis' replica",
+            command=["redis-server", *redis_options(port), "--replicaof", f"{LOOPBACK} {of_port}"],
+            log=Path(folder) / "redis.log",
+            env=os.environ,
+            folder=Path(folder),
         )
         try:
-            eventually(lambda: _is_synced(port), within_s=30)
+            process.start().wait_ready(lambda: _is_synced(port), within_s=30)
             yield port
         finally:
             process.kill()
-            process.wait(10)
 
 
 def _is_synced(port: int) -> bool:
@@ -110,22 +95,25 @@ def _swap(scene: Scene, *, old: int, new: int) -> None:
     _redis(new).replicaof("NO", "ONE")
     for link in scene.links.values():
         link.lead_to(new, breaks=False)
-    _redis(old).replicaof("127.0.0.1", new)
+    _redis(old).replicaof(LOOPBACK, new)
     eventually(lambda: _is_synced(old), within_s=30)
 
 
 def _redis(port: int) -> Redis:
-    return Redis(host="127.0.0.1", port=port, socket_timeout=5)
+    return Redis(host=LOOPBACK, port=port, socket_timeout=5)
 
 
-def _read_only(scene: Scene) -> None:
-    scene.services.sql("SET GLOBAL read_only = 1")
-    scene.struck()
-    try:
-        time.sleep(scene.scale.outage_s / 2)
-    finally:
-        scene.services.sql("SET GLOBAL read_only = 0")
-
+#: No memory is left: Redis refuses what would take more, and goes on freeing.
+_FULL = lasting(
+    lambda scene: get_redis_connection("default").config_set("maxmemory", 1),
+    lambda scene: get_redis_connection("default").config_set("maxmemory", 0),
+    for_s=_half,
+)
+_READ_ONLY = lasting(
+    lambda scene: scene.services.sql("SET GLOBAL read_only = 1"),
+    lambda scene: scene.services.sql("SET GLOBAL read_only = 0"),
+    for_s=_half,
+)
 
 CASES = [
     Case(name="redis-flushed", what="FLUSHALL, three times", act=_flush_redis, in_short=True),
@@ -141,7 +129,7 @@ CASES = [
         what="the coupon's reservations in Redis deleted, three times",
         act=_lose_reservations,
     ),
-    Case(name="redis-full", what="Redis out of memory (noeviction)", act=_full),
+    Case(name="redis-full", what="Redis out of memory (noeviction)", act=_FULL),
     Case(
         name="redis-failed-over",
         what="Redis failed over and back, each old master living on as a replica",
@@ -154,5 +142,5 @@ CASES = [
     Case(name="broker-killed", what="broker killed and restarted", act=_killed("kafka")),
     Case(name="database-stopped", what="database stopped (SIGSTOP)", act=_paused("db")),
     Case(name="database-killed", what="database killed and restarted", act=_killed("db"), in_short=True),
-    Case(name="database-read-only", what="database refuses writes (read_only)", act=_read_only),
+    Case(name="database-read-only", what="database refuses writes (read_only)", act=_READ_ONLY),
 ]

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 
-from dev.faults.case import Case
+from dev.faults.case import Case, lasting
 from dev.faults.rush import Rush
 from dev.faults.scene import Scene
 
@@ -17,19 +16,10 @@ _MARKS = Path(tempfile.gettempdir())
 
 def _clock(name: str, *, api_s: int, consumer_s: int) -> Case:
     mark = _MARKS / f"coupon-faults-{os.getpid()}-{name}"
-
-    def act(scene: Scene) -> None:
-        mark.touch()
-        scene.struck()
-        try:
-            time.sleep(6)
-        finally:
-            mark.unlink()
-
     return Case(
         name=name,
         what=f"clocks jump and come back: API {api_s:+} s, consumer {consumer_s:+} s",
-        act=act,
+        act=lasting(lambda _: mark.touch(), lambda _: mark.unlink(), for_s=lambda scale: 6),
         api_patch=f"clock:{api_s}:{mark}",
         consumer_patch=f"clock:{consumer_s}:{mark}",
     )
@@ -41,8 +31,7 @@ def _second_deployment(**env: str) -> Callable[[Scene], None]:
     def act(scene: Scene) -> None:
         other = scene.system.new_api(**env)
         scene.system.consumers.append(other)  # so that it is stopped with the rest
-        other.start()
-        other.wait_ready()
+        other.start().wait_ready()
         more = Rush(
             ports=[other.port, scene.api.port],
             coupon_id=scene.coupon_id,

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import psutil
 
 
-def cpu_seconds(pids: Mapping[str, int]) -> dict[str, float]:
-    """User and system time so far, by name, children included; 0 for one that has gone."""
-    return {name: sum(_cpu_s(process) for process in _family(pid)) for name, pid in pids.items()}
-
-
-def cpu_used(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, float]:
-    return {name: round(after[name] - before[name], 3) for name in before}
+@contextmanager
+def cpu_counted(pids: Mapping[str, int]) -> Iterator[dict[str, float]]:
+    """Fills in the CPU seconds that each took within the block."""
+    before = _cpu_seconds(pids)
+    used: dict[str, float] = {}
+    yield used
+    after = _cpu_seconds(pids)
+    used.update({name: round(after[name] - before[name], 3) for name in before})
 
 
 def resident_mb(pid: int) -> float:
@@ -23,6 +25,11 @@ def resident_mb(pid: int) -> float:
 def workers(pid: int) -> list[int]:
     """gunicorn's workers, by its main process."""
     return [child.pid for child in psutil.Process(pid).children()]
+
+
+def _cpu_seconds(pids: Mapping[str, int]) -> dict[str, float]:
+    """User and system time so far, by name, children included; 0 for one that has gone."""
+    return {name: sum(_cpu_s(process) for process in _family(pid)) for name, pid in pids.items()}
 
 
 def _family(pid: int) -> list[psutil.Process]:
