@@ -11,7 +11,7 @@ from django.db import connection
 
 from coupons.eventlog.events import partition_key, partition_of
 from dev.faults import log, segments
-from dev.faults.case import Case
+from dev.faults.case import Case, Scale
 from dev.faults.scene import Scene
 from dev.processes import READINESS, Process, wait_until
 from dev.services.own import Services
@@ -168,6 +168,11 @@ def _promoted(scene: Scene) -> None:
     scene.expect(forgotten > 0, "the replica was not behind")
 
 
+def _twice_as_long(scale: Scale) -> float:
+    """Kafka's administration may take seconds on a busy machine, and the fault must come amid the rush."""
+    return 2 * scale.rush_s
+
+
 CASES = [
     Case(
         name="database-restored",
@@ -186,28 +191,33 @@ CASES = [
         name="log-offsets-reset",
         what="the group's offsets in Kafka set back to 0",
         act=_with_the_consumer_away(_offsets_to_the_beginning),
+        lasts_s=_twice_as_long,
     ),
     Case(
         name="log-offsets-to-end",
         what="the group's offsets in Kafka set to the end",
         act=_with_the_consumer_away(_offsets_to_the_end),
+        lasts_s=_twice_as_long,
         in_short=True,
     ),
     Case(
         name="log-offsets-deleted",
         what="the group deleted in Kafka, with its offsets",
         act=_with_the_consumer_away(_offsets_deleted),
+        lasts_s=_twice_as_long,
     ),
     Case(
         name="log-topic-made-anew",
         what="the topic deleted and made anew while the consumer is frozen",
         act=_topic_made_anew,
+        lasts_s=_twice_as_long,
         may_note="no event in this log",  # those of the topic before
     ),
     Case(
         name="log-records-deleted",
         what="events deleted before they were decided; an operator accepts the loss",
         act=_records_deleted,
+        lasts_s=_twice_as_long,
         in_short=True,
     ),
     Case(
