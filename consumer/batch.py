@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 #: Events that cannot be stored are rare. So many of them, with no coupon issued in between, mean that the
 #: database is broken, and the consumer halts. Fewer, and a producer's bug halts it; more, and a broken
 #: database makes more dead letters of good events.
-_MOST_UNSTORABLE: Final = 100
+MOST_UNSTORABLE: Final = 100
 #: Errors that an event may cause by itself: a value that the database, or a column's type, cannot take.
 _OF_ONE_EVENT: Final = (DatabaseError, OverflowError, ValueError)
 
@@ -82,7 +82,7 @@ class BatchProcessor:
         elapsed_s = max(time.monotonic() - started, 0.001)
         _report(issued, letters)
         pace = len(messages) / elapsed_s
-        _notify_gate(issued, letters, {each.partition: pace for each in advances})
+        notify_gate(issued, letters, {each.partition: pace for each in advances})
         metrics.BATCH_SIZE.observe(len(messages))
         metrics.BATCH_SECONDS.observe(elapsed_s)
 
@@ -154,9 +154,9 @@ class BatchProcessor:
         about other events. UNSTORABLE letters have a count of their own, since the last coupon that was
         issued.
         """
-        if self._unstorable + _unstorable_among(letters) > _MOST_UNSTORABLE:
+        if self._unstorable + _unstorable_among(letters) > MOST_UNSTORABLE:
             raise TooManyDeadLetters(
-                f"more than {_MOST_UNSTORABLE} events could not be stored since the last coupon that was "
+                f"more than {MOST_UNSTORABLE} events could not be stored since the last coupon that was "
                 f"issued, the last: {letters[-1].error}. Halted until the database is mended; then "
                 "`manage.py dead_letters replay --reason UNSTORABLE` sends those before again"
             )
@@ -275,8 +275,11 @@ def _report(issued: Issued, letters: Sequence[DeadMessage]) -> None:
     dead_letters.report(letters)
 
 
-def _notify_gate(issued: Issued, letters: Sequence[DeadMessage], rates: Mapping[int, float]) -> None:
-    """After the commit: free reservations, remember winners, note the pace. If Redis is away, only log it."""
+def notify_gate(issued: Issued, letters: Sequence[DeadMessage], rates: Mapping[int, float]) -> None:
+    """After the commit: free reservations, remember winners, note the pace. If Redis is away, only log it.
+
+    A seam: dev/faults stops a consumer here, which has committed and told nobody.
+    """
     decided: defaultdict[int, list[tuple[Claim, bool]]] = defaultdict(list)
     for allocation in issued.allocations:
         decided[allocation.request.event.coupon_id].append(_settled(allocation))

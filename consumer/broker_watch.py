@@ -18,13 +18,13 @@ from consumer.kafka import ClientLost
 
 #: While nothing comes. More often, and an idle group keeps the broker busy; less often, and a client that is
 #: lost is noticed later.
-_EVERY_S: Final = 3.0
+EVERY_S: Final = 3.0
 #: The loop stands still meanwhile. Longer, and it polls too late; shorter, and a slow broker counts as
 #: silent.
 _ANSWER_S: Final = 1.0
 #: A client is lost after so long without a broker or without fetching, or after the session timeout if that
 #: is longer. Shorter, and a broker's restart or a rebalance costs a client; longer, and accepted claims wait.
-_PATIENCE_S: Final = 12.0
+PATIENCE_S: Final = 12.0
 
 
 class BrokerWatch:
@@ -35,7 +35,7 @@ class BrokerWatch:
 
     def __init__(self, topic: str, *, session_timeout_s: float) -> None:
         self._topic = topic
-        self._patience_s = max(_PATIENCE_S, session_timeout_s)
+        self._patience_s = max(PATIENCE_S, session_timeout_s)
         self._asked_at = time.monotonic()
         self._silent_since: float | None = None
         self._missing_since: float | None = None
@@ -44,10 +44,10 @@ class BrokerWatch:
         """Whether the log has something beyond these positions that does not come; None if it was not asked.
 
         Raises ClientLost when no broker has answered, or nothing was fetched although the log has something,
-        for _PATIENCE_S or the session timeout, whichever is longer.
+        for PATIENCE_S or the session timeout, whichever is longer.
         """
         now = time.monotonic()
-        if now - self._asked_at < _EVERY_S:
+        if now - self._asked_at < EVERY_S:
             return None
         self._asked_at = now
         try:

@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 _TRANSIENT: Final = (GateUnavailable, LogUnavailable, DatabaseLayerError, RedisError, redis_lock.NotAcquired)
 #: Between two steps of a round, and between rounds. Longer, and gates catch up later; shorter, and it keeps
 #: broker and database busy. It must be well below _TURN_EXPIRES_S.
-_STEP_S: Final = 2.0
+STEP_S: Final = 2.0
 #: A consumer that died or lost Redis keeps the others from housekeeping for so long. Shorter than a step may
 #: take (the broker's timeouts are 5 s each), and two consumers keep house at once, which costs work; longer,
 #: and leaked slots wait.
@@ -68,11 +68,11 @@ class Housekeeper:
         finally:
             self._stop.set()
             self._partitions_came.set()
-            self._thread.join(_STEP_S + 10)
+            self._thread.join(STEP_S + 10)
 
     def _run(self) -> None:
         while not self._stop.is_set():
-            self._partitions_came.wait(_STEP_S)
+            self._partitions_came.wait(STEP_S)
             try:
                 self._free_decided()
                 self._take_a_turn()
@@ -80,22 +80,22 @@ class Housekeeper:
             except _TRANSIENT as error:
                 log.info("housekeeping waits: %s", error)
                 connection.close()
-                self._stop.wait(_STEP_S)
+                self._stop.wait(STEP_S)
             except Exception as error:  # shown in health and logged; without the thread leaked slots stay
                 self._failure = f"{type(error).__name__}: {error}"
                 log.exception("housekeeping failed, and tries again")
                 connection.close()
-                self._stop.wait(_STEP_S)
+                self._stop.wait(STEP_S)
 
     def _take_a_turn(self) -> None:
         """One round, if no other consumer of the group has the turn."""
-        with _turn() as turn:
+        with taking_turn() as turn:
             if turn is None:
                 return
             search = LeakSearch()
             disclosed.forget_decided()
             self._catch_up()
-            while search.advance() is None and not self._stop.wait(_STEP_S):
+            while search.advance() is None and not self._stop.wait(STEP_S):
                 turn.extend()
                 close_old_connections()
                 self._catch_up()  # a gate must not be behind for a whole round
@@ -119,7 +119,7 @@ class Housekeeper:
             log.info("gates are not looked at: %s", error)
 
 
-class _Turn:
+class Turn:
     """The turn to keep house, which must be renewed. Without Redis every consumer has it, without harm."""
 
     def __init__(self) -> None:
@@ -146,9 +146,9 @@ class _Turn:
 
 
 @contextmanager
-def _turn() -> Iterator[_Turn | None]:
+def taking_turn() -> Iterator[Turn | None]:
     """The turn; None if another consumer has it."""
-    turn = _Turn()
+    turn = Turn()
     if not turn.take():
         yield None
         return

@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 #: A lost client is destroyed so long after it was abandoned, when the loop holds no reference any more.
 #: Shorter, and the loop's own thread may destroy it, and hang; longer does no harm.
-_LET_GO_AFTER_S: Final = 5.0
+LET_GO_AFTER_S: Final = 5.0
 #: A busy broker needs some seconds to answer the last commits. Shorter, and the partitions wait for the
 #: session timeout; longer, and the process is killed by what waits for its end.
 _CLOSED_AFTER_S: Final = 15.0
@@ -72,7 +72,7 @@ def abandon(consumer: Consumer) -> None:
     client's partitions go to other consumers after the session timeout.
     """
     held = [consumer]
-    letting_go = threading.Timer(_LET_GO_AFTER_S, held.clear)
+    letting_go = threading.Timer(LET_GO_AFTER_S, held.clear)
     letting_go.daemon = True
     letting_go.start()
 

@@ -46,7 +46,7 @@ RECOVERABLE: Final = (
 #: So often the loop asks whether the database's positions and the broker's topic are still the same. Shorter,
 #: and a busy consumer pays for the questions; longer, and after a restored database or a new topic more
 #: events are decided before those in front of them.
-_LOOK_EVERY_S: Final = 1.0
+LOOK_EVERY_S: Final = 1.0
 #: The loop stands still meanwhile. Shorter, and a slow broker leaves the question open; longer, and batches
 #: wait.
 _ANSWER_S: Final = 1.0
@@ -217,7 +217,7 @@ class ConsumerLoop:
 
     def _look_around(self) -> None:
         """Begin anew if positions or topic are not the same any more, which a busy loop would not notice."""
-        if time.monotonic() - self._looked_at < _LOOK_EVERY_S:
+        if time.monotonic() - self._looked_at < LOOK_EVERY_S:
             return
         self._looked_at = time.monotonic()
         close_old_connections()

@@ -19,7 +19,7 @@ from runtime.chunks import in_chunks
 
 #: A full cache is emptied: a bound on memory. Fewer, and a shop with as many open coupons reads rows all the
 #: time; more, and invented ids fill more memory of each worker.
-_MOST_KEPT: Final = 10_000
+MOST_KEPT: Final = 10_000
 #: Ids in one IN list: a bound on the statement's size, and few statements all the same.
 _IN_AT_ONCE: Final = 1_000
 #: A missing coupon is remembered as long as a view, and no longer than this. Shorter, and a crowd that asks
@@ -86,11 +86,11 @@ def _read(coupon_ids: set[int], *, began_at: float) -> dict[int, CachedCoupon]:
         for some in in_chunks(coupon_ids, _IN_AT_ONCE)
         for coupon in Coupon.objects.filter(pk__in=some)
     }
-    if len(_views) + len(views) > _MOST_KEPT:
+    if len(_views) + len(views) > MOST_KEPT:
         _views.clear()
     _views.update({coupon_id: (began_at + kept_s, view) for coupon_id, view in views.items()})
     missing = coupon_ids - views.keys()
-    if len(_unknown) + len(missing) > _MOST_KEPT:
+    if len(_unknown) + len(missing) > MOST_KEPT:
         _unknown.clear()
     for coupon_id in missing:
         _views.pop(coupon_id, None)

@@ -79,7 +79,7 @@ class Doors:
 
 def _refuse_host(host: str, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
     request_body.read(environ)
-    hosts.note_refusal(host)
+    hosts.refusals.note(host)
     refused = RefusedError(Code.INVALID_REQUEST, detail=messages.host_expected(hosts.shown(host)))
     reply = refusal_reply(refused, messages.language_for(environ.get("HTTP_ACCEPT_LANGUAGE")))
     start_response(reply.status_line, reply.headers)

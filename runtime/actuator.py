@@ -27,7 +27,7 @@ from runtime import __version__
 
 #: A check that takes longer counts as DOWN. Shorter, and a slow server unreadies us; longer, and probes,
 #: which have timeouts of a few seconds, give up on the route itself.
-_PATIENCE_S: Final = 2.0
+PATIENCE_S: Final = 2.0
 _REDIS_KEY: Final = "coupon-health"
 _REDIS_KEPT_MS: Final = 10_000  #: any time will do: the key is written, never read
 _STARTED_AT_MS: Final = time.time_ns() // 1_000_000
@@ -71,15 +71,15 @@ class Check:
 def _components(checks: Mapping[str, Check]) -> dict[str, Component]:
     """The checks' answers; they run side by side. A check without an answer in time is DOWN."""
     running = {name: check.start() for name, check in checks.items()}
-    late = Component(is_up=False, details={"error": f"no answer in {_PATIENCE_S:.0f} s"})
+    late = Component(is_up=False, details={"error": f"no answer in {PATIENCE_S:.0f} s"})
     _wait(running.values())
     return {name: each.result() if each.done() else late for name, each in running.items()}
 
 
 def _wait(futures: Iterable[Future[Component]]) -> None:
-    """Wait until all are done, or _PATIENCE_S; other greenlets of this thread go on meanwhile."""
+    """Wait until all are done, or PATIENCE_S; other greenlets of this thread go on meanwhile."""
     hub_loop = gevent.get_hub().loop
-    until = time.monotonic() + _PATIENCE_S
+    until = time.monotonic() + PATIENCE_S
     for future in futures:
         done = gevent.event.Event()
         future.add_done_callback(lambda _, done=done: hub_loop.run_callback_threadsafe(done.set))  # type: ignore[misc]

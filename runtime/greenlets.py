@@ -30,10 +30,10 @@ T = TypeVar("T")
 #: Threads that do the claims' blocking work; pages have others (runtime/in_threads.py). Each takes a database
 #: connection. Fewer, and a batch cannot be screened while another one is noted; more, and they compete with
 #: the loop for the interpreter.
-_THREADS: Final = 2
+THREADS: Final = 2
 #: How often a thread checks its database connection. Shorter, and claims pay for the check; longer, and after
 #: a failover claims read the old primary for longer.
-_LOOK_EVERY_S: Final = 1.0
+LOOK_EVERY_S: Final = 1.0
 _looked = threading.local()
 _pool: ThreadPool | None = None
 _apart: ThreadPool | None = None
@@ -43,7 +43,13 @@ _thread: int | None = None
 def start() -> None:
     """From now on the calling thread's loop answers. Call it in that thread, after the fork."""
     global _pool, _apart, _thread
-    _pool, _apart, _thread = ThreadPool(_THREADS), ThreadPool(1), threading.get_ident()
+    _pool, _apart, _thread = ThreadPool(THREADS), ThreadPool(1), threading.get_ident()
+
+
+def stop() -> None:
+    """From now on no loop answers, as before ``start``. A worker's loop ends with its process."""
+    global _pool, _apart, _thread
+    _pool = _apart = _thread = None
 
 
 def is_here() -> bool:
@@ -148,7 +154,7 @@ def look_at_connection() -> None:
     Django checks around each request; this is for threads without requests that keep a connection and read
     rows that claims rely on. It asks the database: never in the loop.
     """
-    if time.monotonic() - getattr(_looked, "at", 0.0) > _LOOK_EVERY_S:
+    if time.monotonic() - getattr(_looked, "at", 0.0) > LOOK_EVERY_S:
         close_old_connections()
         leave_read_only_database()
         _looked.at = time.monotonic()

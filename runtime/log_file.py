@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-_WARN_EVERY_S: Final = 60.0  #: a full disk loses thousands of records a second: one warning counts them
+WARN_EVERY_S: Final = 60.0  #: a full disk loses thousands of records a second: one warning counts them
 
 
 class LogFile(logging.Handler):
@@ -97,7 +97,7 @@ class LogFile(logging.Handler):
 
     def _warn_of_lost(self, error: OSError) -> None:
         self._lost += 1
-        if time.monotonic() - self._warned_at < _WARN_EVERY_S:
+        if time.monotonic() - self._warned_at < WARN_EVERY_S:
             return
         self._warned_at = time.monotonic()
         self._say(f"{self._lost} log records not written to {self._path} (COUPON_LOG_DIR): {error.strerror}")

@@ -10,7 +10,7 @@ from django.conf import settings
 
 #: For the whole body. Shorter, and a slow phone's is cut off; longer, and clients that send nothing hold
 #: connections.
-_PATIENCE_S: Final = 20.0
+PATIENCE_S: Final = 20.0
 _READ_AT_ONCE: Final = 65_536  #: bytes of a body that is dropped: a bound on memory
 #: Of a larger body the client sees a reset instead of the answer. More, and such clients cost more traffic.
 _MOST_DROPPED: Final = 32 * 1024 * 1024
@@ -25,7 +25,7 @@ def read(environ: dict[str, Any]) -> bytes:
     """
     if environ.get("CONTENT_LENGTH") in (None, "", "0") and "HTTP_TRANSFER_ENCODING" not in environ:
         return b""
-    with gevent.Timeout(_PATIENCE_S, OSError(errno.ENOTCONN, "the request's body did not come")):
+    with gevent.Timeout(PATIENCE_S, OSError(errno.ENOTCONN, "the request's body did not come")):
         body, received = _read(environ["wsgi.input"])
     if received < min(int(environ.get("CONTENT_LENGTH") or 0), _MOST_DROPPED):
         raise OSError(errno.ENOTCONN, "the request's body ended before its end")

@@ -15,7 +15,9 @@ from pytest_django.plugin import DjangoDbBlocker
 from coupons import coupon_cache
 from coupons.eventlog import backlog
 from coupons.eventlog.producer import close_event_producer
+from coupons.gate.admission import gate
 from dev import topics
+from runtime import greenlets
 from tests import stack
 from tests.system import System
 
@@ -51,11 +53,20 @@ def _default_topic() -> None:
 
 @pytest.fixture(autouse=True)
 def _nothing_remembered() -> None:
-    """Each test begins with an empty Redis, no remembered coupons, and no producer of an earlier topic."""
+    """Each test begins with an empty Redis, and remembers no coupons, no failure and no earlier topic."""
     coupon_cache.forget_all()
     backlog.forget_failure()
+    gate.forget_failure()
     close_event_producer()
     get_redis_connection("default").flushdb()
+
+
+@pytest.fixture
+def in_a_loop() -> Iterator[None]:
+    """The test's own thread answers, as a gunicorn worker's does."""
+    greenlets.start()
+    yield
+    greenlets.stop()
 
 
 @contextmanager

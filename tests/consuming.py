@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final
+from typing import Final, cast
 
-from confluent_kafka import Message
+from confluent_kafka import Consumer, Message, TopicPartition
 from django.conf import settings
 from django.db import connections
 
@@ -66,11 +66,18 @@ def standing_before(messages: Sequence[Message]) -> AssignedPartitions:
     assigned = AssignedPartitions(settings.CONFIG.kafka.topic)
     first = first_offsets(messages)
     topic_id = kafka_client.topic_id(timeout_s=10)
-    assigned.own(first)
     for partition, offset in first.items():
-        assigned._at[partition] = Position(topic_id=topic_id, next_offset=offset)
-        rows.move(partition, to=assigned._at[partition])
+        rows.move(partition, to=Position(topic_id=topic_id, next_offset=offset))
+    assigned.own(first)
+    assigned.find(cast(Consumer, _WholeLog()))
     return assigned
+
+
+class _WholeLog:
+    """As much of a Kafka consumer as is asked for positions that have rows: of its log nothing is deleted."""
+
+    def get_watermark_offsets(self, partition: TopicPartition, *, timeout: float) -> tuple[int, int]:
+        return 0, 2**63 - 1
 
 
 def in_a_thread(run: Callable[[], object]) -> Callable[[], None]:

@@ -18,11 +18,9 @@ from django.http.request import split_domain_port, validate_host
 
 log = logging.getLogger(__name__)
 
-_LOG_EVERY_S: Final = 60.0  #: scanners send thousands of wrong hosts: one line counts them
+LOG_EVERY_S: Final = 60.0  #: scanners send thousands of wrong hosts: one line counts them
 _LONGEST_TOLD: Final = 100  #: characters of a client's Host in log lines and answers
 _AT_HOME: Final = (".localhost", "127.0.0.1", "[::1]")  #: Django's own, with DEBUG and an empty ALLOWED_HOSTS
-_refused = 0
-_logged_at = float("-inf")
 
 
 def named_in(environ: dict[str, Any]) -> str:
@@ -45,14 +43,24 @@ def shown(host: str) -> str:
     return "".join(each for each in host[:_LONGEST_TOLD] if each.isascii() and each.isprintable())
 
 
-def note_refusal(host: str) -> None:
-    """Count a refused host, and log the count once a minute, with the setting that refuses it."""
-    global _refused, _logged_at
-    _refused += 1
-    if time.monotonic() - _logged_at < _LOG_EVERY_S:
-        return
-    log.warning("%d requests refused: their Host, now %r, is not in ALLOWED_HOSTS", _refused, shown(host))
-    _refused, _logged_at = 0, time.monotonic()
+class Refusals:
+    """Counts refused hosts, and logs the count once a minute, with the setting that refuses them."""
+
+    def __init__(self) -> None:
+        self._unsaid = 0
+        self._said_at = float("-inf")
+
+    def note(self, host: str) -> None:
+        self._unsaid += 1
+        if time.monotonic() - self._said_at < LOG_EVERY_S:
+            return
+        log.warning(
+            "%d requests refused: their Host, now %r, is not in ALLOWED_HOSTS", self._unsaid, shown(host)
+        )
+        self._unsaid, self._said_at = 0, time.monotonic()
+
+
+refusals: Final = Refusals()
 
 
 class OurRequest(WSGIRequest):

@@ -26,7 +26,7 @@ from runtime import greenlets, metrics
 
 #: Claims in a batch. Fewer, and a busy worker pays more round trips for each claim; more, and the first claim
 #: of a batch waits longer for the last one's screening.
-_MOST_AT_ONCE: Final = 1000
+MOST_AT_ONCE: Final = 1000
 #: After a batch is screened, the next one waits for its publishing, but no longer than this. Shorter, and
 #: batches are small; longer, and a slow broker holds up claims that could be screened meanwhile.
 _PACE_S: Final = 0.01
@@ -74,7 +74,7 @@ class Gathering:
         """Submit one batch after the other: while one is under way, the next one grows."""
         while True:
             self._claims_wait.wait()
-            batch, self._waiting = self._waiting[:_MOST_AT_ONCE], self._waiting[_MOST_AT_ONCE:]
+            batch, self._waiting = self._waiting[:MOST_AT_ONCE], self._waiting[MOST_AT_ONCE:]
             if not self._waiting:
                 self._claims_wait.clear()
             metrics.CLAIM_GROUP_SIZE.observe(len(batch))

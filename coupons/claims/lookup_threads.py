@@ -20,14 +20,20 @@ T = TypeVar("T")
 
 #: Each holds a database connection. Fewer, and one slow question holds up the others; more, and a crowd that
 #: asks for its status takes the worker's processor from claims.
-_THREADS: Final = 2
+THREADS: Final = 2
 _pool: ThreadPool | None = None
 
 
 def start() -> None:
     """From now on the loop of the calling thread asks through threads. Call it in the loop's thread."""
     global _pool
-    _pool = ThreadPool(_THREADS)
+    _pool = ThreadPool(THREADS)
+
+
+def stop() -> None:
+    """From now on functions are called in the caller's own thread, as before ``start``."""
+    global _pool
+    _pool = None
 
 
 def in_thread(function: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:

@@ -97,7 +97,7 @@ def publish(screened: Screened) -> dict[UUID, Answer]:
     if not screened.admitted and not screened.unproven:
         return dict(screened.refusals)
     records = [_record(claim, screened.requested_at_ms) for claim in screened.admitted]
-    receipts = _publish_in_time(records, screened.reserving_since) if records else []
+    receipts = publish_in_time(records, screened.reserving_since) if records else []
     published = list(zip(screened.admitted, receipts, strict=True))
     acknowledged = [claim for claim, receipt in published if isinstance(receipt, Acknowledged)]
     logs.info_each(
@@ -143,7 +143,7 @@ def _note(
 
     Runs in a pool thread: it waits for Redis and the database.
     """
-    _give_back(claim for claim, receipt in published if isinstance(receipt, NotPublished))
+    give_back(claim for claim, receipt in published if isinstance(receipt, NotPublished))
     pending.note(
         [
             (CouponIssueEvent.of(claim, timestamp_ms=requested_at_ms), _place(receipt))
@@ -166,11 +166,11 @@ def _place(receipt: Receipt) -> Place | None:
     return receipt.place if isinstance(receipt, Acknowledged) else None
 
 
-def _publish_in_time(records: Sequence[Record], reserving_since: float) -> list[Receipt]:
+def publish_in_time(records: Sequence[Record], reserving_since: float) -> list[Receipt]:
     """Publish, unless the process was held up (frozen, swapped out) for too long since it reserved.
 
     The search for leaked slots relies on this: a publish begins within the publish timeout of its
-    reservation.
+    reservation. A seam: dev/faults stops an API worker here, which has reserved and published nothing.
     """
     if time.monotonic() - reserving_since > settings.CONFIG.producer.publish_timeout_ms / 1000:
         return [NotPublished(error="held up between reserving and publishing")] * len(records)
@@ -204,7 +204,11 @@ def _answer(claim: Claim, receipt: Receipt, *, is_given_up: bool) -> Answer:
     return Refused(code=Code.BROKER_UNAVAILABLE, request_id=claim.request_id)
 
 
-def _give_back(claims: Iterable[Claim]) -> None:
+def give_back(claims: Iterable[Claim]) -> None:
+    """Give back the slots of claims whose event is certainly not in the log.
+
+    A seam: dev/faults puts a bug here, to see whether it is found.
+    """
     unpublished = list(claims)
     if not unpublished:
         return

@@ -34,9 +34,9 @@ _TIMEOUT_S: Final = 3.0
 _PATIENCE_S: Final = 6.0  #: a caller waits for a reading that is on, and for the next one: some 3 s each
 #: The index is dropped after so long without a question: a million entries take some 200 MB. Shorter, and the
 #: next question reads the whole backlog again.
-_FORGOTTEN_AFTER_S: Final = 60.0
+FORGOTTEN_AFTER_S: Final = 60.0
 #: A count is so old at most; a position that is older causes a reading, of which the next caller has the use.
-_FRESH_S: Final = 1.0
+FRESH_S: Final = 1.0
 _EVENT: Final = struct.Struct("<qqqq")  #: coupon, user, time, offset
 
 
@@ -72,13 +72,13 @@ class UndecidedIndex:
         if found is None:
             self._wait_for_reading()
             return self._found(request_id)
-        if time.monotonic() - self._began_at > _FRESH_S:
+        if time.monotonic() - self._began_at > FRESH_S:
             self._ask()  # the request's position has changed: the next caller gets the new one
         return found
 
     def count(self, coupon_id: int) -> int:
         """How many events of this coupon are undecided. Raises LogUnavailable."""
-        if time.monotonic() - self._began_at > _FRESH_S:
+        if time.monotonic() - self._began_at > FRESH_S:
             self._wait_for_reading()
         return self._of_coupon[coupon_id]
 
@@ -118,7 +118,7 @@ class UndecidedIndex:
         """Run in the index's own thread, which ends and drops the index when nobody has asked for a while."""
         while True:
             with self._lock:
-                if not self._questions and not self._asked.wait(_FORGOTTEN_AFTER_S):
+                if not self._questions and not self._asked.wait(FORGOTTEN_AFTER_S):
                     self._thread = None
                     self._forget()
                     return

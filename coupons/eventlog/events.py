@@ -162,7 +162,7 @@ def decode(value: bytes | None) -> CouponIssueEvent:
             return _DECODER.decode(value)
         except _ODD:
             pass  # decoding by field finds that it is an event all the same, or says what is wrong
-    return _decode_by_field(value)
+    return decode_by_field(value)
 
 
 def _has_each_field_once(value: bytes) -> bool:
@@ -180,8 +180,8 @@ def _has_each_field_once(value: bytes) -> bool:
     )
 
 
-def _decode_by_field(value: bytes | None) -> CouponIssueEvent:
-    """Decode by the rules, one by one: slower, and says what is wrong."""
+def decode_by_field(value: bytes | None) -> CouponIssueEvent:
+    """Decode as ``decode`` does, by the rules one by one: slower, and says what is wrong."""
     fields = _json_object(value)
     version = fields.get("version")
     if type(version) is not int or version != VERSION:

@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 #: A broker that does not answer for so long is down, and claims are refused at once. Shorter, and a slow
 #: broker is taken for a dead one; longer, and claims wait for their publish timeout instead.
-_PROBE_TIMEOUT_S: Final = 2.0
+PROBE_TIMEOUT_S: Final = 2.0
 #: A broker that is down is asked so often. Longer, and claims are refused for longer after it is back.
 _PROBE_EVERY_S: Final = 1.0
 #: A broker may die silently while nobody claims: shorter, and idle workers ask for nothing; longer, and the
@@ -41,7 +41,7 @@ _LOOK_EVERY_S: Final = 10.0
 #: A producer without a broker is made anew after the publish timeout and so long. Shorter, and one that is
 #: about to reconnect is thrown away; longer, and a producer that librdkafka gave up refuses claims for
 #: longer.
-_PATIENCE_S: Final = 10.0
+PATIENCE_S: Final = 10.0
 #: A publish that takes longer makes the watchdog look. Shorter, and ordinary peaks do; longer, and a broker
 #: that hangs is noticed only by the first timeouts.
 _SLOW_S: Final = 1.0
@@ -88,6 +88,11 @@ class EventProducer:
         """Whether the broker did not answer when it was last asked. From any thread."""
         return self._is_down
 
+    @property
+    def held(self) -> int:
+        """Records that wait for the broker, and reports that are not fetched yet."""
+        return len(self._producer)
+
     def suspect(self) -> None:
         """Let the watchdog look now: the caller found the broker silent. From any thread."""
         self._suspicion.set()
@@ -120,7 +125,7 @@ class EventProducer:
         self._stop.set()
         self._suspicion.set()
         for thread in self._threads:
-            thread.join(_PROBE_TIMEOUT_S + 1)
+            thread.join(PROBE_TIMEOUT_S + 1)
 
     def _make(self) -> Producer:
         changes = {"batch.size": self._batch_bytes, "error_cb": self._on_error}
@@ -191,21 +196,21 @@ class EventProducer:
             self._suspicion.clear()
             self._set_down(not self._broker_answers())
             if self._is_down:
-                if time.monotonic() - self._down_since > self._timeout_s + _PATIENCE_S:
+                if time.monotonic() - self._down_since > self._timeout_s + PATIENCE_S:
                     self._down_since = time.monotonic()  # the new producer gets as long
-                    self._rebuild("neither broker nor topic has answered for long")
+                    self.rebuild("neither broker nor topic has answered for long")
                 self._stop.wait(_PROBE_EVERY_S)
             elif self._is_batch_refused:
                 self._batch_bytes = max(1, self._batch_bytes // _SMALLER)
-                self._rebuild(
+                self.rebuild(
                     f"the topic's max.message.bytes is too small: batches of {self._batch_bytes} bytes"
                 )
             elif self._timed_out:
-                self._rebuild("messages timed out although the broker answers")
+                self.rebuild("messages timed out although the broker answers")
 
     def _broker_answers(self) -> bool:
         try:
-            topics = self._producer.list_topics(self._topic, timeout=_PROBE_TIMEOUT_S).topics
+            topics = self._producer.list_topics(self._topic, timeout=PROBE_TIMEOUT_S).topics
         except KafkaException:
             return False
         return topics[self._topic].error is None
@@ -217,8 +222,11 @@ class EventProducer:
         self._is_down = is_down
         metrics.PRODUCER_UP.set(not is_down)
 
-    def _rebuild(self, why: str) -> None:
-        """Make a new producer for records to come; the old one's records get the receipt Uncertain."""
+    def rebuild(self, why: str) -> None:
+        """Make a new producer for records to come; the old one's records get the receipt Uncertain.
+
+        Call it in the watchdog's thread, never in the loop: it waits for the old producer's last reports.
+        """
         log.warning("%s: the producer is made anew", why)
         old, self._producer = self._producer, self._make()
         self._timed_out = self._is_batch_refused = False

@@ -35,7 +35,7 @@ __all__ = ["AdmissionGate", "GateUnavailable", "GateUnknown", "gate"]
 
 #: Reservations that one script loads, and keys in one pipeline. Redis answers nobody else for 10 ms
 #: meanwhile. Fewer, and loading takes more round trips; more, and every claim waits longer.
-_CLAIMS_AT_ONCE: Final = 5_000
+CLAIMS_AT_ONCE: Final = 5_000
 
 
 class GateUnknown(LookupError):
@@ -236,7 +236,7 @@ class AdmissionGate(GateRedis):
         return self.guarded(read)
 
     def _issued(self, keys: Sequence[bytes]) -> Iterator[tuple[bytes, Any]]:
-        for some in in_chunks(keys, _CLAIMS_AT_ONCE):
+        for some in in_chunks(keys, CLAIMS_AT_ONCE):
             pipeline = self._redis.pipeline(transaction=False)
             for key in some:
                 pipeline.hget(key, "issued")
@@ -280,7 +280,7 @@ gate = AdmissionGate()
 
 def _loading_calls(coupon: CachedCoupon, undecided: Sequence[Claim]) -> Iterator[Call]:
     keys = [*keys_of(coupon.coupon_id), f"{keys_of(coupon.coupon_id)[0]}:loading:{uuid.uuid4().hex}"]
-    parts = list(in_chunks(undecided, _CLAIMS_AT_ONCE)) or [[]]
+    parts = list(in_chunks(undecided, CLAIMS_AT_ONCE)) or [[]]
     for number, part in enumerate(parts, 1):
         is_last = int(number == len(parts))
         yield keys, [coupon.epoch, coupon.issued_count, is_last, *pairs(part)]

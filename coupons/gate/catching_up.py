@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 
 #: Reservations that are looked at under one lock of the coupon's row. More, and deciding waits for the lock
 #: longer; fewer, and a large gate takes more steps.
-_MOST_AT_ONCE: Final = 10_000
+MOST_AT_ONCE: Final = 10_000
 _IN_AT_ONCE: Final = 1_000  #: ids in one IN list: a bound on the statement's size
 #: Reading the undecided events. Longer, and a silent broker keeps housekeeping from its other work; shorter,
 #: and a large backlog cannot be read, so that a gate that counts too many refuses claims for longer.
@@ -76,7 +76,7 @@ def free_decided() -> list[int]:
 
     Raises GateUnavailable or a database error. A consumer that notifies the same gate meanwhile does no harm.
     """
-    reserved = gate.reservations(limit=_MOST_AT_ONCE)
+    reserved = gate.reservations(limit=MOST_AT_ONCE)
     decided = _statuses([claim.request_id for claim in reserved])
     missed = sorted({claim.coupon_id for claim in reserved if claim.request_id in decided})
     counts = gate.issued_counts() if missed else {}
@@ -101,8 +101,8 @@ def _notify(coupon_id: int, *, counted: int) -> None:
     """
     reserved = gate.reservations(limit=None, coupon_id=coupon_id)
     freed = 0
-    for start in range(0, max(1, len(reserved)), _MOST_AT_ONCE):
-        some = reserved[start : start + _MOST_AT_ONCE]
+    for start in range(0, max(1, len(reserved)), MOST_AT_ONCE):
+        some = reserved[start : start + MOST_AT_ONCE]
         with transaction.atomic():
             # Under the row's lock, outcomes and row agree: the outcomes are those that the row counts.
             coupon = Coupon.objects.select_for_update().filter(pk=coupon_id).first()
@@ -110,7 +110,7 @@ def _notify(coupon_id: int, *, counted: int) -> None:
         if coupon is None:
             return
         counted += sum(status == RequestStatus.ISSUED for status in statuses.values())
-        if start + _MOST_AT_ONCE >= len(reserved):
+        if start + MOST_AT_ONCE >= len(reserved):
             counted = coupon.issued_count
         _settle(coupon, some, statuses, issued_count=min(counted, coupon.issued_count))
         freed += len(statuses)

@@ -21,7 +21,7 @@ from coupons.eventlog.events import LAST_TIMESTAMP_MS, CouponIssueEvent
 from coupons.models import DisclosedRequest, IssueOutcome
 from runtime.chunks import in_chunks
 
-_AT_ONCE: Final = 1_000  #: rows of one statement: a bound on its size, and on the locks of a deletion
+AT_ONCE: Final = 1_000  #: rows of one statement: a bound on its size, and on the locks of a deletion
 _WITH_TIME_IN_IT: Final = 7  #: a UUID of this version begins with the Unix milliseconds of its making
 
 
@@ -46,7 +46,7 @@ def keep(claims: Collection[Claim]) -> None:
     with transaction.atomic(durable=True):
         DisclosedRequest.objects.bulk_create(
             rows,
-            batch_size=_AT_ONCE,
+            batch_size=AT_ONCE,
             update_conflicts=True,
             update_fields=["coupon_id"],
             unique_fields=target,
@@ -69,24 +69,24 @@ def suspects(limit: int) -> list[Claim]:
 
 def forget(request_ids: Iterable[UUID]) -> int:
     """Forget those of the requests that have an outcome. Returns how many."""
-    chunks = in_chunks(request_ids, _AT_ONCE)
+    chunks = in_chunks(request_ids, AT_ONCE)
     return sum(_delete(DisclosedRequest.objects.filter(pk__in=some)) for some in chunks)
 
 
-def forget_decided(limit: int = 10 * _AT_ONCE) -> int:
+def forget_decided(limit: int = 10 * AT_ONCE) -> int:
     """Forget requests that have an outcome, ``limit`` at most, in small statements. Returns how many."""
     forgotten = 0
     while forgotten < limit:
         some = _delete(DisclosedRequest.objects.order_by("pk"))
         forgotten += some
-        if some < _AT_ONCE:
+        if some < AT_ONCE:
             break
     return forgotten
 
 
 def _delete(rows: QuerySet[DisclosedRequest]) -> int:
     """Delete a thousand of the rows that have an outcome. By key, so that no row that stays is locked."""
-    keys = list(rows.filter(_has_outcome()).values_list("pk", flat=True)[:_AT_ONCE])
+    keys = list(rows.filter(_has_outcome()).values_list("pk", flat=True)[:AT_ONCE])
     if not keys:
         return 0
     return DisclosedRequest.objects.filter(pk__in=keys).delete()[0]

@@ -52,27 +52,27 @@ log = logging.getLogger(__name__)
 
 #: Reservations of one round: a bound on memory and on the search. More, and a round of a large backlog takes
 #: longer; fewer, and leaked slots beyond them wait for a later round.
-_MOST_AT_ONCE: Final = 10_000
+MOST_AT_ONCE: Final = 10_000
 #: Of one coupon: a coupon whose partition stands still may have any number, and must not fill every round.
-_MOST_OF_ONE: Final = 1_000
+MOST_OF_ONE: Final = 1_000
 #: For the broker's answers and for each next message. Longer, and a silent broker keeps housekeeping from its
 #: other work; shorter, and a slow one makes the round begin anew.
 _LOG_TIMEOUT_S: Final = 5.0
 #: A partition whose position has not moved for so long is waited for no more in this round. Shorter, and the
 #: partition of a consumer that died is left to the next round, which begins anew; longer, and slots that
 #: leaked since the note wait.
-_STILL_S: Final = 30.0
+STILL_S: Final = 30.0
 #: A round ends after so long, even if a partition is still being decided. Shorter, and a slow partition's
 #: leaked slots are left to the next round; longer, and slots that leaked since the note wait for that
 #: partition.
 _LONGEST_S: Final = 600.0
 #: An API begins to publish within its timeout after reserving, and gives up within another timeout. Shorter,
 #: and a publish that is still on its way loses its slot; longer, and leaked slots refuse claims for longer.
-_PUBLISHABLE_S: Final = 2 * LONGEST_PUBLISH_MS / 1000
+PUBLISHABLE_S: Final = 2 * LONGEST_PUBLISH_MS / 1000
 #: A request's id and its event's time are of one clock, the API's, which may be corrected in between. A
 #: larger correction, and the event is looked for too late in the log; more here, and the search reads more of
 #: the log.
-_CLOCK_JUMPS_MS: Final = 3_600_000
+CLOCK_JUMPS_MS: Final = 3_600_000
 #: Events do not stand in the order of their times: several APIs write, each by its own clock, and some wait
 #: longer for the broker. So a deleted event may be younger by so much than the oldest one left. Less, and a
 #: deleted event passes for one that was never published; more, and a leaked slot is called EVENT_LOST.
@@ -88,10 +88,10 @@ class LeakSearch:
     """
 
     def __init__(self) -> None:
-        self._disclosed = frozenset(disclosed.suspects(_MOST_AT_ONCE))
+        self._disclosed = frozenset(disclosed.suspects(MOST_AT_ONCE))
         self.waiting = list(dict.fromkeys([*_reserved(), *self._disclosed]))
         self.given_back: list[Claim] = []
-        self._publishable_until = time.monotonic() + _PUBLISHABLE_S
+        self._publishable_until = time.monotonic() + PUBLISHABLE_S
         self._ends: dict[int, EndOffset] = {}
         self._moved: dict[int, tuple[NextOffset, float]] = {}  # the position as last seen, and since when
 
@@ -144,13 +144,13 @@ class LeakSearch:
             following = at[partition].next_to_decide
             if partition not in self._moved or self._moved[partition][0] != following:
                 self._moved[partition] = following, now
-        return any(now - self._moved[partition][1] < _STILL_S for partition in going_on)
+        return any(now - self._moved[partition][1] < STILL_S for partition in going_on)
 
 
 def _reserved() -> list[Claim]:
     """The reservations; none while Redis is away: disclosed requests get their outcome all the same."""
     try:
-        return gate.reservations(limit=_MOST_AT_ONCE, of_each=_MOST_OF_ONE)
+        return gate.reservations(limit=MOST_AT_ONCE, of_each=MOST_OF_ONE)
     except GateUnavailable:
         return []
 
@@ -174,7 +174,7 @@ def _may_be_in_a_lost_end(claim: Claim, lost_at_ms: Mapping[int, int], *, partit
     """
     key = partition_key(claim.coupon_id)
     return any(
-        not _is_made_after(claim.request_id, at_ms + _CLOCK_JUMPS_MS)
+        not _is_made_after(claim.request_id, at_ms + CLOCK_JUMPS_MS)
         and any(partition_of(key, fewer) == partition for fewer in range(1, partitions))
         for partition, at_ms in lost_at_ms.items()
     )
@@ -219,7 +219,7 @@ def _since_ms(request_ids: Collection[UUID]) -> int:
     """A moment before the first of them was reserved; 0, the log's beginning, if an id holds no time."""
     if any(request_id.version != 7 for request_id in request_ids):
         return 0
-    return max(0, min(request_id.int >> 80 for request_id in request_ids) - _CLOCK_JUMPS_MS)
+    return max(0, min(request_id.int >> 80 for request_id in request_ids) - CLOCK_JUMPS_MS)
 
 
 def give_back(claims: Sequence[Claim], *, whole_from_ms: int = 0) -> list[Claim]:

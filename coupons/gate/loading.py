@@ -49,8 +49,8 @@ _IN_AT_ONCE: Final = 1000  #: ids in one IN list: a bound on the statement's siz
 #: Every worker of every machine meets the same empty gates, and reading a large backlog takes a second of a
 #: core. So a worker waits so long for its turn, and then reads beside the others. Shorter, and all read at
 #: once, which slows down every claim; longer, and a worker whose predecessor died keeps its claims waiting.
-_OTHERS_TAKE_S: Final = 2.0
-_TURN: Final = "coupon-gates:loading"
+OTHERS_TAKE_S: Final = 2.0
+TURN: Final = "coupon-gates:loading"
 #: Shorter, and waiting workers keep Redis busy; longer, and a turn that is free is taken later.
 _ASK_AGAIN_AFTER_S: Final = 0.05
 #: A worker that died is out of the others' way after so long: longer than a reading may take (8 s).
@@ -84,9 +84,9 @@ def load_all(coupon_ids: Collection[int]) -> None:
 
 @contextmanager
 def _turn() -> Iterator[None]:
-    """Take the turn to load, or go on without it after _OTHERS_TAKE_S. Raises GateUnavailable."""
-    lock = redis_lock.Lock(get_redis_connection("locks"), _TURN, expire=_TURN_EXPIRES_S)
-    until = time.monotonic() + _OTHERS_TAKE_S
+    """Take the turn to load, or go on without it after OTHERS_TAKE_S. Raises GateUnavailable."""
+    lock = redis_lock.Lock(get_redis_connection("locks"), TURN, expire=_TURN_EXPIRES_S)
+    until = time.monotonic() + OTHERS_TAKE_S
     while not (is_held := gate.guarded(lambda: lock.acquire(blocking=False))) and time.monotonic() < until:
         time.sleep(_ASK_AGAIN_AFTER_S)
     try:

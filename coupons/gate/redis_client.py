@@ -19,7 +19,7 @@ from runtime.redis_roles import leave_if_demoted
 _LUA: Final = Path(__file__).parent / "lua"
 #: After a failure Redis is left alone for so long. Shorter, and more claims wait for its timeout; longer, and
 #: the database decides alone for longer after Redis is back.
-_RETRY_REDIS_AFTER_S: Final = 1.0
+RETRY_REDIS_AFTER_S: Final = 1.0
 #: Arguments in one pipeline: some 100 kB, a few milliseconds of Redis's time. More, and other callers wait
 #: longer; fewer, and a large batch takes more round trips.
 _ARGUMENTS_AT_ONCE: Final = 20_000
@@ -62,6 +62,10 @@ class GateRedis:
     def is_away(self) -> bool:
         return time.monotonic() < self._away_until
 
+    def forget_failure(self) -> None:
+        """Try Redis at the next call, even right after a failure."""
+        self._away_until = 0.0
+
     def guarded(self, call: Callable[[], T]) -> T:
         """Call Redis and return its answer. Raises GateUnavailable, at once if Redis failed a moment ago."""
         if self.is_away:
@@ -70,7 +74,7 @@ class GateRedis:
             return call()
         except RedisError as error:
             if _ONE_KEY not in str(error):
-                self._away_until = time.monotonic() + _RETRY_REDIS_AFTER_S
+                self._away_until = time.monotonic() + RETRY_REDIS_AFTER_S
             metrics.GATE_FAILURES.inc()
             leave_if_demoted(self._redis, error)
             raise GateUnavailable(str(error)) from error

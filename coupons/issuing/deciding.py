@@ -183,7 +183,7 @@ def _record(allocations: Sequence[Allocation], coupons: Mapping[int, Coupon]) ->
     """Write stock, user coupons and outcomes. Returns the winners' user coupon ids by request id."""
     now = timezone.now()
     winners = [a for a in allocations if a.decision is Decision.ISSUED]
-    _take_stock(winners, now)
+    take_stock(winners, now)
     ids = claim_rows.insert_user_coupons(winners, now)
     decided = [a for a in allocations if a.decision is Decision.ISSUED or a.decision.is_rejection]
     # A dead letter's original event may stand in the batch before its second chance, and be the one decided.
@@ -198,8 +198,11 @@ def _record(allocations: Sequence[Allocation], coupons: Mapping[int, Coupon]) ->
     return {event.request_id: ids[event.holding] for event in events}
 
 
-def _take_stock(winners: Sequence[Allocation], now: datetime) -> None:
-    """Take the winners from the stock: one UPDATE for all coupons that lose equally many."""
+def take_stock(winners: Sequence[Allocation], now: datetime) -> None:
+    """Take the winners from the stock: one UPDATE for all coupons that lose equally many.
+
+    A seam: the tests of races put a function here that checks nothing, to show what else guards the stock.
+    """
     losing: defaultdict[int, list[int]] = defaultdict(list)
     for coupon_id, count in Counter(winner.request.event.coupon_id for winner in winners).items():
         losing[count].append(coupon_id)

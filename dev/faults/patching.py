@@ -44,7 +44,7 @@ def _struck(number: signal.Signals, *, at: int = _STRUCK_AT_BATCH) -> Callable[[
 def _strike_at(step: str, number: signal.Signals) -> None:
     from consumer import batch
     from coupons.claims import submitting
-    from coupons.issuing import deciding
+    from coupons.issuing import deciding, failures
     from coupons.issuing.locks import coupon_locks
 
     pass_by = _struck(number)
@@ -52,7 +52,7 @@ def _strike_at(step: str, number: signal.Signals) -> None:
         case "after-decode":
             _before(batch, "issue_coupons", pass_by)
         case "before-commit":
-            _after(deciding, "_record", pass_by)
+            _after(failures, "record", pass_by)
         case "after-commit":
             locks = coupon_locks
 
@@ -64,11 +64,11 @@ def _strike_at(step: str, number: signal.Signals) -> None:
 
             _replace(deciding, "coupon_locks", struck_before_unlock)
         case "after-unlock":
-            _before(batch, "_notify_gate", pass_by)
+            _before(batch, "notify_gate", pass_by)
         case "before-offset":
             _after(batch.BatchProcessor, "process", pass_by)
         case "reserved":
-            _before(submitting, "_publish_in_time", _struck(number, at=_STRUCK_AT_GROUP))
+            _before(submitting, "publish_in_time", _struck(number, at=_STRUCK_AT_GROUP))
         case _:
             raise ValueError(f"there is no step {step}: choose from {', '.join(STEPS)}")
 

@@ -21,7 +21,7 @@ from django.db.models import F, QuerySet
 from coupons.eventlog.events import IssueRequest
 from coupons.eventlog.place import Place
 from coupons.issuing import deciding
-from coupons.issuing.allocation import Allocation
+from coupons.issuing.allocation import Allocation, allocate
 from coupons.issuing.deciding import Issued, StockChangedUnderLock, issue_coupons
 from coupons.models import Coupon, IssueOutcome, UserCoupon
 from coupons.outcomes import Decision
@@ -41,14 +41,14 @@ def _redis_lock_away(monkeypatch: pytest.MonkeyPatch) -> None:
 def _both_decide_before_either_writes(monkeypatch: pytest.MonkeyPatch) -> None:
     """If the database lets the second decide. Where it makes it wait, the first goes on after a moment."""
     meeting = threading.Barrier(2)
-    record = deciding._record
 
-    def meet_then_record(*decided: Any) -> Any:
+    def allocate_then_meet(requests: Sequence[IssueRequest], **known: Any) -> list[Allocation]:
+        allocations = allocate(requests, **known)
         with suppress(threading.BrokenBarrierError):
             meeting.wait(3)
-        return record(*decided)
+        return allocations
 
-    monkeypatch.setattr(deciding, "_record", meet_then_record)
+    monkeypatch.setattr(deciding, "allocate", allocate_then_meet)
 
 
 @pytest.fixture
@@ -153,7 +153,7 @@ def test_proof_without_the_row_lock_and_the_condition_the_check_constraint_is_le
         coupon_id = winners[0].request.event.coupon_id
         Coupon.objects.filter(pk=coupon_id).update(stock=F("stock") - len(winners))
 
-    monkeypatch.setattr(deciding, "_take_stock", take_without_looking)
+    monkeypatch.setattr(deciding, "take_stock", take_without_looking)
     coupon, (first, second) = make_coupon(stock=1), make_users(2)
 
     [error] = errors(at_once(*batches_of(coupon, [first], [second])))
@@ -171,7 +171,7 @@ def test_proof_without_any_of_these_the_race_over_issues(monkeypatch: pytest.Mon
         coupon_id = winners[0].request.event.coupon_id
         Coupon.objects.filter(pk=coupon_id).update(stock=winners[-1].stock_left)
 
-    monkeypatch.setattr(deciding, "_take_stock", write_what_was_read)
+    monkeypatch.setattr(deciding, "take_stock", write_what_was_read)
     coupon, (first, second) = make_coupon(stock=1), make_users(2)
 
     failed = errors(at_once(*batches_of(coupon, [first], [second])))

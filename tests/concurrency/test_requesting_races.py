@@ -116,7 +116,6 @@ def test_without_redis_one_user_many_times_at_once_gets_one_coupon(
         raise RedisConnectionError("away, for the test")
 
     coupon, [user] = make_coupon(stock=50), make_users(1)
-    monkeypatch.setattr(gate, "_away_until", 0.0)
 
     with monkeypatch.context() as away:
         away.setattr(ConnectionPool, "get_connection", refuse)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from django.db import connection
+from uuid_utils.compat import uuid7
 
 from coupons.claims import lookup_threads, undecided
 from coupons.eventlog import backlog
@@ -45,33 +46,28 @@ def _undecided() -> int:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(backlog, "positions", positions)
-        undecided.index._wait_for_reading()
+        assert undecided.index.find(uuid7()) is None
     return read[-1]
 
 
 @pytest.fixture
-def _loop(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def one_thread_each(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A loop whose pools have one thread each, and so one connection."""
-    monkeypatch.setattr(greenlets, "_LOOK_EVERY_S", 0.0)
-    monkeypatch.setattr(greenlets, "_THREADS", 1)
-    monkeypatch.setattr(lookup_threads, "_THREADS", 1)
-    for module, name in [
-        (greenlets, "_thread"),
-        (greenlets, "_pool"),
-        (greenlets, "_apart"),
-        (lookup_threads, "_pool"),
-    ]:
-        monkeypatch.setattr(module, name, None)
+    monkeypatch.setattr(greenlets, "LOOK_EVERY_S", 0.0)
+    monkeypatch.setattr(greenlets, "THREADS", 1)
+    monkeypatch.setattr(lookup_threads, "THREADS", 1)
     monkeypatch.setattr(undecided, "index", undecided.UndecidedIndex())
-    monkeypatch.setattr(undecided, "_FORGOTTEN_AFTER_S", 1.0)
+    monkeypatch.setattr(undecided, "FORGOTTEN_AFTER_S", 1.0)
     greenlets.start()
     lookup_threads.start()
     yield
     for in_thread in (greenlets.in_thread, greenlets.apart, lookup_threads.in_thread):
         in_thread(lambda: connection.close())
+    lookup_threads.stop()
+    greenlets.stop()
 
 
-@pytest.mark.usefixtures("_loop")
+@pytest.mark.usefixtures("one_thread_each")
 @pytest.mark.parametrize("ask", [_claims, _loading, _lookups, _undecided])
 def test_a_connection_to_a_read_only_database_is_dropped_and_one_to_a_primary_is_kept(
     ask: Callable[[], int],

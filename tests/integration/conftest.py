@@ -9,8 +9,6 @@ import pytest
 from redis.connection import ConnectionPool
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from coupons.gate.admission import gate
-
 
 @pytest.fixture
 def redis_away(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
@@ -22,4 +20,3 @@ def redis_away(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
     with monkeypatch.context() as away:
         away.setattr(ConnectionPool, "get_connection", refuse)
         yield away
-    gate._away_until = 0.0

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -23,6 +25,7 @@ from coupons.gate.admission import (
     OutOfStock,
     gate,
 )
+from coupons.gate.redis_client import Call
 
 COUPON = CachedCoupon(
     coupon_id=7, epoch="1", stock=2, issued_count=0, is_opened=True, opens_at=None, closes_at=None
@@ -333,13 +336,19 @@ def test_more_than_one_script_loads_at_once_are_loaded_in_parts() -> None:
 def test_what_was_decided_between_the_parts_of_a_loading_holds_no_slot(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(admission, "_CLAIMS_AT_ONCE", 2)
+    monkeypatch.setattr(admission, "CLAIMS_AT_ONCE", 2)
     under_way = [claim(user_id) for user_id in range(1, 5)]
-    first, last = admission._loading_calls(replace(COUPON, stock=9), under_way)
 
-    gate.run("load", first)
-    settle((under_way[0], True), issued_count=1)
-    gate.run("load", last)
+    def run_apart(script: str, calls: Sequence[Call]) -> list[Any]:
+        first, last = calls
+        answers = [gate.run(script, first)]
+        together.undo()
+        settle((under_way[0], True), issued_count=1)
+        return [*answers, gate.run(script, last)]
+
+    with monkeypatch.context() as together:
+        together.setattr(gate, "run_each", run_apart)
+        gate.load(replace(COUPON, stock=9), under_way)
 
     assert set(gate.reservations(limit=9)) == set(under_way[1:])
 

@@ -114,7 +114,7 @@ def test_nothing_but_an_operator_deletes_events(name: str) -> None:
 
 @pytest.mark.parametrize(("replicas", "in_sync"), [(1, "1"), (2, "1"), (3, "2")])
 def test_an_acknowledgement_is_of_one_replica_less_than_all(name: str, replicas: int, in_sync: str) -> None:
-    topics = create_topics._wanted(partitions=3, replication_factor=replicas)
+    topics = create_topics.wanted_topics(partitions=3, replication_factor=replicas)
 
     assert [(topic.config or {})["min.insync.replicas"] for topic in topics] == [in_sync, in_sync]
 
@@ -155,7 +155,7 @@ def test_a_broker_that_is_away_is_one_line_that_names_the_setting(
     address = f"127.0.0.1:{free_port()}"
     kafka = replace(settings.CONFIG.kafka, bootstrap_servers=address)
     monkeypatch.setattr(settings, "CONFIG", replace(settings.CONFIG, kafka=kafka))
-    monkeypatch.setattr(create_topics, "_TIMEOUT_S", 1)
+    monkeypatch.setattr(create_topics, "TIMEOUT_S", 1)
 
     started = time.monotonic()
     with pytest.raises(CommandError) as refused:

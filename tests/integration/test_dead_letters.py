@@ -24,7 +24,6 @@ from coupons.gate import loading, pending
 from coupons.gate.admission import (
     gate,
 )
-from coupons.issuing import failures
 from coupons.models import Coupon, DeadLetter, IssueOutcome, UserCoupon
 from tests import broker
 from tests.consuming import standing_before
@@ -248,7 +247,7 @@ def test_outcome_and_letter_are_written_together(topic: str, monkeypatch: pytest
 
     batch = [ReceivedMessage(0, 0, value=encode(make_event(coupon_id=987_654, user_id=8)))]
     with monkeypatch.context() as broken:
-        broken.setattr(failures, "_record_letters", fail)
+        broken.setattr(DeadLetter.objects, "bulk_create", fail)
         with pytest.raises(OperationalError):
             process(*batch)
 

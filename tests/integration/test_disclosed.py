@@ -164,7 +164,7 @@ def test_the_ids_of_other_producers_say_nothing_of_their_time() -> None:
 
 
 def test_what_is_decided_is_forgotten_and_no_suspect(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(disclosed, "_AT_ONCE", 2)
+    monkeypatch.setattr(disclosed, "AT_ONCE", 2)
     coupon = make_coupon()
     claims = [claim(coupon.pk, user) for user in make_users(7)]
     disclosed.keep(claims)

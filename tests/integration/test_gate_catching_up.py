@@ -96,7 +96,7 @@ def test_only_the_coupon_that_is_behind_is_told(coupon: Coupon) -> None:
 def test_more_reservations_than_one_step_takes_are_all_freed(
     coupon: Coupon, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(catching_up, "_MOST_AT_ONCE", 2)
+    monkeypatch.setattr(catching_up, "MOST_AT_ONCE", 2)
     big = make_coupon(stock=7)
     loading.load(_view(big))
     users = make_users(9)

@@ -39,11 +39,6 @@ def view_of(coupon: Coupon) -> CachedCoupon:
     return view
 
 
-@pytest.fixture(autouse=True)
-def _redis_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gate, "_away_until", 0.0)
-
-
 @pytest.fixture
 def log(monkeypatch: pytest.MonkeyPatch) -> list[IssueRequest]:
     """A log whose undecided events are this list."""

@@ -126,8 +126,8 @@ def test_one_reading_loads_every_gate_that_it_tells_of(log: list[IssueRequest]) 
 def test_who_has_the_turn_and_died_holds_up_nobody_for_long(
     log: list[IssueRequest], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loading, "_OTHERS_TAKE_S", 0.1)
-    redis_lock.Lock(get_redis_connection("locks"), loading._TURN, expire=60).acquire(blocking=False)
+    monkeypatch.setattr(loading, "OTHERS_TAKE_S", 0.1)
+    redis_lock.Lock(get_redis_connection("locks"), loading.TURN, expire=60).acquire(blocking=False)
     coupon = make_coupon(stock=3)
 
     loading.load(view_of(coupon))

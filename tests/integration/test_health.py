@@ -67,7 +67,7 @@ def test_a_database_that_fails_in_any_way_is_down(
     assert actuator.database().details == {"error": error.__name__}
 
     monkeypatch.setattr(judging, "problems", fail)
-    monkeypatch.setattr(watching.watch, "_due", 0.0)
+    watching.watch.forget()
     assert watching.database().details == {"error": error.__name__}
 
     monkeypatch.setattr(actuator, "database", lambda: Component(is_up=True))
@@ -83,7 +83,7 @@ def test_checks_run_side_by_side_and_one_that_hangs_is_down(monkeypatch: pytest.
         hangs.wait(30)
         return Component(is_up=True)
 
-    monkeypatch.setattr(actuator, "_PATIENCE_S", 0.3)
+    monkeypatch.setattr(actuator, "PATIENCE_S", 0.3)
     health = Actuator(
         checks={"a": Check(hang), "b": Check(hang), "c": Check(lambda: Component(is_up=True))},
         required=frozenset({"a", "c"}),

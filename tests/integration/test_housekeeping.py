@@ -5,13 +5,14 @@ from __future__ import annotations
 import pytest
 
 from consumer import housekeeping
-from consumer.housekeeping import Housekeeper
+from consumer.housekeeping import Housekeeper, taking_turn
 from coupons import coupon_cache
 from coupons.eventlog.backlog import LogUnavailable
 from coupons.gate import loading
 from coupons.gate.admission import (
     gate,
 )
+from coupons.gate.catching_up import CatchingUp
 from coupons.issuing.deciding import issue_coupons
 from coupons.models import Coupon
 from tests.factories import make_coupon, make_requests, make_users
@@ -22,7 +23,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture(autouse=True)
 def _short_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(housekeeping, "_STEP_S", 0.05)
+    monkeypatch.setattr(housekeeping, "STEP_S", 0.05)
 
 
 class Rounds:
@@ -46,7 +47,7 @@ class Rounds:
 
 def test_a_bug_of_ours_is_told_in_health_and_tried_again(topic: str, monkeypatch: pytest.MonkeyPatch) -> None:
     rounds = Rounds(*[KeyError("for the test")] * 1000)
-    monkeypatch.setattr(housekeeping, "Round", rounds)
+    monkeypatch.setattr(housekeeping, "LeakSearch", rounds)
     housekeeper = Housekeeper()
 
     with housekeeper.running():
@@ -60,7 +61,7 @@ def test_it_goes_on_without_redis(
     topic: str, monkeypatch: pytest.MonkeyPatch, redis_away: pytest.MonkeyPatch
 ) -> None:
     rounds = Rounds()
-    monkeypatch.setattr(housekeeping, "Round", rounds)
+    monkeypatch.setattr(housekeeping, "LeakSearch", rounds)
 
     with Housekeeper().running():
         eventually(lambda: rounds.begun > 2)
@@ -70,7 +71,7 @@ def test_what_a_dead_consumer_did_not_tell_is_freed_when_its_partitions_come(
     topic: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Though the dead one has the turn still, and though nobody won."""
-    monkeypatch.setattr(housekeeping, "Round", Rounds())
+    monkeypatch.setattr(housekeeping, "LeakSearch", Rounds())
     coupon, users = make_coupon(stock=2), make_users(3)
     requests = make_requests(coupon.pk, users)
     claims = [request.event.claim for request in requests]
@@ -83,7 +84,7 @@ def test_what_a_dead_consumer_did_not_tell_is_freed_when_its_partitions_come(
     assert gate.reserved(coupon.pk) == 2
 
     housekeeper = Housekeeper()
-    with housekeeping._turn(), housekeeper.running():
+    with taking_turn(), housekeeper.running():
         housekeeper.partitions_came()
         eventually(lambda: gate.reserved(coupon.pk) == 0)
 
@@ -93,10 +94,10 @@ def test_what_a_dead_consumer_did_not_tell_is_freed_when_its_partitions_come(
 
 
 def test_one_at_a_time(topic: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    with housekeeping._turn() as ours, housekeeping._turn() as theirs:
+    with taking_turn() as ours, taking_turn() as theirs:
         assert ours is not None
         assert theirs is None
-    with housekeeping._turn() as again:
+    with taking_turn() as again:
         assert again is not None
 
 
@@ -105,13 +106,12 @@ def test_gates_that_cannot_be_corrected_do_not_end_the_search_for_leaks(
 ) -> None:
     """What a partition that stands still has undecided may be more than is read in time."""
 
-    def look() -> list[int]:
+    def look(catches: CatchingUp) -> list[int]:
         raise LogUnavailable("the events could not be read in time")
 
     rounds = Rounds()
-    monkeypatch.setattr(housekeeping, "Round", rounds)
-    housekeeper = Housekeeper()
-    monkeypatch.setattr(housekeeper._catching_up, "look", look)
+    monkeypatch.setattr(housekeeping, "LeakSearch", rounds)
+    monkeypatch.setattr(CatchingUp, "look", look)
 
-    with housekeeper.running():
+    with Housekeeper().running():
         eventually(lambda: rounds.advanced > 2)

@@ -102,7 +102,7 @@ def test_several_of_them_cost_themselves_alone(topic: str) -> None:
 
 
 def test_when_nothing_can_be_stored_it_is_not_the_events(topic: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batch, "_MOST_UNSTORABLE", 3)
+    monkeypatch.setattr(batch, "MOST_UNSTORABLE", 3)
     coupon, users = make_coupon(), make_users(30)
 
     with refused("user_coupon", "user_id > 0"), pytest.raises(TooManyDeadLetters):
@@ -115,7 +115,7 @@ def test_when_nothing_can_be_stored_it_is_not_the_events(topic: str, monkeypatch
 def test_once_the_database_is_mended_it_goes_on_by_itself(
     topic: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batch, "_MOST_UNSTORABLE", 3)
+    monkeypatch.setattr(batch, "MOST_UNSTORABLE", 3)
     coupon, users = make_coupon(), make_users(8)
     given = messages(coupon.pk, users)
     processor, standing = BatchProcessor(producer=event_producer()), standing_before(given)
@@ -217,7 +217,7 @@ def test_a_dead_letter_is_published_once_however_often_the_database_is_tried(
 def test_whatever_a_message_holds_its_dead_letter_is_stored(topic: str, value: bytes) -> None:
     coupon, users = make_coupon(), make_users(2)
     first, last = messages(coupon.pk, users)
-    last._place = (0, 13)
+    last = ReceivedMessage(0, 13, key=last.key(), value=last.value())
 
     process([first, *[ReceivedMessage(0, 1 + n, key=value[:2000], value=value) for n in range(12)], last])
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -15,8 +17,9 @@ from msgspec import structs
 
 from coupons.eventlog.events import IssueRequest
 from coupons.eventlog.place import Place
-from coupons.issuing import deciding, locks
+from coupons.issuing import deciding
 from coupons.issuing.deciding import CouponsNotFound, Issued, issue_coupons
+from coupons.issuing.locks import coupon_locks
 from coupons.models import Coupon, IssueOutcome, UserCoupon
 from coupons.outcomes import Decision
 from tests.factories import make_coupon, make_event, make_requests, make_users, moved
@@ -301,24 +304,16 @@ def _table(sql: str) -> str | None:
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize("step", ["deciding._take_stock", "claim_rows.insert_outcomes", "after everything"])
+@pytest.mark.parametrize("step", ["deciding.take_stock", "claim_rows.insert_outcomes", "failures.record"])
 def test_a_failure_before_the_commit_leaves_nothing(step: str, monkeypatch: pytest.MonkeyPatch) -> None:
     coupon, users = make_coupon(stock=5), make_users(2)
     requests = make_requests(coupon.pk, users)
-    record = deciding._record
 
     def fail(*args: object, **kwargs: object) -> None:
         raise OperationalError(2013, "Lost connection")
 
-    def record_then_fail(*args: object) -> None:
-        record(*args)  # type: ignore[arg-type]
-        fail()
-
     with monkeypatch.context() as broken:
-        if step == "after everything":
-            broken.setattr(deciding, "_record", record_then_fail)
-        else:
-            broken.setattr(f"coupons.issuing.{step}", fail)
+        broken.setattr(f"coupons.issuing.{step}", fail)
         with pytest.raises(OperationalError):
             issue_coupons(requests)
 
@@ -333,19 +328,20 @@ def test_a_failure_before_the_commit_leaves_nothing(step: str, monkeypatch: pyte
 def test_the_lock_is_given_back_only_when_others_can_see_the_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     coupon, users = make_coupon(), make_users(3)
     seen_by_others: list[int] = []
-    release = locks._release
 
     def look() -> None:
         seen_by_others.append(UserCoupon.objects.filter(coupon_id=coupon.pk).count())
         connection.close()
 
-    def look_then_release(*held: Any) -> None:
-        other = threading.Thread(target=look)
-        other.start()
-        other.join(10)
-        release(*held)
+    @contextmanager
+    def looked_at_before_release(coupon_ids: Sequence[int]) -> Iterator[None]:
+        with coupon_locks(coupon_ids):
+            yield
+            other = threading.Thread(target=look)
+            other.start()
+            other.join(10)
 
-    monkeypatch.setattr(locks, "_release", look_then_release)
+    monkeypatch.setattr(deciding, "coupon_locks", looked_at_before_release)
 
     issue_coupons(make_requests(coupon.pk, users))
 

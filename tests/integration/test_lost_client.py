@@ -26,9 +26,9 @@ from tests.system import eventually
 
 @pytest.mark.django_db(transaction=True)
 def test_a_client_that_finds_no_broker_is_replaced(topic: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(broker_watch, "_EVERY_S", 0.1)
-    monkeypatch.setattr(broker_watch, "_PATIENCE_S", 1)
-    monkeypatch.setattr(kafka, "_LET_GO_AFTER_S", 0.1)
+    monkeypatch.setattr(broker_watch, "EVERY_S", 0.1)
+    monkeypatch.setattr(broker_watch, "PATIENCE_S", 1)
+    monkeypatch.setattr(kafka, "LET_GO_AFTER_S", 0.1)
     there = settings.CONFIG
     nowhere = replace(there, kafka=replace(there.kafka, bootstrap_servers=f"127.0.0.1:{free_port()}"))
     ways = chain([nowhere], repeat(there))

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from django.conf import settings
 from django.core.management import CommandError, call_command
+from django_redis import get_redis_connection
 from uuid_utils.compat import uuid7
 
 from consumer.batch import BatchProcessor
@@ -183,7 +184,7 @@ def test_good_events_between_keep_the_consumer_going(monkeypatch: pytest.MonkeyP
 @pytest.fixture
 def _short_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody publishes here for as long as an API may."""
-    monkeypatch.setattr(leaked_slots, "_PUBLISHABLE_S", 1.0)
+    monkeypatch.setattr(leaked_slots, "PUBLISHABLE_S", 1.0)
 
 
 @pytest.mark.usefixtures("_short_wait")
@@ -197,7 +198,7 @@ def test_reconcile_says_first_and_then_mends() -> None:
     other_view = coupon_cache.cached_coupon(other.pk)
     assert other_view is not None
     loading.load(other_view)
-    gate._redis.hset(f"{{coupon:{other.pk}}}:gate", "issued", 4)
+    get_redis_connection("default").hset(f"{{coupon:{other.pk}}}:gate", "issued", 4)
 
     told = json.loads(_run("reconcile", "--dry-run", "--json"))
     assert {finding["check"] for finding in told["findings"]} == {"NO_LEAKED_RESERVATION", "GATE_COUNTS"}
@@ -235,7 +236,7 @@ def _leak_in_a_gate_that_miscounts() -> Claim:
     loading.load(view)
     leaked = Claim(coupon_id=coupon.pk, user_id=user, request_id=uuid7())
     gate.admit(view, [leaked])
-    gate._redis.hset(f"{{coupon:{coupon.pk}}}:gate", "issued", 4)
+    get_redis_connection("default").hset(f"{{coupon:{coupon.pk}}}:gate", "issued", 4)
     return leaked
 
 

@@ -8,12 +8,10 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import cast
 
 import gevent
 import gevent.event
 import pytest
-from confluent_kafka import KafkaError, Message
 from django.conf import settings
 from django.core.management import call_command
 from prometheus_client import REGISTRY
@@ -23,7 +21,6 @@ from coupons.eventlog.delivery import Acknowledged, NotPublished, Record, Uncert
 from coupons.eventlog.events import partition_key, partition_of
 from coupons.eventlog.producer import EventProducer, close_event_producer, event_producer
 from dev.processes import free_port
-from runtime import greenlets
 from tests import broker
 from tests.system import eventually
 
@@ -110,7 +107,7 @@ def test_closing_delivers_what_is_queued(topic: str) -> None:
     own = EventProducer()
     thread = threading.Thread(target=publish)
     thread.start()
-    eventually(lambda: len(own._producer) > 0 or bool(receipts), within_s=5)
+    eventually(lambda: own.held > 0 or bool(receipts), within_s=5)
 
     own.close()
     thread.join(10)
@@ -151,40 +148,29 @@ def test_a_topic_that_takes_small_batches_only_is_given_those(topic: str) -> Non
     assert any(isinstance(each, NotPublished) for each in refused)
 
 
+def rebuilds() -> float:
+    return REGISTRY.get_sample_value("coupon_producer_rebuilds_total") or 0.0
+
+
 def test_after_a_failure_on_a_live_broker_the_producer_is_made_anew(
     topic: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own = event_producer()
-    before = own._producer
-    rebuilds = REGISTRY.get_sample_value("coupon_producer_rebuilds_total") or 0
+    before = rebuilds()
 
     own.publish([Record(key=b"k", value=b"x" * 2_000_000)])
 
-    eventually(lambda: own._producer is not before, within_s=5)
-    assert REGISTRY.get_sample_value("coupon_producer_rebuilds_total") == rebuilds + 1
+    eventually(lambda: rebuilds() == before + 1, within_s=5)
     assert isinstance(own.publish([Record(key=b"k", value=b"x")])[0], Acknowledged)
 
 
-def test_what_an_old_producer_still_held_is_uncertain(topic: str) -> None:
-    """It may have been sent before, and its acknowledgement lost on the way: its slot must be kept."""
-    own = EventProducer()
-    receipt = own._receipt(KafkaError(KafkaError._PURGE_QUEUE), cast(Message, None))
-
-    assert isinstance(receipt, Uncertain)
-    own.close()
-
-
 @pytest.fixture
-def _in_a_loop(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The test's own thread answers, as a gunicorn worker's does."""
-    monkeypatch.setattr(greenlets, "_thread", None)
-    monkeypatch.setattr(greenlets, "_pool", None)
-    greenlets.start()
+def publishing_in_a_loop(in_a_loop: None) -> Iterator[None]:
     yield
     close_event_producer()  # made in the loop, so closed in it
 
 
-@pytest.mark.usefixtures("_in_a_loop")
+@pytest.mark.usefixtures("publishing_in_a_loop")
 def test_in_a_loop_greenlets_wait_side_by_side(topic: str) -> None:
     turns: list[int] = []
 
@@ -207,7 +193,7 @@ def test_in_a_loop_greenlets_wait_side_by_side(topic: str) -> None:
     assert turns  # the loop was never held up
 
 
-@pytest.mark.usefixtures("_in_a_loop", "topic")
+@pytest.mark.usefixtures("publishing_in_a_loop", "topic")
 def test_in_a_loop_a_broker_that_is_away_is_waited_for_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     kafka = replace(settings.CONFIG.kafka, bootstrap_servers=f"127.0.0.1:{free_port()}")
     timing = replace(settings.CONFIG.producer, publish_timeout_ms=500)
@@ -222,11 +208,15 @@ def test_in_a_loop_a_broker_that_is_away_is_waited_for_in_time(monkeypatch: pyte
     own.close()
 
 
-@pytest.mark.usefixtures("_in_a_loop", "topic")
+@pytest.mark.usefixtures("publishing_in_a_loop", "topic")
 def test_in_a_loop_who_waits_is_woken_by_a_rebuild_in_the_loops_own_thread(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The watchdog purges the old producer: librdkafka reports in the watchdog's thread."""
+    """The watchdog purges the old producer: librdkafka reports in the watchdog's thread.
+
+    What the old one held is uncertain: it may have been sent before, and its acknowledgement lost on the way,
+    so its slot must be kept.
+    """
     there = settings.CONFIG
     kafka = replace(there.kafka, bootstrap_servers=f"127.0.0.1:{free_port()}")
     monkeypatch.setattr(settings, "CONFIG", replace(there, kafka=kafka))
@@ -243,11 +233,13 @@ def test_in_a_loop_who_waits_is_woken_by_a_rebuild_in_the_loops_own_thread(
     publishing = gevent.spawn(own.publish, [Record(key=b"k", value=b"x")] * 3)
     gevent.sleep(0.2)
     started = time.monotonic()
-    rebuilding = threading.Thread(target=own._rebuild, args=("for the test",))
+    rebuilding = threading.Thread(target=own.rebuild, args=("for the test",))
     rebuilding.start()
     publishing.join(timeout=10)
 
-    assert time.monotonic() - started < own._timeout_s  # by the report, not by its absence
+    assert (
+        time.monotonic() - started < settings.CONFIG.producer.publish_timeout_ms / 1000
+    )  # by the report, not by its absence
     assert all(isinstance(receipt, Uncertain) for receipt in publishing.value)
     assert set(woken_in) == {threading.get_ident()}
     rebuilding.join(10)
@@ -265,7 +257,7 @@ def nowhere(monkeypatch: pytest.MonkeyPatch) -> EventProducer:
     kafka = replace(there.kafka, bootstrap_servers=f"127.0.0.1:{free_port()}")
     timing = replace(there.producer, publish_timeout_ms=500)
     monkeypatch.setattr(settings, "CONFIG", replace(there, kafka=kafka, producer=timing))
-    monkeypatch.setattr(producer, "_PROBE_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(producer, "PROBE_TIMEOUT_S", 0.3)
     own = EventProducer()
     monkeypatch.setattr(settings, "CONFIG", replace(there, producer=timing))
     return own
@@ -305,9 +297,11 @@ def test_once_the_broker_is_known_to_be_away_nothing_waits_and_nothing_is_queued
     started = time.monotonic()
     receipts = nowhere.publish([Record(key=b"k", value=b"x")] * 3)
 
-    assert time.monotonic() - started < nowhere._timeout_s  # whoever waits does so for all of it
+    assert (
+        time.monotonic() - started < settings.CONFIG.producer.publish_timeout_ms / 1000
+    )  # whoever waits does so for all of it
     assert all(isinstance(receipt, NotPublished) for receipt in receipts)
-    assert len(nowhere._producer) == 0
+    assert nowhere.held == 0
     assert REGISTRY.get_sample_value("coupon_producer_up") == 0
     nowhere.close()
 
@@ -316,14 +310,14 @@ def test_a_producer_that_finds_no_broker_is_made_anew(
     topic: str, nowhere: EventProducer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As librdkafka stays when a broker that came back named no brokers; here it never knew one."""
-    monkeypatch.setattr(producer, "_PATIENCE_S", 0.5)
-    before = nowhere._producer
+    monkeypatch.setattr(producer, "PATIENCE_S", 0.5)
+    before = rebuilds()
 
     eventually(
         lambda: isinstance(nowhere.publish([Record(key=b"k", value=b"x")])[0], Acknowledged), within_s=15
     )
 
-    assert nowhere._producer is not before
+    assert rebuilds() > before
     nowhere.close()
 
 

@@ -41,7 +41,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def _short_wait(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """In this process nobody publishes for as long as an API may."""
     if "whole_wait" not in request.keywords:
-        monkeypatch.setattr(leaked_slots, "_PUBLISHABLE_S", 1.0)
+        monkeypatch.setattr(leaked_slots, "PUBLISHABLE_S", 1.0)
 
 
 class Clock:
@@ -166,7 +166,7 @@ _HURRIED: Final = """
 import sys, django
 django.setup()
 from coupons.gate import leaked_slots
-leaked_slots._PUBLISHABLE_S = 1.0
+leaked_slots.PUBLISHABLE_S = 1.0
 from django.core.management import execute_from_command_line
 execute_from_command_line(["manage.py", *sys.argv[1:]])
 """
@@ -303,7 +303,7 @@ def test_where_the_log_was_cut_off_nobody_is_told_never_published(topic: str) ->
 def test_a_partition_that_is_not_decided_keeps_its_own_coupons_waiting_and_no_others(
     topic: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(leaked_slots, "_STILL_S", 2.0)
+    monkeypatch.setattr(leaked_slots, "STILL_S", 2.0)
     users = make_users(3)
     coupons = _coupons_by_partition()
     _published(coupons[1], users[0])  # and no consumer
@@ -345,7 +345,7 @@ def test_where_a_smaller_topic_would_have_had_the_lost_event_the_claim_waits(
 
     assert not IssueOutcome.objects.exists()
     hour_ms = 3_600_000
-    monkeypatch.setattr(leaked_slots, "_CLOCK_JUMPS_MS", -hour_ms)  # as if it was made long after the loss
+    monkeypatch.setattr(leaked_slots, "CLOCK_JUMPS_MS", -hour_ms)  # as if it was made long after the loss
     assert _finish(LeakSearch()) == [before]
 
 
@@ -375,7 +375,7 @@ def test_what_was_passed_over_in_another_partition_is_found_and_the_undecided_is
     topic: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As after the topic got more partitions: the events stand in another than their key leads to now."""
-    monkeypatch.setattr(leaked_slots, "_STILL_S", 1.0)
+    monkeypatch.setattr(leaked_slots, "STILL_S", 1.0)
     users = make_users(2)
     coupons = _coupons_by_partition()
     claims = [_reserve(coupons[0], user) for user in users]
@@ -396,9 +396,9 @@ def test_what_was_passed_over_in_another_partition_is_found_and_the_undecided_is
 def test_a_coupon_with_very_many_reservations_hides_no_other(
     topic: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(leaked_slots, "_STILL_S", 1.0)
-    monkeypatch.setattr(leaked_slots, "_MOST_AT_ONCE", 6)
-    monkeypatch.setattr(leaked_slots, "_MOST_OF_ONE", 2)
+    monkeypatch.setattr(leaked_slots, "STILL_S", 1.0)
+    monkeypatch.setattr(leaked_slots, "MOST_AT_ONCE", 6)
+    monkeypatch.setattr(leaked_slots, "MOST_OF_ONE", 2)
     coupons, users = _coupons_by_partition(), make_users(9)
     for user in users:
         _published(coupons[1], user)

@@ -105,7 +105,7 @@ class Name:
 @pytest.fixture
 def own_gate(monkeypatch: pytest.MonkeyPatch) -> AdmissionGate:
     """A gate as in a process that has just started; ``retry`` is at once."""
-    monkeypatch.setattr("coupons.gate.redis_client._RETRY_REDIS_AFTER_S", 0.0)
+    monkeypatch.setattr("coupons.gate.redis_client.RETRY_REDIS_AFTER_S", 0.0)
     return AdmissionGate()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -168,7 +169,10 @@ def test_a_damaged_pace_promises_nothing(pace: str) -> None:
     requests = make_requests(make_coupon().pk, make_users(31))
     note(requests[30])
     stand({0: 10})
-    get_redis_connection("default").set(pending._rate_key(0), pace)
+    pending.forget([], {0: 40.0})
+    redis = get_redis_connection("default")
+    [key] = redis.scan_iter("coupon-consumer-rate:*")
+    redis.set(key, pace)
 
     report = status(requests[30].event.request_id)
 
@@ -257,10 +261,10 @@ def test_without_redis_the_log_is_asked(log: Log, redis_away: pytest.MonkeyPatch
 def test_what_is_decided_while_the_log_is_read_is_final(monkeypatch: pytest.MonkeyPatch) -> None:
     [request] = make_requests(make_coupon().pk, make_users(1))
 
-    def wait_for_reading() -> None:
+    def find_nothing(request_id: UUID) -> None:
         issue_coupons([request])
 
-    monkeypatch.setattr(undecided.index, "_wait_for_reading", wait_for_reading)
+    monkeypatch.setattr(undecided.index, "find", find_nothing)
 
     assert status(request.event.request_id).status is RequestStatus.ISSUED
 
@@ -301,7 +305,7 @@ def test_what_was_decided_is_counted_and_found_no_more(log: Log) -> None:
 
     assert undecided.index.count(7) == 1
     assert undecided.index.find(requests[2].event.request_id) is not None
-    assert undecided.index._found(requests[0].event.request_id) is None
+    assert undecided.index.find(requests[0].event.request_id) is None
 
 
 def test_a_database_that_went_back_is_followed(log: Log) -> None:
@@ -326,13 +330,13 @@ def test_a_topic_made_anew_is_read_from_its_beginning(log: Log) -> None:
     log.undecided = [IssueRequest(event=new, place=Place(1, 3))]
 
     assert undecided.index.find(new.request_id) is not None
-    assert undecided.index._of_coupon[7] == 1
+    assert undecided.index.count(7) == 1
 
 
 def test_what_is_known_of_the_log_is_told_without_reading_it(
     log: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(undecided, "_FRESH_S", 60.0)  # a busy machine takes long for 20 answers
+    monkeypatch.setattr(undecided, "FRESH_S", 60.0)  # a busy machine takes long for 20 answers
     event = make_event(coupon_id=7, user_id=8)
     log.append(IssueRequest(event=event, place=Place(1, 104)))
     assert status(event.request_id).position == 4
@@ -344,16 +348,22 @@ def test_what_is_known_of_the_log_is_told_without_reading_it(
     assert len(log.readings) == readings
 
 
+def reading_threads() -> set[threading.Thread]:
+    """Those of earlier tests go on for a while."""
+    return {thread for thread in threading.enumerate() if thread.name == "undecided"}
+
+
 def test_nobody_asks_and_it_is_forgotten(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(undecided, "_FORGOTTEN_AFTER_S", 0.05)
+    monkeypatch.setattr(undecided, "FORGOTTEN_AFTER_S", 0.05)
+    before = reading_threads()
     event = make_event(coupon_id=7, user_id=8)
     log.append(IssueRequest(event=event, place=Place(1, 104)))
     assert undecided.index.find(event.request_id) is not None
 
-    eventually(lambda: undecided.index._found(event.request_id) is None)
-    eventually(lambda: undecided.index._thread is None)
+    eventually(lambda: reading_threads() <= before)
 
     assert undecided.index.find(event.request_id) is not None
+    assert [reading[1].first for reading in log.readings] == [100, 100]  # from the beginning again
 
 
 def test_a_request_accepted_since_the_log_was_read_is_found(log: Log) -> None:

@@ -12,6 +12,7 @@ import pytest
 from django.db import DatabaseError, Error, InterfaceError, OperationalError, connection
 from django.utils import timezone
 from django_redis import get_redis_connection
+from redis.exceptions import ConnectionError as RedisConnectionError
 from uuid_utils.compat import uuid7
 
 from coupons import coupon_cache, selectors
@@ -24,10 +25,8 @@ from coupons.eventlog.backlog import Backlog, LogUnavailable
 from coupons.eventlog.delivery import Acknowledged, NotPublished, Receipt, Record, Uncertain
 from coupons.eventlog.events import decode
 from coupons.eventlog.place import NextOffset, Place
-from coupons.gate import leaked_slots
-from coupons.gate.admission import (
-    gate,
-)
+from coupons.gate import leaked_slots, redis_client
+from coupons.gate.admission import GateUnavailable, gate
 from coupons.issuing.deciding import issue_coupons
 from coupons.models import Coupon, IssueOutcome, UserCoupon
 from coupons.outcomes import Code
@@ -253,11 +252,15 @@ def test_redis_lost_between_reserving_and_giving_back_is_no_error(
 ) -> None:
     coupon, users = make_coupon(), make_users(1)
 
+    def refuse() -> None:
+        raise RedisConnectionError("away, for the test")
+
     def lose_redis(offset: int) -> Receipt:
-        gate._away_until = float("inf")
+        with pytest.raises(GateUnavailable):
+            gate.guarded(refuse)
         return NotPublished(error="away")
 
-    monkeypatch.setattr(gate, "_away_until", 0.0)
+    monkeypatch.setattr(redis_client, "RETRY_REDIS_AFTER_S", 60.0)
     broker.receipt = lose_redis
 
     assert told(submit([claim(coupon.pk, users[0])])) == [Code.BROKER_UNAVAILABLE]

@@ -267,15 +267,19 @@ def test_coupons_that_do_not_exist_are_not_asked_for_again_at_once(
 def test_who_asks_for_anything_does_not_push_out_what_is_real(
     log: Log, django_assert_num_queries: DjangoAssertNumQueries, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(coupon_cache, "_MOST_KEPT", 50)
+    monkeypatch.setattr(coupon_cache, "MOST_KEPT", 50)
+    monkeypatch.setattr(coupon_cache, "time", StandingClock())
     coupon = make_coupon()
     coupon_cache.cached_coupon(coupon.pk)
-    for n in range(4):
-        coupon_cache.cached_coupons(range(10**9 + 40 * n, 10**9 + 40 * n + 40))
+    asked_for = [range(10**9 + 40 * n, 10**9 + 40 * n + 40) for n in range(4)]
+    for missing in asked_for:
+        coupon_cache.cached_coupons(missing)
 
     with django_assert_num_queries(0):
         assert coupon_cache.cached_coupon(coupon.pk) is not None
-    assert len(coupon_cache._unknown) <= 50
+        coupon_cache.cached_coupons(asked_for[-1])
+    with django_assert_num_queries(1):  # nor is all that was asked for kept
+        coupon_cache.cached_coupons(asked_for[0])
 
 
 class Clock:

@@ -11,6 +11,7 @@ from uuid import uuid4
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection
 from django.utils import timezone
 from django_redis import get_redis_connection
 
@@ -28,7 +29,6 @@ from coupons.gate.admission import (
     gate,
 )
 from coupons.models import Coupon, IssueOutcome, Point, User, UserCoupon
-from coupons.operations import seeding
 from tests.factories import make_requests
 
 pytestmark = pytest.mark.django_db
@@ -158,19 +158,15 @@ class TestSeeding:
             (3, "할인쿠폰 3", 7),
         ]
 
-    def test_a_row_that_somebody_else_makes_meanwhile_stops_it_with_a_way_on(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        missing = seeding._missing
+    def test_a_row_that_somebody_else_makes_meanwhile_stops_it_with_a_way_on(self) -> None:
+        to_make = [2]
 
-        def missing_then_made(ids: range, existing: set[int]) -> Any:
-            found = missing(ids, existing)
-            if not User.objects.filter(pk=2).exists():
-                User.objects.create(user_id=2, name="Kim")
-            return found
+        def make_first(execute: Callable[..., Any], sql: str, *statement: Any) -> Any:
+            if sql.startswith("INSERT") and to_make:
+                User.objects.create(user_id=to_make.pop(), name="Kim")
+            return execute(sql, *statement)
 
-        monkeypatch.setattr(seeding, "_missing", missing_then_made)
-        with pytest.raises(CommandError, match="run seed again"):
+        with connection.execute_wrapper(make_first), pytest.raises(CommandError, match="run seed again"):
             seed()
 
     def test_dry_run_writes_nothing_and_tells_all(self) -> None:

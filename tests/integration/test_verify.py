@@ -10,6 +10,7 @@ from uuid import UUID
 
 import pytest
 from django.core.management import CommandError, call_command
+from django_redis import get_redis_connection
 from uuid_utils.compat import uuid7
 
 from consumer.batch import BatchProcessor
@@ -50,7 +51,7 @@ def _claim(coupon: Coupon, users: list[int]) -> list[submitting.Answer]:
 @pytest.fixture(autouse=True)
 def _no_second_look(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is under way here: what is wrong once is wrong."""
-    monkeypatch.setattr(run, "_SECOND_LOOK_AFTER_S", 0)
+    monkeypatch.setattr(run, "SECOND_LOOK_AFTER_S", 0)
 
 
 @pytest.fixture
@@ -156,11 +157,11 @@ def _stale(coupon: Coupon) -> None:
 
 
 def _miscount(coupon: Coupon) -> None:
-    gate._redis.hset(f"{{coupon:{coupon.pk}}}:gate", "issued", 1)
+    get_redis_connection("default").hset(f"{{coupon:{coupon.pk}}}:gate", "issued", 1)
 
 
 def _earlier_row(coupon: Coupon) -> None:
-    gate._redis.hset(f"{{coupon:{coupon.pk}}}:gate", "epoch", 1)
+    get_redis_connection("default").hset(f"{{coupon:{coupon.pk}}}:gate", "epoch", 1)
 
 
 @pytest.mark.parametrize(
@@ -209,11 +210,11 @@ def test_a_user_with_two_coupons_is_found(event: Coupon) -> None:
 def test_an_accepted_request_without_a_reservation_is_found(event: Coupon) -> None:
     Coupon.objects.filter(pk=event.pk).update(stock=5)
     _claim(event, make_users(1))
-    gate._redis.delete(f"{{coupon:{event.pk}}}:reservations")
+    get_redis_connection("default").delete(f"{{coupon:{event.pk}}}:reservations")
     coupon_cache.forget_all()
     _claim(event, make_users(1))  # not decided: nobody consumes
 
-    gate._redis.delete(f"{{coupon:{event.pk}}}:reservations")
+    get_redis_connection("default").delete(f"{{coupon:{event.pk}}}:reservations")
 
     assert Check.EVERY_REQUEST_RESERVED in _found()
 

@@ -42,7 +42,7 @@ NOTE = "note: "
 @pytest.fixture(autouse=True)
 def _no_second_look(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is under way here: what is wrong once is wrong."""
-    monkeypatch.setattr(run, "_SECOND_LOOK_AFTER_S", 0)
+    monkeypatch.setattr(run, "SECOND_LOOK_AFTER_S", 0)
 
 
 @dataclass(frozen=True, kw_only=True)

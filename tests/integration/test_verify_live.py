@@ -35,7 +35,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture(autouse=True)
 def _no_second_look(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "_SECOND_LOOK_AFTER_S", 0)
+    monkeypatch.setattr(run, "SECOND_LOOK_AFTER_S", 0)
 
 
 def _report(*, from_topic: bool = True) -> Report:

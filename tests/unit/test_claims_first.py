@@ -247,7 +247,7 @@ def test_a_body_larger_than_django_reads_is_refused_when_it_is_read(submitted: l
 def test_a_client_that_stops_in_the_middle_of_its_body_loses_its_connection(
     monkeypatch: pytest.MonkeyPatch, submitted: list[Claim]
 ) -> None:
-    monkeypatch.setattr("runtime.request_body._PATIENCE_S", 0.01)
+    monkeypatch.setattr("runtime.request_body.PATIENCE_S", 0.01)
 
     class Silent(io.BytesIO):
         def read(self, size: int | None = -1, /) -> bytes:

@@ -130,8 +130,8 @@ GOOD = DatabaseServer(product="MySQL", version=(8, 0, 16), sql_mode=frozenset({"
 
 
 def test_the_oldest_servers_will_do() -> None:
-    assert list(judging._of_server(GOOD)) == []
-    assert list(judging._of_server(replace(GOOD, product="MariaDB", version=(10, 6, 0)))) == []
+    assert list(judging.of_server(GOOD)) == []
+    assert list(judging.of_server(replace(GOOD, product="MariaDB", version=(10, 6, 0)))) == []
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_the_oldest_servers_will_do() -> None:
     ],
 )
 def test_a_server_that_cannot_do_is_named_with_the_mend(changed: dict[str, Any], told: str) -> None:
-    [problem] = judging._of_server(replace(GOOD, **changed))
+    [problem] = judging.of_server(replace(GOOD, **changed))
 
     assert told in str(problem)
     assert problem.stops

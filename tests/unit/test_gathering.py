@@ -112,7 +112,7 @@ def test_a_slow_broker_does_not_hold_up_the_next_group(desk: Desk) -> None:
 
 
 def test_a_group_is_bounded(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batching, "_MOST_AT_ONCE", 4)
+    monkeypatch.setattr(batching, "MOST_AT_ONCE", 4)
 
     answers(ask(Gathering(), claims(10)))
 
@@ -145,12 +145,12 @@ def test_where_nothing_gathers_a_claim_is_submitted_alone(desk: Desk) -> None:
     assert desk.groups == [[claim]]
 
 
-def test_what_blocks_runs_in_a_thread_while_the_loop_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(greenlets, "_thread", None)
-    monkeypatch.setattr(greenlets, "_pool", None)
-    assert greenlets.in_thread(threading.get_ident) == threading.get_ident()  # no loop here: where it is
+def test_where_there_is_no_loop_what_blocks_runs_where_it_is() -> None:
+    assert greenlets.in_thread(threading.get_ident) == threading.get_ident()
 
-    greenlets.start()
+
+@pytest.mark.usefixtures("in_a_loop")
+def test_what_blocks_runs_in_a_thread_while_the_loop_goes_on() -> None:
     blocked, turns = threading.Event(), [0]
 
     def go_on() -> None:
@@ -196,11 +196,7 @@ class ColdDesk(Desk):
 
 
 @pytest.fixture
-def cold_desk(monkeypatch: pytest.MonkeyPatch) -> ColdDesk:
-    monkeypatch.setattr(greenlets, "_thread", None)
-    monkeypatch.setattr(greenlets, "_pool", None)
-    monkeypatch.setattr(greenlets, "_apart", None)
-    greenlets.start()
+def cold_desk(in_a_loop: None, monkeypatch: pytest.MonkeyPatch) -> ColdDesk:
     return ColdDesk(monkeypatch)
 
 
@@ -299,9 +295,8 @@ def test_what_goes_wrong_in_loading_reaches_the_cold_claims_alone_and_the_next_a
     assert len(answers(ask(own, on_coupon(2)))) == 1
 
 
-def test_what_is_waited_for_in_the_loop_may_be_set_from_any_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(greenlets, "_thread", None)
-    greenlets.start()
+@pytest.mark.usefixtures("in_a_loop")
+def test_what_is_waited_for_in_the_loop_may_be_set_from_any_thread() -> None:
     for _ in range(50):
         is_set = greenlets.event()
         setting = threading.Thread(target=is_set.set)

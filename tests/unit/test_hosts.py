@@ -21,8 +21,7 @@ Environ = dict[str, Any]
 @pytest.fixture(autouse=True)
 def _nothing_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     hosts.is_ours.cache_clear()
-    monkeypatch.setattr(hosts, "_logged_at", float("-inf"))
-    monkeypatch.setattr(hosts, "_refused", 0)
+    monkeypatch.setattr(hosts, "refusals", hosts.Refusals())
 
 
 def asked(**named: Any) -> Environ:
@@ -99,7 +98,7 @@ def test_refusals_are_logged_once_a_minute(
         assert "ALLOWED_HOSTS" in message
         assert "host0.example" in message
 
-        monkeypatch.setattr(hosts, "_LOG_EVERY_S", 0.0)
+        monkeypatch.setattr(hosts, "LOG_EVERY_S", 0.0)
         ask(HTTP_HOST="last.example")
     assert caplog.messages[1].startswith("50 requests refused")
 

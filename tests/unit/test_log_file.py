@@ -119,7 +119,7 @@ def test_a_full_disk_is_one_warning_a_minute_and_no_trace(
     assert "No space left on device" in warning
     assert "COUPON_LOG_DIR" in warning
 
-    monkeypatch.setattr("runtime.log_file._WARN_EVERY_S", -1.0)
+    monkeypatch.setattr("runtime.log_file.WARN_EVERY_S", -1.0)
     handler.emit(record("a minute later"))
     [warning] = capsys.readouterr().err.splitlines()
     assert warning.startswith("1000 log records not written")

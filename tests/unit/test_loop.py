@@ -93,15 +93,22 @@ class Run:
         self.decided: list[str] = []
         assign: Step = lambda consumer: consumer.rebalance("on_assign", *assigned)  # noqa: E731
         self.consumer = FakeConsumer([assign, *incoming], stop=self.stop.set)
+        self.clients = deque([self.consumer])  # the last one is made again and again
+        self.assigned: AssignedPartitions | None = None  # as process was given them last
         self.loop = ConsumerLoop(
-            make_consumer=self.consumer.made,
+            make_consumer=self.make_consumer,
             process=self.process,
             batch_size=batch_size,
             stop=self.stop,
         )
 
+    def make_consumer(self, **callbacks: Any) -> Any:
+        client = self.clients.popleft() if len(self.clients) > 1 else self.clients[0]
+        return client.made(**callbacks)
+
     def process(self, messages: Sequence[Any], assigned: AssignedPartitions) -> None:
         """As the real one: what is decided and the positions are of one transaction."""
+        self.assigned = assigned
         self.before_process(self)
         if self.failures:
             self.journal.append(f"failed {list(messages)}")
@@ -201,7 +208,7 @@ def test_what_a_restored_database_forgot_is_decided_again(rows: Rows) -> None:
 def test_a_database_that_is_restored_while_nothing_comes_is_noticed(
     rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop, "_LOOK_EVERY_S", 0)
+    monkeypatch.setattr(loop, "LOOK_EVERY_S", 0)
 
     def is_restored(consumer: FakeConsumer) -> None:
         rows.at[0] = Position(topic_id="one", next_offset=NextOffset(2))
@@ -261,7 +268,7 @@ def test_a_consumer_that_lost_its_partitions_has_not_joined() -> None:
 
 def test_positions_are_looked_at_while_it_is_busy_too(rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
     """Partition 1 is quiet and was set back; partition 0 never rests."""
-    monkeypatch.setattr(loop, "_LOOK_EVERY_S", 0)
+    monkeypatch.setattr(loop, "LOOK_EVERY_S", 0)
     rows.at = {
         0: Position(topic_id="one", next_offset=NextOffset(0)),
         1: Position(topic_id="one", next_offset=NextOffset(9)),
@@ -290,7 +297,7 @@ def test_what_another_consumer_decided_is_passed(rows: Rows) -> None:
 def test_a_topic_that_was_made_anew_is_read_from_its_beginning(
     rows: Rows, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(loop, "_LOOK_EVERY_S", 0)
+    monkeypatch.setattr(loop, "LOOK_EVERY_S", 0)
 
     def is_made_anew(run: Run) -> None:
         rows.topic_id = "two"
@@ -325,7 +332,7 @@ def test_events_that_were_deleted_before_they_were_decided_stop_their_partition_
 
 
 def test_once_the_loss_is_accepted_the_partition_goes_on(rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "_LOOK_EVERY_S", 0)
+    monkeypatch.setattr(loop, "LOOK_EVERY_S", 0)
     rows.at = {0: Position(topic_id="one", next_offset=NextOffset(5))}
 
     def is_accepted(consumer: FakeConsumer) -> None:
@@ -418,7 +425,8 @@ def test_what_was_decided_before_a_failure_is_not_decided_again(rows: Rows) -> N
 
     def decide_the_first(run: Run) -> None:
         if not run.told("failed"):
-            assigned = run.loop._assigned
+            assigned = run.assigned
+            assert assigned is not None
             given: list[Any] = list(messages(0, 5))
             first = assigned.advances(given)
             positions.take_over({}, {each.partition: each.reached for each in first})
@@ -571,8 +579,8 @@ def test_partitions_assigned_while_waiting_are_read_afterwards() -> None:
 @pytest.fixture
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A client that is not answered once is lost."""
-    monkeypatch.setattr(broker_watch, "_EVERY_S", 0)
-    monkeypatch.setattr(broker_watch, "_PATIENCE_S", 0)
+    monkeypatch.setattr(broker_watch, "EVERY_S", 0)
+    monkeypatch.setattr(broker_watch, "PATIENCE_S", 0)
     consumer = replace(settings.CONFIG.consumer, session_timeout_ms=0)
     monkeypatch.setattr(settings, "CONFIG", replace(settings.CONFIG, consumer=consumer))
 
@@ -580,8 +588,7 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 def followed(run: Run, *incoming: Step) -> FakeConsumer:
     """The client that the loop gets after its first."""
     following = FakeConsumer(incoming, stop=run.stop.set)
-    clients = iter([run.consumer, following])
-    run.loop._make_consumer = lambda **callbacks: next(clients).made(**callbacks)
+    run.clients.append(following)
     return following
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import threading
 import time
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import mmap_dict
 
-from runtime import metrics, metrics_files
+from runtime import metrics
 from runtime.metrics_files import KeptFile
 
 
@@ -25,14 +26,14 @@ def test_a_deleted_file_is_written_again_by_one_thread(
     kept.write_value("n", 7.0, 0.0)
     path.unlink()
     made: list[int] = []
-    make = metrics_files._made
+    allocate = os.posix_fallocate
 
-    def make_slowly(filename: str, content: bytes) -> str:
+    def allocate_slowly(descriptor: int, offset: int, size: int) -> None:
         made.append(threading.get_ident())
         time.sleep(0.2)
-        return make(filename, content)
+        allocate(descriptor, offset, size)
 
-    monkeypatch.setattr(metrics_files, "_made", make_slowly)
+    monkeypatch.setattr(os, "posix_fallocate", allocate_slowly)
     with ThreadPoolExecutor(2) as both:
         for restored in [both.submit(metrics.restore) for _ in range(2)]:
             restored.result(10)

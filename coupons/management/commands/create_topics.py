@@ -18,7 +18,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from coupons.eventlog import kafka_client
 
-_TIMEOUT_S: Final = 15  #: for each question to the broker: making a topic takes seconds on a busy one
+TIMEOUT_S: Final = 15  #: for each question to the broker: making a topic takes seconds on a busy one
 #: Bytes of a dead letter: the original and its headers, and so more than the largest original.
 _DEAD_LETTER_BYTES: Final = "2097152"
 #: An accepted request must be decided however long no consumer ran. So Kafka must not delete events by age or
@@ -55,13 +55,13 @@ class Command(BaseCommand):
         kafka = settings.CONFIG.kafka
         client = AdminClient(kafka_client.common())
         try:
-            existing = client.list_topics(timeout=_TIMEOUT_S).topics
+            existing = client.list_topics(timeout=TIMEOUT_S).topics
         except KafkaException as error:
             raise CommandError(
                 f"the broker at KAFKA_BOOTSTRAP_SERVERS={kafka.bootstrap_servers} does not answer: "
                 f"{error.args[0].str()}"
             ) from error
-        for topic in _wanted(partitions=partitions, replication_factor=replication_factor):
+        for topic in wanted_topics(partitions=partitions, replication_factor=replication_factor):
             if topic.topic in existing:
                 self._say_existing(client, topic, existing[topic.topic])
             else:
@@ -85,9 +85,9 @@ class Command(BaseCommand):
 
     def _say_settings(self, client: AdminClient, topic: NewTopic) -> None:
         resource = ConfigResource(ResourceType.TOPIC, topic.topic)
-        [answer] = client.describe_configs([resource], request_timeout=_TIMEOUT_S).values()
+        [answer] = client.describe_configs([resource], request_timeout=TIMEOUT_S).values()
         try:
-            found = {name: entry.value for name, entry in answer.result(_TIMEOUT_S + 1).items()}
+            found = {name: entry.value for name, entry in answer.result(TIMEOUT_S + 1).items()}
         except KafkaException as error:
             self.stderr.write(f"{topic.topic}: its settings cannot be read: {error.args[0].str()}")
             return
@@ -101,7 +101,7 @@ class Command(BaseCommand):
 
     def _create(self, client: AdminClient, topic: NewTopic) -> None:
         try:
-            client.create_topics([topic], operation_timeout=_TIMEOUT_S)[topic.topic].result(_TIMEOUT_S)
+            client.create_topics([topic], operation_timeout=TIMEOUT_S)[topic.topic].result(TIMEOUT_S)
         except KafkaException as error:
             if error.args[0].code() == KafkaError.TOPIC_ALREADY_EXISTS:  # another process was faster
                 self.stdout.write(f"{topic.topic}: exists")
@@ -110,7 +110,8 @@ class Command(BaseCommand):
         self.stdout.write(f"{topic.topic}: created, {topic.num_partitions} partitions")
 
 
-def _wanted(*, partitions: int, replication_factor: int) -> list[NewTopic]:
+def wanted_topics(*, partitions: int, replication_factor: int) -> list[NewTopic]:
+    """Both topics as they should be, with so many replicas."""
     kafka = settings.CONFIG.kafka
     # The least that acks=all means: one broker may be away, and of three brokers the other two have the
     # event.

@@ -37,12 +37,12 @@ _REFUSED: Final = {
 
 def problems() -> list[Problem]:
     """The problems; empty if there are none. Raises OperationalError while the database is away."""
-    return _sorted_out(lambda server: [*_of_server(server), *_of_schema()])
+    return _sorted_out(lambda server: [*of_server(server), *_of_schema()])
 
 
 def before_migrating() -> list[Problem]:
     """Problems that would make `migrate` fail or its tables unusable. Raises OperationalError as above."""
-    return _sorted_out(lambda server: [*_of_server(server), *_of_new_tables(server), *_of_others_tables()])
+    return _sorted_out(lambda server: [*of_server(server), *_of_new_tables(server), *_of_others_tables()])
 
 
 def _sorted_out(look: Callable[[DatabaseServer], list[Problem]]) -> list[Problem]:
@@ -86,7 +86,8 @@ def _of_connection(error: OperationalError) -> Problem:
     raise error
 
 
-def _of_server(server: DatabaseServer) -> Iterator[Problem]:
+def of_server(server: DatabaseServer) -> Iterator[Problem]:
+    """The problems of the server itself, whatever its tables are. Pure."""
     oldest = _OLDEST[server.product]
     if server.version < oldest:
         version = ".".join(map(str, server.version))

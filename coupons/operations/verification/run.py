@@ -23,7 +23,7 @@ from coupons.outcomes import RequestStatus
 _LOG_TIMEOUT_S: Final = 30.0
 #: Longer than a consumer takes from its commit to notifying the gate. Shorter, and that moment causes
 #: findings.
-_SECOND_LOOK_AFTER_S: Final = 2.0
+SECOND_LOOK_AFTER_S: Final = 2.0
 Progress = Callable[[int, int], None]  #: gets how much is done, and of how much
 
 
@@ -60,7 +60,7 @@ def gate_findings(coupons: Sequence[Coupon]) -> list[Finding]:
     first = _gates_once(coupons)
     if not first:
         return []
-    time.sleep(_SECOND_LOOK_AFTER_S)
+    time.sleep(SECOND_LOOK_AFTER_S)
     again = set(_gates_once(_coupons_by_id({finding.coupon_id for finding in first})))
     return [finding for finding in first if finding in again]
 
