@@ -17,7 +17,7 @@ from django.conf import settings
 from gevent.pool import Pool
 from gevent.pywsgi import WSGIHandler, WSGIServer
 
-from consumer.loop import LoopState
+from consumer.state import LoopState
 from coupons.api.actuator_routes import ActuatorRoutes
 from coupons.operations.health import broker
 from coupons.operations.surroundings import watching

@@ -11,7 +11,6 @@ import random
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Final
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -21,9 +20,11 @@ from django.db import close_old_connections, connection
 
 from consumer.broker_watch import BrokerWatch
 from consumer.dead_letters import DeadLettersNotAcknowledged, TooManyDeadLetters
+from consumer.ground_watch import GroundWatch
 from consumer.kafka import ClientLost, abandon, close, first_offsets, place, positions, timestamp_ms
 from consumer.offsets import OffsetCopy
 from consumer.partitions import AssignedPartitions
+from consumer.state import LoopState
 from coupons.eventlog import kafka_client
 from coupons.eventlog.place import NextOffset
 from coupons.eventlog.positions import PositionMoved
@@ -43,47 +44,7 @@ RECOVERABLE: Final = (
 )
 
 
-#: So often the loop asks whether the database's positions and the broker's topic are still the same. Shorter,
-#: and a busy consumer pays for the questions; longer, and after a restored database or a new topic more
-#: events are decided before those in front of them.
-LOOK_EVERY_S: Final = 1.0
-#: The loop stands still meanwhile. Shorter, and a slow broker leaves the question open; longer, and batches
-#: wait.
-_ANSWER_S: Final = 1.0
-#: So often the loop asks whether the topic is compacted. Kafka's cleaner begins 15 s after the policy was
-#: set, at the earliest: longer than that, and undecided events are deleted before the partitions stand still;
-#: shorter, and a busy consumer pays for the question.
-_ASK_POLICY_EVERY_S: Final = 5.0
-
 Process = Callable[[Sequence[Message], AssignedPartitions], None]
-
-
-@dataclass(slots=True, kw_only=True)
-class LoopState:
-    """The state that health shows. Only the loop's thread writes it; other threads read it.
-
-    ``has_joined``: the group assigned partitions, and their positions are known. ``waiting_since``: since
-    then there is something to decide, and nothing was decided.
-    """
-
-    turned_at: float = field(default_factory=time.monotonic)
-    has_joined: bool = False
-    partitions: tuple[int, ...] = ()
-    stuck: dict[int, str] = field(default_factory=dict)
-    waiting_since: float | None = None
-    retrying_since: float | None = None
-    retry_cause: str | None = None
-    oldest_undecided_ms: int | None = None
-
-    def waits(self) -> None:
-        self.waiting_since = self.waiting_since or time.monotonic()
-
-    def retries(self, cause: str) -> None:
-        self.retrying_since = self.retrying_since or time.monotonic()
-        self.retry_cause = cause
-
-    def goes_on(self) -> None:
-        self.waiting_since = self.retrying_since = self.retry_cause = None
 
 
 class ConsumerLoop:
@@ -110,7 +71,7 @@ class ConsumerLoop:
         self._make_consumer = make_consumer
         self._on_partitions = on_partitions
         self.state = LoopState()
-        metrics.OLDEST_UNDECIDED_SECONDS.set_function(self._oldest_undecided_s)
+        metrics.OLDEST_UNDECIDED_SECONDS.set_function(self.state.oldest_undecided_s)
 
     def run(self) -> None:
         """Run until ``stop`` is set, in the calling thread; then leave the group."""
@@ -135,8 +96,7 @@ class ConsumerLoop:
         self._consumer = self._make_consumer(on_error=self._on_error, on_commit=self._copy.answered)
         self._held: list[Message] = []  # received while waiting
         self._outside: set[int] = set()  # partitions with nothing at their position
-        self._looked_at = float("-inf")
-        self._policy_asked_at = time.monotonic()  # finding the positions asks for the policy too
+        self._ground_watch = GroundWatch()
         self.state.has_joined = False
         self.state.oldest_undecided_ms = None
         self.state.stuck = {}
@@ -217,38 +177,8 @@ class ConsumerLoop:
 
     def _look_around(self) -> None:
         """Begin anew if positions or topic are not the same any more, which a busy loop would not notice."""
-        if time.monotonic() - self._looked_at < LOOK_EVERY_S:
-            return
-        self._looked_at = time.monotonic()
-        close_old_connections()
-        try:
-            is_as_before = self._assigned.look_again()
-        except DatabaseLayerError as error:  # health shows it, and the next batch waits for the database
-            log.info("the positions were not looked at: %s", error)
-            connection.close()
-            return
-        if not (is_as_before and self._is_topic_as_before()):
+        if not self._ground_watch.is_as_before(self._assigned):
             self._begin_at_rows()
-
-    def _is_topic_as_before(self) -> bool:
-        """Whether the topic is still the one whose positions we have.
-
-        A topic that was made anew is read from its beginning. A client that was frozen or busy meanwhile
-        would go on at its old offset, and skip the events in front of it.
-        """
-        try:
-            is_the_same = self._assigned.is_of(kafka_client.topic_id(timeout_s=_ANSWER_S))
-            return is_the_same and not self._is_compacted()
-        except KafkaException as error:
-            log.debug("the topic was not looked at: %s", error)
-            return True
-
-    def _is_compacted(self) -> bool:
-        """Ask every _ASK_POLICY_EVERY_S whether the topic is compacted. Raises KafkaException."""
-        if time.monotonic() - self._policy_asked_at < _ASK_POLICY_EVERY_S:
-            return False
-        self._policy_asked_at = time.monotonic()
-        return self._assigned.lose_to_compaction()
 
     def _received(self, messages: Sequence[Message]) -> list[Message]:
         batch = []
@@ -340,10 +270,6 @@ class ConsumerLoop:
                 log.info("the lag is not known: %s", error)
                 return
             metrics.LAG.labels(partition=position.partition).set(max(0, high - position.offset))
-
-    def _oldest_undecided_s(self) -> float:
-        oldest_ms = self.state.oldest_undecided_ms
-        return 0.0 if oldest_ms is None else max(0.0, time.time() - oldest_ms / 1000)
 
     def _partitions(self) -> list[TopicPartition]:
         return [TopicPartition(self._topic, partition) for partition in sorted(self._assigned.owned)]

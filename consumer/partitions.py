@@ -208,7 +208,7 @@ class AssignedPartitions:
             log.warning("partition %s: the position was moved, to %s", partition, rows.get(partition))
         return not moved
 
-    def lose_to_compaction(self) -> bool:
+    def is_compacted(self) -> bool:
         """Whether the topic is compacted while we have positions in it. Raises KafkaException."""
         return bool(self._at) and kafka_client.is_compacted(timeout_s=_ANSWER_S)
 

@@ -1,6 +1,6 @@
 """What every process needs, knowing nothing of coupons.
 
-``config.py``             every setting, read once; ``arguments.py`` of commands; ``chunks.py``: a few rows at a time
+``config.py``             every setting, read once; ``arguments.py``: commands; ``chunks.py``: a few at a time
 ``logs.py``               lines as text or JSON; ``log_file.py``: rotation, a full disk
 ``metrics.py``            every metric; ``metrics_files.py``, ``metrics_folder.py``: a folder for each master
 ``actuator.py``           health and info

@@ -12,13 +12,18 @@ Beside them: ``coupon-requests:…`` (``pending.py``: where requests stand in th
 
 What writes them:
 
-``admission.py``     the calls; each is one Lua script in ``lua/``, so that what it does is one step in Redis
+``admission.py``     the calls; what changes more than one thing is a script in ``lua/``, one step in Redis
     admit            the API: reserves a slot, in the order of the claims
-    release          the API, when an event was certainly not published; the search for leaked slots
+    release          the API, for an event that was certainly not published, or an earlier request that is
+                     over; the consumer, for dead letters; the search for leaked slots
     notify           the consumer, after its commit
+    load, correct, clear   below, and the command that resets a coupon
 ``loading.py``       the API: fills an empty gate from the coupon's row and the log's undecided events
 ``catching_up.py``   the consumer's housekeeping: a gate that missed decisions, or counts too many
 ``leaked_slots.py``  the consumer's housekeeping: reservations whose event never came to the log
+
+``redis_client.py`` bounds the calls, ``keys.py`` has names and bytes. ``disclosed.py`` is a table of the
+database: requests that an answer named and that may be in no log.
 
 Invariants, while the gate is ready:
 

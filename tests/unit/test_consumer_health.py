@@ -9,7 +9,7 @@ import pytest
 from django.conf import settings
 
 from consumer.health import actuator_of
-from consumer.loop import LoopState
+from consumer.state import LoopState
 from runtime.actuator import Component
 
 

@@ -14,7 +14,7 @@ from django.conf import settings
 from django.db import OperationalError
 from prometheus_client import REGISTRY
 
-from consumer import broker_watch, loop
+from consumer import broker_watch, ground_watch
 from consumer.loop import ConsumerLoop
 from consumer.partitions import AssignedPartitions
 from coupons.eventlog import kafka_client, positions
@@ -208,7 +208,7 @@ def test_what_a_restored_database_forgot_is_decided_again(rows: Rows) -> None:
 def test_a_database_that_is_restored_while_nothing_comes_is_noticed(
     rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop, "LOOK_EVERY_S", 0)
+    monkeypatch.setattr(ground_watch, "LOOK_EVERY_S", 0)
 
     def is_restored(consumer: FakeConsumer) -> None:
         rows.at[0] = Position(topic_id="one", next_offset=NextOffset(2))
@@ -268,7 +268,7 @@ def test_a_consumer_that_lost_its_partitions_has_not_joined() -> None:
 
 def test_positions_are_looked_at_while_it_is_busy_too(rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
     """Partition 1 is quiet and was set back; partition 0 never rests."""
-    monkeypatch.setattr(loop, "LOOK_EVERY_S", 0)
+    monkeypatch.setattr(ground_watch, "LOOK_EVERY_S", 0)
     rows.at = {
         0: Position(topic_id="one", next_offset=NextOffset(0)),
         1: Position(topic_id="one", next_offset=NextOffset(9)),
@@ -297,7 +297,7 @@ def test_what_another_consumer_decided_is_passed(rows: Rows) -> None:
 def test_a_topic_that_was_made_anew_is_read_from_its_beginning(
     rows: Rows, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(loop, "LOOK_EVERY_S", 0)
+    monkeypatch.setattr(ground_watch, "LOOK_EVERY_S", 0)
 
     def is_made_anew(run: Run) -> None:
         rows.topic_id = "two"
@@ -332,7 +332,7 @@ def test_events_that_were_deleted_before_they_were_decided_stop_their_partition_
 
 
 def test_once_the_loss_is_accepted_the_partition_goes_on(rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "LOOK_EVERY_S", 0)
+    monkeypatch.setattr(ground_watch, "LOOK_EVERY_S", 0)
     rows.at = {0: Position(topic_id="one", next_offset=NextOffset(5))}
 
     def is_accepted(consumer: FakeConsumer) -> None:

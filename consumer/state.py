@@ -1,0 +1,39 @@
+"""The state of the consumer's loop, as health shows it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True, kw_only=True)
+class LoopState:
+    """The state that health shows. Only the loop's thread writes it; other threads read it.
+
+    ``has_joined``: the group assigned partitions, and their positions are known. ``waiting_since``: since
+    then there is something to decide, and nothing was decided.
+    """
+
+    turned_at: float = field(default_factory=time.monotonic)
+    has_joined: bool = False
+    partitions: tuple[int, ...] = ()
+    stuck: dict[int, str] = field(default_factory=dict)
+    waiting_since: float | None = None
+    retrying_since: float | None = None
+    retry_cause: str | None = None
+    oldest_undecided_ms: int | None = None
+
+    def waits(self) -> None:
+        self.waiting_since = self.waiting_since or time.monotonic()
+
+    def retries(self, cause: str) -> None:
+        self.retrying_since = self.retrying_since or time.monotonic()
+        self.retry_cause = cause
+
+    def goes_on(self) -> None:
+        self.waiting_since = self.retrying_since = self.retry_cause = None
+
+    def oldest_undecided_s(self) -> float:
+        """The age of the oldest event in hand, by this machine's clock. Any thread may ask."""
+        oldest_ms = self.oldest_undecided_ms
+        return 0.0 if oldest_ms is None else max(0.0, time.time() - oldest_ms / 1000)
