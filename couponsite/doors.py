@@ -74,7 +74,13 @@ class Doors:
         return replace(reply, status=HTTPStatus(status if status < 500 else HTTPStatus.BAD_REQUEST))
 
     def _page(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        return self._pages(environ, start_response)
+        answer = self._pages(environ, start_response)
+        if environ["REQUEST_METHOD"] != "HEAD":
+            return answer
+        # Django leaves the body to the server, and gunicorn warns of each: any client could fill the log.
+        if hasattr(answer, "close"):
+            answer.close()
+        return []
 
 
 def _refuse_host(host: str, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:

@@ -274,3 +274,13 @@ def test_what_cannot_be_read_is_refused_in_json_as_the_clients_mistake(
         "message": refusal["message"],
         "requestId": "",
     }
+
+
+@pytest.mark.parametrize("path", ["/api/coupons/1", "/api/nothing", "/admin/login/", "/api/docs"])
+def test_a_head_request_fills_no_log(running: System, path: str) -> None:
+    """gunicorn warns of each body that it must not send."""
+    before = running.api.output().count("no-body response")
+
+    assert ask(running.api.port, "HEAD", path).status in (200, 404)
+
+    assert running.api.output().count("no-body response") == before
