@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from runtime import __version__, metrics
 PAGES = sorted([*PROJECT.glob("*.md"), *PROJECT.glob("docs/**/*.md")])
 #: in both languages, with the same commands, tables and headings
 PAIRS = ["README", "docs/walk", "docs/api", "docs/operations"]
+_COUNT = re.compile(r"^\| [^|]+ \| ([0-9]+,[0-9]{3}) \|$", re.MULTILINE)
 
 
 def page(path: Path) -> str:
@@ -87,3 +89,18 @@ def test_the_version_is_the_one_released_last() -> None:
 
     assert unreleased == "Unreleased"
     assert re.fullmatch(rf"{re.escape(__version__)} - \d{{4}}-\d\d-\d\d", released)
+
+
+@pytest.mark.parametrize("name", ["README.md", "README.ko.md"])
+def test_the_lines_that_it_counts_are_about_what_there_is(name: str) -> None:
+    if not (PROJECT / ".git").exists():
+        pytest.skip("the commands count what git knows, and this is no checkout")
+    text = page(PROJECT / name)
+    told = [
+        int(count.replace(",", "")) for count in re.findall(r"^\| [^|]+ \| ([0-9]+,[0-9]{3}) \|$", text, re.M)
+    ]
+    commands = re.findall(r"^(git ls-files .*wc -l)", text, re.M)
+    counted = [int(subprocess.check_output(each, shell=True, cwd=PROJECT, text=True)) for each in commands]
+
+    assert len(told) == len(counted) == 3
+    assert all(abs(one - other) < other / 20 for one, other in zip(told, counted, strict=True)), counted
