@@ -25,7 +25,7 @@ TARGETS: Final[dict[str, Target]] = {
     "rush / 12 s": Target("s", "wanted", reach=1.0, floor=None, smaller_is_better=True),
     "issue-large / empty": Target("/s", "empty tables", reach=0.85, floor=0.40),
     "cold / 3 s": Target("s", "wanted", reach=1.0, floor=3.0, smaller_is_better=True),
-    "cold: warm p99 / all warm": Target("ms", "p99, all gates loaded", reach=2.0, floor=20.0, smaller_is_better=True),
+    "cold: warm p99 / all warm": Target("ms", "all loaded", reach=2.0, floor=20.0, smaller_is_better=True),
     "memory API worker / 120 MB": Target("MB", "at most", reach=1.0, floor=1.5, smaller_is_better=True),
     "memory consumer / 150 MB": Target("MB", "at most", reach=1.0, floor=1.5, smaller_is_better=True),
     "memory Redis / 120 bytes": Target("bytes", "at most", reach=1.0, floor=6.0, smaller_is_better=True),
