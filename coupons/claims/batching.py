@@ -23,10 +23,14 @@ from coupons.claims import screening, submitting
 from coupons.claims.submitting import Answer
 from coupons.gate import loading
 from runtime import greenlets, metrics
+from runtime.chunks import in_chunks
 
 #: Claims in a batch. Fewer, and a busy worker pays more round trips for each claim; more, and the first claim
 #: of a batch waits longer for the last one's screening.
 MOST_AT_ONCE: Final = 1000
+#: Claims whose gates were just loaded, in one batch. A crowd that waited for a thousand gates goes on at
+#: once: more, and claims on other coupons wait for all of it; fewer, and the crowd waits longer.
+_WARMED_AT_ONCE: Final = 100
 #: After a batch is screened, the next one waits for its publishing, but no longer than this. Shorter, and
 #: batches are small; longer, and a slow broker holds up claims that could be screened meanwhile.
 _PACE_S: Final = 0.01
@@ -148,12 +152,14 @@ class Gathering:
                 self._refuse(waiting)
 
     def _go_on(self, waiting: Sequence[Waiting]) -> None:
-        """Put claims whose gates are loaded at the head of the next batch, ahead of later claims.
+        """Put claims whose gates are loaded at the head of the next batches, ahead of later claims.
 
         They go on however long they waited: part of that may have been a reading for other coupons.
         """
-        self._waiting[:0] = [replace(each, was_loaded=True) for each in waiting]
-        self._claims_wait.set()
+        for some in in_chunks(waiting, _WARMED_AT_ONCE):
+            self._waiting[:0] = [replace(each, was_loaded=True) for each in some]
+            self._claims_wait.set()
+            gevent.sleep(_PACE_S)
 
     def _refuse(self, waiting: Sequence[Waiting]) -> None:
         if waiting:

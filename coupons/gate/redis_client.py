@@ -20,9 +20,9 @@ _LUA: Final = Path(__file__).parent / "lua"
 #: After a failure Redis is left alone for so long. Shorter, and more claims wait for its timeout; longer, and
 #: the database decides alone for longer after Redis is back.
 RETRY_REDIS_AFTER_S: Final = 1.0
-#: Arguments in one pipeline: some 100 kB, a few milliseconds of Redis's time. More, and other callers wait
+#: Arguments in one pipeline: some 50 kB, a few milliseconds of Redis's time. More, and other callers wait
 #: longer; fewer, and a large batch takes more round trips.
-_ARGUMENTS_AT_ONCE: Final = 20_000
+_ARGUMENTS_AT_ONCE: Final = 5_000
 #: An error of one key only: no reason to leave Redis alone with all others.
 _ONE_KEY: Final = "WRONGTYPE"
 T = TypeVar("T")
