@@ -120,7 +120,7 @@ def headers_of(message: Message) -> dict[str, bytes]:
     }
 
 
-def positions(topic: str, offsets: Mapping[int, NextOffset]) -> list[TopicPartition]:
+def topic_partitions(topic: str, offsets: Mapping[int, NextOffset]) -> list[TopicPartition]:
     """These offsets as librdkafka takes them, sorted by partition."""
     return [TopicPartition(topic, partition, offset) for partition, offset in sorted(offsets.items())]
 

@@ -21,7 +21,7 @@ from django.db import close_old_connections, connection
 from consumer.broker_watch import BrokerWatch
 from consumer.dead_letters import DeadLettersNotAcknowledged, TooManyDeadLetters
 from consumer.ground_watch import GroundWatch
-from consumer.kafka import ClientLost, abandon, close, first_offsets, place, positions, timestamp_ms
+from consumer.kafka import ClientLost, abandon, close, first_offsets, place, timestamp_ms, topic_partitions
 from consumer.offsets import OffsetCopy
 from consumer.partitions import AssignedPartitions
 from consumer.state import LoopState
@@ -263,7 +263,7 @@ class ConsumerLoop:
 
     def _measure_lag(self, offsets: Mapping[int, NextOffset], *, is_fetching: bool = True) -> None:
         """``offsets``: the next to decide. Fetches report the partitions' ends; else the broker is asked."""
-        for position in positions(self._topic, offsets):
+        for position in topic_partitions(self._topic, offsets):
             try:
                 _, high = self._consumer.get_watermark_offsets(position, timeout=1.0, cached=is_fetching)
             except KafkaException as error:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
-from consumer.kafka import positions
+from consumer.kafka import topic_partitions
 from coupons.eventlog.place import NextOffset
 from runtime import metrics
 
@@ -35,7 +35,7 @@ class OffsetCopy:
         if not news or (self._is_under_way and not is_last):
             return
         try:
-            consumer.commit(offsets=positions(self._topic, news), asynchronous=True)
+            consumer.commit(offsets=topic_partitions(self._topic, news), asynchronous=True)
         except KafkaException as error:
             self._failed(error.args[0])
         else:

@@ -10,7 +10,7 @@ from confluent_kafka import Consumer, Message, TopicPartition
 from django.conf import settings
 from django.db import connections
 
-from consumer.kafka import first_offsets, make_consumer, positions
+from consumer.kafka import first_offsets, make_consumer, topic_partitions
 from consumer.partitions import AssignedPartitions
 from coupons.eventlog import backlog, kafka_client
 from coupons.eventlog import positions as rows
@@ -51,7 +51,7 @@ def consume_all(process: Process, *, batch_size: int = 100, within_s: float = 30
             if batch:
                 process(batch, assigned)
                 at = assigned.next_offsets()
-                consumer.commit(offsets=positions(kafka.topic, at), asynchronous=False)
+                consumer.commit(offsets=topic_partitions(kafka.topic, at), asynchronous=False)
             missing = _before(ends, assigned)
     finally:
         consumer.close()
