@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from dev.processes import PROJECT, ProcessFailed, interrupt_by
-from dev.services.errors import ServiceError
-from dev.services.own import Services, ServicesFailed
+from dev.servers import ServiceError
+from dev.services.own import Services
 from tests.system import System
 
 
@@ -97,14 +97,14 @@ def on_own_servers(name: str, run: Callable[[Services], int]) -> int:
 
             call_command("migrate", verbosity=0)
             return run(services)
-        except (ServicesFailed, ServiceError, ProcessFailed) as error:
+        except (ServiceError, ProcessFailed) as error:
             print(f"error: {error}", file=sys.stderr)
             return 1
         except KeyboardInterrupt:
             print("\ninterrupted: stopping everything", file=sys.stderr)
             return 130
         finally:
-            with suppress(ServicesFailed):  # a full run leaves gigabytes
+            with suppress(ServiceError):  # a full run leaves gigabytes
                 services.sql(f"DROP DATABASE IF EXISTS {database}")
             services.stop()
 

@@ -21,7 +21,8 @@ from urllib.parse import quote
 import pytest
 
 from dev.processes import PROJECT
-from dev.services.own import Services, ServicesFailed
+from dev.servers import ServiceError
+from dev.services.own import Services
 from tests.given import GivenServersRefused, given
 from tests.given import versions as given_versions
 
@@ -97,7 +98,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None
         raise pytest.UsageError(f"COUPON_TEST_STACK={KIND}: it must be embedded, services or given")
     try:
         environment = _running.enter_context(kinds[KIND]())
-    except (ServicesFailed, GivenServersRefused) as error:
+    except (ServiceError, GivenServersRefused) as error:
         _running.close()
         reason = str(error)
         if report := os.environ.get("COUPON_TEST_REPORT"):

@@ -7,41 +7,64 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict
-from functools import partial
+from pathlib import Path
 
 from dev.processes import ProcessFailed, interrupt_by, say
-from dev.services import database_programs, lifecycle, report
-from dev.services.arguments import DATABASE_ACTIONS, NOT_ALL_UP, REPLICA_ACTIONS, parser
-from dev.services.errors import ServiceError
+from dev.servers import ServiceError
+from dev.services import lifecycle, report
 from dev.services.kafka import Kafka
 from dev.services.mariadb import MariaDB
+from dev.services.mariadb_client import Client
 from dev.services.redis import Redis
 from dev.services.replica import Replica
 from dev.services.service import Service
-from dev.services.stack import ALL_NAMES, DATABASE, REPLICA, Stack, parse_kind, parse_ports
+from dev.services.stack import (
+    DATABASE,
+    DATABASE_VARIABLE,
+    DEFAULT_DIRECTORY,
+    DEFAULT_PORTS,
+    REPLICA,
+    Kind,
+    Stack,
+    kind,
+    port,
+    variable,
+)
 
+Run = Callable[[argparse.Namespace, Stack], int]
 INTERRUPTED = 130
+NOT_ALL_UP = 3  #: exit status of `status`, as init scripts have it
+SUMMARY = "MariaDB or MySQL, Redis and Apache Kafka on loopback, in one folder, without Docker."
+#: Without the stack's lock: a test may strike while another process starts something.
+STRIKES = {"kill": lifecycle.kill, "pause": lifecycle.pause, "resume": lifecycle.resume}
+SERVER_ACTIONS = {
+    "start": "Have servers running and answering; those that already are stay as they are.",
+    "stop": lifecycle.stop.__doc__,
+    "restart": "Stop, then start.",
+    **{action: act.__doc__ for action, act in STRIKES.items()},
+    "status": f"Show what runs; exit status {NOT_ALL_UP} unless all of it is up.",
+}
+DUMP_ACTIONS = {"dump": Client.back_up, "restore": Client.restore}
+REPLICA_ACTIONS = {"lag": Replica.lag, "follow": Replica.follow, "promote": Replica.promote}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    options = parser().parse_args(arguments)
+    options = _parser().parse_args(arguments)
     interrupt_by(signal.SIGTERM, signal.SIGHUP)
+    ports = {name: getattr(options, f"{name}_port") for name in DEFAULT_PORTS}
+    stack = Stack(
+        directory=options.dir.resolve(),
+        asked_ports={name: port for name, port in ports.items() if port is not None},
+        asked_kind=options.database,
+        asked_binlog=options.binlog,
+        wait_s=options.wait,
+    )
     try:
-        stack = Stack(
-            directory=options.dir.resolve(),
-            asked_ports=parse_ports(
-                flags={name: getattr(options, f"{name}_port") for name in ALL_NAMES}, environ=os.environ
-            ),
-            asked_kind=parse_kind(flag=options.database, environ=os.environ),
-            asked_binlog=options.binlog,
-            wait_s=options.wait,
-        )
-        if options.action in {"sql", *DATABASE_ACTIONS, *REPLICA_ACTIONS}:
-            return _run_in_database(options, stack=stack)
-        return _run(options, stack=stack, everything=_everything(stack, named=options.names))
+        run: Run = options.run
+        return run(options, stack)
     except (ServiceError, ProcessFailed) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -50,87 +73,129 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED
 
 
-def _everything(stack: Stack, *, named: Sequence[str]) -> list[Service]:
-    """The replica is there for whoever names it, and while it runs."""
+def _parser() -> argparse.ArgumentParser:
+    common = _common()
+    parser = argparse.ArgumentParser(prog="python -m dev.services", description=SUMMARY)
+    actions = parser.add_subparsers(dest="action", required=True)
+
+    def add(action: str, text: str | None, run: Run) -> argparse.ArgumentParser:
+        one = actions.add_parser(action, parents=[common], help=text, description=text)
+        one.set_defaults(run=run)
+        return one
+
+    for action, text in SERVER_ACTIONS.items():
+        one = add(action, text, _status if action == "status" else _change)
+        names = (
+            f"{', '.join(DEFAULT_PORTS)}; none means all but the replica, which begins as a copy of mariadb"
+        )
+        one.add_argument("names", nargs="*", metavar="NAME", help=names)
+        if action == "status":
+            one.add_argument("--json", action="store_true", help="print it as JSON")
+    sql = add("sql", "run SQL as the database's root, through its socket", _sql)
+    sql.add_argument("statement")
+    sql.add_argument("--on", choices=["mariadb", REPLICA], default="mariadb", help="default: %(default)s")
+    for action, act in DUMP_ACTIONS.items():
+        one = add(action, act.__doc__, _dump_or_restore)
+        one.add_argument("file", type=Path)
+        one.add_argument("--name", default=DATABASE, help="which database (default: %(default)s)")
+    for action, steer in REPLICA_ACTIONS.items():
+        add(action, steer.__doc__, _steer_replica)
+    return parser
+
+
+def _common() -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument(
+        "--dir", type=Path, default=DEFAULT_DIRECTORY, help="folder of the stack (default: %(default)s)"
+    )
+    common.add_argument(
+        "--database",
+        type=kind,
+        default=os.environ.get(DATABASE_VARIABLE) or None,
+        metavar="|".join(Kind),
+        help=f"the server behind the name mariadb; or {DATABASE_VARIABLE}; default: as last time, else "
+        "what the machine has. Where there is no MySQL, apt fetches it into the stack's folder",
+    )
+    common.add_argument(
+        "--binlog",
+        action=argparse.BooleanOptionalAction,
+        help="keep a binary log, which a replica needs; default: as last time, else not",
+    )
+    for name, usual in DEFAULT_PORTS.items():
+        ours = f"or {variable(name)}; default: as last time, else {usual}"
+        asked = os.environ.get(variable(name)) or None
+        common.add_argument(f"--{name}-port", type=port, default=asked, metavar="PORT", help=ours)
+    common.add_argument(
+        "--wait", type=float, default=120.0, metavar="SECONDS", help="how long one server may take to answer"
+    )
+    return common
+
+
+def _servers(options: argparse.Namespace, stack: Stack) -> tuple[list[Service], list[Service]]:
+    """Those named, and all. The replica is there for whoever names it, and while it runs."""
+    for name in options.names:
+        if name not in DEFAULT_PORTS:
+            raise ServiceError(
+                f"there is no service {name!r}: choose from {', '.join(DEFAULT_PORTS)}, or name none for all"
+            )
+    everything: list[Service] = [MariaDB(stack=stack), Redis(stack=stack), Kafka(stack=stack)]
     replica = Replica(stack=stack)
-    everything = [MariaDB(stack=stack), Redis(stack=stack), Kafka(stack=stack)]
-    return [*everything, replica] if REPLICA in named or replica.daemon.running() else everything
+    if REPLICA in options.names or replica.daemon.running():
+        everything.append(replica)
+    return [each for each in everything if not options.names or each.name in options.names], everything
 
 
-def _run(options: argparse.Namespace, *, stack: Stack, everything: Sequence[Service]) -> int:
-    tell = partial(say, stream=sys.stderr if options.json else sys.stdout)
-    services = _chosen(options.names, everything)
+def _change(options: argparse.Namespace, stack: Stack) -> int:
+    services, everything = _servers(options, stack)
     match options.action:
         case "start" | "restart":
             with stack.locked():
                 if options.action == "restart":
-                    lifecycle.stop(services, say=tell)
-                lifecycle.start(services, stack=stack, everything=everything, say=tell)
-                report.write_environment(stack, report.environment(_ports(everything)))
+                    lifecycle.stop(services)
+                lifecycle.start(services, everything=everything)
+                report.write_environment(stack, everything)
             if not options.names:
-                client = database_programs.find_client(MariaDB(stack=stack).choice.kind)
-                tell(report.how_to_go_on(stack, client=client, ports=_ports(everything)))
+                say(report.how_to_go_on(stack, everything, client=MariaDB(stack=stack).programs.client))
         case "stop":
             with stack.locked() if stack.run_dir.exists() else nullcontext():
-                lifecycle.stop(services, say=tell)
-        case "kill" | "pause" | "resume":
-            # Without the lock: a test may strike while another process starts something.
-            getattr(lifecycle, options.action)(services, say=tell)
-    return _show(options, services=services, everything=everything)
-
-
-def _chosen(names: Sequence[str], everything: Sequence[Service]) -> list[Service]:
-    for name in names:
-        if name not in ALL_NAMES:
-            raise ServiceError(
-                f"there is no service {name!r}: choose from {', '.join(ALL_NAMES)}, or name none for all"
-            )
-    return [service for service in everything if not names or service.name in names]
-
-
-def _ports(everything: Sequence[Service]) -> dict[str, int]:
-    return {service.name: service.port for service in everything}
-
-
-def _show(options: argparse.Namespace, *, services: Sequence[Service], everything: Sequence[Service]) -> int:
-    if options.action != "status" and not options.json:
-        return 0
-    statuses = [report.status_of(service) for service in services]
-    if options.json:
-        result = {
-            "services": [asdict(status) for status in statuses],
-            "environment": report.environment(_ports(everything)),
-        }
-        print(json.dumps(result, indent=2))
-    else:
-        print(report.table(statuses))
-    all_up = all(status.state is report.State.UP for status in statuses)
-    return NOT_ALL_UP if options.action == "status" and not all_up else 0
-
-
-def _run_in_database(options: argparse.Namespace, *, stack: Stack) -> int:
-    at_the_replica = options.action in REPLICA_ACTIONS or getattr(options, "on", None) == REPLICA
-    server = Replica(stack=stack) if at_the_replica else MariaDB(stack=stack)
-    if server.daemon.running() is None:
-        line = stack.command_line(f"start {server.name}")
-        raise ServiceError(f"{server.name} is not running: start it with `{line}`")
-    match options.action, server:
-        case "sql", _:
-            return _run_sql(server, options.statement)
-        case "dump", _:
-            server.client.back_up(options.name, options.file)
-        case "restore", _:
-            server.client.restore(options.name, options.file)
-        case "lag" | "follow" | "promote", _:
-            getattr(server, options.action)()
+                lifecycle.stop(services)
+        case strike:
+            STRIKES[strike](services)
     return 0
 
 
-def _run_sql(server: MariaDB, statement: str) -> int:
-    done = server.client.run_as_root(f"USE `{DATABASE}`;\n{statement}", table=sys.stdout.isatty())
+def _status(options: argparse.Namespace, stack: Stack) -> int:
+    services, everything = _servers(options, stack)
+    statuses = [report.status_of(service) for service in services]
+    if options.json:
+        environment = report.environment(everything)
+        print(json.dumps({"services": list(map(asdict, statuses)), "environment": environment}, indent=2))
+    else:
+        print(report.table(statuses))
+    return 0 if all(status.state is report.State.UP for status in statuses) else NOT_ALL_UP
+
+
+def _sql(options: argparse.Namespace, stack: Stack) -> int:
+    server = Replica(stack=stack) if options.on == REPLICA else MariaDB(stack=stack)
+    lifecycle.require_running(server)
+    done = server.client.run_as_root(f"USE `{DATABASE}`;\n{options.statement}", table=sys.stdout.isatty())
     sys.stdout.write(done.stdout)
     sys.stderr.write(done.stderr)
     return done.returncode
+
+
+def _dump_or_restore(options: argparse.Namespace, stack: Stack) -> int:
+    server = MariaDB(stack=stack)
+    lifecycle.require_running(server)
+    DUMP_ACTIONS[options.action](server.client, options.name, options.file)
+    return 0
+
+
+def _steer_replica(options: argparse.Namespace, stack: Stack) -> int:
+    replica = Replica(stack=stack)
+    lifecycle.require_running(replica)
+    REPLICA_ACTIONS[options.action](replica)
+    return 0
 
 
 if __name__ == "__main__":

@@ -17,11 +17,19 @@ from pathlib import Path
 from types import FrameType
 
 from dev.processes import Process, wait_until
-from dev.services.errors import ServiceError
-from dev.services.stack import replace_text
+from dev.servers import ServiceError
+from dev.services.stack import Kind, replace_text
 
 PROC = Path("/proc")
 KILL_WAIT_S = 20.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """Which database server it is."""
+
+    kind: Kind
+    binlog: bool  #: what a replica follows. Without one, a commit costs one write less
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +39,7 @@ class Record:
     pid: int
     started: str
     port: int
+    choice: Choice | None = None  #: of a database
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,16 +62,14 @@ class Daemon:
     def _record_file(self) -> Path:
         return self.run_dir / f"{self.name}.json"
 
-    @property
-    def _pid_file(self) -> Path:
-        """The number alone, for scripts. This package goes by the record."""
-        return self.run_dir / f"{self.name}.pid"
-
     def last_record(self) -> Record | None:
         """The latest start, whether or not it still runs."""
         try:
-            return Record(**json.loads(self._record_file.read_text()))
-        except (FileNotFoundError, json.JSONDecodeError, TypeError):
+            told = json.loads(self._record_file.read_text())
+            choice = told.pop("choice", None)
+            made = choice and Choice(kind=Kind(choice["kind"]), binlog=choice["binlog"])
+            return Record(**told, choice=made)
+        except (FileNotFoundError, ValueError, TypeError, AttributeError, KeyError):
             return None
 
     def running(self) -> Record | None:
@@ -78,15 +85,15 @@ class Daemon:
         seen = look_at(record.pid) if record else None
         return seen is not None and seen.paused
 
-    def start(self, server: Process) -> None:
+    def start(self, server: Process, choice: Choice | None) -> None:
         """Start the server, out of reach of a Ctrl-C in this terminal, and record it."""
         with signals_held_back():
             pid = server.start().pid
             try:
                 seen = look_at(pid)
-                record = Record(pid=pid, started=seen.started if seen else "ended at once", port=server.port)
+                started = seen.started if seen else "ended at once"
+                record = Record(pid=pid, started=started, port=server.port, choice=choice)
                 replace_text(self._record_file, json.dumps(asdict(record)) + "\n")
-                replace_text(self._pid_file, f"{pid}\n")
             except BaseException:
                 server.kill()
                 raise
@@ -117,10 +124,7 @@ class Daemon:
             )
 
     def wait_for_end(self, *, within_s: float) -> bool:
-        ended = wait_until(lambda: self.running() is None, within_s=within_s)
-        if ended:
-            self._pid_file.unlink(missing_ok=True)
-        return ended
+        return wait_until(lambda: self.running() is None, within_s=within_s)
 
 
 @contextmanager

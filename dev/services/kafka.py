@@ -11,7 +11,7 @@ from dev.processes import LOOPBACK, Process
 from dev.servers import kafka_serves
 from dev.services import kafka_libs, programs
 from dev.services.service import Service
-from dev.services.stack import replace_text
+from dev.services.stack import replace_text, variable
 
 FORMAT_TIMEOUT_S = 120.0
 
@@ -76,8 +76,8 @@ class Kafka(Service):
         return self.stack.directory / kafka_libs.FOLDER
 
     @property
-    def all_ports(self) -> tuple[int, ...]:
-        return (self.port, self.port + 1)
+    def ports(self) -> dict[str, int]:
+        return {**super().ports, f"{variable(self.name)} plus 1": self.port + 1}
 
     def prepare(self) -> Process:
         java = programs.require_java()

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import os
+import pwd
+import shutil
 from functools import cached_property
 from pathlib import Path
 
 from dev.processes import LOOPBACK, Process
-from dev.services import database_choice, database_programs, mariadb_data
-from dev.services.database_choice import Choice
-from dev.services.database_programs import DatabasePrograms
-from dev.services.errors import ServiceError
+from dev.servers import ServiceError
+from dev.services import database_programs, programs
+from dev.services.daemon import Choice
+from dev.services.database_programs import SERVER_PACKAGES, DatabasePrograms
 from dev.services.mariadb_client import SOCKET, Client
 from dev.services.service import Service
 from dev.services.stack import APPLICATION_PASSWORD, APPLICATION_USER, DATABASE, Kind
 
 ANSWER_WAIT_S = 5.0
+INSTALL_TIMEOUT_S = 180.0
 
 OPTIONS = (
     f"--socket={SOCKET}",
@@ -43,6 +47,8 @@ GTID_OPTIONS = {
     Kind.MARIADB: (),
     Kind.MYSQL: ("--gtid-mode=ON", "--enforce-gtid-consistency=ON"),
 }
+#: It runs as whoever starts it, and wants to hear so from root. It listens on loopback alone.
+_USER_OPTION = ("--user=root",) if os.geteuid() == 0 else ()
 
 #: The databases of the project, of its tests, and of anything a person tries beside them.
 SETUP = "\n".join(
@@ -64,9 +70,14 @@ class MariaDB(Service):
 
     @property
     def choice(self) -> Choice:
-        """Of the server that runs; otherwise of the one that a start would bring."""
-        running = database_choice.last(self.stack) if self.daemon.running() else None
-        return running or database_choice.for_a_start(self.stack)
+        """Of the server that runs; otherwise as asked, else as last time, else what the machine has."""
+        record, stack = self.daemon.last_record(), self.stack
+        last = record.choice if record else None
+        if last and self.daemon.running():
+            return last
+        kind = stack.asked_kind or (last.kind if last else database_programs.kind_at_hand())
+        as_last_time = last is not None and last.binlog
+        return Choice(kind=kind, binlog=as_last_time if stack.asked_binlog is None else stack.asked_binlog)
 
     @property
     def folder(self) -> Path:
@@ -86,20 +97,28 @@ class MariaDB(Service):
         return Client(programs=self.programs, kind=self.choice.kind, data=self.data, wait_s=self.stack.wait_s)
 
     def require_as_asked(self) -> None:
-        database_choice.require_as_asked(self.stack, running=self.choice)
+        """A server that runs is never taken for another one."""
+        kind, binlog = self.stack.asked_kind, self.stack.asked_binlog
+        if kind not in (None, self.choice.kind):
+            other = f"--database {kind}"
+        elif binlog not in (None, self.choice.binlog):
+            other = "--binlog" if binlog else "--no-binlog"
+        else:
+            return
+        has = f"is {self.choice.kind}, with {'a' if self.choice.binlog else 'no'} binary log"
+        line = self.stack.command_line(f"restart mariadb {other}")
+        raise ServiceError(f"the database that runs {has}: change that with `{line}`")
 
     def prepare(self) -> Process:
         choice = self.choice
-        account = mariadb_data.account_for(self.stack.directory)
-        mariadb_data.provide(self, account)
+        self._make_data()
         # A killed MySQL that its parent has not reaped still has a pid, and its successor takes that for a
         # living owner of the socket. Who owns the data is told by InnoDB's own locks.
         (self.data / f"{SOCKET}.lock").unlink(missing_ok=True)
-        database_choice.remember(self.stack, choice)
         command = [
             str(self.programs.server),
             "--no-defaults",
-            *mariadb_data.user_option(account),
+            *_USER_OPTION,
             "--datadir=./",
             *OPTIONS,
             *KIND_OPTIONS[choice.kind],
@@ -109,6 +128,31 @@ class MariaDB(Service):
             f"--pid-file=./{self.name}.pid",
         ]
         return self.process(command, folder=self.data)
+
+    def _make_data(self) -> None:
+        """Have the data folder; one whose making was interrupted is made anew."""
+        unfinished = self.folder / "data.new"
+        self.folder.mkdir(exist_ok=True, mode=0o700)
+        if self.data.exists():
+            return
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir()
+        self.process(self._install_command(), folder=unfinished).run(
+            within_s=INSTALL_TIMEOUT_S, failing="the database's data folder could not be made"
+        )
+        unfinished.rename(self.data)
+
+    def _install_command(self) -> list[str]:
+        """Relative to the new data folder: a space in the path above it cannot hurt."""
+        common = ["--no-defaults", "--datadir=./", *_USER_OPTION]
+        if self.choice.kind is Kind.MYSQL:
+            return [str(self.programs.server), *common, "--initialize-insecure"]
+        installer = programs.require(["mariadb-install-db", "mysql_install_db"], packages=SERVER_PACKAGES)
+        return [
+            str(installer), *common, "--skip-test-db", "--skip-name-resolve",
+            "--auth-root-authentication-method=socket",
+            f"--auth-root-socket-user={pwd.getpwuid(os.geteuid()).pw_name}",
+        ]  # fmt: skip
 
     def log_options(self, choice: Choice) -> tuple[str, ...]:
         # Killed while it kept one: a transaction that stands in both needs it once more to recover.

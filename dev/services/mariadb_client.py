@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import IO
 
 from dev.processes import LOOPBACK
+from dev.servers import ServiceError
 from dev.services import programs
 from dev.services.database_programs import DatabasePrograms
-from dev.services.errors import NoAnswerError, ServiceError
 from dev.services.stack import APPLICATION_PASSWORD, APPLICATION_USER, DATABASE, Kind
 
 #: Relative to the data folder, where server and client both stand: no folder is too deep for it
@@ -20,6 +20,10 @@ from dev.services.stack import APPLICATION_PASSWORD, APPLICATION_USER, DATABASE,
 SOCKET = "./mariadb.sock"
 #: MySQL's own tool would name transactions that a restored server has had already.
 BACKUP_OPTIONS = {Kind.MARIADB: (), Kind.MYSQL: ("--set-gtid-purged=OFF",)}
+
+
+class NoAnswerError(ServiceError):
+    """A server was asked and said nothing in time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

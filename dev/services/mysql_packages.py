@@ -15,14 +15,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from dev.processes import Process, ProcessFailed, last_lines
+from dev.servers import ServiceError
 from dev.services import programs
-from dev.services.errors import ServiceError
+from dev.services.programs import run_to_end
 from dev.services.stack import replace_text
 
 FOLDER = "mysql-server"
 MARKER = ".complete"  #: names the packages; written last, so what was interrupted is begun anew
-TIMEOUT_S = 900.0
 #: As MySQL's two are called, the long-lived series before the newest.
 PACKAGES = (
     ("mysql-server-core-8.4", "mysql-client-core-8.4"),
@@ -61,27 +60,26 @@ def _fetch(folder: Path) -> None:
     apt = folder / "apt"
     for sources in _sources():
         _make_state(apt, sources=sources)
-        with suppress(ProcessFailed):  # one source of many may be away
-            _run(["apt-get", *_private(apt), "-qq", "update"], folder=folder)
+        with suppress(ServiceError):  # one source of many may be away
+            run_to_end(["apt-get", *_private(apt), "-qq", "update"])
         for packages in PACKAGES:
             if programs.are_available(packages, _private(apt)):
                 _download_and_unpack(packages, folder=folder, apt=apt)
                 return
     raise ServiceError(
-        f"MySQL is missing, and apt's sources and Debian's unstable release have none: {BY_HAND}; "
-        f"{_log(folder)} ends:\n{last_lines(_log(folder))}"
+        f"MySQL is missing, and apt's sources and Debian's unstable release have none: {BY_HAND}"
     )
 
 
 def _download_and_unpack(packages: Sequence[str], *, folder: Path, apt: Path) -> None:
     install = ["--download-only", "--yes", "--no-install-recommends", "install", *packages]
-    _run(["apt-get", *_private(apt), *install], folder=folder)
+    run_to_end(["apt-get", *_private(apt), *install])
     root = folder / "root"
     root.mkdir()
     archives = (apt / "cache/archives").glob("*.deb")
     fetched = sorted(package for package in archives if not package.name.startswith(UNUSED_PACKAGES))
     for package in fetched:
-        _run(["dpkg-deb", "--extract", str(package), str(root)], folder=folder)
+        run_to_end(["dpkg-deb", "--extract", str(package), str(root)])
     _drop_what_is_not_used(root)
     _write_wrappers(folder, root=root)
     shutil.rmtree(apt)
@@ -172,15 +170,3 @@ def _write_wrappers(folder: Path, *, root: Path) -> None:
             )
         )
         wrapper.chmod(0o755)
-
-
-def _log(folder: Path) -> Path:
-    return folder.with_suffix(".log")
-
-
-def _run(command: list[str], *, folder: Path) -> None:
-    """Raises ProcessFailed."""
-    folder.mkdir(exist_ok=True)
-    env = programs.inherited_environment({"DEBIAN_FRONTEND": "noninteractive"})
-    process = Process(name=command[0], command=command, log=_log(folder), env=env, folder=folder)
-    process.run(within_s=TIMEOUT_S, failing=f"MySQL could not be fetched: {BY_HAND}")

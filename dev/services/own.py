@@ -10,21 +10,17 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from dev.processes import PROJECT, free_port
+from dev.servers import ServiceError
 from dev.services import database_programs
 from dev.services.stack import DATABASE_VARIABLE
 
 _NAMES: Final = {"db": "mariadb", "redis": "redis", "kafka": "kafka"}
 _VARIABLES: Final = {"db": "DATABASE_URL", "redis": "REDIS_URL", "kafka": "KAFKA_BOOTSTRAP_SERVERS"}
-
-
-class ServicesFailed(RuntimeError):
-    """A server did not do as it was told; the message is dev.services' own."""
 
 
 class Services:
@@ -46,8 +42,7 @@ class Services:
         self.urls = {server: told[name] for server, name in _VARIABLES.items()}
 
     def stop(self) -> None:
-        with suppress(ServicesFailed):  # a server that is paused or gone is no obstacle
-            self.run("resume")
+        """A server that is paused or gone is no obstacle."""
         self.run("stop")
 
     def make_database(self, name: str) -> None:
@@ -116,7 +111,7 @@ class Services:
     def run(self, *words: str) -> str:
         """A command of dev.services on this stack (`lag`, `follow`, `promote`, ...); what it printed.
 
-        Raises ServicesFailed.
+        Raises ServiceError.
         """
         done = subprocess.run(
             [sys.executable, "-m", "dev.services", *words, "--dir", str(self.folder)],
@@ -126,5 +121,5 @@ class Services:
             timeout=400,
         )
         if done.returncode != 0:
-            raise ServicesFailed(f"`dev.services {words[0]}`: {done.stderr.strip() or done.stdout.strip()}")
+            raise ServiceError(f"`dev.services {words[0]}`: {done.stderr.strip() or done.stdout.strip()}")
         return done.stdout

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from dev.services.errors import ServiceError
+from dev.servers import ServiceError
 
 #: Looked through before the search path, where an active virtual environment puts its own programs first:
 #: the redis-server that a wheel brings for the embedded stack is not the machine's.
@@ -104,9 +104,9 @@ def _install(packages: Sequence[str], *, missing: str) -> None:
         raise ServiceError(f"{missing} is missing: install it with {line}, then run this again")
     print(f"{missing} is missing: installing it with apt-get", file=sys.stderr, flush=True)
     with no_service_started():
-        _apt([apt, *APT_PATIENCE, "update"])
+        run_to_end([apt, *APT_PATIENCE, "update"])
         package = next((name for name in packages if are_available([name])), packages[0])
-        _apt([apt, *APT_PATIENCE, "install", "--yes", "--no-install-recommends", package])
+        run_to_end([apt, *APT_PATIENCE, "install", "--yes", "--no-install-recommends", package])
 
 
 def are_available(packages: Sequence[str], options: Sequence[str] = ()) -> bool:
@@ -114,7 +114,8 @@ def are_available(packages: Sequence[str], options: Sequence[str] = ()) -> bool:
     return shown.count("Candidate:") == len(packages) and "Candidate: (none)" not in shown
 
 
-def _apt(command: Sequence[str]) -> None:
+def run_to_end(command: Sequence[str]) -> None:
+    """Of apt and its like. Raises ServiceError with the last that it said."""
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
     ended = subprocess.run(
         command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,

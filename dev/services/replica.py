@@ -7,8 +7,8 @@ import tempfile
 from pathlib import Path
 
 from dev.processes import LOOPBACK, Process
-from dev.services.database_choice import Choice
-from dev.services.errors import ServiceError
+from dev.servers import ServiceError
+from dev.services.daemon import Choice
 from dev.services.mariadb import GTID_OPTIONS, MariaDB
 from dev.services.stack import APPLICATION_PASSWORD, Kind, Stack
 

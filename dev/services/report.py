@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 
 from dev import tables
 from dev.processes import LOOPBACK
@@ -50,8 +51,9 @@ def table(statuses: Sequence[Status]) -> str:
     return tables.as_text([head, *rows], left=range(len(head)))
 
 
-def environment(ports: Mapping[str, int]) -> dict[str, str]:
-    """The project's settings that lead to this stack."""
+def environment(services: Sequence[Service]) -> dict[str, str]:
+    """The project's settings that lead to these servers, all three of a stack."""
+    ports = {service.name: service.port for service in services}
     login = f"{APPLICATION_USER}:{APPLICATION_PASSWORD}"
     return {
         "DATABASE_URL": f"mysql://{login}@{LOOPBACK}:{ports['mariadb']}/{DATABASE}",
@@ -60,22 +62,24 @@ def environment(ports: Mapping[str, int]) -> dict[str, str]:
     }
 
 
-def write_environment(stack: Stack, variables: Mapping[str, str]) -> None:
-    lines = [f"export {name}={value}\n" for name, value in variables.items()]
-    replace_text(stack.env_file, "".join(lines))
+def _exports(services: Sequence[Service]) -> list[str]:
+    return [f"export {name}={value}\n" for name, value in environment(services).items()]
 
 
-def how_to_go_on(stack: Stack, *, client: str, ports: Mapping[str, int]) -> str:
+def write_environment(stack: Stack, services: Sequence[Service]) -> None:
+    replace_text(stack.env_file, "".join(_exports(services)))
+
+
+def how_to_go_on(stack: Stack, services: Sequence[Service], *, client: Path) -> str:
     relative = os.path.relpath(stack.env_file)
     env_file = shlex.quote(str(stack.env_file) if relative.startswith("..") else relative)
-    exports = "\n".join(f"  export {name}={value}" for name, value in environment(ports).items())
+    port = next(service.port for service in services if service.name == "mariadb")
     login = f"-u {APPLICATION_USER} -p{APPLICATION_PASSWORD} {DATABASE}"
     return f"""
 The settings of this stack, also in {env_file}:
-{exports}
-
+  {"  ".join(_exports(services))}
 The database:
-  {client} --default-character-set=utf8mb4 -h {LOOPBACK} -P {ports["mariadb"]} {login}
+  {client} --default-character-set=utf8mb4 -h {LOOPBACK} -P {port} {login}
 
 How to go on:
   . {env_file}

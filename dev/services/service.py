@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import errno
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from dev.processes import Process, port_error
+from dev.processes import Process
 from dev.services import programs
-from dev.services.daemon import Daemon
-from dev.services.errors import ServiceError
-from dev.services.stack import DEFAULT_PORTS, Stack, flag, variable
+from dev.services.daemon import Choice, Daemon
+from dev.services.stack import DEFAULT_PORTS, Stack, variable
 
 
 class Service(ABC):
@@ -28,17 +25,20 @@ class Service(ABC):
     @property
     def port(self) -> int:
         """Where it listens while it runs; otherwise where it will: asked for, else as last time."""
-        running = self.daemon.running()
-        if running is not None:
-            return running.port
-        if self.name in self.stack.asked_ports:
-            return self.stack.asked_ports[self.name]
         last = self.daemon.last_record()
-        return last.port if last else DEFAULT_PORTS[self.name]
+        if last is not None and (self.name not in self.stack.asked_ports or self.daemon.running()):
+            return last.port
+        return self.stack.asked_ports.get(self.name, DEFAULT_PORTS[self.name])
 
     @property
-    def all_ports(self) -> tuple[int, ...]:
-        return (self.port,)
+    def ports(self) -> dict[str, int]:
+        """All that it listens on, by the variable that changes them."""
+        return {variable(self.name): self.port}
+
+    @property
+    def choice(self) -> Choice | None:
+        """Which server it is, where there is a choice."""
+        return None
 
     def process(self, command: list[str], *, folder: Path, log: Path | None = None) -> Process:
         """Not yet started. Relative paths in ``command`` are below ``folder``."""
@@ -68,31 +68,3 @@ class Service(ABC):
     @abstractmethod
     def version(self) -> str:
         """The version that answers; an empty string when it cannot be told."""
-
-
-def require_free(port: int, *, name: str, base_port: int) -> None:
-    """Raise when the server cannot listen there, naming the port and what changes it.
-
-    ``base_port`` is the one that the flag sets; Kafka's controller has the next one.
-    """
-    if (error := port_error(port)) is None:
-        return
-    reason = "is taken" if error.errno == errno.EADDRINUSE else f"cannot be used ({error.strerror})"
-    origin = "" if port == base_port else f" ({name} port {base_port} plus {port - base_port})"
-    raise ServiceError(
-        f"port {port}{origin} {reason}, so {name} cannot start: "
-        f"stop what listens there, or choose another with {flag(name)} or {variable(name)}"
-    ) from error
-
-
-def require_distinct(services: Sequence[Service]) -> None:
-    """Raise when two servers of this stack would use one port."""
-    owners: dict[int, str] = {}
-    for service in services:
-        for port in service.all_ports:
-            if port in owners:
-                raise ServiceError(
-                    f"port {port} is asked for by {owners[port]} and {service.name}: "
-                    f"choose another with {flag(service.name)} or {variable(service.name)}"
-                )
-            owners[port] = service.name

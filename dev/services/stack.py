@@ -1,27 +1,23 @@
-"""Where a stack lives and which ports it uses: parsed and checked once, then frozen."""
+"""Where a stack lives and what was asked for it: parsed and checked once, then frozen."""
 
 from __future__ import annotations
 
+import argparse
 import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
-from fcntl import LOCK_EX, LOCK_NB, flock
 from pathlib import Path
 from types import MappingProxyType
-from typing import IO
 
-from dev.processes import wait_until
-from dev.services.errors import ServiceError
+from dev.servers import ServiceError, held
 
 DEFAULT_DIRECTORY = Path(".services")
 REPLICA = "replica"
 DEFAULT_PORTS: Mapping[str, int] = MappingProxyType(
     {"mariadb": 23306, "redis": 26379, "kafka": 29092, REPLICA: 23307}
 )
-ALL_NAMES = tuple(DEFAULT_PORTS)
-NAMES = tuple(name for name in ALL_NAMES if name != REPLICA)  #: which are meant where none is named
 
 DATABASE = "e_commerce_db"
 DATABASE_VARIABLE = "SERVICES_DATABASE"
@@ -62,16 +58,6 @@ class Stack:
     def env_file(self) -> Path:
         return self.directory / "env"
 
-    def open_lock(self) -> IO[str]:
-        """Open the lock file, in a folder that is ours, made now if it is new."""
-        try:
-            self._make_folders()
-            return (self.run_dir / "lock").open("w")
-        except (PermissionError, FileExistsError, NotADirectoryError) as error:
-            raise ServiceError(
-                f"cannot write to {error.filename}: run this as its owner, or name another folder with --dir"
-            ) from error
-
     def _make_folders(self) -> None:
         """Invisible to git wherever they are. A folder that holds other things is refused."""
         mark = self.directory / ".gitignore"
@@ -82,6 +68,7 @@ class Stack:
             mark.write_text(GITIGNORE)
         self.run_dir.mkdir(exist_ok=True)
         self.log_dir.mkdir(exist_ok=True)
+        (self.run_dir / "lock").touch()
 
     def command_line(self, arguments: str) -> str:
         """What to type to run this package's command on this stack."""
@@ -92,20 +79,15 @@ class Stack:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Let one start or stop at a time work on the folder."""
-        with self.open_lock() as lock:
-
-            def taken() -> bool:
-                try:
-                    flock(lock, LOCK_EX | LOCK_NB)
-                except BlockingIOError:
-                    return False
-                return True
-
-            if not wait_until(taken, within_s=LOCK_WAIT_S):
-                raise ServiceError(
-                    f"another start or stop works on {self.directory}: let it end, then try again"
-                )
+        """Let one start or stop at a time work on the folder, which is made now if it is new."""
+        try:
+            self._make_folders()
+        except (PermissionError, FileExistsError, NotADirectoryError) as error:
+            raise ServiceError(
+                f"cannot write to {error.filename}: run this as its owner, or name another folder with --dir"
+            ) from error
+        at_work = f"starts or stops servers in {self.directory}: let it end, then try again"
+        with held(self.run_dir / "lock", else_told=at_work, within_s=LOCK_WAIT_S):
             yield
 
 
@@ -116,39 +98,22 @@ def replace_text(path: Path, text: str) -> None:
     fresh.replace(path)
 
 
-def flag(name: str) -> str:
-    return f"--{name}-port"
-
-
 def variable(name: str) -> str:
     return f"SERVICES_{name.upper()}_PORT"
 
 
-def parse_ports(*, flags: Mapping[str, str | None], environ: Mapping[str, str]) -> dict[str, int]:
-    """Ports that were asked for, a flag before an environment variable."""
-    ports: dict[str, int] = {}
-    for name in ALL_NAMES:
-        text, source = flags.get(name), flag(name)
-        if text is None:
-            text, source = environ.get(variable(name)) or None, variable(name)
-        if text is not None:
-            ports[name] = _port(text, source=source, highest=65534 if name == "kafka" else 65535)
-    return ports
-
-
-def parse_kind(*, flag: str | None, environ: Mapping[str, str]) -> Kind | None:
-    """The database server that was asked for, by the flag before the environment variable."""
-    text, source = flag, "--database"
-    if text is None:
-        text, source = environ.get(DATABASE_VARIABLE) or None, DATABASE_VARIABLE
-    if text is None:
-        return None
+def kind(text: str) -> Kind:
     if text in set(Kind):
         return Kind(text)
-    raise ServiceError(f"{source}={text} is no database server: choose {' or '.join(Kind)}")
+    raise argparse.ArgumentTypeError(
+        f"{text!r}, given here or as {DATABASE_VARIABLE}, is no database server: choose {' or '.join(Kind)}"
+    )
 
 
-def _port(text: str, *, source: str, highest: int) -> int:
-    if text.isascii() and text.isdigit() and 1 <= int(text) <= highest:
+def port(text: str) -> int:
+    """Kafka takes the next one too."""
+    if text.isascii() and text.isdigit() and 1 <= int(text) <= 65_534:
         return int(text)
-    raise ServiceError(f"{source}={text} is not a port: give a whole number from 1 to {highest}")
+    raise argparse.ArgumentTypeError(
+        f"{text!r}, given here or as its variable, is not a port: give a whole number from 1 to 65534"
+    )

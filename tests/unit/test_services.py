@@ -3,6 +3,7 @@
 No server is started here. What needs one is tried by the tests that run on the real services.
 """
 
+import errno
 import json
 import os
 import signal
@@ -14,13 +15,12 @@ from pathlib import Path
 
 import pytest
 
-from dev.processes import LOOPBACK, free_port, last_lines
-from dev.servers import kafka_serves
+from dev.processes import LOOPBACK, Process, free_port, last_lines
+from dev.servers import ServiceError, held, kafka_serves, refuse_shared, refuse_taken
 from dev.services import (
     daemon as daemons,
 )
 from dev.services import (
-    database_choice,
     database_programs,
     kafka_libs,
     mysql_packages,
@@ -28,16 +28,13 @@ from dev.services import (
     report,
 )
 from dev.services.__main__ import main
-from dev.services.daemon import Daemon
-from dev.services.database_choice import Choice
-from dev.services.errors import ServiceError
+from dev.services.daemon import Choice, Daemon, Record
 from dev.services.kafka import Kafka
 from dev.services.mariadb import MariaDB
 from dev.services.own import Services
 from dev.services.redis import Redis
 from dev.services.replica import Replica
-from dev.services.service import require_distinct, require_free
-from dev.services.stack import GITIGNORE, Kind, Stack, parse_kind, parse_ports
+from dev.services.stack import GITIGNORE, Kind, Stack
 
 
 @pytest.fixture
@@ -68,17 +65,20 @@ class TestPorts:
     def test_a_taken_port_is_named_with_what_changes_it(self) -> None:
         with socket.create_server((LOOPBACK, 0)) as server:
             port = server.getsockname()[1]
-            with pytest.raises(ServiceError) as raised:
-                require_free(port, name="mariadb", base_port=port)
-        assert f"port {port} is taken" in str(raised.value)
-        assert "--mariadb-port" in str(raised.value)
-        assert "SERVICES_MARIADB_PORT" in str(raised.value)
+            with pytest.raises(ServiceError, match=f"port {port} of SERVICES_MARIADB_PORT is taken: stop"):
+                refuse_taken({"SERVICES_REDIS_PORT": free_port(), "SERVICES_MARIADB_PORT": port})
 
-    def test_the_controllers_port_is_explained_by_the_brokers(self) -> None:
-        with socket.create_server((LOOPBACK, 0)) as server:
-            port = server.getsockname()[1]
-            with pytest.raises(ServiceError, match=rf"port {port} \(kafka port {port - 1} plus 1\) is taken"):
-                require_free(port, name="kafka", base_port=port - 1)
+    def test_a_port_bound_on_all_addresses_is_taken(self) -> None:
+        with socket.create_server(("0.0.0.0", 0)) as somebody, pytest.raises(ServiceError):
+            refuse_taken({"COUPON_API_PORT": somebody.getsockname()[1]})
+
+    def test_a_port_that_needs_root_says_so(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def refuse(self: socket.socket, address: object) -> None:
+            raise PermissionError(errno.EACCES, "Permission denied")
+
+        monkeypatch.setattr(socket.socket, "bind", refuse)
+        with pytest.raises(ServiceError, match=r"port 80 of COUPON_API_PORT cannot be used .* above 1023"):
+            refuse_taken({"COUPON_API_PORT": 80})
 
     def test_a_free_port_is_no_obstacle_right_after_its_server_ended(self) -> None:
         with socket.create_server((LOOPBACK, 0)) as server:
@@ -86,26 +86,48 @@ class TestPorts:
             client = socket.create_connection((LOOPBACK, port))
             server.accept()[0].close()  # closing first leaves the connection waiting out its end
             client.close()
-        require_free(port, name="redis", base_port=port)
+        refuse_taken({"SERVICES_REDIS_PORT": port})
 
     def test_two_servers_cannot_share_a_port(self, tmp_path: Path) -> None:
-        stack = Stack(directory=tmp_path, asked_ports={"mariadb": 23306, "redis": 29093, "kafka": 29092})
-        with pytest.raises(ServiceError, match="port 29093 is asked for by redis and kafka"):
-            require_distinct([MariaDB(stack=stack), Redis(stack=stack), Kafka(stack=stack)])
+        stack = Stack(directory=tmp_path, asked_ports={"redis": 29093, "kafka": 29092})
+        ports = Redis(stack=stack).ports | Kafka(stack=stack).ports
+        with pytest.raises(ServiceError, match="REDIS_PORT and SERVICES_KAFKA_PORT plus 1 are both 29093"):
+            refuse_shared(ports)
 
-    def test_a_flag_goes_before_an_environment_variable(self) -> None:
-        environ = {"SERVICES_REDIS_PORT": "1111", "SERVICES_KAFKA_PORT": "2222", "SERVICES_MARIADB_PORT": ""}
-        flags = {"mariadb": None, "redis": "3333", "kafka": None}
-        assert parse_ports(flags=flags, environ=environ) == {"redis": 3333, "kafka": 2222}
+    def test_a_flag_goes_before_an_environment_variable(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.setenv("SERVICES_REDIS_PORT", "1111")
+        monkeypatch.setenv("SERVICES_KAFKA_PORT", "2222")
+        monkeypatch.setenv("SERVICES_MARIADB_PORT", "")
+        main(["status", "--json", "--redis-port=3333", "--dir", str(tmp_path / "none")])
+        told = json.loads(capsys.readouterr().out)["services"]
+        assert {each["name"]: each["port"] for each in told} == {
+            "mariadb": 23306, "redis": 3333, "kafka": 2222,
+        }  # fmt: skip
 
-    @pytest.mark.parametrize("text", ["0", "65536", "-1", "abc", "1.5", "", "٣"])
-    def test_a_wrong_port_names_its_source(self, text: str) -> None:
-        with pytest.raises(ServiceError, match=f"--redis-port={text} is not a port"):
-            parse_ports(flags={"redis": text}, environ={})
+    @pytest.mark.parametrize("text", ["0", "65535", "-1", "abc", "1.5", "", "٣"])
+    def test_a_wrong_port_names_its_flag(self, text: str, capsys: pytest.CaptureFixture[str]) -> None:
+        with pytest.raises(SystemExit):
+            main(["status", f"--redis-port={text}"])
+        assert f"--redis-port: {text!r}, given here or as its variable, is" in capsys.readouterr().err
 
-    def test_kafka_needs_room_for_the_next_port(self) -> None:
-        with pytest.raises(ServiceError, match=r"SERVICES_KAFKA_PORT=65535.*1 to 65534"):
-            parse_ports(flags={}, environ={"SERVICES_KAFKA_PORT": "65535"})
+
+class TestLock:
+    def test_a_second_owner_is_told_who_the_first_is(self, tmp_path: Path) -> None:
+        lock = tmp_path / "lock"
+        with (
+            held(lock, else_told=""),
+            pytest.raises(ServiceError, match=rf"^process {os.getpid()} runs it already$"),
+            held(lock, else_told="runs it already"),
+        ):
+            pass
+
+    def test_it_is_free_again_afterwards(self, tmp_path: Path) -> None:
+        lock = tmp_path / "lock"
+        for _ in range(2):
+            with held(lock, else_told=""):
+                assert lock.read_text() == f"{os.getpid()}\n"
 
 
 class TestIdentity:
@@ -128,10 +150,8 @@ class TestIdentity:
         self, daemon: Daemon, sleeper: subprocess.Popen[bytes]
     ) -> None:
         record(daemon, pid=sleeper.pid, started=started_at(sleeper.pid))
-        (daemon.run_dir / "redis.pid").write_text(f"{sleeper.pid}\n")
         daemon.kill()  # the child is not reaped yet: a zombie counts as ended
         assert daemon.running() is None
-        assert not (daemon.run_dir / "redis.pid").exists()
         assert sleeper.wait(timeout=10) == -signal.SIGKILL
 
     def test_paused_and_resumed(self, daemon: Daemon, sleeper: subprocess.Popen[bytes]) -> None:
@@ -143,7 +163,10 @@ class TestIdentity:
         os.waitpid(sleeper.pid, os.WCONTINUED)
         assert not daemon.paused()
 
-    @pytest.mark.parametrize("text", ["", "garbage", "[]", '{"pid": 1}'])
+    @pytest.mark.parametrize(
+        "text",
+        ["", "garbage", "[]", '{"pid": 1}', '{"choice": {"binlog": 1}}'],
+    )
     def test_a_broken_record_is_no_record(self, daemon: Daemon, text: str) -> None:
         (daemon.run_dir / "redis.json").write_text(text)
         assert daemon.running() is None
@@ -192,8 +215,9 @@ class TestIdentity:
 class TestStack:
     def test_a_folder_with_other_things_is_refused(self, tmp_path: Path) -> None:
         (tmp_path / "thesis.txt").write_text("precious")
-        with pytest.raises(ServiceError, match="holds other things"):
-            Stack(directory=tmp_path, asked_ports={}).open_lock()
+        stack = Stack(directory=tmp_path, asked_ports={})
+        with pytest.raises(ServiceError, match="holds other things"), stack.locked():
+            pass
         assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
     def test_git_ignores_a_new_folder(self, tmp_path: Path) -> None:
@@ -204,7 +228,8 @@ class TestStack:
     def test_a_folder_of_ours_is_known_though_its_mark_is_worded_otherwise(self, tmp_path: Path) -> None:
         (tmp_path / ".gitignore").write_text("# The folder of a stack of servers: as it was.\n*\n")
         (tmp_path / "kafka-libs").mkdir()
-        Stack(directory=tmp_path, asked_ports={}).open_lock().close()
+        with Stack(directory=tmp_path, asked_ports={}).locked():
+            assert (tmp_path / "run").is_dir()
 
     def test_the_last_port_is_kept_until_another_is_asked_for(self, tmp_path: Path) -> None:
         stack = Stack(directory=tmp_path, asked_ports={})
@@ -267,40 +292,44 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 class TestDatabase:
-    def test_the_flag_goes_before_the_environment_variable(self) -> None:
-        assert parse_kind(flag="mysql", environ={"SERVICES_DATABASE": "mariadb"}) is Kind.MYSQL
-        assert parse_kind(flag=None, environ={"SERVICES_DATABASE": "mariadb"}) is Kind.MARIADB
-        assert parse_kind(flag=None, environ={"SERVICES_DATABASE": ""}) is None
-
-    @pytest.mark.parametrize("text", ["", "MySQL", "postgres", "sqlite"])
-    def test_another_server_is_refused_by_what_named_it(self, text: str) -> None:
-        with pytest.raises(ServiceError, match=f"--database={text} is no database server: choose mariadb or"):
-            parse_kind(flag=text, environ={})
+    @pytest.mark.parametrize("text", ["MySQL", "postgres", "sqlite"])
+    def test_another_server_is_refused_wherever_it_was_named(
+        self, text: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.setenv("SERVICES_DATABASE", text)
+        for named in ([], [f"--database={text}"]):
+            with pytest.raises(SystemExit):
+                main(["status", *named])
+            told = capsys.readouterr().err
+            assert f"{text!r}, given here or as SERVICES_DATABASE, is no database server: choose" in told
 
     def test_it_stays_what_it_was_until_another_is_asked_for(self, tmp_path: Path, machine: Path) -> None:
-        assert database_choice.for_a_start(stack_in(tmp_path)).kind is Kind.MARIADB
-        chosen = database_choice.for_a_start(stack_in(tmp_path, kind=Kind.MYSQL, binlog=True))
-        database_choice.remember(stack_in(tmp_path), chosen)
-        assert database_choice.for_a_start(stack_in(tmp_path)) == Choice(kind=Kind.MYSQL, binlog=True)
-        other = stack_in(tmp_path, kind=Kind.MARIADB, binlog=False)
-        assert database_choice.for_a_start(other) == Choice(kind=Kind.MARIADB, binlog=False)
-
-    @pytest.mark.parametrize("text", ["", "[]", "{}", '{"kind": "oracle", "binlog": false}'])
-    def test_a_broken_record_of_the_choice_is_none(self, text: str, tmp_path: Path) -> None:
-        (stack_in(tmp_path).run_dir / database_choice.FILE).write_text(text)
-        assert database_choice.last(stack_in(tmp_path)) is None
+        assert MariaDB(stack=stack_in(tmp_path)).choice == Choice(kind=Kind.MARIADB, binlog=False)
+        chosen = MariaDB(stack=stack_in(tmp_path, kind=Kind.MYSQL, binlog=True))
+        server = Process(
+            name="it", command=["true"], log=tmp_path / "log", env={"PATH": os.defpath}, folder=tmp_path
+        )
+        chosen.daemon.start(server, chosen.choice)
+        server.wait(within_s=10)
+        assert MariaDB(stack=stack_in(tmp_path)).choice == Choice(kind=Kind.MYSQL, binlog=True)
+        other = MariaDB(stack=stack_in(tmp_path, kind=Kind.MARIADB, binlog=False))
+        assert other.choice == Choice(kind=Kind.MARIADB, binlog=False)
 
     def test_neither_kind_is_shown_the_others_files(self, tmp_path: Path) -> None:
         folders = {MariaDB(stack=stack_in(tmp_path, kind=kind)).folder.name for kind in Kind}
         assert folders == {"mariadb", "mysql"}
 
-    def test_one_that_runs_is_not_taken_for_another(self, tmp_path: Path) -> None:
-        running = Choice(kind=Kind.MARIADB, binlog=False)
-        database_choice.require_as_asked(stack_in(tmp_path), running=running)
-        with pytest.raises(ServiceError, match=r"is mariadb, not mysql.*mariadb --database mysql"):
-            database_choice.require_as_asked(stack_in(tmp_path, kind=Kind.MYSQL), running=running)
-        with pytest.raises(ServiceError, match=r"has no binary log.*restart mariadb --binlog"):
-            database_choice.require_as_asked(stack_in(tmp_path, binlog=True), running=running)
+    def test_one_that_runs_is_not_taken_for_another(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        runs = Record(pid=1, started="", port=1, choice=Choice(kind=Kind.MARIADB, binlog=False))
+        monkeypatch.setattr(Daemon, "last_record", lambda _: runs)
+        monkeypatch.setattr(Daemon, "running", lambda _: runs)
+        MariaDB(stack=stack_in(tmp_path)).require_as_asked()
+        with pytest.raises(ServiceError, match=r"is mariadb, .* `.*restart mariadb --database mysql"):
+            MariaDB(stack=stack_in(tmp_path, kind=Kind.MYSQL)).require_as_asked()
+        with pytest.raises(ServiceError, match=r"with no binary log: .* `.*restart mariadb --binlog"):
+            MariaDB(stack=stack_in(tmp_path, binlog=True)).require_as_asked()
 
     def test_a_link_to_mariadb_is_no_mysql(self, machine: Path) -> None:
         program_in(machine, "mysqld", says="mysqld  Ver 10.11.19-MariaDB for debian-linux-gnu")
@@ -383,8 +412,9 @@ class TestOwnStack:
 
 
 class TestReport:
-    def test_the_environment_leads_to_the_ports(self) -> None:
-        assert report.environment({"mariadb": 1, "redis": 2, "kafka": 3}) == {
+    def test_the_environment_leads_to_the_ports(self, tmp_path: Path) -> None:
+        stack = Stack(directory=tmp_path, asked_ports={"mariadb": 1, "redis": 2, "kafka": 3})
+        assert report.environment([MariaDB(stack=stack), Redis(stack=stack), Kafka(stack=stack)]) == {
             "DATABASE_URL": "mysql://application:application@127.0.0.1:1/e_commerce_db",
             "REDIS_URL": "redis://127.0.0.1:2/0",
             "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:3",
