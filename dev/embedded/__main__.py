@@ -7,14 +7,15 @@ left; 2 a setting is wrong.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 
+from environs import EnvError
+
 from dev.embedded import settings as embedded_settings
-from dev.embedded.claiming import held, refuse_taken_ports
 from dev.embedded.signals import StopRequest
 from dev.embedded.supervisor import Supervisor
 from dev.processes import say
+from dev.servers import ServiceError, held, refuse_shared, refuse_taken
 
 
 def main() -> int:
@@ -25,8 +26,9 @@ def main() -> int:
         "runs, `. .embedded/env` lets manage.py work on the same stack.",
     ).parse_args()
     try:
-        settings = embedded_settings.load(os.environ)
-    except embedded_settings.SettingError as error:
+        settings = embedded_settings.load()
+        refuse_shared(settings.ports)
+    except (EnvError, ServiceError) as error:
         say(f"settings: {error}")
         return 2
     try:
@@ -36,12 +38,16 @@ def main() -> int:
         say(f"COUPON_EMBEDDED_DIR: cannot use {settings.directory}: {error.strerror}")
         return 1
     stop = StopRequest()
+    running = (
+        f"runs the embedded stack in {settings.directory}: stop it with Ctrl-C there or `kill`, "
+        "or set COUPON_EMBEDDED_DIR and the ports for a second one"
+    )
     with stop.listening():
         try:
-            with held(settings.directory / "lock"):
-                refuse_taken_ports(settings.ports)
+            with held(settings.directory / "lock", else_told=running):
+                refuse_taken(settings.ports)
                 return Supervisor(settings=settings, stop=stop).run()
-        except embedded_settings.StackError as error:
+        except ServiceError as error:
             say(str(error))
             return 1
 

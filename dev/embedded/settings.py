@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from dev.processes import PROJECT
+from environs import Env
+from marshmallow.validate import Length, OneOf, Range
 
-
-class StackError(Exception):
-    """The stack cannot start or go on; the message, for the person at the terminal, says what mends it."""
-
-
-class SettingError(ValueError):
-    """A setting has a wrong value; the message is one line that names the variable."""
+from dev.processes import LOOPBACK, PROJECT
 
 
 class BrokerKind(StrEnum):
@@ -62,61 +56,29 @@ class EmbeddedSettings:
     @property
     def api_url(self) -> str:
         """The API as this machine reaches it: a wildcard address is no address to call."""
-        host = "127.0.0.1" if self.api_host in ("0.0.0.0", "::", "[::]") else self.api_host
+        host = LOOPBACK if self.api_host in ("0.0.0.0", "::", "[::]") else self.api_host
         return f"http://{host}:{self.api_port}"
 
     @property
     def consumer_url(self) -> str:
-        return f"http://127.0.0.1:{self.health_port}"
+        return f"http://{LOOPBACK}:{self.health_port}"
 
 
-def load(environment: Mapping[str, str]) -> EmbeddedSettings:
-    """Read the environment. Raises SettingError, one line, naming the variable."""
-    topic = _text(environment, "COUPON_TOPIC", "coupon-issue-events")
-    settings = EmbeddedSettings(
-        directory=PROJECT / Path(_text(environment, "COUPON_EMBEDDED_DIR", ".embedded")).expanduser(),
-        application_logs=PROJECT / Path(_text(environment, "COUPON_LOG_DIR", "logs")).expanduser(),
-        api_host=_text(environment, "COUPON_API_HOST", "127.0.0.1"),
-        api_port=_port(environment, "COUPON_API_PORT", 8080),
-        health_port=_port(environment, "COUPON_HEALTH_PORT", 8081),
-        redis_port=_port(environment, "COUPON_EMBEDDED_REDIS_PORT", 16379),
-        kafka_port=_port(environment, "COUPON_EMBEDDED_KAFKA_PORT", 19092),
-        broker=_broker(environment),
+def load() -> EmbeddedSettings:
+    """Read the environment. Raises EnvError, which names the variable."""
+    env = Env(expand_vars=False)
+    port, filled, brokers = Range(min=1, max=65_535), Length(min=1), OneOf(list(BrokerKind))
+    topic = env.str("COUPON_TOPIC", "coupon-issue-events", validate=filled)
+    return EmbeddedSettings(
+        directory=PROJECT / Path(env.str("COUPON_EMBEDDED_DIR", ".embedded", validate=filled)).expanduser(),
+        application_logs=PROJECT / Path(env.str("COUPON_LOG_DIR", "logs", validate=filled)).expanduser(),
+        api_host=env.str("COUPON_API_HOST", LOOPBACK, validate=filled),
+        api_port=env.int("COUPON_API_PORT", 8080, validate=port),
+        health_port=env.int("COUPON_HEALTH_PORT", 8081, validate=port),
+        redis_port=env.int("COUPON_EMBEDDED_REDIS_PORT", 16379, validate=port),
+        kafka_port=env.int("COUPON_EMBEDDED_KAFKA_PORT", 19092, validate=port),
+        broker=BrokerKind(env.str("COUPON_EMBEDDED_BROKER", BrokerKind.AUTO, validate=brokers)),
         topic=topic,
-        dead_letter_topic=_text(environment, "COUPON_DEAD_LETTER_TOPIC", f"{topic}.DLT"),
-        group_id=_text(environment, "COUPON_CONSUMER_GROUP_ID", "coupon-issue-consumer-group"),
+        dead_letter_topic=env.str("COUPON_DEAD_LETTER_TOPIC", f"{topic}.DLT", validate=filled),
+        group_id=env.str("COUPON_CONSUMER_GROUP_ID", "coupon-issue-consumer-group", validate=filled),
     )
-    _refuse_shared_ports(settings)
-    return settings
-
-
-def _text(environment: Mapping[str, str], name: str, default: str) -> str:
-    value = environment.get(name, default).strip()
-    if not value or not value.isprintable():
-        raise SettingError(f"{name} is empty or has unprintable characters; unset it for {default!r}")
-    return value
-
-
-def _port(environment: Mapping[str, str], name: str, default: int) -> int:
-    value = environment.get(name, str(default)).strip()
-    # Digits of other scripts and "1_000" are numbers to int(), but not to the servers.
-    if not (value.isascii() and value.isdecimal() and len(value) <= 5 and 1 <= int(value) <= 65_535):
-        raise SettingError(f"{name}={value!r} is not a port: give a whole number from 1 to 65535")
-    return int(value)
-
-
-def _broker(environment: Mapping[str, str]) -> BrokerKind:
-    value = _text(environment, "COUPON_EMBEDDED_BROKER", BrokerKind.AUTO)
-    try:
-        return BrokerKind(value)
-    except ValueError:
-        choices = ", ".join(BrokerKind)
-        raise SettingError(f"COUPON_EMBEDDED_BROKER={value!r} is not one of {choices}") from None
-
-
-def _refuse_shared_ports(settings: EmbeddedSettings) -> None:
-    names: dict[int, str] = {}
-    for name, port in settings.ports.items():
-        if port in names:
-            raise SettingError(f"{names[port]} and {name} are both {port}: give each a port of its own")
-        names[port] = name

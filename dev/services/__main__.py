@@ -35,7 +35,6 @@ from dev.services.stack import (
 )
 
 Run = Callable[[argparse.Namespace, Stack], int]
-INTERRUPTED = 130
 NOT_ALL_UP = 3  #: exit status of `status`, as init scripts have it
 SUMMARY = "MariaDB or MySQL, Redis and Apache Kafka on loopback, in one folder, without Docker."
 #: Without the stack's lock: a test may strike while another process starts something.
@@ -70,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         print("\nInterrupted. `status` shows what runs, `stop` ends it, `start` goes on.", file=sys.stderr)
-        return INTERRUPTED
+        return 130
 
 
 def _parser() -> argparse.ArgumentParser:

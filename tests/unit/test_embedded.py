@@ -2,31 +2,50 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import signal
-import socket
 import sqlite3
 import stat
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from urllib.parse import unquote
 
 import dj_database_url
 import pytest
+from environs import EnvError
 
 from dev.embedded import settings as embedded_settings
 from dev.embedded.application import environment_for, has_user, secret_key
-from dev.embedded.claiming import held, refuse_taken_ports
 from dev.embedded.draining import undecided
-from dev.embedded.settings import BrokerKind, EmbeddedSettings, SettingError, StackError
+from dev.embedded.settings import BrokerKind, EmbeddedSettings
 from dev.embedded.signals import ECHO_S, StopRequest
-from dev.processes import PROJECT, free_port
+from dev.processes import PROJECT
+from dev.servers import ServiceError, refuse_shared
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in os.environ:
+        if name.startswith("COUPON_"):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def load(monkeypatch: pytest.MonkeyPatch) -> Callable[..., EmbeddedSettings]:
+    """The settings of an environment in which these variables are set."""
+
+    def load(**variables: str) -> EmbeddedSettings:
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        return embedded_settings.load()
+
+    return load
 
 
 class TestSettings:
     def test_defaults(self) -> None:
-        settings = embedded_settings.load({})
+        settings = embedded_settings.load()
         assert settings == EmbeddedSettings(
             directory=PROJECT / ".embedded",
             application_logs=PROJECT / "logs",
@@ -45,82 +64,44 @@ class TestSettings:
         "variable",
         ["COUPON_API_PORT", "COUPON_HEALTH_PORT", "COUPON_EMBEDDED_REDIS_PORT", "COUPON_EMBEDDED_KAFKA_PORT"],
     )
-    def test_each_port_has_its_variable(self, variable: str) -> None:
-        settings = embedded_settings.load({variable: "4711"})
+    def test_each_port_has_its_variable(self, variable: str, load: Callable[..., EmbeddedSettings]) -> None:
+        settings = load(**{variable: "4711"})
         assert settings.ports[variable] == 4711
         assert list(settings.ports.values()).count(4711) == 1
 
-    @pytest.mark.parametrize(
-        "value", ["", " ", "abc", "0", "-1", "65536", "80.5", "1_000", "٨٠٨٠", "9" * 5000]
-    )
-    def test_a_wrong_port_is_one_line_that_names_the_variable(self, value: str) -> None:
-        with pytest.raises(SettingError) as refusal:
-            embedded_settings.load({"COUPON_EMBEDDED_KAFKA_PORT": value})
-        assert str(refusal.value).startswith("COUPON_EMBEDDED_KAFKA_PORT=")
-        assert "\n" not in str(refusal.value)
+    @pytest.mark.parametrize("value", ["", " ", "abc", "0", "-1", "65536", "80.5", "9" * 5000])
+    def test_a_wrong_port_is_refused_by_its_variable(
+        self, value: str, load: Callable[..., EmbeddedSettings]
+    ) -> None:
+        with pytest.raises(EnvError, match="COUPON_EMBEDDED_KAFKA_PORT"):
+            load(COUPON_EMBEDDED_KAFKA_PORT=value)
 
-    def test_two_services_on_one_port_are_refused_by_both_names(self) -> None:
-        with pytest.raises(SettingError, match="COUPON_API_PORT and COUPON_HEALTH_PORT are both 8081"):
-            embedded_settings.load({"COUPON_API_PORT": "8081"})
+    def test_two_services_on_one_port_are_refused_by_both_names(
+        self, load: Callable[..., EmbeddedSettings]
+    ) -> None:
+        with pytest.raises(ServiceError, match="COUPON_API_PORT and COUPON_HEALTH_PORT are both 8081"):
+            refuse_shared(load(COUPON_API_PORT="8081").ports)
 
-    def test_an_unknown_broker_is_refused_with_the_choices(self) -> None:
-        with pytest.raises(
-            SettingError, match="COUPON_EMBEDDED_BROKER='kafka' is not one of auto, tansu, mock"
-        ):
-            embedded_settings.load({"COUPON_EMBEDDED_BROKER": "kafka"})
+    def test_an_unknown_broker_is_refused_with_the_choices(
+        self, load: Callable[..., EmbeddedSettings]
+    ) -> None:
+        with pytest.raises(EnvError, match=r"COUPON_EMBEDDED_BROKER.*auto, tansu, mock"):
+            load(COUPON_EMBEDDED_BROKER="kafka")
 
     @pytest.mark.parametrize("variable", ["COUPON_EMBEDDED_DIR", "COUPON_LOG_DIR", "COUPON_TOPIC"])
-    def test_an_empty_text_is_refused(self, variable: str) -> None:
-        with pytest.raises(SettingError, match=variable):
-            embedded_settings.load({variable: ""})
+    def test_an_empty_text_is_refused(self, variable: str, load: Callable[..., EmbeddedSettings]) -> None:
+        with pytest.raises(EnvError, match=variable):
+            load(**{variable: ""})
 
-    def test_a_relative_directory_is_the_projects_and_an_absolute_one_stays(self) -> None:
-        assert embedded_settings.load({"COUPON_EMBEDDED_DIR": "other"}).directory == PROJECT / "other"
-        assert embedded_settings.load({"COUPON_EMBEDDED_DIR": "/srv/x"}).directory == Path("/srv/x")
+    def test_a_relative_directory_is_the_projects_and_an_absolute_one_stays(
+        self, load: Callable[..., EmbeddedSettings]
+    ) -> None:
+        assert load(COUPON_EMBEDDED_DIR="other").directory == PROJECT / "other"
+        assert load(COUPON_EMBEDDED_DIR="/srv/x").directory == Path("/srv/x")
 
-    def test_a_wildcard_address_is_called_on_loopback(self) -> None:
-        assert embedded_settings.load({"COUPON_API_HOST": "0.0.0.0"}).api_url == "http://127.0.0.1:8080"
-        assert embedded_settings.load({"COUPON_API_HOST": "10.1.2.3"}).api_url == "http://10.1.2.3:8080"
-
-
-class TestPorts:
-    def test_a_free_port_passes(self) -> None:
-        refuse_taken_ports({"COUPON_API_PORT": free_port()})
-
-    def test_a_taken_port_names_itself_and_the_variable(self) -> None:
-        with closing(socket.create_server(("127.0.0.1", 0))) as somebody:
-            port = somebody.getsockname()[1]
-            with pytest.raises(StackError, match=rf"^port {port} is taken .* COUPON_HEALTH_PORT=\.\.\.$"):
-                refuse_taken_ports({"COUPON_API_PORT": free_port(), "COUPON_HEALTH_PORT": port})
-
-    def test_a_port_bound_on_all_addresses_is_taken(self) -> None:
-        with closing(socket.create_server(("0.0.0.0", 0))) as somebody, pytest.raises(StackError):
-            refuse_taken_ports({"COUPON_API_PORT": somebody.getsockname()[1]})
-
-    def test_a_port_that_needs_root_says_so(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        def refuse(self: socket.socket, address: object) -> None:
-            raise PermissionError(errno.EACCES, "Permission denied")
-
-        monkeypatch.setattr(socket.socket, "bind", refuse)
-        with pytest.raises(StackError, match=r"port 80 needs more rights .* COUPON_API_PORT="):
-            refuse_taken_ports({"COUPON_API_PORT": 80})
-
-
-class TestLock:
-    def test_a_second_owner_is_told_who_the_first_is(self, tmp_path: Path) -> None:
-        lock = tmp_path / "lock"
-        with (
-            held(lock),
-            pytest.raises(StackError, match=rf"already runs in .*\(process {os.getpid()}\)"),
-            held(lock),
-        ):
-            pass
-
-    def test_it_is_free_again_afterwards(self, tmp_path: Path) -> None:
-        lock = tmp_path / "lock"
-        for _ in range(2):
-            with held(lock):
-                assert lock.read_text() == f"{os.getpid()}\n"
+    def test_a_wildcard_address_is_called_on_loopback(self, load: Callable[..., EmbeddedSettings]) -> None:
+        assert load(COUPON_API_HOST="0.0.0.0").api_url == "http://127.0.0.1:8080"
+        assert load(COUPON_API_HOST="10.1.2.3").api_url == "http://10.1.2.3:8080"
 
 
 class TestStopRequest:
@@ -172,12 +153,13 @@ class TestBacklog:
 
 
 class TestEnvironment:
-    def settings(self, directory: Path) -> EmbeddedSettings:
-        return embedded_settings.load({"COUPON_EMBEDDED_DIR": str(directory), "COUPON_API_PORT": "4711"})
+    @pytest.fixture
+    def settings(self, tmp_path: Path, load: Callable[..., EmbeddedSettings]) -> EmbeddedSettings:
+        return load(COUPON_EMBEDDED_DIR=str(tmp_path), COUPON_API_PORT="4711")
 
-    def test_an_exported_production_database_is_never_used(self, tmp_path: Path) -> None:
+    def test_an_exported_production_database_is_never_used(self, settings: EmbeddedSettings) -> None:
         environment = environment_for(
-            settings=self.settings(tmp_path),
+            settings=settings,
             servers={"REDIS_URL": "redis://127.0.0.1:1/0"},
             inherited={"DATABASE_URL": "mysql://production", "REDIS_URL": "redis://production", "LANG": "C"},
         )
@@ -187,9 +169,11 @@ class TestEnvironment:
         assert environment["LANG"] == "C"
 
     @pytest.mark.parametrize("name", ["plain", "with space", "with%percent", "한글", "ques?tion", "ha#sh"])
-    def test_the_database_is_found_in_any_directory(self, tmp_path: Path, name: str) -> None:
+    def test_the_database_is_found_in_any_directory(
+        self, tmp_path: Path, name: str, load: Callable[..., EmbeddedSettings]
+    ) -> None:
         (tmp_path / name).mkdir()
-        settings = self.settings(tmp_path / name)
+        settings = load(COUPON_EMBEDDED_DIR=str(tmp_path / name))
         url = environment_for(settings=settings, servers={}, inherited={})["DATABASE_URL"]
         assert dj_database_url.parse(url)["NAME"] == str(settings.database)
         assert unquote(url) == f"sqlite:///{settings.database}"
@@ -201,10 +185,8 @@ class TestEnvironment:
         assert secret_key(path) == key
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
-    def test_a_secret_key_of_the_caller_wins(self, tmp_path: Path) -> None:
-        environment = environment_for(
-            settings=self.settings(tmp_path), servers={}, inherited={"SECRET_KEY": "mine"}
-        )
+    def test_a_secret_key_of_the_caller_wins(self, settings: EmbeddedSettings) -> None:
+        environment = environment_for(settings=settings, servers={}, inherited={"SECRET_KEY": "mine"})
         assert environment["SECRET_KEY"] == "mine"
 
     def test_has_user(self, tmp_path: Path) -> None:
