@@ -75,10 +75,8 @@ class Daemon:
     def running(self) -> Record | None:
         """The record of the server if it runs and is the one that was started here."""
         record = self.last_record()
-        if record is None:
-            return None
-        seen = look_at(record.pid)
-        return record if seen is not None and seen.started == record.started else None
+        seen = look_at(record.pid) if record else None
+        return record if record and seen and seen.started == record.started else None
 
     def paused(self) -> bool:
         record = self.running()

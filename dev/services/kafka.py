@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import base64
+import hashlib
+import re
 import shutil
 import uuid
 from pathlib import Path
 
 from dev.processes import LOOPBACK, Process
 from dev.servers import kafka_serves
-from dev.services import kafka_libs, programs
+from dev.services import programs
 from dev.services.service import Service
 from dev.services.stack import replace_text, variable
 
 FORMAT_TIMEOUT_S = 120.0
+FETCH_TIMEOUT_S = 900.0
+LIBS = "kafka-libs"
+POM = Path(__file__).with_name("pom.xml")
 
 #: Relative paths only: the process's working folder is the stack's, whose name may hold anything.
 PROPERTIES = """\
@@ -73,7 +78,7 @@ class Kafka(Service):
 
     @property
     def libs(self) -> Path:
-        return self.stack.directory / kafka_libs.FOLDER
+        return self.stack.directory / LIBS
 
     @property
     def ports(self) -> dict[str, int]:
@@ -81,7 +86,7 @@ class Kafka(Service):
 
     def prepare(self) -> Process:
         java = programs.require_java()
-        kafka_libs.provide(self)
+        self._fetch_once()
         self.folder.mkdir(exist_ok=True)
         text = PROPERTIES.format(host=LOOPBACK, port=self.port, controller_port=self.port + 1)
         replace_text(self.folder / "server.properties", text)
@@ -89,7 +94,7 @@ class Kafka(Service):
         return self._java(java, "kafka.Kafka", "server.properties")
 
     def _java(self, java: Path, *arguments: str) -> Process:
-        classes = f"../{kafka_libs.FOLDER}/*"
+        classes = f"../{LIBS}/*"
         return self.process([str(java), *JAVA_OPTIONS, "-cp", classes, *arguments], folder=self.folder)
 
     def _format_once(self, java: Path) -> None:
@@ -111,8 +116,31 @@ class Kafka(Service):
         )
         replace_text(done, f"{cluster_id}\n")
 
+    def _fetch_once(self) -> None:
+        """Have the jars, along ``pom.xml``. An interrupted or outdated download is done again."""
+        digest = hashlib.sha256(POM.read_bytes()).hexdigest()
+        marker = self.libs / ".complete"  # written last
+        if marker.exists() and marker.read_text().strip() == digest:
+            return
+        maven = programs.require(["mvn"], packages=["maven"])
+        shutil.rmtree(self.libs, ignore_errors=True)
+        self.libs.mkdir(parents=True)
+        command = [
+            str(maven), "--batch-mode", "--no-transfer-progress", "--file", str(POM),
+            "dependency:copy-dependencies", f"-DoutputDirectory={self.libs}",
+        ]  # fmt: skip
+        log = self.stack.log_dir / f"{LIBS}.log"
+        self.process(command, folder=self.stack.directory, log=log).run(
+            within_s=FETCH_TIMEOUT_S,
+            failing="Kafka's jars could not be fetched: see whether Maven reaches its repository",
+        )
+        replace_text(marker, f"{digest}\n")
+
     def answers(self) -> bool:
         return kafka_serves(self.port)
 
     def version(self) -> str:
-        return kafka_libs.version(self.libs)
+        for jar in self.libs.glob("kafka_*.jar"):
+            if found := re.fullmatch(r"kafka_[\d.]+-([\d.]+)\.jar", jar.name):
+                return f"Apache Kafka {found.group(1)}"
+        return ""

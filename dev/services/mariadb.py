@@ -13,7 +13,7 @@ from dev.servers import ServiceError
 from dev.services import database_programs, programs
 from dev.services.daemon import Choice
 from dev.services.database_programs import SERVER_PACKAGES, DatabasePrograms
-from dev.services.mariadb_client import SOCKET, Client
+from dev.services.mariadb_client import SOCKET, Client, NoAnswerError
 from dev.services.service import Service
 from dev.services.stack import APPLICATION_PASSWORD, APPLICATION_USER, DATABASE, Kind
 
@@ -166,17 +166,16 @@ class MariaDB(Service):
 
     def finish(self) -> None:
         """The database and the application's user. A login as that user over TCP is the proof."""
-        done = self.client.run_as_root(SETUP)
-        if done.returncode != 0:
-            raise ServiceError(f"the database could not be set up: {done.stderr.strip()}")
-        login = self.client.log_in(port=self.port, statement="SELECT 1")
-        if login.returncode != 0:
+        self.client.run_as_root(SETUP)
+        try:
+            self.client.log_in(port=self.port)
+        except NoAnswerError as error:
             password_reset = f"ALTER USER {APPLICATION_USER} IDENTIFIED BY '{APPLICATION_PASSWORD}'"
             raise ServiceError(
-                f"{APPLICATION_USER} cannot log in to {DATABASE}: {login.stderr.strip()}; "
+                f"{APPLICATION_USER} cannot log in to {DATABASE}: {error}; "
                 f"if its password was changed, set it back with: "
                 + self.stack.command_line(f'sql "{password_reset}"')
-            )
+            ) from error
 
     def version(self) -> str:
         told = self.client.ask_as_root("SELECT VERSION()", timeout_s=ANSWER_WAIT_S)

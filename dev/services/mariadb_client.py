@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import subprocess
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -23,7 +24,7 @@ BACKUP_OPTIONS = {Kind.MARIADB: (), Kind.MYSQL: ("--set-gtid-purged=OFF",)}
 
 
 class NoAnswerError(ServiceError):
-    """A server was asked and said nothing in time."""
+    """The database refused what it was told, or said nothing in time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,46 +34,31 @@ class Client:
     data: Path
     wait_s: float  #: for an answer, unless a call says otherwise
 
-    def run_as_root(
-        self, statement: str, *, table: bool = False, timeout_s: float | None = None
-    ) -> subprocess.CompletedProcess[str]:
-        """Run SQL with every right, through the socket. The caller looks at the return code."""
+    def run_as_root(self, statement: str, *, table: bool = False, timeout_s: float | None = None) -> str:
+        """Run SQL with every right, through the socket; what it printed."""
         arguments = [*self._as_root(), *(["--table"] if table else [])]
         return self._run(self.programs.client, arguments, statement=statement, timeout_s=timeout_s)
 
-    def do_as_root(self, statement: str) -> None:
-        done = self.run_as_root(statement)
-        if done.returncode != 0:
-            raise ServiceError(f"the database refused `{statement.splitlines()[0]}`: {done.stderr.strip()}")
-
     def ask_as_root(self, question: str, *, timeout_s: float | None = None) -> str:
         """The one value that answers; empty when there is none in time."""
-        try:
-            told = self.run_as_root(question, timeout_s=timeout_s)
-        except NoAnswerError:
-            return ""
-        return told.stdout.strip().rpartition("\n")[2] if told.returncode == 0 else ""
+        with suppress(NoAnswerError):
+            return self.run_as_root(question, timeout_s=timeout_s).strip().rpartition("\n")[2]
+        return ""
 
-    def log_in(self, *, port: int, statement: str) -> subprocess.CompletedProcess[str]:
-        """Run SQL as the application does: over TCP, with its user and password."""
+    def log_in(self, *, port: int) -> None:
+        """As the application does: over TCP, with its user and password."""
         arguments = [f"--host={LOOPBACK}", f"--port={port}", "--protocol=tcp", f"--user={APPLICATION_USER}"]
-        return self._run(
-            self.programs.client, [*arguments, DATABASE], statement=statement, password=APPLICATION_PASSWORD
+        self._run(
+            self.programs.client, [*arguments, DATABASE], statement="SELECT 1", password=APPLICATION_PASSWORD
         )
 
     def dump(self, *arguments: str, to: IO[str]) -> None:
         """A backup of one moment, taken while the application goes on."""
-        done = self._run(
-            self.programs.dump, [*self._as_root(), "--single-transaction", *arguments], output=to
-        )
-        if done.returncode != 0:
-            raise ServiceError(f"the dump failed: {done.stderr.strip()}")
+        self._run(self.programs.dump, [*self._as_root(), "--single-transaction", *arguments], output=to)
 
     def feed(self, source: IO[str], *arguments: str) -> None:
         """Run a file of SQL with every right."""
-        done = self._run(self.programs.client, [*self._as_root(), *arguments], source=source)
-        if done.returncode != 0:
-            raise ServiceError(f"the database refused what was fed: {done.stderr.strip()}")
+        self._run(self.programs.client, [*self._as_root(), *arguments], source=source)
 
     def back_up(self, database: str, file: Path) -> None:
         """Write the database as it is at one moment; the file appears whole or not at all."""
@@ -88,7 +74,7 @@ class Client:
         """Replace the database by what the file holds: what came after the dump is gone."""
         try:
             with file.open() as source:
-                self.do_as_root(
+                self.run_as_root(
                     f"DROP DATABASE IF EXISTS `{database}`;\n"
                     f"CREATE DATABASE `{database}` CHARACTER SET utf8mb4;"
                 )
@@ -112,12 +98,12 @@ class Client:
         output: IO[str] | None = None,
         password: str | None = None,
         timeout_s: float | None = None,
-    ) -> subprocess.CompletedProcess[str]:
-        """Raises NoAnswerError when the server takes too long, by default longer than the stack's wait."""
+    ) -> str:
+        """Raises NoAnswerError; of time by default after the stack's wait."""
         limit_s = self.wait_s if timeout_s is None else timeout_s
         secret = {} if password is None else {"MYSQL_PWD": password}  # not in the process list
         try:
-            return subprocess.run(
+            done = subprocess.run(
                 [str(program), "--no-defaults", "--default-character-set=utf8mb4", *arguments],
                 input=(statement or "") if source is None else None,
                 stdin=source,
@@ -126,9 +112,12 @@ class Client:
                 cwd=self.data,
                 env=programs.inherited_environment(secret),
                 text=True,
-                check=False,
+                check=True,
                 timeout=limit_s,
             )
+            return done.stdout or ""
+        except subprocess.CalledProcessError as error:
+            raise NoAnswerError(f"the database refused: {error.stderr.strip()}") from error
         except subprocess.TimeoutExpired as error:
             raise NoAnswerError(
                 f"mariadb did not answer within {limit_s:.0f} s: is it paused, or is a lock held? "

@@ -89,11 +89,12 @@ def _download_and_unpack(packages: Sequence[str], *, folder: Path, apt: Path) ->
 def _sources() -> Iterator[str | None]:
     """Contents for a sources.list, to be tried in turn; None stands for the machine's own."""
     yield None
-    if _os_release().get("ID") != "debian":
+    release = platform.freedesktop_os_release()
+    if release["ID"] != "debian":
         return
     keyrings = [path for name in KEYRINGS if (path := Path("/usr/share/keyrings") / name).exists()]
     signed_by = f"[signed-by={keyrings[0]}] " if keyrings else ""
-    for site in _sites(codename=_os_release().get("VERSION_CODENAME", "stable")):
+    for site in _sites(codename=release.get("VERSION_CODENAME", "stable")):
         yield f"deb {signed_by}{site} sid main\n"
 
 
@@ -106,13 +107,6 @@ def _sites(*, codename: str) -> Sequence[str]:
     return list(
         dict.fromkeys(line[0] for line in lines if line[1:] in ([codename, "main"], ["stable", "main"]))
     )
-
-
-def _os_release() -> dict[str, str]:
-    try:
-        return platform.freedesktop_os_release()
-    except OSError:
-        return {}
 
 
 def _make_state(apt: Path, *, sources: str | None) -> None:

@@ -84,7 +84,7 @@ class Replica(MariaDB):
             return
         super().finish()
         kind = self.choice.kind
-        self.primary.client.do_as_root(
+        self.primary.client.run_as_root(
             f"CREATE USER IF NOT EXISTS '{USER}'@'%' IDENTIFIED BY '{PASSWORD}';\n"
             f"GRANT REPLICATION SLAVE ON *.* TO '{USER}'@'%';"
         )
@@ -94,24 +94,24 @@ class Replica(MariaDB):
             copy.seek(0)
             self.client.feed(copy)
         where = {"host": LOOPBACK, "port": self.primary.port, "user": USER, "password": PASSWORD}
-        self.client.do_as_root(FOLLOW[kind].format(**where))
+        self.client.run_as_root(FOLLOW[kind].format(**where))
         self.follow()
         (self.data / COPIED).touch()
 
     def follow(self) -> None:
         """Go on following, and return when all is here that the primary has now."""
         kind = self.choice.kind
-        self.client.do_as_root("START REPLICA;")
+        self.client.run_as_root("START REPLICA;")
         position = self.primary.client.ask_as_root(f"SELECT REPLACE({POSITION[kind]}, '\\n', '');")
         wait = WAIT_FOR_POSITION[kind].format(position=position, seconds=CATCH_UP_S)
         if self.client.ask_as_root(wait, timeout_s=CATCH_UP_S + 10) != "0":
-            state = self.client.run_as_root("SHOW REPLICA STATUS\\G").stdout
+            state = self.client.run_as_root("SHOW REPLICA STATUS\\G")
             raise ServiceError(f"the replica did not catch up within {CATCH_UP_S} s:\n{state}")
 
     def lag(self) -> None:
         """Fetch nothing more: what the primary commits from now on is not here."""
-        self.client.do_as_root("STOP REPLICA;")
+        self.client.run_as_root("STOP REPLICA;")
 
     def promote(self) -> None:
         """Take the primary's place as it stands: nothing more is fetched, and writes are welcome."""
-        self.client.do_as_root("STOP REPLICA; RESET REPLICA ALL; SET GLOBAL read_only = 0;")
+        self.client.run_as_root("STOP REPLICA; RESET REPLICA ALL; SET GLOBAL read_only = 0;")

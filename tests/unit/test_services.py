@@ -22,7 +22,6 @@ from dev.services import (
 )
 from dev.services import (
     database_programs,
-    kafka_libs,
     mysql_packages,
     programs,
     report,
@@ -475,10 +474,12 @@ class TestPrograms:
             programs.require(["nosuch-server"], packages=["redis-server"])
 
     def test_kafkas_version_is_its_jars(self, tmp_path: Path) -> None:
-        assert kafka_libs.version(tmp_path) == ""
-        (tmp_path / "kafka_2.13-4.1.1.jar").touch()
-        (tmp_path / "kafka-clients-9.9.9.jar").touch()
-        assert kafka_libs.version(tmp_path) == "Apache Kafka 4.1.1"
+        kafka = Kafka(stack=Stack(directory=tmp_path, asked_ports={}))
+        assert kafka.version() == ""
+        kafka.libs.mkdir()
+        (kafka.libs / "kafka_2.13-4.1.1.jar").touch()
+        (kafka.libs / "kafka-clients-9.9.9.jar").touch()
+        assert kafka.version() == "Apache Kafka 4.1.1"
 
 
 class TestKafka:
