@@ -10,6 +10,7 @@ import sqlite3
 import sys
 from collections.abc import Mapping
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
@@ -23,21 +24,19 @@ COMMAND_WITHIN_S = 300.0
 MANAGE = (sys.executable, "manage.py")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Application:
     """This project's own processes on one embedded stack."""
 
-    def __init__(
-        self, *, settings: EmbeddedSettings, environment: Mapping[str, str], stop: StopRequest
-    ) -> None:
-        self._settings = settings
-        self._environment = environment
-        self._stop = stop
+    settings: EmbeddedSettings
+    environment: Mapping[str, str]
+    stop: StopRequest
 
     def prepare(self, *, creates_topics: bool) -> None:
         """Tables, first rows, a login for the Django admin (one that exists is left as it is), topics."""
         self._run("migrate", "--noinput")
         self._run("seed")
-        if not has_user(database=self._settings.database, name=ADMIN_NAME):
+        if not has_user(database=self.settings.database, name=ADMIN_NAME):
             self._run("createsuperuser", "--noinput")
         if creates_topics:
             self._run("create_topics")
@@ -48,16 +47,13 @@ class Application:
         return self._start("the API", "api", gunicorn, dies_by=signal.SIGTERM)
 
     def start_consumer(self) -> Process:
-        port = str(self._settings.health_port)
-        return self._start(
-            "the consumer", "consumer", [*MANAGE, "run_coupon_consumer", "--health-port", port]
-        )
+        return self._start("the consumer", "consumer", [*MANAGE, "run_coupon_consumer"])
 
     def _start(
         self, name: str, log: str, command: list[str], *, dies_by: signal.Signals = signal.SIGKILL
     ) -> Process:
-        log_file = fresh(self._settings.logs / f"{log}.log")
-        process = Process(name=name, command=command, log=log_file, env=self._environment, dies_by=dies_by)
+        log_file = fresh(self.settings.logs / f"{log}.log")
+        process = Process(name=name, command=command, log=log_file, env=self.environment, dies_by=dies_by)
         return process.start()
 
     def _run(self, *arguments: str) -> None:
@@ -65,15 +61,15 @@ class Application:
         [command, *_] = arguments
         process = self._start(f"manage.py {command}", command, [*MANAGE, *arguments])
         wait_until(
-            lambda: not process.running or self._stop.asked.is_set(), within_s=COMMAND_WITHIN_S, every_s=0.1
+            lambda: not process.running or self.stop.asked.is_set(), within_s=COMMAND_WITHIN_S, every_s=0.1
         )
         if process.process.returncode == 0:
             return
         failure = process.failure(process.how_it_ended())
         process.ask_to_stop()
-        wait_until(lambda: not process.running or self._stop.at_once.is_set(), within_s=5)
+        wait_until(lambda: not process.running or self.stop.at_once.is_set(), within_s=5)
         process.kill()
-        raise StopAsked if self._stop.asked.is_set() else failure
+        raise StopAsked if self.stop.asked.is_set() else failure
 
 
 def environment_for(

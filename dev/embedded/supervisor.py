@@ -76,7 +76,7 @@ class Supervisor:
     def _run(self, running: ExitStack) -> None:
         settings = self._settings
         redis = start_redis(directory=settings.logs, port=settings.redis_port)
-        running.callback(self._stop_server, redis)
+        running.callback(self._end, redis.process, grace_s=redis.stop_grace_s)
         say(f"Redis    {redis.address}  ({redis.origin})")
         self._go_on()
         broker = start_broker(
@@ -85,7 +85,7 @@ class Supervisor:
             kind=settings.broker,
             topics=(settings.topic, settings.dead_letter_topic),
         )
-        running.callback(self._stop_server, broker)
+        running.callback(self._end, broker.process, grace_s=broker.stop_grace_s)
         say(f"Kafka    {broker.address}  ({broker.origin})")
         self._go_on()
         application = self._prepared_application(redis=redis, broker=broker)
@@ -155,9 +155,6 @@ class Supervisor:
         if not self._stop.at_once.is_set():
             self._all_well &= drain(settings=self._settings, broker=broker, consumer=process, stop=self._stop)
         self._end(process, grace_s=CONSUMER_GRACE_S)
-
-    def _stop_server(self, server: Server) -> None:
-        self._end(server.process, grace_s=server.stop_grace_s)
 
     def _end(self, process: Process, *, grace_s: float) -> None:
         """Stop it, with all that it started; a second Ctrl-C ends the patience."""

@@ -6,7 +6,6 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import Final
 
 from django.db import connection
@@ -51,7 +50,7 @@ def _sell_out(scene: Scene) -> None:
 def judge(scene: Scene, *, recovered_s: float | None) -> Row:
     """Compare the clients' record, the database, the gate and ``manage.py verify``."""
     answers = list(scene.rush.answers)
-    statuses = _statuses(scene, answers)
+    statuses = _statuses(scene)
     scene.expect(recovered_s is not None, "what was accepted before the fault's end was not decided in time")
     complaints = list(scene.notes)
     lost = _lost(answers, statuses, scene.written_ids, gone=set(scene.gone_ids))
@@ -88,29 +87,23 @@ def judge(scene: Scene, *, recovered_s: float | None) -> Row:
     )
 
 
-def _statuses(scene: Scene, answers: list[Answer]) -> dict[str, tuple[str, str]]:
+def _statuses(scene: Scene) -> dict[str, tuple[str, str]]:
     """By the status route: status and reason of every request that anybody was told of."""
-    ids = sorted({a.request_id for a in answers if a.request_id is not None} | set(scene.written_ids))
+    ids = sorted(scene.rush.told_ids | set(scene.written_ids))
     found: dict[str, tuple[str, str]] = {}
+
+    def ask(request_id: str) -> tuple[str, tuple[str, str]]:
+        answer = scene.system.status(request_id)
+        body = answer.body if isinstance(answer.body, dict) else {}
+        return request_id, (str(body.get("status") or f"HTTP {answer.status}"), str(body.get("reason") or ""))
 
     def are_final() -> bool:
         open_ids = [each for each in ids if each not in found or found[each][0] not in _FINAL]
         with ThreadPoolExecutor(8) as pool:
-            for part in pool.map(partial(_ask_statuses, scene.api.port), (open_ids[n::8] for n in range(8))):
-                found.update(part)
+            found.update(pool.map(ask, open_ids))
         return all(found[each][0] in _FINAL for each in ids)
 
     wait_until(are_final, within_s=scene.case.settle_s, every_s=0.5)
-    return found
-
-
-def _ask_statuses(port: int, ids: list[str]) -> dict[str, tuple[str, str]]:
-    client = Client(port)
-    found = {}
-    for request_id in ids:
-        status, body = client.ask("GET", f"/api/coupons/requests/{request_id}")
-        found[request_id] = (str(body.get("status") or f"HTTP {status}"), str(body.get("reason") or ""))
-    client.close()
     return found
 
 

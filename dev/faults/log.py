@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
+from pathlib import Path
 from typing import Final
 
 from confluent_kafka import KafkaException, TopicPartition
@@ -19,6 +21,8 @@ from dev.processes import wait_until
 from dev.topics import TIMEOUT_S
 
 _PATIENCE_S: Final = 60.0
+#: What Kafka makes again from the log itself. It would believe them otherwise.
+_MADE_AGAIN: Final = ("*.index", "*.timeindex", "*.snapshot", "../recovery-point-offset-checkpoint")
 
 
 def undecided() -> int:
@@ -54,6 +58,19 @@ def delete_before(partition: int, offset: int) -> None:
     wanted = TopicPartition(settings.CONFIG.kafka.topic, partition, offset)
     for deleted in admin.delete_records([wanted], operation_timeout=TIMEOUT_S).values():
         deleted.result(TIMEOUT_S)
+
+
+def cut_end(data: Path, *, partition: int, kept: float) -> None:
+    """Take away all but this share of a partition, as a crash does to what was not flushed.
+
+    ``data`` is the folder of a broker that does not run. A partition of one segment.
+    """
+    folder = data / f"{settings.CONFIG.kafka.topic}-{partition}"
+    [segment] = folder.glob("*.log")
+    os.truncate(segment, int(segment.stat().st_size * kept))  # mostly in the middle of a batch
+    for pattern in _MADE_AGAIN:
+        for path in folder.glob(pattern):
+            path.unlink()
 
 
 def delete_offsets() -> None:

@@ -16,7 +16,13 @@ from pathlib import Path
 from typing import Any, Final
 
 #: A consumer's way from the log to the offset. The process decides one batch, and is struck in the next.
-STEPS: Final = ("after-decode", "before-commit", "after-commit", "after-unlock", "before-offset")
+STEPS: Final = {
+    "after-decode": "after decoding",
+    "before-commit": "before COMMIT",
+    "after-commit": "after COMMIT, before unlock",
+    "after-unlock": "after unlock, before Redis is told",
+    "before-offset": "after Redis was told, before the offset",
+}
 _STRUCK_AT_BATCH: Final = 2
 #: An API worker is struck between reserving and publishing (step ``reserved``), in the middle of the rush.
 _STRUCK_AT_GROUP: Final = 60
@@ -50,9 +56,9 @@ def _strike_at(step: str, number: signal.Signals) -> None:
     pass_by = _struck(number)
     match step:
         case "after-decode":
-            _before(batch, "issue_coupons", pass_by)
+            _act(batch, "issue_coupons", before=pass_by)
         case "before-commit":
-            _after(failures, "record", pass_by)
+            _act(failures, "record", after=pass_by)
         case "after-commit":
             locks = coupon_locks
 
@@ -64,11 +70,11 @@ def _strike_at(step: str, number: signal.Signals) -> None:
 
             _replace(deciding, "coupon_locks", struck_before_unlock)
         case "after-unlock":
-            _before(batch, "notify_gate", pass_by)
+            _act(batch, "notify_gate", before=pass_by)
         case "before-offset":
-            _after(batch.BatchProcessor, "process", pass_by)
+            _act(batch.BatchProcessor, "process", after=pass_by)
         case "reserved":
-            _before(submitting, "publish_in_time", _struck(number, at=_STRUCK_AT_GROUP))
+            _act(submitting, "publish_in_time", before=_struck(number, at=_STRUCK_AT_GROUP))
         case _:
             raise ValueError(f"there is no step {step}: choose from {', '.join(STEPS)}")
 
@@ -79,25 +85,21 @@ def _replace(owner: Any, name: str, function: Callable[..., Any]) -> None:
     setattr(owner, name, function)
 
 
-def _before(module: Any, name: str, act: Callable[[], None]) -> None:
-    original = getattr(module, name)
-
-    def acting_first(*args: Any, **named: Any) -> Any:
-        act()
-        return original(*args, **named)
-
-    _replace(module, name, acting_first)
+def _nothing() -> None: ...
 
 
-def _after(module: Any, name: str, act: Callable[[], None]) -> None:
-    original = getattr(module, name)
+def _act(
+    owner: Any, name: str, *, before: Callable[[], None] = _nothing, after: Callable[[], None] = _nothing
+) -> None:
+    original = getattr(owner, name)
 
-    def acting_last(*args: Any, **named: Any) -> Any:
+    def acting(*args: Any, **named: Any) -> Any:
+        before()
         result = original(*args, **named)
-        act()
+        after()
         return result
 
-    _replace(module, name, acting_last)
+    _replace(owner, name, acting)
 
 
 def _jump_clock(rest: str) -> None:

@@ -13,6 +13,8 @@ from typing import Final
 
 from dev.processes import LOOPBACK, wait_until
 
+_AT_ONCE: Final = 16
+_PATIENCE_S: Final = 90.0  #: of a user who tries again
 _ANSWER_S: Final = 25.0  #: an answer takes no longer, or there is none
 
 
@@ -36,17 +38,10 @@ class Answer:
 
 
 class Rush:
-    """Users who claim one coupon, ``at_once`` at the same time, ``per_s`` at most if given."""
+    """Users who claim one coupon, some at the same time, ``per_s`` at most if given."""
 
     def __init__(
-        self,
-        *,
-        ports: Sequence[int],
-        coupon_id: int,
-        users: Iterable[int],
-        at_once: int = 16,
-        per_s: float | None = None,
-        patience_s: float = 90,
+        self, *, ports: Sequence[int], coupon_id: int, users: Iterable[int], per_s: float | None = None
     ) -> None:
         self.answers: list[Answer] = []  # appended to by all threads, never changed otherwise
         self._ports = ports
@@ -54,10 +49,9 @@ class Rush:
         self._users = enumerate(users)
         self._next = threading.Lock()
         self._per_s = per_s
-        self._patience_s = patience_s
         self._stop = threading.Event()
         self._started_at = time.monotonic()
-        self._threads = [threading.Thread(target=self._claim_on, daemon=True) for _ in range(at_once)]
+        self._threads = [threading.Thread(target=self._claim_on, daemon=True) for _ in range(_AT_ONCE)]
 
     def start(self) -> None:
         self._started_at = time.monotonic()
@@ -72,6 +66,11 @@ class Rush:
     def accepted(self) -> list[str]:
         """The request ids that were told 202."""
         return [a.request_id for a in self.answers if a.is_accepted and a.request_id is not None]
+
+    @property
+    def told_ids(self) -> set[str]:
+        """The request ids that anybody was told, whatever the answer."""
+        return {a.request_id for a in list(self.answers) if a.request_id is not None}
 
     def wait_accepted(self, count: int, *, within_s: float = 60) -> None:
         """Until so many were accepted, or everybody has claimed."""
@@ -106,7 +105,7 @@ class Rush:
             client.close()
 
     def _claim_until_told(self, client: Client, user: int) -> None:
-        deadline = time.monotonic() + self._patience_s
+        deadline = time.monotonic() + _PATIENCE_S
         while not self._stop.is_set() and time.monotonic() < deadline:
             answer = client.claim(self._coupon_id, user)
             self.answers.append(answer)
@@ -122,7 +121,7 @@ class Client:
         self._connection = http.client.HTTPConnection(LOOPBACK, port, timeout=_ANSWER_S)
 
     def claim(self, coupon_id: int, user_id: int) -> Answer:
-        status, body = self.ask("POST", f"/api/coupons/{coupon_id}/issue?userId={user_id}")
+        status, body = self._ask("POST", f"/api/coupons/{coupon_id}/issue?userId={user_id}")
         return Answer(
             user_id=user_id,
             status=status,
@@ -130,7 +129,7 @@ class Client:
             request_id=_text(body.get("requestId")),
         )
 
-    def ask(self, method: str, path: str) -> tuple[int, dict[str, object]]:
+    def _ask(self, method: str, path: str) -> tuple[int, dict[str, object]]:
         """Status and decoded body; (0, {}) when there was no answer."""
         try:
             self._connection.request(method, path)

@@ -91,6 +91,12 @@ class Scene:
         connection.close()
         return IssueOutcome.objects.filter(coupon_id=self.coupon_id).count()
 
+    def decided_from_the_log(self) -> set[str]:
+        """Whose event stood in the log, by request id."""
+        connection.close()
+        found = IssueOutcome.objects.filter(coupon_id=self.coupon_id).exclude(reason="EVENT_LOST")
+        return set(map(str, found.values_list("pk", flat=True)))
+
     def undecided(self, request_ids: list[str]) -> int:
         connection.close()
         return len(request_ids) - IssueOutcome.objects.filter(pk__in=map(UUID, request_ids)).count()

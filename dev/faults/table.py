@@ -25,9 +25,7 @@ class Row:
     lost: int = 0
     doubled: int = 0
     leaked: int = 0
-    recovered_s: float | None = (
-        None  #: from the end of the fault until all that was accepted before is decided
-    )
+    recovered_s: float | None = None  #: from the fault's end until all that was accepted before is decided
     bug_shows_in: str = ""  #: a bug was put in on purpose: this field must not be empty or 0
     seconds: float = 0.0
     complaints: list[str] = field(default_factory=list)

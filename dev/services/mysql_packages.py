@@ -22,12 +22,7 @@ from dev.services.stack import replace_text
 
 FOLDER = "mysql-server"
 MARKER = ".complete"  #: names the packages; written last, so what was interrupted is begun anew
-#: As MySQL's two are called, the long-lived series before the newest.
-PACKAGES = (
-    ("mysql-server-core-8.4", "mysql-client-core-8.4"),
-    ("mysql-server-core-8.0", "mysql-client-core-8.0"),
-    ("mysql-server-core", "mysql-client-core"),
-)
+SERIES = ("-8.4", "-8.0", "")  #: the long-lived ones before the newest
 PROGRAMS = {"mysqld": "usr/sbin", "mysql": "usr/bin", "mysqldump": "usr/bin"}
 KEYRINGS = ("debian-archive-keyring.pgp", "debian-archive-keyring.gpg")
 UNUSED_PACKAGES = ("perl", "libperl")  #: for scripts that are not run here
@@ -62,7 +57,8 @@ def _fetch(folder: Path) -> None:
         _make_state(apt, sources=sources)
         with suppress(ServiceError):  # one source of many may be away
             run_to_end(["apt-get", *_private(apt), "-qq", "update"])
-        for packages in PACKAGES:
+        for series in SERIES:
+            packages = (f"mysql-server-core{series}", f"mysql-client-core{series}")
             if programs.are_available(packages, _private(apt)):
                 _download_and_unpack(packages, folder=folder, apt=apt)
                 return

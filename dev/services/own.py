@@ -90,11 +90,7 @@ class Services:
         self.run("restart", "mariadb", "--no-binlog")
 
     def port(self, server: str) -> int:
-        url = self.urls[server]
-        port = urlsplit(url if "://" in url else f"kafka://{url}").port
-        if port is None:
-            raise RuntimeError(f"{url} names no port")
-        return port
+        return urlsplit(f"//{self.urls[server].rpartition('//')[2]}").port or 0
 
     def environment(self, through: Mapping[str, int] | None = None) -> dict[str, str]:
         """The variables that lead to the servers; ``through`` other ports, by server."""

@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -45,24 +45,22 @@ def find_all(names: Sequence[str]) -> Iterator[Path]:
 
 def require(names: Sequence[str], *, packages: Sequence[str]) -> Path:
     """The first of these programs; when none is there, a package is installed that brings one."""
-    found = find(names)
-    if found is None:
-        _install(packages, missing=" or ".join(names))
-        found = find(names)
-    if found is None:
-        raise ServiceError(f"{packages[0]} was installed but brought none of: {', '.join(names)}")
-    return found
+    return _require(lambda: find(names), packages=packages, missing=" or ".join(names))
 
 
 def require_java() -> Path:
     """A Java that Kafka 4 runs on: JAVA_HOME's before the search path's."""
-    java = _fitting_java()
-    if java is None:
-        _install(JAVA_PACKAGES, missing=f"Java {JAVA_AT_LEAST} or newer")
-        java = _fitting_java()
-    if java is None:
-        raise ServiceError(f"no Java {JAVA_AT_LEAST} or newer is found: set JAVA_HOME to one")
-    return java
+    return _require(_fitting_java, packages=JAVA_PACKAGES, missing=f"Java {JAVA_AT_LEAST} or newer")
+
+
+def _require(look: Callable[[], Path | None], *, packages: Sequence[str], missing: str) -> Path:
+    found = look()
+    if found is None:
+        _install(packages, missing=missing)
+        found = look()
+    if found is None:
+        raise ServiceError(f"{packages[0]} was installed but brought no {missing}: install one by hand")
+    return found
 
 
 def _fitting_java() -> Path | None:

@@ -28,7 +28,5 @@ class Redis(Service):
     def version(self) -> str:
         told = redis_told(self.port, "INFO", "server")
         versions = dict(re.findall(r"^(valkey|redis)_version:(\S+)", told, flags=re.MULTILINE))
-        for name in ("valkey", "redis"):  # Valkey tells both
-            if name in versions:
-                return f"{name.capitalize()} {versions[name]}"
-        return ""
+        name = "valkey" if "valkey" in versions else "redis"  # Valkey tells both
+        return f"{name.capitalize()} {versions[name]}" if versions else ""

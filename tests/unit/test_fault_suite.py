@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import pytest
+from django.conf import settings
 
-from dev.faults import bugs, patching, segments
+from dev.faults import bugs, patching
 from dev.faults.proxy import Link
 from dev.faults.rush import Answer
 from dev.faults.table import Row, as_markdown, as_text
@@ -188,29 +188,21 @@ def test_the_cases_names_are_distinct() -> None:
     assert len({case.name for case in ALL}) == len(ALL)
 
 
-def _batch(first_offset: int, *request_ids: str) -> bytes:
-    records = b"\x01head" + b"".join(b'\x02{"eventId":"%s"}' % each.encode() for each in request_ids)
-    return struct.pack(">qi", first_offset, len(records)) + records
+def test_the_end_of_a_partition_is_cut_off_and_what_kafka_would_believe_is_gone(tmp_path: Path) -> None:
+    from dev.faults import log
 
-
-def test_the_end_of_a_partition_is_cut_off_in_the_middle_of_a_batch(tmp_path: Path) -> None:
-    ids = [str(uuid4()) for _ in range(6)]
-    whole = [_batch(0, *ids[:2]), _batch(2, ids[2]), _batch(3, *ids[3:])]
-    folder = tmp_path / "t-1"
+    folder = tmp_path / f"{settings.CONFIG.kafka.topic}-1"
     folder.mkdir()
-    (folder / "00000000000000000000.log").write_bytes(b"".join(whole))
+    (folder / "00000000000000000000.log").write_bytes(bytes(range(100)))
     for name in ("00000000000000000000.index", "00000000000000000006.snapshot", "leader-epoch-checkpoint"):
         (folder / name).touch()
     (tmp_path / "recovery-point-offset-checkpoint").touch()
 
-    lost = segments.cut_end(tmp_path, topic="t", partition=1, offset=2)
+    log.cut_end(tmp_path, partition=1, kept=0.3)
 
-    assert lost == dict(enumerate(ids[2:], start=2))
-    left = (folder / "00000000000000000000.log").read_bytes()
-    assert [batch.request_ids for batch in segments.batches(left)] == [ids[:2]]
-    assert len(left) > len(whole[0])
+    assert (folder / "00000000000000000000.log").read_bytes() == bytes(range(30))
     assert sorted(each.name for each in folder.iterdir()) == [
         "00000000000000000000.log",
         "leader-epoch-checkpoint",
     ]
-    assert [each.name for each in tmp_path.iterdir()] == ["t-1"]
+    assert [each.name for each in tmp_path.iterdir()] == [folder.name]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dev.faults.bugs import without_unique_claims
-from dev.faults.case import Case, lasting
+from dev.faults.case import Case
 from dev.faults.cases.log import ask_twice
+from dev.faults.cases.servers import paused
 from dev.faults.scene import Scene
 
 
@@ -13,13 +14,6 @@ def _kill_once(scene: Scene) -> None:
     scene.consumer.kill()
     scene.add_consumer()
 
-
-#: Claims are refused while it is away; what they had reserved must come back.
-_STOP_BROKER = lasting(
-    lambda scene: scene.services.do("pause", "kafka"),
-    lambda scene: scene.services.do("resume", "kafka"),
-    for_s=lambda scale: 6,
-)
 
 CASES = [
     Case(
@@ -45,7 +39,8 @@ CASES = [
     Case(
         name="bug-slot-kept",
         what="BUG: a slot whose event was not published is not given back; broker stopped",
-        act=_STOP_BROKER,
+        # Claims are refused while it is away; what they had reserved must come back.
+        act=paused("kafka", for_s=lambda scale: 6),
         bug_shows_in="leaked",
         settle_s=40,  # a reservation without an event is given back after some 20 s
         in_short=True,

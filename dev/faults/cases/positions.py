@@ -10,7 +10,7 @@ from django.conf import settings
 from django.db import connection
 
 from coupons.eventlog.events import partition_key, partition_of
-from dev.faults import log, segments
+from dev.faults import log
 from dev.faults.case import Case, Scale
 from dev.faults.scene import Scene
 from dev.processes import READINESS, Process, wait_until
@@ -34,17 +34,9 @@ def _with_the_consumer_away(strike: Callable[[Scene], None]) -> Callable[[Scene]
     return act
 
 
-def _offsets_to_the_beginning(scene: Scene) -> None:
-    log.move_offsets(to_end=False)
-
-
 def _offsets_to_the_end(scene: Scene) -> None:
     scene.expect(log.undecided() > 0, "nothing was undecided")
     log.move_offsets(to_end=True)
-
-
-def _offsets_deleted(scene: Scene) -> None:
-    log.delete_offsets()
 
 
 def _topic_made_anew(scene: Scene) -> None:
@@ -57,9 +49,7 @@ def _topic_made_anew(scene: Scene) -> None:
         scene.api.start().wait_ready()
         # Its old position exists in the new topic too, unless too few come.
         scene.rush.wait_accepted(scene.stock * 3 // 4)
-    told = "was deleted and made anew"
-    is_told = wait_until(lambda: told in scene.system.log_text("consumer"), within_s=_WITHIN_S)
-    scene.expect(is_told, "the consumer did not say that its topic was made anew")
+    _await_told(scene, "was deleted and made anew", lambda: scene.system.log_text("consumer"))
 
 
 def _records_deleted(scene: Scene) -> None:
@@ -76,13 +66,16 @@ def _records_deleted(scene: Scene) -> None:
     scene.gone_ids += [str(request.event.request_id) for _, request in gone if request is not None]
     log.delete_before(partition, gone[-1][0].following)
     consumer = scene.add_consumer()
-    told = "were deleted before they were decided"
-    is_told = wait_until(lambda: told in _readiness(consumer), within_s=_WITHIN_S)
-    scene.expect(is_told, "readiness does not tell of the deleted events")
+    _await_told(scene, "were deleted before they were decided", lambda: _readiness(consumer))
     time.sleep(2)
     stands = log.positions()[partition] == at[partition]
     scene.expect(stands, "deciding went on over events that were deleted")
     _accept_loss(scene)
+
+
+def _await_told(scene: Scene, words: str, told: Callable[[], str]) -> None:
+    is_told = wait_until(lambda: words in told(), within_s=_WITHIN_S)
+    scene.expect(is_told, f"the consumer did not say: {words}")
 
 
 def _readiness(consumer: Process) -> str:
@@ -101,25 +94,21 @@ def _end_lost(scene: Scene) -> None:
     scene.rush.wait_accepted(scene.stock // 2)
     partition = partition_of(partition_key(scene.coupon_id), settings.CONFIG.kafka.partitions)
     with scene.consumer.paused():
-        at = log.positions()[partition]
         scene.rush.wait_accepted(scene.stock * 3 // 4)
         scene.struck()
         scene.services.do("kill", "kafka")
-        lost = segments.cut_end(
-            scene.services.folder / "kafka" / "data",
-            topic=scene.system.topic,
-            partition=partition,
-            offset=at // 2,
-        )
+        log.cut_end(scene.services.folder / "kafka" / "data", partition=partition, kept=0.3)
     scene.services.do("start", "kafka")
     told = "the broker has lost its end"
-    is_told = wait_until(lambda: told in _readiness(scene.consumer), within_s=_WITHIN_S)
-    scene.expect(is_told, "readiness does not tell of the lost end")
+    _await_told(scene, told, lambda: _readiness(scene.consumer))
     scene.expect(told in scene.system.log_text("consumer"), "the log does not tell of the lost end")
     stands_at = log.positions()[partition]
-    scene.missing_ids |= set(lost.values())
-    scene.gone_ids += [request_id for offset, request_id in lost.items() if offset >= stands_at]
+    accepted, all_told = scene.rush.accepted, scene.rush.told_ids
+    scene.missing_ids |= all_told - {str(each.event.request_id) for _, each in log.entries() if each}
+    decided = scene.decided_from_the_log()
+    scene.gone_ids += [each for each in accepted if each in scene.missing_ids - decided]
     scene.expect(bool(scene.gone_ids), "everything that was lost had been decided")
+    scene.expect(bool(scene.missing_ids & decided), "nothing that was lost had been decided")
     time.sleep(2)
     stands = log.positions()[partition] == stands_at
     scene.expect(stands, "deciding went on in a log that lost its end")
@@ -190,7 +179,7 @@ CASES = [
     Case(
         name="log-offsets-reset",
         what="the group's offsets in Kafka set back to 0",
-        act=_with_the_consumer_away(_offsets_to_the_beginning),
+        act=_with_the_consumer_away(lambda _: log.move_offsets(to_end=False)),
         lasts_s=_twice_as_long,
     ),
     Case(
@@ -203,7 +192,7 @@ CASES = [
     Case(
         name="log-offsets-deleted",
         what="the group deleted in Kafka, with its offsets",
-        act=_with_the_consumer_away(_offsets_deleted),
+        act=_with_the_consumer_away(lambda _: log.delete_offsets()),
         lasts_s=_twice_as_long,
     ),
     Case(

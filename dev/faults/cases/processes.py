@@ -16,13 +16,6 @@ from dev.faults.scene import Scene
 from dev.processes import Process, wait_until
 
 _STRUCK_WITHIN_S = 60.0
-_AFTER = {
-    "after-decode": "after decoding",
-    "before-commit": "before COMMIT",
-    "after-commit": "after COMMIT, before unlock",
-    "after-unlock": "after unlock, before Redis is told",
-    "before-offset": "after Redis was told, before the offset",
-}
 
 
 def _kill_consumers(step: str) -> Callable[[Scene], None]:
@@ -134,7 +127,7 @@ CASES = [
     *(
         Case(
             name=f"consumer-killed-{step}",
-            what=f"consumer killed (SIGKILL) {_AFTER[step]}, one after the other",
+            what=f"consumer killed (SIGKILL) {STEPS[step]}, one after the other",
             act=_kill_consumers(step),
             consumer_patch=f"kill:{step}",
             consumer_words=("--batch-size", "20"),
@@ -171,7 +164,7 @@ CASES = [
     *(
         Case(
             name=f"consumer-frozen-{step}",
-            what=f"consumer frozen {_AFTER[step]} past lock and poll interval, then woken",
+            what=f"consumer frozen {STEPS[step]} past lock and poll interval, then woken",
             act=_freeze_consumer,
             consumer_patch=f"freeze:{step}",
             consumer_words=("--batch-size", "20"),

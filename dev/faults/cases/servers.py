@@ -20,9 +20,13 @@ from dev.servers import redis_options
 from tests.system import eventually
 
 
-def _paused(server: str) -> Callable[[Scene], None]:
+def paused(
+    server: str, *, for_s: Callable[[Scale], float] = lambda scale: scale.outage_s
+) -> Callable[[Scene], None]:
     return lasting(
-        lambda scene: scene.services.do("pause", server), lambda scene: scene.services.do("resume", server)
+        lambda scene: scene.services.do("pause", server),
+        lambda scene: scene.services.do("resume", server),
+        for_s=for_s,
     )
 
 
@@ -38,20 +42,21 @@ def _half(scale: Scale) -> float:
     return scale.outage_s / 2
 
 
-def _flush_redis(scene: Scene) -> None:
-    """Three times, while claims are on their way."""
-    for part in (4, 3, 2):
-        scene.rush.wait_accepted(scene.stock // part)
-        get_redis_connection("default").flushall()
-        scene.struck()
+def _three_times(strike: Callable[[Scene], object]) -> Callable[[Scene], None]:
+    """While claims are on their way."""
+
+    def act(scene: Scene) -> None:
+        for part in (4, 3, 2):
+            scene.rush.wait_accepted(scene.stock // part)
+            strike(scene)
+            scene.struck()
+
+    return act
 
 
 def _lose_reservations(scene: Scene) -> None:
-    """The coupon's reservations alone go, as by eviction, three times; the rest of its gate stays."""
-    for part in (4, 3, 2):
-        scene.rush.wait_accepted(scene.stock // part)
-        get_redis_connection("default").delete(f"{{coupon:{scene.coupon_id}}}:reservations")
-        scene.struck()
+    """The coupon's reservations alone go, as by eviction; the rest of its gate stays."""
+    get_redis_connection("default").delete(f"{{coupon:{scene.coupon_id}}}:reservations")
 
 
 def _failed_over(scene: Scene) -> None:
@@ -116,7 +121,12 @@ _READ_ONLY = lasting(
 )
 
 CASES = [
-    Case(name="redis-flushed", what="FLUSHALL, three times", act=_flush_redis, in_short=True),
+    Case(
+        name="redis-flushed",
+        what="FLUSHALL, three times",
+        act=_three_times(lambda scene: get_redis_connection("default").flushall()),
+        in_short=True,
+    ),
     Case(name="redis-killed", what="Redis killed, away for 5 s, back empty", act=_killed("redis", away_s=5)),
     Case(
         name="redis-restarted",
@@ -127,7 +137,7 @@ CASES = [
     Case(
         name="redis-reservations-lost",
         what="the coupon's reservations in Redis deleted, three times",
-        act=_lose_reservations,
+        act=_three_times(_lose_reservations),
     ),
     Case(name="redis-full", what="Redis out of memory (noeviction)", act=_FULL),
     Case(
@@ -137,10 +147,10 @@ CASES = [
         lasts_s=lambda scale: 3 * scale.outage_s,
         links=("api-redis", "consumer-redis"),
     ),
-    Case(name="redis-stopped", what="Redis stopped (SIGSTOP)", act=_paused("redis")),
-    Case(name="broker-stopped", what="broker stopped (SIGSTOP)", act=_paused("kafka"), in_short=True),
+    Case(name="redis-stopped", what="Redis stopped (SIGSTOP)", act=paused("redis")),
+    Case(name="broker-stopped", what="broker stopped (SIGSTOP)", act=paused("kafka"), in_short=True),
     Case(name="broker-killed", what="broker killed and restarted", act=_killed("kafka")),
-    Case(name="database-stopped", what="database stopped (SIGSTOP)", act=_paused("db")),
+    Case(name="database-stopped", what="database stopped (SIGSTOP)", act=paused("db")),
     Case(name="database-killed", what="database killed and restarted", act=_killed("db"), in_short=True),
     Case(name="database-read-only", what="database refuses writes (read_only)", act=_READ_ONLY),
 ]
