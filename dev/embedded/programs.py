@@ -72,10 +72,8 @@ def _first_that_runs(options: list[str], *programs: tuple[str | None, str]) -> P
 
 def mock_broker_program(*, topics: Sequence[str]) -> Program:
     """librdkafka's mock cluster, in a process of its own. It chooses its port itself."""
-    return Program(
-        command=[sys.executable, "-m", "dev.embedded.mock_broker", *topics],
-        origin="librdkafka's mock cluster, a stand-in",
-    )
+    command = [sys.executable, "-m", "dev.embedded.mock_broker", *topics]
+    return Program(command=command, origin="librdkafka's mock cluster, a stand-in")
 
 
 def _in_package(package: str, inside: str) -> str | None:

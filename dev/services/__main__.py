@@ -90,15 +90,16 @@ def _parser() -> argparse.ArgumentParser:
         one.add_argument("names", nargs="*", metavar="NAME", help=names)
         if action == "status":
             one.add_argument("--json", action="store_true", help="print it as JSON")
-    sql = add("sql", "run SQL as the database's root, through its socket", _sql)
+    sql = add("sql", "run SQL as the database's root, through its socket", _in_database)
     sql.add_argument("statement")
     sql.add_argument("--on", choices=["mariadb", REPLICA], default="mariadb", help="default: %(default)s")
     for action, act in DUMP_ACTIONS.items():
-        one = add(action, act.__doc__, _dump_or_restore)
+        one = add(action, act.__doc__, _in_database)
+        one.set_defaults(on="mariadb")
         one.add_argument("file", type=Path)
         one.add_argument("--name", default=DATABASE, help="which database (default: %(default)s)")
     for action, steer in REPLICA_ACTIONS.items():
-        add(action, steer.__doc__, _steer_replica)
+        add(action, steer.__doc__, _in_database).set_defaults(on=REPLICA)
     return parser
 
 
@@ -174,25 +175,17 @@ def _status(options: argparse.Namespace, stack: Stack) -> int:
     return 0 if all(status.state is report.State.UP for status in statuses) else NOT_ALL_UP
 
 
-def _sql(options: argparse.Namespace, stack: Stack) -> int:
+def _in_database(options: argparse.Namespace, stack: Stack) -> int:
     server = Replica(stack=stack) if options.on == REPLICA else MariaDB(stack=stack)
     lifecycle.require_running(server)
-    told = server.client.run_as_root(f"USE `{DATABASE}`;\n{options.statement}", table=sys.stdout.isatty())
-    sys.stdout.write(told)
-    return 0
-
-
-def _dump_or_restore(options: argparse.Namespace, stack: Stack) -> int:
-    server = MariaDB(stack=stack)
-    lifecycle.require_running(server)
-    DUMP_ACTIONS[options.action](server.client, options.name, options.file)
-    return 0
-
-
-def _steer_replica(options: argparse.Namespace, stack: Stack) -> int:
-    replica = Replica(stack=stack)
-    lifecycle.require_running(replica)
-    REPLICA_ACTIONS[options.action](replica)
+    match options.action, server:
+        case "sql", _:
+            sql = f"USE `{DATABASE}`;\n{options.statement}"
+            sys.stdout.write(server.client.run_as_root(sql, table=sys.stdout.isatty()))
+        case action, Replica():
+            REPLICA_ACTIONS[action](server)
+        case action, _:
+            DUMP_ACTIONS[action](server.client, options.name, options.file)
     return 0
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import re
+import secrets
 import shutil
-import uuid
 from pathlib import Path
 
 from dev.processes import LOOPBACK, Process
@@ -98,15 +97,9 @@ class Kafka(Service):
         if done.exists():
             return
         shutil.rmtree(self.folder / "data", ignore_errors=True)
-        # An id in Kafka's form: 16 random bytes in URL-safe base64 without padding.
-        cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
-        words = (
-            "kafka.tools.StorageTool",
-            "format",
-            f"--cluster-id={cluster_id}",
-            "--config=server.properties",
-        )
-        self._java(java, *words).run(
+        cluster_id = secrets.token_urlsafe(16)  # Kafka's form: URL-safe base64 without padding
+        words = ("format", f"--cluster-id={cluster_id}", "--config=server.properties")
+        self._java(java, "kafka.tools.StorageTool", *words).run(
             within_s=FORMAT_TIMEOUT_S, failing="Kafka's data folder could not be made"
         )
         replace_text(done, f"{cluster_id}\n")

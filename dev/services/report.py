@@ -33,16 +33,14 @@ class Status:
 
 def status_of(service: Service) -> Status:
     record = service.daemon.running()
-    state, version = State.DOWN, ""
-    if record is not None and service.daemon.paused():
+    if record is None:
+        state = State.DOWN
+    elif service.daemon.paused():
         state = State.PAUSED
-    elif record is not None:
+    else:
         state = State.UP if service.answers() else State.SILENT
-    if state is State.UP:
-        version = service.version()
-    return Status(
-        name=service.name, pid=record.pid if record else None, port=service.port, state=state, version=version
-    )
+    pid, version = record.pid if record else None, service.version() if state is State.UP else ""
+    return Status(name=service.name, pid=pid, port=service.port, state=state, version=version)
 
 
 def table(statuses: Sequence[Status]) -> str:

@@ -67,10 +67,7 @@ def _records_deleted(scene: Scene) -> None:
     log.delete_before(partition, gone[-1][0].following)
     consumer = scene.add_consumer()
     _await_told(scene, "were deleted before they were decided", lambda: _readiness(consumer))
-    time.sleep(2)
-    stands = log.positions()[partition] == at[partition]
-    scene.expect(stands, "deciding went on over events that were deleted")
-    _accept_loss(scene)
+    _accept_loss(scene, partition=partition, at=at[partition])
 
 
 def _await_told(scene: Scene, words: str, told: Callable[[], str]) -> None:
@@ -84,7 +81,10 @@ def _readiness(consumer: Process) -> str:
     return "" if answer.status == 200 else str(answer.body)
 
 
-def _accept_loss(scene: Scene) -> None:
+def _accept_loss(scene: Scene, *, partition: int, at: int) -> None:
+    """Until then the partition stands still."""
+    time.sleep(2)
+    scene.expect(log.positions()[partition] == at, "deciding went on over events that were lost")
     done = scene.system.manage("log_position", "accept-loss", "--yes")
     scene.expect(done.returncode == 0, f"the loss was not accepted: {done.stderr}")
 
@@ -109,10 +109,7 @@ def _end_lost(scene: Scene) -> None:
     scene.gone_ids += [each for each in accepted if each in scene.missing_ids - decided]
     scene.expect(bool(scene.gone_ids), "everything that was lost had been decided")
     scene.expect(bool(scene.missing_ids & decided), "nothing that was lost had been decided")
-    time.sleep(2)
-    stands = log.positions()[partition] == stands_at
-    scene.expect(stands, "deciding went on in a log that lost its end")
-    _accept_loss(scene)
+    _accept_loss(scene, partition=partition, at=stands_at)
 
 
 def _restored(scene: Scene) -> None:
