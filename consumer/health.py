@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import sys
 import threading
@@ -12,10 +11,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 import gevent
-import gevent.socket
 from django.conf import settings
-from gevent.pool import Pool
-from gevent.pywsgi import WSGIHandler, WSGIServer
 
 from consumer.state import LoopState
 from coupons.api.actuator_routes import ActuatorRoutes
@@ -23,6 +19,9 @@ from coupons.operations.health import broker
 from coupons.operations.surroundings import watching
 from runtime import actuator
 from runtime.actuator import Actuator, Check, Component
+from runtime.http.reply import Reply
+from runtime.http.request import Request
+from runtime.http.server import Server
 
 #: A loop that did not turn for so long hangs. Shorter, and a slow transaction unreadies the consumer; longer,
 #: and a hanging one is replaced later.
@@ -30,9 +29,8 @@ _STILL_S: Final = 60.0
 #: Room for a crowd of slow clients, so that a probe still gets a connection. Fewer, and such a crowd makes
 #: the consumer look dead; more, and it takes more memory and file descriptors.
 _CONNECTIONS: Final = 2000
-#: For one request and its answer. Shorter, and a slow probe is cut off; longer, and slow clients hold
-#: connections.
-_PATIENCE_S: Final = 5.0
+#: Shorter, and probes connect anew each time; longer, and clients that ask nothing hold connections.
+_KEEPALIVE_S: Final = 5.0
 _BACKLOG: Final = 1024  #: connections that the kernel keeps while all of _CONNECTIONS are taken
 _LOOK_EVERY_S: Final = 0.1  #: how late the thread notices its end at most
 _STOP_S: Final = 2.0  #: a stopping consumer waits no longer for the answers that are on their way
@@ -120,24 +118,29 @@ def _listening(host: str, port: int) -> socket.socket:
 
 def _serve(listener: socket.socket, health: Actuator, stop: threading.Event) -> None:
     """Run in the health thread, with a loop of greenlets of its own: a slow client costs no thread."""
-    shared = gevent.socket.socket(fileno=os.dup(listener.fileno()))
-    server = WSGIServer(
-        shared,
-        ActuatorRoutes(health),
-        log=None,
-        error_log=None,
-        spawn=Pool(_CONNECTIONS),
-        handler_class=_Handler,
-    )
-    server.start()
+    server = Server([listener], _Health(health), most_connections=_CONNECTIONS, keepalive_s=_KEEPALIVE_S)
     while not stop.is_set():
         gevent.sleep(_LOOK_EVERY_S)
-    server.stop(timeout=_STOP_S / 2)
+        server.sweep()
+    server.stop()
+    until = time.monotonic() + _STOP_S / 2
+    while len(server) and time.monotonic() < until:
+        gevent.sleep(_LOOK_EVERY_S)
+        server.sweep()
+    server.close()
 
 
-class _Handler(WSGIHandler):  # type: ignore[misc]
-    def handle_one_request(self) -> Any:
-        """Serve one request. A client that takes longer than _PATIENCE_S to ask and read is cut off."""
-        with gevent.Timeout(_PATIENCE_S, False):
-            return super().handle_one_request()
-        return None
+class _Health:
+    """The application of the health port's server: the actuator's routes alone."""
+
+    def __init__(self, health: Actuator) -> None:
+        self._routes = ActuatorRoutes(health)
+
+    def serve(self, request: Request) -> None:
+        gevent.spawn(lambda: request.answer(self._routes.reply_to(request)))
+
+    def longest_body(self, request: Request) -> int:
+        return 0
+
+    def refusal(self, status: int) -> Reply:
+        return Reply.of(status, b"")

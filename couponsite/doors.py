@@ -1,28 +1,28 @@
-"""WSGI: the way of a request: health routes first, then the host, claims, lookups, and pages last."""
+"""The way of a request: health routes first, then the host, claims, lookups, and Django's pages last."""
 
 from __future__ import annotations
 
 import gc
 import sys
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Callable, Iterable
 from http import HTTPStatus
-from typing import Final
+from typing import Final, Protocol
 
 import gevent
 from django.conf import settings
 
-from coupons.api import hosts, messages
-from coupons.api.actuator_routes import PREFIX, ActuatorRoutes
-from coupons.api.front import ClaimsFirst
-from coupons.api.lookups_first import LookupsFirst
-from coupons.api.replies import Reply, refusal_reply
+from coupons.api import front, hosts, lookups_first, messages
+from coupons.api.actuator_routes import ActuatorRoutes
+from coupons.api.claims import LONGEST_BODY
+from coupons.api.replies import refusal_reply
 from coupons.claims import batching, lookup_threads
 from coupons.errors import RefusedError
 from coupons.operations import health
 from coupons.outcomes import Code
-from runtime import greenlets, metrics, request_body
-from runtime.in_threads import Application, Environ, InThreads, StartResponse
+from runtime import greenlets, metrics
+from runtime.http.reply import Reply
+from runtime.http.request import Request
+from runtime.http.wsgi import Environ, Pages, StartResponse, WsgiApplication
 
 _LOOK_AT_FILES_EVERY_S: Final = 1.0  #: deleted metrics files are back after so long at most
 #: A thread that computes (a page, a reading of the log) keeps the interpreter for so long each time the loop
@@ -31,16 +31,20 @@ _LOOK_AT_FILES_EVERY_S: Final = 1.0  #: deleted metrics files are back after so 
 _SWITCH_S: Final = 0.0005
 
 
-class Doors:
-    """The application that gunicorn serves. ``pages``: Django, for all requests that no other door takes.
+class PageServer(Protocol):
+    def serve(self, request: Request) -> None: ...
 
-    Called in the loop, in the connection's greenlet: only pages run in threads, so nothing else may block.
+
+class Doors:
+    """The application of the worker's server (runtime/http/server.py). ``pages``: Django.
+
+    Another WSGI server than our worker, as `manage.py runserver`, gets Django alone.
     """
 
-    def __init__(self, pages: Application) -> None:
-        self._pages = pages
+    def __init__(self, pages: WsgiApplication) -> None:
+        self._django = pages
         self._actuator = ActuatorRoutes(health.api)
-        self._api = ClaimsFirst(LookupsFirst(self._page))
+        self.pages: PageServer | None = None  #: Django's, in threads
 
     def enter_loop(self) -> None:
         """From now on requests run in this thread's loop (runtime/gunicorn_worker.py). Call it there."""
@@ -50,46 +54,66 @@ class Doors:
         greenlets.start()
         lookup_threads.start()
         batching.start()
-        self._pages = InThreads(self._pages, threads=settings.CONFIG.api.threads)
+        self.pages = Pages(self._django, threads=settings.CONFIG.api.threads, refusal=self.refusal)
         greenlets.spawn_for_life(_keep_metrics_files)
 
-    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        path = environ["PATH_INFO"]
-        if path == PREFIX or path.startswith(f"{PREFIX}/"):
-            request_body.read(environ)
-            return self._actuator(environ, start_response)
-        if not hosts.is_ours(host := hosts.named_in(environ)):
-            return _refuse_host(host, environ, start_response)
-        return self._api(environ, start_response)
+    def serve(self, request: Request) -> None:
+        """Answer, now or later. In the loop's hub: a claim goes on here, others in greenlets or threads."""
+        claimed = front.claimed_in(request)
+        if claimed is None:
+            self._serve_another(request)
+        elif hosts.is_ours(request.host):
+            front.serve(request, claimed)
+        else:
+            request.answer(_host_refusal(request))
 
-    def refusal_of(self, status: int) -> Reply:
-        """The answer where gunicorn refuses with this status, before there is a request for the application.
+    def longest_body(self, request: Request) -> int:
+        """Bytes. One more than Django takes, so that Django refuses it in its way."""
+        is_claim = front.claimed_in(request) is not None
+        return LONGEST_BODY if is_claim else settings.DATA_UPLOAD_MAX_MEMORY_SIZE + 1
 
-        In Korean, because the client's language is not known. gunicorn answers an unknown transfer coding
-        with 501; for us it is the client's mistake, like every request that gunicorn cannot read.
-        """
+    def refusal(self, status: int) -> Reply:
+        """The answer to a client whose bytes cannot be read. In Korean: its language is not known."""
         if status == HTTPStatus.INTERNAL_SERVER_ERROR:
             return refusal_reply(RefusedError(Code.INTERNAL_ERROR), "ko")
         reply = refusal_reply(RefusedError(Code.INVALID_REQUEST, detail=""), "ko")
-        return replace(reply, status=HTTPStatus(status if status < 500 else HTTPStatus.BAD_REQUEST))
+        reply.status = HTTPStatus(status)
+        return reply
 
-    def _page(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        answer = self._pages(environ, start_response)
-        if environ["REQUEST_METHOD"] != "HEAD":
-            return answer
-        # Django leaves the body to the server, and gunicorn warns of each: any client could fill the log.
-        if hasattr(answer, "close"):
-            answer.close()
-        return []
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        return self._django(environ, start_response)
+
+    def _serve_another(self, request: Request) -> None:
+        if self._actuator.takes(request):
+            _in_greenlet(request, self._actuator.reply_to)
+        elif not hosts.is_ours(request.host):
+            request.answer(_host_refusal(request))
+        elif lookup := lookups_first.lookup_in(request):
+            _in_greenlet(request, lambda request: lookups_first.reply_to(request, lookup))
+        elif front.is_claim_in_other_letters(request):
+            request.answer(refusal_reply(RefusedError(Code.NOT_FOUND), _language(request)))
+        elif request.is_too_long:
+            refused = RefusedError(
+                Code.INVALID_REQUEST, detail=messages.body_too_long(self.longest_body(request))
+            )
+            request.answer(refusal_reply(refused, _language(request)))
+        else:
+            assert self.pages is not None, "the loop was entered"
+            self.pages.serve(request)
 
 
-def _refuse_host(host: str, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-    request_body.read(environ)
-    hosts.refusals.note(host)
-    refused = RefusedError(Code.INVALID_REQUEST, detail=messages.host_expected(hosts.shown(host)))
-    reply = refusal_reply(refused, messages.language_for(environ.get("HTTP_ACCEPT_LANGUAGE")))
-    start_response(reply.status_line, reply.headers)
-    return [] if environ["REQUEST_METHOD"] == "HEAD" else [reply.body]
+def _in_greenlet(request: Request, reply_to: Callable[[Request], Reply]) -> None:
+    gevent.spawn(lambda: request.answer(reply_to(request)))
+
+
+def _host_refusal(request: Request) -> Reply:
+    hosts.refusals.note(request.host)
+    refused = RefusedError(Code.INVALID_REQUEST, detail=messages.host_expected(hosts.shown(request.host)))
+    return refusal_reply(refused, _language(request))
+
+
+def _language(request: Request) -> messages.Language:
+    return messages.language_for(request.header(b"accept-language"))
 
 
 def _keep_metrics_files() -> None:

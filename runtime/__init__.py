@@ -4,9 +4,9 @@
 ``logs.py``               lines as text or JSON; ``log_file.py``: rotation, a full disk
 ``metrics.py``            every metric; ``metrics_files.py``, ``metrics_folder.py``: a folder for each master
 ``actuator.py``           health and info
-``greenlets.py``          the worker's loop, and threads for what would block it; ``in_threads.py``: pages
+``greenlets.py``          the worker's loop, and threads for what would block it
 ``gunicorn_worker.py``    the worker: one loop, nothing patched, drained when asked to stop
-``request_body.py``       reads bodies, bounded
+``http/``                 requests and answers: for the workers and for the consumer's health port
 ``redis_roles.py``        leaves a Redis that became a replica; ``database_errors.py``: sorts errors
 """
 

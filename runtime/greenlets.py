@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 P = ParamSpec("P")
 T = TypeVar("T")
 
-#: Threads that do the claims' blocking work; pages have others (runtime/in_threads.py). Each takes a database
+#: Threads that do the claims' blocking work; pages have others (runtime/http/wsgi.py). Each takes a database
 #: connection. Fewer, and a batch cannot be screened while another one is noted; more, and they compete with
 #: the loop for the interpreter.
 THREADS: Final = 2

@@ -1,4 +1,4 @@
-"""WSGI: health, info and metrics, ahead of everything else, on the API's port and the consumer's.
+"""Health, info and metrics, ahead of everything else, on the API's port and the consumer's.
 
 These routes accept every Host header, because probes come with the pod's address. They run in a loop of
 greenlets, where a check that hangs holds up no other request; a thread of its own reads the metrics.
@@ -7,21 +7,23 @@ greenlets, where a check that hangs holds up no other request; a thread of its o
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import cached_property
 from http import HTTPStatus
 from typing import Any, Final
+from urllib.parse import unquote
 
 from gevent.threadpool import ThreadPool
 from rest_framework.exceptions import MethodNotAllowed
 
 from coupons.api import messages
-from coupons.api.replies import Reply, refusal_reply
+from coupons.api.replies import refusal_reply
 from coupons.errors import RefusedError
 from coupons.outcomes import Code
 from runtime import actuator, metrics
 from runtime.actuator import Actuator
-from runtime.in_threads import Environ, StartResponse
+from runtime.http.reply import Reply
+from runtime.http.request import Request
 
 PREFIX: Final = "/actuator"
 _METHODS: Final = ("GET", "HEAD")
@@ -29,7 +31,7 @@ Route = Callable[[], tuple[int, dict[str, Any]]]
 
 
 class ActuatorRoutes:
-    """Answers every path below /actuator: 404 for unknown ones. Called in a loop, so it must not block."""
+    """Answers every path below /actuator: 404 for unknown ones."""
 
     def __init__(self, health: Actuator) -> None:
         self._routes: dict[str, Route] = {
@@ -39,15 +41,17 @@ class ActuatorRoutes:
             f"{PREFIX}/info": lambda: (HTTPStatus.OK, actuator.info()),
         }
 
-    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        method = environ["REQUEST_METHOD"]
+    def takes(self, request: Request) -> bool:
+        path = unquote(request.path)
+        return path == PREFIX or path.startswith(f"{PREFIX}/")
+
+    def reply_to(self, request: Request) -> Reply:
+        """Called in a loop by the request's greenlet, which sleeps while checks run: it must not block."""
         try:
-            reply = self._reply(environ["PATH_INFO"].rstrip("/"), method)
+            return self._reply(unquote(request.path).rstrip("/"), request.method)
         except Exception as error:  # noqa: BLE001 - the edge: every error is answered as JSON, and logged
-            language = messages.language_for(environ.get("HTTP_ACCEPT_LANGUAGE"))
-            reply = refusal_reply(error, language, allowed=", ".join(_METHODS))
-        start_response(reply.status_line, reply.headers)
-        return [] if method == "HEAD" else [reply.body]
+            language = messages.language_for(request.header(b"accept-language"))
+            return refusal_reply(error, language, allowed=", ".join(_METHODS))
 
     def _reply(self, path: str, method: str) -> Reply:
         is_metrics = path == f"{PREFIX}/prometheus"
@@ -67,4 +71,4 @@ class ActuatorRoutes:
 
 
 def _reply(status: HTTPStatus, content_type: str, body: bytes) -> Reply:
-    return Reply(status, body, [("Content-Type", content_type), ("Content-Length", str(len(body)))])
+    return Reply.of(status, body, [("Content-Type", content_type)])

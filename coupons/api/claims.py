@@ -1,13 +1,15 @@
 """The claim: the route that a million people ask in the same second.
 
-``answer`` is the whole route, from plain values to plain values. front.py calls it ahead of Django's handler;
-``ClaimView`` documents it, and serves it where there is no front (a test's client).
+``submit`` is the whole route, from plain values to plain values. front.py calls it ahead of Django's handler;
+``ClaimView`` documents it, and serves it where there is no loop (a test's client).
 """
 
 from __future__ import annotations
 
 import json
 import re
+import time
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Final
 from urllib.parse import parse_qs
@@ -21,67 +23,97 @@ from rest_framework.views import APIView
 
 from coupons.api import messages
 from coupons.api.messages import Language
-from coupons.api.replies import Reply, json_reply
+from coupons.api.replies import json_reply, refusal_reply, sold_out
 from coupons.api.serializers import AcceptedSerializer, RefusalSerializer
 from coupons.claim import Claim
 from coupons.claims import batching, identity
-from coupons.claims.submitting import Accepted
+from coupons.claims.submitting import Accepted, Answer
 from coupons.errors import RefusedError
 from coupons.eventlog.events import MAX_ID
 from coupons.outcomes import Code
 from runtime import metrics
+from runtime.http.reply import Reply
 
 _ONE_USER_ID: Final = re.compile(r"userId=([0-9]{1,30})", re.ASCII)
 _DIGITS: Final = re.compile(r"[0-9]{1,30}", re.ASCII)
 #: Bytes of a claim's body, which decides nothing and is parsed in the loop: parsing 2 MB would stop the
 #: worker for 0.2 s. Shorter, and a client's harmless body is refused; longer, and such bodies hold up other
-#: claims. The bytes that came count, whatever Content-Length said (runtime/request_body.py reads them).
-_LONGEST_BODY: Final = 4096
+#: claims.
+LONGEST_BODY: Final = 4096
 _REFUSED: Final = OpenApiResponse(RefusalSerializer, description="A refusal; `code` says why.")
 
 
-def answer(coupon_id: int, *, query: str, body: bytes, token: str, language: Language) -> Reply:
-    """Answer one claim. Raises RefusedError or a database error; ``refusal_reply`` (replies.py) answers both.
+def submit(
+    coupon_id: int,
+    *,
+    query: str,
+    body: bytes,
+    is_too_long: bool,
+    token: str,
+    language: Language,
+    reply: Callable[[Reply], None],
+) -> None:
+    """Check one claim and submit it. ``reply`` gets the answer, once: now, or when the claim's batch is done.
 
-    Runs in the loop, in the connection's greenlet, which sleeps while the claim's batch is submitted.
+    ``is_too_long``: the body was longer than LONGEST_BODY. Runs in the loop, or in its hub: nothing here may
+    wait.
     """
-    outcome = Code.INTERNAL_ERROR.value
+
+    def answer(answered: Answer | Exception) -> None:
+        try:
+            reply(_reply(claim, answered, language))
+        except Exception as error:  # noqa: BLE001 - the edge: every error is answered as JSON, and logged
+            reply(refusal_reply(error, language))
+
+    began = time.monotonic()
     try:
-        with metrics.CLAIM_SECONDS.time():
-            accepted = _claim(coupon_id, query=query, body=body, token=token)
-        outcome = "ACCEPTED"
-    except RefusedError as refused:
-        outcome = refused.code.value
-        raise
-    finally:
-        metrics.CLAIMS.labels(outcome=outcome).inc()
-    return json_reply(
-        HTTPStatus.ACCEPTED,
-        _ACCEPTED[language] % str(accepted.request_id).encode(),
-        language,
-        [("Location", f"/api/coupons/requests/{accepted.request_id}")],
-    )
+        claim = _checked(coupon_id, query, body, is_too_long=is_too_long, token=token)
+        batching.submit(claim, answer)
+    except Exception as error:  # noqa: BLE001 - as above
+        code = error.code if isinstance(error, RefusedError) else Code.INTERNAL_ERROR
+        metrics.CLAIMS.labels(outcome=code.value).inc()
+        metrics.CLAIM_SECONDS.observe(time.monotonic() - began)
+        reply(refusal_reply(error, language))
 
 
-def _accepted_json(language: Language) -> bytes:
-    body = {"success": True, "message": messages.accepted(language), "requestId": "%s"}
-    return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
-
-
-_ACCEPTED: Final[dict[Language, bytes]] = {"ko": _accepted_json("ko"), "en": _accepted_json("en")}
-
-
-def _claim(coupon_id: int, *, query: str, body: bytes, token: str) -> Accepted:
+def _checked(coupon_id: int, query: str, body: bytes, *, is_too_long: bool, token: str) -> Claim:
+    """The claim. Raises RefusedError."""
     user_id = _user_id(query, body)
-    _refuse_malformed(body)
+    if is_too_long or body:
+        _refuse_malformed(body, is_too_long=is_too_long)
     if not identity.is_proven(user_id, token=token):
         raise RefusedError(Code.IDENTITY_NOT_PROVEN, detail=identity.HEADER)
     # Version 7: ids that sort by time keep the index of the outcomes small and warm.
-    claim = Claim(coupon_id=coupon_id, user_id=user_id, request_id=uuid_utils.compat.uuid7())
-    answered = batching.submit(claim)
+    return Claim(coupon_id=coupon_id, user_id=user_id, request_id=uuid_utils.compat.uuid7())
+
+
+def _reply(claim: Claim, answered: Answer | Exception, language: Language) -> Reply:
     if isinstance(answered, Accepted):
-        return answered
-    raise RefusedError(answered.code, request_id=answered.request_id, coupon_id=coupon_id, user_id=user_id)
+        request_id = str(answered.request_id).encode()
+        fields, body = _ACCEPTED[language]
+        return Reply(HTTPStatus.ACCEPTED, fields % request_id, body % request_id)
+    if isinstance(answered, Exception):
+        return refusal_reply(answered, language)
+    if answered.code is Code.OUT_OF_STOCK and answered.request_id is None:
+        return sold_out(claim.coupon_id, language)
+    refused = RefusedError(
+        answered.code, request_id=answered.request_id, coupon_id=claim.coupon_id, user_id=claim.user_id
+    )
+    return refusal_reply(refused, language)
+
+
+def _accepted(language: Language) -> tuple[bytes, bytes]:
+    """The accepted claim's header lines and body, each with a gap for the request id."""
+    body = {"success": True, "message": messages.accepted(language), "requestId": "%s"}
+    text = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+    length = len(text) - len("%s") + _REQUEST_ID_BYTES
+    location = ("Location", "/api/coupons/requests/%s")
+    fields = json_reply(HTTPStatus.ACCEPTED, b" " * length, language, [location]).fields
+    return fields, text
+
+
+_REQUEST_ID_BYTES: Final = 36
+_ACCEPTED: Final[dict[Language, tuple[bytes, bytes]]] = {"ko": _accepted("ko"), "en": _accepted("en")}
 
 
 def _user_id(query: str, body: bytes) -> int:
@@ -99,15 +131,14 @@ def _user_id(query: str, body: bytes) -> int:
     )
 
 
-def _refuse_malformed(body: bytes) -> None:
+def _refuse_malformed(body: bytes, *, is_too_long: bool) -> None:
     """Refuse a body that is too long or no JSON: its client relies on it, though no body is needed."""
-    if len(body) > _LONGEST_BODY:
-        raise RefusedError(Code.INVALID_REQUEST, detail=messages.body_too_long(_LONGEST_BODY))
-    if body:
-        try:
-            json.loads(body)
-        except (ValueError, RecursionError) as error:
-            raise RefusedError(Code.INVALID_REQUEST, detail=messages.BODY_EXPECTED) from error
+    if is_too_long or len(body) > LONGEST_BODY:
+        raise RefusedError(Code.INVALID_REQUEST, detail=messages.body_too_long(LONGEST_BODY))
+    try:
+        json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise RefusedError(Code.INVALID_REQUEST, detail=messages.BODY_EXPECTED) from error
 
 
 class ClaimView(APIView):
@@ -137,11 +168,15 @@ class ClaimView(APIView):
         },
     )
     def post(self, request: Request, coupon_id: int) -> HttpResponse:
-        reply = answer(
+        replies: list[Reply] = []
+        submit(
             coupon_id,
             query=request.META.get("QUERY_STRING", ""),
             body=request.body,
+            is_too_long=False,
             token=request.headers.get(identity.HEADER, ""),
             language=messages.language(),
+            reply=replies.append,
         )
-        return HttpResponse(reply.body, status=reply.status, headers=dict(reply.headers))
+        [reply] = replies
+        return HttpResponse(reply.body, status=reply.status, headers=reply.headers)

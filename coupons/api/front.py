@@ -1,72 +1,71 @@
-"""WSGI: answers claims ahead of Django's handler and middleware, which only pages need.
+"""The claim route, ahead of Django's handler and middleware, which only pages need.
 
-A claim needs no session, cookie, CSRF token or content negotiation, and a million of them come in
-one second. The rest of Django's work for a request is done here: choose the language, answer errors
-as JSON. docs/performance.md shows what that saves.
+A claim needs no session, cookie, CSRF token or content negotiation, and a million of them come in one second.
+The rest of Django's work for a request is done here: choose the language, answer errors as JSON.
+docs/performance.md shows what that saves.
 """
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterable
-from typing import Final
+from typing import Final, NamedTuple
+from urllib.parse import unquote_to_bytes
 
 from coupons.api import claims, messages
-from coupons.api.replies import Reply, refusal_reply
 from coupons.claims import identity
-from coupons.errors import RefusedError
 from coupons.eventlog.events import MAX_ID
-from coupons.outcomes import Code
-from runtime import request_body
-from runtime.in_threads import Application, Environ, StartResponse
+from runtime.http.request import Request
 
-_CLAIM: Final = re.compile(r"/api/coupons/([0-9]{1,19})/issue")
-_TOKEN: Final = "HTTP_" + identity.HEADER.upper().replace("-", "_")
+_ROUTE: Final = rb"/api/coupons/([0-9]{1,19})/issue"
 
 
-class ClaimsFirst:
-    """Answers claims, and hands every other request to the other application.
+def route_below(prefix: str) -> bytes:
+    """The claim route's pattern, letter by letter, below a proxy's prefix.
 
-    Called in the loop, in the connection's greenlet: nothing here may block the thread.
+    The form for proxies puts a host ahead of it.
     """
-
-    def __init__(self, others: Application) -> None:
-        self._others = others
-
-    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        match = _CLAIM.fullmatch(environ["PATH_INFO"]) if environ["REQUEST_METHOD"] == "POST" else None
-        if match is None or not 1 <= int(match[1]) <= MAX_ID:
-            return self._others(environ, start_response)
-        reply = _reply(environ, int(match[1]))
-        start_response(reply.status_line, reply.headers)
-        return [reply.body]
+    return rb"(?:https?://[^/?#]*)?%b%b(?:\?([^#]*))?" % (re.escape(prefix.encode()), _ROUTE)
 
 
-def _reply(environ: Environ, coupon_id: int) -> Reply:
-    language = messages.language_for(environ.get("HTTP_ACCEPT_LANGUAGE"))
-    body = request_body.read(environ)
-    try:
-        if not _is_spelt_out(environ):
-            raise RefusedError(Code.NOT_FOUND)
-        return claims.answer(
-            coupon_id,
-            query=environ["QUERY_STRING"],
-            body=body,
-            token=environ.get(_TOKEN, ""),
-            language=language,
-        )
-    except Exception as error:  # noqa: BLE001 - the edge: every error is answered as JSON, and logged
-        return refusal_reply(error, language)
+_SPELT_OUT: Final = re.compile(route_below(os.environ.get("SCRIPT_NAME", "")))
+_IN_OTHER_LETTERS: Final = re.compile(rb".*" + _ROUTE, re.DOTALL)
+_TOKEN: Final = identity.HEADER.lower().encode()
 
 
-def _is_spelt_out(environ: Environ) -> bool:
-    """Whether the request line has the claim's path letter by letter.
+class ClaimedCoupon(NamedTuple):
+    coupon_id: int
+    query: str
 
-    To Django `/%61pi/…` and `…%2Fissue` are the same path; to a proxy that limits the rate of claims by
-    their path they are another one, and would pass it by.
+
+def claimed_in(request: Request) -> ClaimedCoupon | None:
+    """What is claimed; None if the request is no claim, or one in other letters."""
+    if request.method != "POST":
+        return None
+    match = _SPELT_OUT.fullmatch(request.target)
+    if match is None or not 1 <= int(match[1]) <= MAX_ID:
+        return None
+    return ClaimedCoupon(int(match[1]), (match[2] or b"").decode("latin1"))
+
+
+def is_claim_in_other_letters(request: Request) -> bool:
+    """Whether Django would take this for a claim although its path is not spelt out.
+
+    To Django `/%61pi/…` and `…%2Fissue` are the same path; to a proxy that limits the rate of claims by their
+    path they are another one, and would pass it by.
     """
-    path = f"{environ.get('SCRIPT_NAME', '')}{environ['PATH_INFO']}"
-    asked = environ["RAW_URI"].partition("?")[0]
-    if asked.startswith(("http://", "https://")):  # the form for proxies
-        asked = "/" + asked.partition("://")[2].partition("/")[2]
-    return bool(asked == path)
+    path = unquote_to_bytes(request.path)
+    return request.method == "POST" and _IN_OTHER_LETTERS.fullmatch(path) is not None
+
+
+def serve(request: Request, claimed: ClaimedCoupon) -> None:
+    """Answer a claim, now or when its batch is done. In the loop's hub: nothing here may wait."""
+    claims.submit(
+        claimed.coupon_id,
+        query=claimed.query,
+        body=request.body,
+        is_too_long=request.is_too_long,
+        token=request.header(_TOKEN) or "",
+        language=messages.language_for(request.header(b"accept-language")),
+        reply=request.answer,
+    )

@@ -1,45 +1,43 @@
-"""HTTP answers of the routes ahead of Django's handler, as Django's middleware would have made them."""
+"""HTTP answers of the routes that Django does not serve, as Django's middleware would have made them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from functools import lru_cache
 from http import HTTPStatus
 
 from coupons.api import errors
 from coupons.api.messages import Language
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """An HTTP answer. ``status_line`` and ``headers`` are for WSGI's start_response."""
-
-    status: HTTPStatus
-    body: bytes
-    headers: list[tuple[str, str]]
-
-    @property
-    def status_line(self) -> str:
-        return f"{self.status.value} {self.status.phrase}"
+from coupons.errors import RefusedError
+from coupons.outcomes import Code
+from runtime.http.reply import Reply, fields_of
 
 
 def json_reply(
     status: HTTPStatus, body: bytes, language: Language, headers: Iterable[tuple[str, str]] = ()
 ) -> Reply:
-    return Reply(
-        status,
-        body,
+    return Reply(status, _json_fields(len(body), language) + fields_of(headers), body)
+
+
+@lru_cache(maxsize=1024)
+def _json_fields(length: int, language: Language) -> bytes:
+    return fields_of(
         [
             ("Content-Type", "application/json"),
-            ("Content-Length", str(len(body))),
+            ("Content-Length", str(length)),
             ("Content-Language", language),
             ("Vary", "Accept-Language"),
             ("X-Content-Type-Options", "nosniff"),
-            *headers,
-        ],
+        ]
     )
 
 
 def refusal_reply(error: Exception, language: Language, *, allowed: str = "") -> Reply:
     refusal = errors.refusal_to(error, language=language, allowed=allowed)
     return json_reply(refusal.status, refusal.json, language, refusal.headers.items())
+
+
+@lru_cache(maxsize=1024)
+def sold_out(coupon_id: int, language: Language) -> Reply:
+    """The answer that most of a crowd gets."""
+    return refusal_reply(RefusedError(Code.OUT_OF_STOCK, coupon_id=coupon_id), language)

@@ -3,11 +3,11 @@
 The way in, in a gunicorn worker (``runtime/gunicorn_worker.py``: one loop of greenlets, nothing patched; what
 blocks a thread must not run in the loop, see ``runtime/greenlets.py``):
 
-1.  ``couponsite/doors.py`` takes the request and ``coupons/api/front.py`` sees that it is a claim.
-    ``coupons/api/claims.py`` checks userId and body, ``identity.py`` the user's token, and gives the claim
-    its request id.                                                    [the connection's greenlet]
+1.  ``runtime/http`` reads the request, ``couponsite/doors.py`` takes it and ``coupons/api/front.py`` sees
+    that it is a claim. ``coupons/api/claims.py`` checks userId and body, ``identity.py`` the user's token,
+    and gives the claim its request id.                            [the loop's hub: a connection's callback]
 2.  ``batching.py`` puts the claim with those that wait in this worker. The busier the worker, the larger
-    the batch, and the cheaper each claim.                              [the connection's greenlet sleeps]
+    the batch, and the cheaper each claim.                                              [nobody waits]
 3.  ``screening.py`` checks the batch: one query for users and holders (``coupons/selectors.py``), the coupons
     from ``coupons/coupon_cache.py``, at most COUPON_VIEW_TTL_MS (0.2 s) old. ``admitting.py`` asks the gates
     for a slot each, in one call to Redis (``coupons/gate/admission.py``, ``lua/admit.lua``).
@@ -21,7 +21,7 @@ blocks a thread must not run in the loop, see ``runtime/greenlets.py``):
     (``coupons/gate/pending.py``), and keeps ids that may not be in the log, uncertain ones and those of
     earlier requests (``coupons/gate/disclosed.py``, a table of the database), before an answer names them.
                                                                   [a thread of greenlets.in_thread]
-6.  The answer wakes the connection's greenlet: 202 and the request id, or a refusal.
+6.  The answer is written to the connection: 202 and the request id, or a refusal.       [the loop's hub]
 
 The way on, in the consumer (``manage.py run_coupon_consumer``), all in its main thread:
 
@@ -38,7 +38,7 @@ The way on, in the consumer (``manage.py run_coupon_consumer``), all in its main
 The way back, in a gunicorn worker:
 
 11. ``coupons/api/lookups_first.py`` sees that a status is asked for, ``lookups.py`` renders it.
-                                                                        [the connection's greenlet]
+                                                                            [a greenlet of its own]
     ``request_status.py`` answers: the outcome in the database, else Redis (``coupons/gate/pending.py``), else
     the table of ``disclosed.py``.                                    [a thread of lookup_threads.py]
     Else the log itself, which one thread reads for all that ask (``undecided.py``); the greenlet sleeps.

@@ -83,3 +83,17 @@ def test_a_worker_ends_before_its_master_kills_it(running: System) -> None:
         server.kill()
 
     assert "1 connections are cut off" in server.output()
+
+
+@pytest.mark.parametrize("setting", ["--access-logfile=-", "--certfile=README.md", "--proxy-protocol"])
+def test_a_setting_that_would_have_no_effect_is_refused(running: System, setting: str) -> None:
+    """gunicorn would do it in its own HTTP, which is not ours."""
+    server = running.new_api(COUPON_API_WORKERS="1")
+    server.command += [setting]
+    server.start()
+    try:
+        eventually(lambda: server.process.poll() is not None, within_s=30, what=server.output)
+        assert server.process.returncode != 0
+        assert "has no effect here" in server.output()
+    finally:
+        server.kill()

@@ -60,13 +60,31 @@ def desk(monkeypatch: pytest.MonkeyPatch) -> Desk:
     return Desk(monkeypatch)
 
 
-def ask(own: Gathering, wanted: Sequence[Claim]) -> list[gevent.Greenlet]:
-    return [gevent.spawn(own.submit, claim) for claim in wanted]
+class Asked:
+    """A claim's answer, once it is there: kept as it came, errors too."""
+
+    def __init__(self) -> None:
+        self.told: list[Answer | Exception] = []
+        self.is_told = Event()
+
+    def answer(self, answered: Answer | Exception) -> None:
+        self.told.append(answered)
+        self.is_told.set()
 
 
-def answers(asking: Sequence[gevent.Greenlet]) -> list[object]:
-    gevent.joinall(asking, timeout=10, raise_error=True)
-    return [each.value for each in asking]
+def ask(own: Gathering, wanted: Sequence[Claim]) -> list[Asked]:
+    asking = [Asked() for _ in wanted]
+    for claim, asked in zip(wanted, asking, strict=True):
+        own.submit(claim, asked.answer)
+    return asking
+
+
+def answers(asking: Sequence[Asked]) -> list[Answer | Exception]:
+    """Each claim is answered, and once."""
+    for each in asking:
+        assert each.is_told.wait(10)
+    gevent.sleep(0)
+    return [answered for each in asking for answered in each.told]
 
 
 def test_claims_that_come_in_the_same_turn_are_one_group_and_each_hears_its_own_answer(desk: Desk) -> None:
@@ -102,7 +120,7 @@ def test_a_slow_broker_does_not_hold_up_the_next_group(desk: Desk) -> None:
     desk.may_publish.clear()
 
     asking = ask(own, wanted[:1])
-    gevent.sleep(0.001)
+    gevent.sleep(0.05)
     asking += ask(own, wanted[1:])
     gevent.sleep(0.2)
 
@@ -130,10 +148,8 @@ def test_what_goes_wrong_reaches_every_claim_of_the_group_and_no_other(
 
     with monkeypatch.context() as broken:
         broken.setattr(screening, "screen", fail)
-        asking = ask(own, claims(3))
-        gevent.joinall(asking, timeout=10)
+        assert answers(ask(own, claims(3))) == [error] * 3
 
-    assert [each.exception for each in asking] == [error] * 3
     assert ("a bug" in capsys.readouterr().err) or isinstance(error, OperationalError)
     assert len(answers(ask(own, claims(3)))) == 3
 
@@ -141,7 +157,10 @@ def test_what_goes_wrong_reaches_every_claim_of_the_group_and_no_other(
 def test_where_nothing_gathers_a_claim_is_submitted_alone(desk: Desk) -> None:
     [claim] = claims(1)
 
-    assert batching.submit(claim) == Accepted(request_id=claim.request_id)
+    asked = Asked()
+    batching.submit(claim, asked.answer)
+
+    assert asked.told == [Accepted(request_id=claim.request_id)]
     assert desk.groups == [[claim]]
 
 
@@ -211,7 +230,7 @@ def test_warm_claims_pass_by_cold_ones_which_are_loaded_together(cold_desk: Cold
 
     told = [answers(ask(own, on_coupon(1))) for _ in range(20)]  # in a group of their own, each
 
-    assert not any(each.ready() for each in asking)
+    assert not any(each.told for each in asking)
     assert all(isinstance(answer, Accepted) for [answer] in told)
     cold_desk.may_load.set()
     assert answers(asking) == [Accepted(request_id=claim.request_id) for claim in cold]
@@ -287,10 +306,8 @@ def test_what_goes_wrong_in_loading_reaches_the_cold_claims_alone_and_the_next_a
 
     with monkeypatch.context() as broken:
         broken.setattr(submitting, "warm_up", fail)
-        asking = ask(own, on_coupon(2, 2))
-        gevent.joinall(asking, timeout=10)
+        assert answers(ask(own, on_coupon(2, 2))) == [error] * 2
 
-    assert [each.exception for each in asking] == [error] * 2
     assert ("a bug" in capsys.readouterr().err) or isinstance(error, OperationalError)
     assert len(answers(ask(own, on_coupon(2)))) == 1
 

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from prometheus_client import mmap_dict
+from prometheus_client import Histogram, mmap_dict
 
 from runtime import metrics
 from runtime.metrics_files import KeptFile
@@ -67,3 +67,21 @@ def test_a_damaged_file_costs_its_own_values_alone(
 
     assert "n_total 7.0" in metrics.exposition().decode()
     kept.close()
+
+
+def test_many_values_at_once_are_observed_as_each_alone() -> None:
+    """prometheus_client has no such method: its own ``observe`` says what must come out."""
+    values = [0.0, 0.001, 0.0011, 0.3, 9.0, 10.0, 11.0, 0.0]
+    at_once, alone = (Histogram("x", "y", buckets=(0.001, 0.01, 1.0, 10.0), registry=None) for _ in range(2))
+
+    metrics.observe_each(at_once, values)
+    for value in values:
+        alone.observe(value)
+
+    def told(histogram: Histogram) -> list[tuple[str, object, float]]:
+        [metric] = histogram.collect()
+        return [
+            (each.name, each.labels, each.value) for each in metric.samples if "_created" not in each.name
+        ]
+
+    assert told(at_once) == told(alone)
