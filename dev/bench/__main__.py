@@ -45,12 +45,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = suite.parser("bench", "How fast, beside what limits it.")
     parser.set_defaults(json=_RESULTS / "bench.json")
     parser.add_argument("--floors", action="store_true", help="fail if a ratio is below its floor")
+    parser.add_argument("--before", type=Path, metavar="DIR", help="another checkout, in turn with this one")
     parser.add_argument("--chart", type=Path, metavar="FILE", default=_RESULTS / "bench.png")
     options = parser.parse_args(arguments)
     wanted = suite.chosen(ALL, options)
     if options.list:
         suite.show(wanted)
         return 0
+    wanted = [each for each in wanted if options.only or each.in_full]
+    if options.before and not (options.before / "manage.py").is_file():
+        parser.error(f"--before: {options.before} is no checkout of this project")
     for name in [name for name in os.environ if name.startswith("COUPON_")]:
         del os.environ[name]  # the settings are those that ship
     return suite.on_own_servers("bench", lambda services: _run(wanted, options, services))
@@ -60,7 +64,7 @@ def _run(wanted: Sequence[Measurement], options: argparse.Namespace, services: S
     from dev.bench import chart, database, events, machine, report
 
     wrk.provide()
-    run = Run(services, SHORT if options.short else LONG)
+    run = Run(services, SHORT if options.short else LONG, options.before and options.before.resolve())
     print(f"making {run.scale.users:,} users ...", flush=True)
     database.make_users(run.scale.users)
     events.warm_up()

@@ -1,4 +1,4 @@
-"""The two constant views that the API is measured beside."""
+"""The constant view that the API is measured beside, as others serve it and as we would."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from statistics import median
 from typing import Final
 
+from django.conf import settings
+
 from dev.bench import wrk
 from dev.bench.run import Run
 from dev.bench.stage import Stage, staged
@@ -14,26 +16,29 @@ from dev.bench.wrk import Counted
 from dev.processes import LOOPBACK, Process, free_port, status_of
 
 _APPLICATION: Final = "django.core.wsgi:get_wsgi_application()"
-#: The usual deployment of a Django REST framework service.
-_USUAL: Final = (
-    *("--worker-class", "gthread", "--workers", "2", "--threads", "4"),
-    *("--keep-alive", "15", "--log-level", "warning", "--no-control-socket"),
-)
+#: gunicorn as others run it: its own gevent worker, its own parser and settings, but no log lines.
+_STOCK: Final = ("--worker-class", "gevent", "--log-level", "warning", "--no-control-socket")
+
+
+def stock_site(stage: Stage) -> Process:
+    """A constant view without middleware, under stock gunicorn with as many workers as ours."""
+    return _started(stage, "stock", [*_STOCK, "--workers", str(settings.CONFIG.api.workers)])
 
 
 def plain_site(stage: Stage) -> Process:
-    """A constant view without middleware, under the gunicorn configuration that ships."""
+    """The same view under the gunicorn configuration that ships."""
     return _started(stage, "plain", ["-c", "dev/bench/sites/gunicorn_conf.py"])
 
 
-def rest_site(stage: Stage) -> Process:
-    """A constant view of Django REST framework on gthread 2 x 4."""
-    return _started(stage, "rest", _USUAL)
-
-
-def load(site: Process, *, seconds: int) -> Counted:
+def load(site: Process, *, seconds: int, connections: int = wrk.CONNECTIONS) -> Counted:
     """The claims that our API gets, to a view that does nothing with them."""
-    counted = wrk.run(port=site.port, head="/api/coupons/1/issue?userId=", first_user=1, seconds=seconds)
+    counted = wrk.run(
+        port=site.port,
+        heads=["/api/coupons/1/issue?userId="],
+        first_user=1,
+        seconds=seconds,
+        connections=connections,
+    )
     if complaints := counted.complaints(status=200):
         raise RuntimeError(f"the constant view did not answer: {complaints}")
     return counted
@@ -56,7 +61,7 @@ def _started(stage: Stage, name: str, options: Sequence[str]) -> Process:
     bind = ["--bind", f"{LOOPBACK}:{port}"]
     environment = {
         "COUPON_API_PORT": str(port),
-        "DJANGO_SETTINGS_MODULE": f"dev.bench.sites.{name}_settings",
+        "DJANGO_SETTINGS_MODULE": "dev.bench.sites.settings",
     }
     site = Process(
         name=f"the {name} view",

@@ -12,25 +12,42 @@ class Measurement:
     what: str
     function: str  #: in ``dev.bench.measurements``, called with the Run, returns an Outcome
     in_short: bool = True
+    in_full: bool = True  #: False: only where it is named
 
 
 ALL: Final = (
-    Measurement("accept", "claims answered 202 per second, closed loop, 64 connections", "accepting.accept"),
+    Measurement(
+        "accept", "claims answered 202 per second, closed loop, 64 and 256 at once", "accepting.accept"
+    ),
     Measurement("refuse", "refusals per second on a sold-out coupon", "accepting.refuse"),
+    Measurement("mixed", "claims on 100 hot coupons at once, beside one", "accepting.mixed", in_short=False),
+    Measurement(
+        "kept",
+        "claims beside 1,000, 5,000 and 10,000 connections that are kept",
+        "kept.kept",
+        in_short=False,
+    ),
     Measurement("latency", "latency, open loop at 70 % of that rate", "latency.latency"),
     Measurement("issue-hot", "issued per second, one consumer, a backlog on one hot coupon", "issuing.hot"),
     Measurement("issue-spread", "the same, over 500 coupons", "issuing.spread"),
     Measurement("issue-single", "the same, one event per lock and transaction", "issuing.single"),
     Measurement("rush", "more users than stock at once, until the last coupon is stored", "rush.rush"),
     Measurement(
-        "issue-large",
-        "the same, with 3,000,000 claims already stored",
-        "issuing.large",
+        "stored",
+        "accepting and issuing with a million claims stored",
+        "stored.million",
         in_short=False,
     ),
     Measurement(
+        "stored-ten-million",
+        "the same with ten million",
+        "stored.ten_million",
+        in_short=False,
+        in_full=False,
+    ),
+    Measurement(
         "cold",
-        "Redis flushed under 50,000 undecided: a claim on each of 1,000 coupons, and warm ones beside",
+        "Redis flushed under 50,000 undecided: claims on 1,000 coupons, warm ones beside; on 100",
         "cold.cold",
         in_short=False,
     ),

@@ -1,5 +1,5 @@
 -- For wrk: claims by users who have not come before, answers counted by status and by code.
--- wrk ... -- HEAD TAIL FIRST_USER THREADS, where HEAD .. user .. TAIL is the request's target
+-- wrk ... -- FIRST_USER THREADS HEAD ..., where HEAD .. user is a request's target, one head after the other
 local threads = {}
 
 function setup(thread)
@@ -8,8 +8,11 @@ function setup(thread)
 end
 
 function init(args)
-  head, tail = "POST " .. args[1], args[2] .. " HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 0\r\n\r\n"
-  user, step = tonumber(args[3]) + number, tonumber(args[4])
+  heads, tail = {}, " HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 0\r\n\r\n"
+  user, step = tonumber(args[1]) + number, tonumber(args[2])
+  for each = 3, #args do
+    heads[each - 2] = "POST " .. args[each]
+  end
   statuses, codes, asked = {}, {}, 0
 end
 
@@ -17,7 +20,7 @@ function request()
   local claimant = user
   user = user + step
   asked = asked + 1
-  return head .. claimant .. tail
+  return heads[claimant % #heads + 1] .. claimant .. tail
 end
 
 function response(status, headers, body)

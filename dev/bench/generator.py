@@ -12,51 +12,21 @@ from __future__ import annotations
 import gc
 import json
 import re
+import resource
 import select
 import socket
 import sys
 import time
 from array import array
 from collections import Counter, deque
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Final
+
+from dev.bench.crowd import Plan, Report
 
 _LENGTH: Final = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _CODE: Final = re.compile(rb'"code":"([A-Z_]+)"')
 _REQUEST: Final = "POST {head}{user} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 0\r\n\r\n"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    port: int
-    heads: Sequence[str]  #: the requests' targets, up to the user's id, one after the other
-    first_user: int
-    count: int  #: requests, each by the next user
-    connections: int
-    limit_s: float  #: no longer than this
-    per_s: float | None = None  #: None: closed loop
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
-    """Lists have an entry per request that was answered; seconds from the beginning."""
-
-    began_at: float  #: epoch seconds
-    seconds: float
-    cpu_s: float  #: that this process took
-    due: list[float]
-    took: list[float]
-    late: list[float]  #: from due to sent
-    statuses: list[int]  #: 0: the connection broke
-    codes: dict[str, int]
-    unanswered: int
-
-    def complaints(self, *expected: int) -> list[str]:
-        """Whatever was answered but these statuses."""
-        others = Counter(status for status in self.statuses if status not in expected)
-        told = [f"{count} answers were HTTP {status}: {self.codes}" for status, count in others.items()]
-        return told + ([f"{self.unanswered} claims were not answered"] if self.unanswered else [])
 
 
 @dataclass(slots=True, eq=False)
@@ -92,6 +62,10 @@ class Crowd:
             for number, _ in self._ready():
                 self._receive(self._open[number])
         return self._report(began_at, time.process_time() - cpu)
+
+    def lost(self) -> int:
+        """How many connections the server has closed by now."""
+        return sum(_is_closed(connection.socket) for connection in self._open.values())
 
     def _now(self) -> float:
         return time.monotonic() - self._began
@@ -194,5 +168,26 @@ def whole_status(answer: bytes) -> int | None:
     return int(answer[9:12]) if len(answer) >= end + 4 + int(length.group(1)) else None
 
 
+def _is_closed(peer: socket.socket) -> bool:
+    try:
+        return not peer.recv(1)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+
+
+def main(plan: Plan) -> Report:
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    crowd = Crowd(plan)
+    report = crowd.run()
+    if plan.keeps:
+        print("kept", flush=True)
+        sys.stdin.read()
+        report = replace(report, lost=crowd.lost())
+    return report
+
+
 if __name__ == "__main__":
-    json.dump(asdict(Crowd(Plan(**json.loads(sys.argv[1]))).run()), sys.stdout)
+    json.dump(asdict(main(Plan(**json.loads(sys.argv[1])))), sys.stdout)

@@ -23,13 +23,15 @@ class Verdict(StrEnum):
 class Target:
     """What one ratio must reach, and the floor, far below, that only a regression falls under.
 
-    With ``smaller_is_better`` both are upper limits. None: the ratio is reported, not judged.
+    With ``smaller_is_better`` both are upper limits. None: the ratio is reported, not judged. ``stretch`` is
+    what could be had, told beside the target.
     """
 
     unit: str
     beside: str  #: the baseline's name
     reach: float | None = field(kw_only=True)
     floor: float | None = field(kw_only=True)
+    stretch: float | None = field(default=None, kw_only=True)
     smaller_is_better: bool = field(default=False, kw_only=True)
 
     def is_met_by(self, ratio: float) -> bool:
@@ -43,7 +45,8 @@ class Target:
 
     def __str__(self) -> str:
         sign = "<=" if self.smaller_is_better else ">="
-        return "-" if self.reach is None else f"{sign} {self.reach:.2f}"
+        beyond = "" if self.stretch is None else f" ({self.stretch:.2f})"
+        return "-" if self.reach is None else f"{sign} {self.reach:.2f}{beyond}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -68,11 +68,13 @@ def number(value: float, unit: str) -> str:
 
 def remarks(outcomes: Sequence[Outcome]) -> list[str]:
     """One line each, for the reader of the table."""
-    told = []
-    for outcome in outcomes:
-        if outcome.figures and outcome.name in _REMARKS:
-            told += [f"{outcome.name}: {line}" for line in _REMARKS[outcome.name](outcome.details)]
-    return told
+    return [
+        f"{outcome.name}: {line}"
+        for outcome in outcomes
+        for part, remark in _REMARKS.items()
+        if part in outcome.details
+        for line in remark(outcome.details)
+    ]
 
 
 def _of_latency(details: dict[str, Any]) -> list[str]:
@@ -91,7 +93,15 @@ def _of_rush(details: dict[str, Any]) -> list[str]:
     return [
         f"{each['accepted']:,} accepted and {each['refused']:,} refused in "
         f"{each['last_answer_s']:.2f} s, the last outcome after {each['last_outcome_s']:.2f} s"
-        for each in details["rounds"]
+        for each in details["rush"]
+    ]
+
+
+def _of_visits(details: dict[str, Any]) -> list[str]:
+    return [
+        f"{each['stored']:,} stored in {each['filled_s']:.0f} s: {each['accepted_per_s']:,.0f} accepted/s, "
+        f"{each['issued_per_s']:,.0f} issued/s"
+        for each in details["visits"]
     ]
 
 
@@ -100,8 +110,15 @@ def _of_rates(details: dict[str, Any]) -> list[str]:
     slices = "; ".join(
         f"{name} " + ", ".join(f"{rate:,.0f}" for rate in rates) for name, rates in details["rates"].items()
     )
-    share = max(each["wrk_core_share"] for each in details["slices"])
-    return [f"slices per s: {slices}; wrk took {share:.0%} of a core at most"]
+    shares = [each["wrk_core_share"] for each in details.get("slices", ())]
+    told = [f"slices per s: {slices}"]
+    told += [f"wrk took {max(shares):.0%} of a core at most"] if shares else []
+    told += [
+        f"{count:,} connections are left out: one process may have {details['open_files']:,} files open"
+        for count in details.get("left_out", ())
+    ]
+    return told
 
 
-_REMARKS: Final = {"accept": _of_rates, "refuse": _of_rates, "latency": _of_latency, "rush": _of_rush}
+#: By what an outcome's details have.
+_REMARKS: Final = {"rates": _of_rates, "asked_per_s": _of_latency, "rush": _of_rush, "visits": _of_visits}

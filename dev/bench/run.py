@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from dev.bench.scale import Scale
 from dev.services.own import Services
@@ -31,6 +32,7 @@ class Users:
 class Run:
     services: Services
     scale: Scale
+    before: Path | None = None  #: another checkout, measured in turn with ours where code is compared
     users: Users = field(init=False)
     #: rates that another measurement needs; each is measured when it is first asked for
     plain_per_s: float | None = None

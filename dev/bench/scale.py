@@ -12,46 +12,46 @@ class Scale:
     slice_s: int  #: of one load in a round
     warm_s: int
     open_loop_s: float
+    issue_rounds: int
     backlog: int  #: events on the hot coupon, and spread over the many
     spread_over: int  #: coupons
     single_events: int  #: decided one by one
-    baseline_rows: int  #: of each executemany, before and after ours
+    baseline_rows: int  #: of each executemany
     rush_users: int
     rush_rounds: int
-    stored: int  #: claims already there in issue-large
     claimants: int  #: of one load of the memory measurement
     starts: int  #: of each process
 
 
 LONG = Scale(
     users=3_000_000,
-    rounds=5,
-    slice_s=6,
+    rounds=4,
+    slice_s=3,
     warm_s=3,
-    open_loop_s=30,
-    backlog=200_000,
+    open_loop_s=20,
+    issue_rounds=2,
+    backlog=60_000,
     spread_over=500,
-    single_events=4_000,
+    single_events=2_000,
     baseline_rows=50_000,
     rush_users=20_000,
     rush_rounds=3,
-    stored=3_000_000,
     claimants=50_000,
-    starts=5,
+    starts=3,
 )
 SHORT = Scale(
     users=500_000,
-    rounds=3,
+    rounds=2,
     slice_s=2,
     warm_s=1,
     open_loop_s=6,
-    backlog=40_000,
+    issue_rounds=1,
+    backlog=30_000,
     spread_over=500,
     single_events=1_000,
-    baseline_rows=10_000,
+    baseline_rows=20_000,
     rush_users=4_000,
     rush_rounds=1,
-    stored=300_000,
     claimants=4_000,
     starts=3,
 )

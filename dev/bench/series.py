@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
-from dev.bench.generator import Report
+from dev.bench.crowd import Report
 
 _BINS: Final = 50
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 from uuid import uuid4
 
@@ -14,7 +15,7 @@ from django_redis import get_redis_connection
 
 from dev import suite, topics
 from dev.bench import database, wrk
-from dev.bench.generator import Plan
+from dev.bench.crowd import Plan
 from dev.bench.run import Run
 from dev.bench.wrk import Counted
 from dev.processes import Process, ProcessFailed
@@ -33,9 +34,14 @@ class Stage:
     def start_api(self) -> Process:
         return self.start(self.system.api).wait_ready()
 
-    def start_consumer(self, *words: str) -> Process:
+    def start_api_before(self) -> Process:
+        """Of the other checkout, beside ours and on the same topic."""
+        return self.start(self._from_before(self.system.new_api())).wait_ready()
+
+    def start_consumer(self, *words: str, before: bool = False) -> Process:
+        """Ours, or the one of the other checkout."""
         consumer = self.system.new_consumer(*words)
-        self.system.consumers.append(consumer)
+        self.system.consumers.append(self._from_before(consumer) if before else consumer)
         return self.start(consumer).wait_ready()
 
     def start(self, process: Process) -> Process:
@@ -43,13 +49,22 @@ class Stage:
         self._ended.callback(stop, process)
         return process
 
-    def load(self, coupon_id: int, *, seconds: int) -> Counted:
-        """So many seconds of claims by new users, 64 at once."""
+    def _from_before(self, process: Process) -> Process:
+        if self.run.before is None:
+            raise RuntimeError("no other checkout was named: --before DIR")
+        process.folder = self.run.before
+        return process
+
+    def load(
+        self, *coupon_ids: int, seconds: int, connections: int = wrk.CONNECTIONS, api: Process | None = None
+    ) -> Counted:
+        """So many seconds of claims by new users, on one coupon after the other."""
         counted = wrk.run(
-            port=self.system.api.port,
-            head=claim_path(coupon_id),
+            port=(api or self.system.api).port,
+            heads=[claim_path(coupon_id) for coupon_id in coupon_ids],
             first_user=self.run.users.next,
             seconds=seconds,
+            connections=connections,
         )
         self.run.users.take(counted.used)
         return counted
@@ -74,16 +89,20 @@ class Stage:
             per_s=per_s,
         )
 
-    def wait_decided(self, coupon_id: int) -> None:
+    def wait_decided(self, *coupon_ids: int) -> None:
         """Wait until everything that was accepted is decided, so that it does not disturb what follows."""
         time.sleep(0.2)  # wrk hangs up on the last claims: let them be answered
-        path = f"/api/coupons/{coupon_id}/queue-size"
 
-        def is_settled() -> bool:
-            answer = self.system.get(path)
+        def is_settled(coupon_id: int) -> bool:
+            answer = self.system.get(f"/api/coupons/{coupon_id}/queue-size")
             return answer.status == 200 and answer.body["queueSize"] == 0
 
-        eventually(is_settled, within_s=_SETTLE_S, what=lambda: f"coupon {coupon_id} is not decided")
+        for each in coupon_ids:
+            eventually(
+                partial(is_settled, each),
+                within_s=_SETTLE_S,
+                what=lambda: f"some of {coupon_ids} is not decided",
+            )
 
     def pids(self) -> dict[str, int]:
         """Main processes of everything that works on claims."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import resource
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -46,14 +46,14 @@ def provide() -> None:
 
 
 def run(
-    *, port: int, head: str, first_user: int, seconds: int, tail: str = "", connections: int = CONNECTIONS
+    *, port: int, heads: Sequence[str], first_user: int, seconds: int, connections: int = CONNECTIONS
 ) -> Counted:
-    """Ask for ``head`` + user + ``tail``, user after user, on so many connections at once."""
+    """Ask for one head + user after the other, user after user, on so many connections at once."""
     program = programs.require(["wrk"], packages=["wrk"])
     words = [f"-t{_THREADS}", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s", "-s", str(_SCRIPT)]
     cpu_before = _children_cpu_s()
     done = subprocess.run(
-        [str(program), *words, f"http://127.0.0.1:{port}/", "--", head, tail, str(first_user), str(_THREADS)],
+        [str(program), *words, f"http://127.0.0.1:{port}/", "--", str(first_user), str(_THREADS), *heads],
         capture_output=True,
         text=True,
         timeout=seconds + 60,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -90,6 +91,12 @@ class TestExitCode:
 
 
 class TestTargets:
+    def test_what_could_be_had_is_told_beside_the_target(self) -> None:
+        assert [str(replace(HALF, stretch=stretch)) for stretch in (None, 0.8)] == [
+            ">= 0.60",
+            ">= 0.60 (0.80)",
+        ]
+
     def test_every_floor_is_on_the_bad_side_of_its_target(self) -> None:
         for name, target in TARGETS.items():
             if target.reach is not None and target.floor is not None:
@@ -156,11 +163,20 @@ class TestCommand:
         with pytest.raises(SystemExit, match="there is no nothing"):
             main(["--only", "nothing"])
 
+    def test_a_folder_that_is_no_checkout_is_refused_before_anything_starts(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        with pytest.raises(SystemExit):
+            main(["--before", str(tmp_path)])
+
+        assert "is no checkout" in capsys.readouterr().err
+
     def test_the_short_form_leaves_out_the_millions(self) -> None:
         options = suite.parser("bench", "").parse_args(["--short"])
         names = [each.name for each in suite.chosen(catalogue.ALL, options)]
 
-        assert {each.name for each in catalogue.ALL} - set(names) == {"issue-large", "cold"}
+        long = {"mixed", "kept", "stored", "stored-ten-million", "cold"}
+        assert {each.name for each in catalogue.ALL} - set(names) == long
 
     def test_every_measurement_has_its_function(self) -> None:
         for each in catalogue.ALL:

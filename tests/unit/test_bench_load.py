@@ -9,7 +9,8 @@ from collections.abc import Iterator
 import pytest
 
 from dev.bench import crowd
-from dev.bench.generator import Plan, Report, whole_status
+from dev.bench.crowd import Plan, Report
+from dev.bench.generator import whole_status
 from dev.bench.run import Users
 from dev.bench.series import series_of
 from dev.bench.watching import Watch
@@ -109,6 +110,25 @@ class TestGenerator:
         assert report.codes == {"OUT_OF_STOCK": 1}
         assert report.unanswered == 0
 
+    def test_kept_connections_are_open_until_the_end(self, answering: Answering) -> None:
+        plan = Plan(port=answering.port, heads=["/u="], first_user=10, count=40, connections=40, limit_s=20)
+        complaints: list[str] = []
+
+        with crowd.kept(plan, complaints):
+            assert sorted(answering.users) == list(range(10, 50))
+            assert not answering.one_ended.wait(0.5)
+
+        assert complaints == []
+
+    def test_a_kept_connection_that_the_server_closes_is_told(self, answering: Answering) -> None:
+        plan = Plan(port=answering.port, heads=["/u="], first_user=10, count=4, connections=4, limit_s=20)
+        complaints: list[str] = []
+
+        with crowd.kept(plan, complaints):
+            answering.connections.pop().shutdown(socket.SHUT_RDWR)
+
+        assert complaints == ["1 kept connections were closed"]
+
     def test_latency_counts_from_the_scheduled_time(self, answering: Answering) -> None:
         """One connection, 20 ms an answer, a request due every 5 ms: each waits for those before it."""
         answering.delay_s = 0.02
@@ -128,6 +148,8 @@ class Answering:
 
     def __init__(self) -> None:
         self.users: list[int] = []
+        self.connections: list[socket.socket] = []
+        self.one_ended = threading.Event()  #: the client closed a connection
         self.delay_s = 0.0
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
@@ -139,6 +161,7 @@ class Answering:
                 connection, _ = self._listener.accept()
             except OSError:
                 return
+            self.connections.append(connection)
             threading.Thread(target=self._answer, args=(connection,), daemon=True).start()
 
     def _answer(self, connection: socket.socket) -> None:
@@ -151,6 +174,7 @@ class Answering:
                 connection.sendall(
                     b"HTTP/1.1 %d X\r\nContent-Length: %d\r\n\r\n%s" % (status, len(body), body)
                 )
+        self.one_ended.set()
 
     def close(self) -> None:
         self._listener.shutdown(socket.SHUT_RDWR)

@@ -1,124 +1,102 @@
-"""accept and refuse: closed loop, 64 connections, in turn with the constant views."""
+"""accept, refuse, mixed: closed loop, in turn with constant views or with one coupon."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
 from statistics import median
-from typing import Any, Final
+from typing import Final
 
 from dev.bench import baselines, database
 from dev.bench.judging import Figure, Outcome
 from dev.bench.run import Run
+from dev.bench.slices import Slices, Turn
 from dev.bench.stage import Stage, staged
-from dev.bench.usage import cpu_counted
-from dev.processes import Process
 
 _SOLD_OUT: Final = 100  #: coupons that went before
-
-
-@dataclass(slots=True)
-class _Taken:
-    """Rates per second by site, and what is known of each of our slices: all must be answered so."""
-
-    status: int
-    code: str | None = None
-    rates: defaultdict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
-    slices: list[dict[str, Any]] = field(default_factory=list)
-    complaints: list[str] = field(default_factory=list)
-
-    def outcome(self, name: str, *figures: Figure) -> Outcome:
-        details = {"rates": dict(self.rates), "slices": self.slices}
-        return Outcome(name=name, figures=figures, complaints=self.complaints, details=details)
-
-    def figure(self, name: str, *, beside: str = "plain", ours: str = "ours") -> Figure:
-        return Figure(name=name, ours=median(self.rates[ours]), baseline=median(self.rates[beside]))
+_MANY: Final = 256  #: connections, where a claim waits for others longer than for its own batch
+_MIXED: Final = 100  #: coupons that everybody wants at once
+_ROUNDS: Final = 3
 
 
 def accept(run: Run) -> Outcome:
     """Claims answered 202 per second: by the API alone, as the views it is compared with are, and while
     a consumer on the same cores decides them."""
     with staged(run) as stage:
-        sites = {"plain": baselines.plain_site(stage), "rest": baselines.rest_site(stage)}
-        [coupon_id] = database.make_coupons(1, stock=run.scale.users)
-        taken = _Taken(202)
-        _in_turn(stage, sites, coupon_id, taken, also_alone=True)
-        taken.complaints += stage.verify()
-    run.plain_per_s, run.accept_per_s = median(taken.rates["plain"]), median(taken.rates["while issuing"])
-    return taken.outcome(
+        stock, plain = baselines.stock_site(stage), baselines.plain_site(stage)
+        slices, [coupon_id] = started(stage)
+        slices.in_turn(
+            {
+                "plain": slices.of_site(plain),
+                "stock": slices.of_site(stock),
+                "ours": slices.of_api(coupon_id),
+                "while issuing": slices.of_api(coupon_id, while_issuing=True),
+                **_turns_before(slices, coupon_id),
+                "ours 256": slices.of_api(coupon_id, connections=_MANY),
+                "stock 256": slices.of_site(stock, _MANY),
+            }
+        )
+        slices.complaints += stage.verify()
+    run.plain_per_s, run.accept_per_s = (median(slices.rates[name]) for name in ("plain", "while issuing"))
+    return slices.outcome(
         "accept",
-        taken.figure("accept / plain view"),
-        taken.figure("accept / DRF view", beside="rest"),
-        taken.figure("accept while issuing / plain view", ours="while issuing"),
+        slices.figure("accept / stock view", "ours", "stock"),
+        slices.figure("accept 256 / stock view 256", "ours 256", "stock 256"),
+        slices.figure("accept while issuing / stock view", "while issuing", "stock"),
+        slices.figure("accept / plain view", "ours", "plain"),
+        *_figures_before(slices),
     )
+
+
+def _turns_before(slices: Slices, coupon_id: int) -> dict[str, Turn]:
+    if slices.stage.run.before is None:
+        return {}
+    api = slices.stage.start_api_before()
+    slices.stage.load(coupon_id, seconds=slices.stage.run.scale.warm_s, api=api)
+    slices.stage.wait_decided(coupon_id)
+    return {
+        "before, while issuing": slices.of_api(coupon_id, api=api, while_issuing=True),
+        "before": slices.of_api(coupon_id, api=api),
+        "before 256": slices.of_api(coupon_id, api=api, connections=_MANY),
+    }
+
+
+def _figures_before(slices: Slices) -> list[Figure]:
+    if slices.stage.run.before is None:
+        return []
+    return [
+        slices.figure("accept / before", "ours", "before"),
+        slices.figure("accept 256 / before 256", "ours 256", "before 256"),
+        slices.figure("accept while issuing / before", "while issuing", "before, while issuing"),
+    ]
 
 
 def refuse(run: Run) -> Outcome:
     """Refusals per second once the coupon is sold out, the longest part of a real event."""
     with staged(run) as stage:
-        sites = {"plain": baselines.plain_site(stage)}
-        [coupon_id] = database.make_coupons(1, stock=_SOLD_OUT)  # the warm-up takes them
-        taken = _Taken(409, "OUT_OF_STOCK")
-        _in_turn(stage, sites, coupon_id, taken)
+        stock = baselines.stock_site(stage)
+        slices, [coupon_id] = started(stage, stock=_SOLD_OUT)  # the warm-up takes them
+        slices.status, slices.code = 409, "OUT_OF_STOCK"
+        slices.in_turn({"stock": slices.of_site(stock), "ours": slices.of_api(coupon_id)})
         issued = database.issued(coupon_id)
         if issued != _SOLD_OUT:
-            taken.complaints.append(f"{issued} issued of a stock of {_SOLD_OUT}")
-        taken.complaints += stage.verify()
-    return taken.outcome("refuse", taken.figure("refuse / plain view"))
+            slices.complaints.append(f"{issued} issued of a stock of {_SOLD_OUT}")
+        slices.complaints += stage.verify()
+    return slices.outcome("refuse", slices.figure("refuse / stock view", "ours", "stock"))
 
 
-def _in_turn(
-    stage: Stage,
-    sites: Mapping[str, Process],
-    coupon_id: int,
-    taken: _Taken,
-    *,
-    also_alone: bool = False,
-) -> None:
-    """Everything warmed up, then a slice of each in every round."""
-    scale = stage.run.scale
+def mixed(run: Run) -> Outcome:
+    """Claims on a hundred hot coupons, every connection on one after the other, beside claims on one."""
+    with staged(run) as stage:
+        slices, [hot, *many] = started(stage, coupons=1 + _MIXED)
+        slices.in_turn({"one": slices.of_api(hot), "mixed": slices.of_api(*many)}, rounds=_ROUNDS)
+        slices.complaints += stage.verify()
+    return slices.outcome("mixed", slices.figure("accept 100 coupons / one", "mixed", "one"))
+
+
+def started(stage: Stage, *, coupons: int = 1, stock: int | None = None) -> tuple[Slices, list[int]]:
+    """An API and a consumer that have claimed and decided on each of so many coupons."""
     stage.start_api()
-    consumer = stage.start_consumer()
-    for site in sites.values():
-        baselines.load(site, seconds=scale.warm_s)
-    stage.load(coupon_id, seconds=scale.warm_s)
-    stage.wait_decided(coupon_id)
-    for _ in range(scale.rounds):
-        for name, site in sites.items():
-            taken.rates[name].append(baselines.load(site, seconds=scale.slice_s).per_s(200))
-        if also_alone:
-            _take_ours(stage, coupon_id, taken, name="ours", beside=consumer.paused())
-        _take_ours(stage, coupon_id, taken, name="while issuing" if also_alone else "ours")
-
-
-def _take_ours(
-    stage: Stage,
-    coupon_id: int,
-    taken: _Taken,
-    *,
-    name: str,
-    beside: AbstractContextManager[None] | None = None,
-) -> None:
-    """One slice of claims, decided to its end; the CPU time is that of both together.
-
-    ``beside``: what holds during the load; the consumer paused, for less than the group waits for it.
-    """
-    with cpu_counted(stage.pids()) as cpu_s:
-        with beside or nullcontext():
-            counted = stage.load(coupon_id, seconds=stage.run.scale.slice_s)
-        stage.wait_decided(coupon_id)
-    taken.complaints += counted.complaints(status=taken.status, code=taken.code)
-    taken.rates[name].append(counted.per_s(taken.status))
-    answers = sum(counted.statuses.values())
-    taken.slices.append(
-        {
-            "of": name,
-            "seconds": counted.seconds,
-            "statuses": dict(counted.statuses),
-            "codes": dict(counted.codes),
-            "wrk_core_share": round(counted.core_share, 3),
-            "cpu_us_per_claim": {name: round(used / answers * 1e6, 1) for name, used in cpu_s.items()},
-        }
-    )
+    slices = Slices(stage=stage, consumer=stage.start_consumer())
+    coupon_ids = database.make_coupons(coupons, stock=stage.run.scale.users if stock is None else stock)
+    stage.load(*coupon_ids, seconds=stage.run.scale.warm_s)
+    stage.wait_decided(*coupon_ids)
+    return slices, coupon_ids

@@ -1,15 +1,14 @@
-"""issue-hot, issue-spread, issue-single, issue-large: a backlog, then one consumer as shipped."""
+"""issue-hot, issue-spread, issue-single: a backlog, then one consumer as shipped."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from statistics import mean
-from typing import Any, Final
+from typing import Any
 
-from django.db import connection
-
-from dev.bench import baselines, database, events, stored
+from dev.bench import baselines, database, events
 from dev.bench.judging import Figure, Outcome
 from dev.bench.run import Run
 from dev.bench.stage import Stage, staged
@@ -17,105 +16,94 @@ from dev.bench.targets import ISSUED_PER_S, PLAIN_PER_S_FOR_ISSUING
 from dev.bench.usage import cpu_counted
 from dev.bench.watching import Watch
 
-_FLUSHED_PAGES: Final = 500
-_FLUSH_S: Final = 120.0
+Rounds = dict[str, list[dict[str, Any]]]
 
 
 def hot(run: Run) -> Outcome:
-    """One hot coupon, stock enough, between two runs of plain executemany of the same rows."""
-    size = run.scale.backlog
-    plain = [_executemany_per_s(run)]
-    with staged(run) as stage:
-        details = _decide(stage, database.make_coupons(1, stock=size), size)
-        complaints = stage.verify()
-    plain.append(_executemany_per_s(run))
-    run.hot_per_s = details["per_s"]
+    """One hot coupon, stock enough, in turn with plain executemany of the same rows."""
+    kinds = {"executemany": partial(_executemany, run), "ours": partial(_backlog, run)}
+    if run.before is not None:
+        kinds["before"] = partial(_backlog, run, before=True)
+    told = _in_turn(run, kinds)
     counts = baselines.plain_per_s(run) >= PLAIN_PER_S_FOR_ISSUING
+    ours, plain = _per_s(told, "ours"), _per_s(told, "executemany")
+    run.hot_per_s = ours
     figures = [
-        Figure(name="issue-hot / executemany", ours=details["per_s"], baseline=mean(plain)),
-        Figure(name="issue-hot / 10,000", ours=details["per_s"], baseline=ISSUED_PER_S, counts=counts),
+        Figure(name="issue-hot / executemany", ours=ours, baseline=plain),
+        Figure(name="issue-hot / 10,000", ours=ours, baseline=ISSUED_PER_S, counts=counts),
     ]
-    return Outcome(
-        name="issue-hot", figures=figures, complaints=complaints, details=details | {"executemany": plain}
-    )
+    if run.before is not None:
+        figures.append(Figure(name="issue-hot / before", ours=ours, baseline=_per_s(told, "before")))
+    return _outcome("issue-hot", told, *figures)
 
 
 def spread(run: Run) -> Outcome:
-    """The same number of events, in turn on many coupons."""
-    hot_per_s = _hot_per_s(run)
-    size, coupons = run.scale.backlog, run.scale.spread_over
-    with staged(run) as stage:
-        details = _decide(stage, database.make_coupons(coupons, stock=size // coupons + 1), size)
-        complaints = stage.verify()
-    figure = Figure(name="issue-spread / issue-hot", ours=details["per_s"], baseline=hot_per_s)
-    return Outcome(name="issue-spread", figures=[figure], complaints=complaints, details=details)
+    """The same number of events, in turn on one coupon and on many."""
+    kinds = {"hot": partial(_backlog, run), "spread": partial(_backlog, run, coupons=run.scale.spread_over)}
+    told = _in_turn(run, kinds)
+    figure = Figure(
+        name="issue-spread / issue-hot", ours=_per_s(told, "spread"), baseline=_per_s(told, "hot")
+    )
+    return _outcome("issue-spread", told, figure)
 
 
 def single(run: Run) -> Outcome:
     """The way of the application that this one replaces: one event, one lock, one transaction."""
-    hot_per_s = _hot_per_s(run)
-    size = run.scale.single_events
-    with staged(run) as stage:
-        details = _decide(stage, database.make_coupons(1, stock=size), size, "--batch-size", "1")
-        complaints = stage.verify()
-    figure = Figure(name="issue-single: ours / its", ours=hot_per_s, baseline=details["per_s"])
-    return Outcome(name="issue-single", figures=[figure], complaints=complaints, details=details)
-
-
-def large(run: Run) -> Outcome:
-    """The hot coupon again, on empty tables and with millions of claims already stored."""
-    size = run.scale.backlog
-    with staged(run) as stage:
-        empty = _decide(stage, database.make_coupons(1, stock=size), size)
-    with staged(run) as stage:
-        started = time.monotonic()
-        stored.fill(run.scale.stored, users=run.scale.users // 2)
-        _flush(run)
-        filled_s = time.monotonic() - started
-        coupons = database.make_coupons(1, stock=size)
-        details = _decide(stage, coupons, size)
-        complaints = stage.verify(coupons[0])
-    figure = Figure(name="issue-large / empty", ours=details["per_s"], baseline=empty["per_s"])
-    details |= {"empty": empty, "stored": run.scale.stored, "filled_s": filled_s}
-    return Outcome(name="issue-large", figures=[figure], complaints=complaints, details=details)
-
-
-def _hot_per_s(run: Run) -> float:
-    """Of this run; measured now, alone, if issue-hot was not asked for."""
     if run.hot_per_s is None:
-        with staged(run) as stage:
-            size = run.scale.backlog
-            run.hot_per_s = float(_decide(stage, database.make_coupons(1, stock=size), size)["per_s"])
-    return run.hot_per_s
+        run.hot_per_s = float(_backlog(run)["per_s"])
+    alone = _backlog(run, "--batch-size", "1", size=run.scale.single_events)
+    figure = Figure(name="issue-single: ours / its", ours=run.hot_per_s, baseline=alone["per_s"])
+    return _outcome("issue-single", {"single": [alone]}, figure)
 
 
-def _decide(stage: Stage, coupon_ids: Sequence[int], size: int, *words: str) -> dict[str, Any]:
+def decide(
+    stage: Stage, coupon_ids: Sequence[int], size: int, *words: str, before: bool = False
+) -> dict[str, Any]:
     """Write the backlog, then start a consumer and watch until all of it is issued and committed."""
     events.write(stage.system.topic, events.events(coupon_ids, stage.run.users.take(size)))
     watch = Watch(min(coupon_ids))
     with cpu_counted(stage.run.services.pids()) as servers_cpu_s:
-        consumer = stage.start_consumer(*words)
+        consumer = stage.start_consumer(*words, before=before)
         with cpu_counted({"consumer": consumer.pid}) as cpu_s:
             watch.until(lambda issued: issued >= size)
     told = {name: round(used / size * 1e6, 1) for name, used in (servers_cpu_s | cpu_s).items()}
     return {"per_s": watch.per_s, "events": size, "cpu_us_per_event": told}
 
 
-def _executemany_per_s(run: Run) -> float:
+def _in_turn(run: Run, kinds: Mapping[str, Callable[[], dict[str, Any]]]) -> Rounds:
+    told: Rounds = {name: [] for name in kinds}
+    for _ in range(run.scale.issue_rounds):
+        for name, take in kinds.items():
+            told[name].append(take())
+    return told
+
+
+def _per_s(told: Rounds, name: str) -> float:
+    return float(mean(each["per_s"] for each in told[name]))
+
+
+def _outcome(name: str, told: Rounds, *figures: Figure) -> Outcome:
+    complaints = [each for rounds in told.values() for one in rounds for each in one.pop("complaints", ())]
+    rates = {kind: [one["per_s"] for one in rounds] for kind, rounds in told.items()}
+    details = {"rates": rates, "rounds": told}
+    return Outcome(name=name, figures=figures, complaints=complaints, details=details)
+
+
+def _backlog(
+    run: Run, *words: str, size: int | None = None, coupons: int = 1, before: bool = False
+) -> dict[str, Any]:
+    """On empty tables, verified at the end."""
+    size = size or run.scale.backlog
+    with staged(run) as stage:
+        coupon_ids = database.make_coupons(coupons, stock=size // coupons + 1)
+        return decide(stage, coupon_ids, size, *words, before=before) | {"complaints": stage.verify()}
+
+
+def _executemany(run: Run) -> dict[str, Any]:
     """Events per second, each a row in both tables; no consumer runs."""
     database.empty()
     users = run.users.take(run.scale.baseline_rows)
     rows = database.rows_of(events.events(database.make_coupons(1, stock=len(users)), users))
     started = time.monotonic()
     database.insert_plainly(rows)
-    return len(rows) / (time.monotonic() - started)
-
-
-def _flush(run: Run) -> None:
-    """The rest of a bulk load's writing is not the consumer's: have it done now, with an end to waiting."""
-    run.services.sql("SET GLOBAL innodb_max_dirty_pages_pct = 0")
-    deadline = time.monotonic() + _FLUSH_S
-    while database.dirty_pages() > _FLUSHED_PAGES and time.monotonic() < deadline:
-        time.sleep(0.5)
-    run.services.sql("SET GLOBAL innodb_max_dirty_pages_pct = 90")  # the servers' own default
-    connection.close()
+    return {"per_s": len(rows) / (time.monotonic() - started)}

@@ -7,7 +7,7 @@ from statistics import median
 from typing import Any, Final
 
 from dev.bench import baselines, crowd, database
-from dev.bench.generator import Plan, Report
+from dev.bench.crowd import Plan, Report
 from dev.bench.judging import Figure, Outcome
 from dev.bench.run import Run
 from dev.bench.series import percentile, series_of

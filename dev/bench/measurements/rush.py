@@ -8,7 +8,7 @@ from statistics import median
 from typing import Any, Final
 
 from dev.bench import baselines, crowd, database
-from dev.bench.generator import Report
+from dev.bench.crowd import Report
 from dev.bench.judging import Figure, Outcome
 from dev.bench.run import Run
 from dev.bench.series import series_of
@@ -33,7 +33,7 @@ def rush(run: Run) -> Outcome:
         rounds = [_round(stage, complaints) for _ in range(run.scale.rush_rounds)]
         complaints += stage.verify()
     middle = sorted(rounds, key=lambda each: float(each["ratio"]))[len(rounds) // 2]
-    details = {"rounds": rounds, "series": middle["series"]}
+    details = {"rush": rounds, "series": middle["series"]}
     figures = _figures(run, middle, rounds)
     for each in rounds:
         del each["series"]

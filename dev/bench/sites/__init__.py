@@ -1,1 +1,1 @@
-"""The baselines' own Django sites: a constant view, and a constant view of Django REST framework."""
+"""The baselines' own Django site: a constant view."""

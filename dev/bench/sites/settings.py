@@ -2,6 +2,6 @@
 
 SECRET_KEY = "only-for-the-benchmark"
 ALLOWED_HOSTS = ["127.0.0.1"]
-ROOT_URLCONF = "dev.bench.sites.plain_urls"
+ROOT_URLCONF = "dev.bench.sites.urls"
 MIDDLEWARE: list[str] = []
 INSTALLED_APPS: list[str] = []

@@ -1,0 +1,120 @@
+"""stored, stored-ten-million: accepting and issuing beside claims of the past, between empty tables twice."""
+
+from __future__ import annotations
+
+import time
+from statistics import mean, median
+from typing import Any, Final
+
+from django.db import connection
+
+from coupons.models import Coupon
+from dev.bench import database
+from dev.bench.judging import Figure, Outcome
+from dev.bench.measurements.issuing import decide
+from dev.bench.run import Run
+from dev.bench.slices import Slices
+from dev.bench.stage import Stage, staged
+
+#: A request id in the form of a UUIDv7 of long ago, rising with coupon and user, as with time.
+_REQUEST_ID: Final = "CONCAT(LPAD(HEX(%s + u.user_id), 12, '0'), '70008', LPAD(HEX(u.user_id), 15, '0'))"
+_LONG_AGO_MS: Final = 1_600_000_000_000
+_AT_ONCE: Final = 100_000  #: rows of a statement: a transaction that the log of the database holds
+_ROUNDS: Final = 2
+_FLUSHED_PAGES: Final = 500
+_FLUSH_S: Final = 120.0
+
+
+def million(run: Run) -> Outcome:
+    figures = "accept, a million stored / empty", "issue, a million stored / empty"
+    return _outcome(run, "stored", 1_000_000, *figures)
+
+
+def ten_million(run: Run) -> Outcome:
+    figures = "accept, ten million stored / empty", "issue, ten million stored / empty"
+    return _outcome(run, "stored-ten-million", 10_000_000, *figures)
+
+
+def _outcome(run: Run, name: str, claims: int, accept: str, issue: str) -> Outcome:
+    """Tables are filled once, between two visits to empty ones."""
+    complaints: list[str] = []
+    told = [_visit(run, stored, complaints) for stored in (0, claims, 0)]
+    figures = [
+        Figure(name=figure, ours=told[1][what], baseline=mean([told[0][what], told[2][what]]))
+        for figure, what in ((accept, "accepted_per_s"), (issue, "issued_per_s"))
+    ]
+    return Outcome(name=name, figures=figures, complaints=complaints, details={"visits": told})
+
+
+def _visit(run: Run, claims: int, complaints: list[str]) -> dict[str, Any]:
+    """One hot coupon: a backlog decided by a consumer, then claims alone; both beside what is stored."""
+    with staged(run) as stage:
+        began = time.monotonic()
+        if claims:
+            _fill(claims, users=run.scale.users // 2)
+            _flush(run)
+        filled_s = time.monotonic() - began
+        hot, coupon_id = database.make_coupons(2, stock=run.scale.users)
+        decided = decide(stage, [hot], run.scale.backlog)
+        slices = _accepted(stage, coupon_id)
+        complaints += [*slices.complaints, *stage.verify(hot), *stage.verify(coupon_id)]
+    return {
+        "stored": claims,
+        "filled_s": filled_s,
+        "issued_per_s": decided["per_s"],
+        "accepted_per_s": median(slices.rates["ours"]),
+        "slices": slices.slices,
+    }
+
+
+def _accepted(stage: Stage, coupon_id: int) -> Slices:
+    stage.start_api()
+    stage.load(coupon_id, seconds=stage.run.scale.warm_s)
+    stage.wait_decided(coupon_id)
+    slices = Slices(stage=stage, consumer=stage.system.consumers[0])
+    slices.in_turn({"ours": slices.of_api(coupon_id)}, rounds=_ROUNDS)
+    return slices
+
+
+def _fill(claims: int, *, users: int) -> None:
+    """Issued claims as our consumer writes them, at most one per user and coupon, on as many coupons as that
+    takes: `verify` finds them in order."""
+    for first in range(0, claims, users):
+        count = min(users, claims - first)
+        [coupon_id] = database.make_coupons(1, stock=0)
+        _fill_coupon(coupon_id, count)
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE TABLE user_coupon, coupon_issue_outcome")
+        cursor.fetchall()
+
+
+def _fill_coupon(coupon_id: int, count: int) -> None:
+    epoch = int(Coupon.objects.get(pk=coupon_id).epoch)
+    with connection.cursor() as cursor:
+        for low in range(1, count + 1, _AT_ONCE):
+            high = min(low + _AT_ONCE - 1, count)
+            cursor.execute(
+                "INSERT INTO user_coupon (user_id, coupon_id, status, issued_at, request_id) "
+                f"SELECT u.user_id, %s, 'ISSUED', NOW(6), {_REQUEST_ID} "
+                "FROM user u WHERE u.user_id BETWEEN %s AND %s",
+                [coupon_id, _LONG_AGO_MS + coupon_id * 100_000_000, low, high],
+            )
+            cursor.execute(
+                "INSERT INTO coupon_issue_outcome (request_id, coupon_id, coupon_epoch, user_id, status, "
+                "user_coupon_id, claim_rank, requested_at, processed_at, stock_left, kafka_partition, "
+                "kafka_offset) SELECT c.request_id, c.coupon_id, %s, c.user_id, 'ISSUED', c.user_coupon_id, "
+                "c.user_id, NOW(6), c.issued_at, %s - c.user_id, 0, c.user_id - 1 FROM user_coupon c "
+                "WHERE c.coupon_id = %s AND c.user_id BETWEEN %s AND %s",
+                [epoch, count, coupon_id, low, high],
+            )
+        cursor.execute("UPDATE coupon SET issued_count = %s WHERE coupon_id = %s", [count, coupon_id])
+
+
+def _flush(run: Run) -> None:
+    """The rest of a bulk load's writing is not the consumer's: have it done now, with an end to waiting."""
+    run.services.sql("SET GLOBAL innodb_max_dirty_pages_pct = 0")
+    deadline = time.monotonic() + _FLUSH_S
+    while database.dirty_pages() > _FLUSHED_PAGES and time.monotonic() < deadline:
+        time.sleep(0.5)
+    run.services.sql("SET GLOBAL innodb_max_dirty_pages_pct = 90")  # the servers' own default
+    connection.close()

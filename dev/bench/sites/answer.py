@@ -1,9 +1,0 @@
-"""What both sites answer: the same bytes as an accepted claim's body."""
-
-from typing import Final
-
-ANSWER: Final = {
-    "success": True,
-    "message": "쿠폰 발급 요청이 정상적으로 접수되었습니다. 잠시 후 쿠폰이 발급됩니다.",
-    "requestId": "0199d3a1-5b7e-7c3a-9f21-3d5e8a4b6c70",
-}
