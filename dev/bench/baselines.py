@@ -15,19 +15,20 @@ from dev.bench.stage import Stage, staged
 from dev.bench.wrk import Counted
 from dev.processes import LOOPBACK, Process, free_port, status_of
 
-_APPLICATION: Final = "django.core.wsgi:get_wsgi_application()"
 #: gunicorn as others run it: its own gevent worker, its own parser and settings, but no log lines.
 _STOCK: Final = ("--worker-class", "gevent", "--log-level", "warning", "--no-control-socket")
 
 
 def stock_site(stage: Stage) -> Process:
     """A constant view without middleware, under stock gunicorn with as many workers as ours."""
-    return _started(stage, "stock", [*_STOCK, "--workers", str(settings.CONFIG.api.workers)])
+    options = [*_STOCK, "--workers", str(settings.CONFIG.api.workers)]
+    return _started(stage, "stock", [*options, "django.core.wsgi:get_wsgi_application()"])
 
 
 def plain_site(stage: Stage) -> Process:
     """The same view under the gunicorn configuration that ships."""
-    return _started(stage, "plain", ["-c", "dev/bench/sites/gunicorn_conf.py"])
+    options = ["-c", "dev/bench/sites/gunicorn_conf.py"]
+    return _started(stage, "plain", [*options, "dev.bench.sites.application"])
 
 
 def load(site: Process, *, seconds: int, connections: int = wrk.CONNECTIONS) -> Counted:
@@ -65,7 +66,7 @@ def _started(stage: Stage, name: str, options: Sequence[str]) -> Process:
     }
     site = Process(
         name=f"the {name} view",
-        command=[sys.executable, "-m", "gunicorn", *options, *bind, _APPLICATION],
+        command=[sys.executable, "-m", "gunicorn", *bind, *options],
         log=stage.system.folder / f"{name}-{port}.out",
         env={**stage.system.api.env, **environment},
         port=port,
