@@ -123,8 +123,8 @@ class Turn:
     """The turn to keep house, which must be renewed. Without Redis every consumer has it, without harm."""
 
     def __init__(self) -> None:
-        # By group: another group must not wait for ours.
-        name = f"coupon-housekeeping:{settings.CONFIG.kafka.group_id}"
+        # By group: another group must not wait for ours. A hash tag, for the lock's two keys.
+        name = f"{{coupon-housekeeping:{settings.CONFIG.kafka.group_id}}}"
         self._lock = redis_lock.Lock(get_redis_connection("locks"), name, expire=_TURN_EXPIRES_S)
         self._is_held = False
 

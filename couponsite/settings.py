@@ -3,13 +3,10 @@
 import sys
 import warnings
 from typing import Any
-from urllib.parse import urlsplit
 
 import dj_database_url
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
-from runtime import config, logs
+from runtime import config, database_tls, logs
 
 try:
     CONFIG = config.load()
@@ -83,18 +80,19 @@ _PATIENCE: dict[str, dict[str, int]] = {
 }
 
 
-def _database() -> dict[str, Any]:
-    """The database of DATABASE_URL, with every wait bounded and the isolation the locking rules assume."""
-    database: dict[str, Any] = dict(
-        dj_database_url.parse(CONFIG.site.database_url, conn_max_age=60, conn_health_checks=True)
-    )
+def _database(url: str) -> dict[str, Any]:
+    """The database at this URL, with every wait bounded and the isolation the locking rules assume."""
+    database: dict[str, Any] = dict(dj_database_url.parse(url, conn_max_age=60, conn_health_checks=True))
     options = database.setdefault("OPTIONS", {})
     if database["ENGINE"].endswith("mysql"):
+        if database["HOST"] == "localhost" and "unix_socket" not in options:
+            database["HOST"] = "127.0.0.1"  # the client library takes the name for its unix socket
         options |= {
             "charset": "utf8mb4",
             "isolation_level": "read committed",
             "connect_timeout": 3,
             **_PATIENCE[ROLE],
+            **database_tls.options(CONFIG.database),
             # STRICT refuses values that MySQL would otherwise cut or round, NO_ENGINE_SUBSTITUTION refuses a
             # table without transactions; the wait for a row lock is bounded.
             "init_command": "SET sql_mode='STRICT_TRANS_TABLES,NO_ENGINE_SUBSTITUTION', "
@@ -110,32 +108,26 @@ def _database() -> dict[str, Any]:
     return database
 
 
-DATABASES = {"default": _database()}
+DATABASES = {"default": _database(CONFIG.database.url)}
+if CONFIG.database.replica_url:
+    DATABASES["replica"] = _database(CONFIG.database.replica_url)
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 
 def _redis(name: str, *, timeout_s: float) -> dict[str, Any]:
-    """One Redis pool. A call is tried once, because a lost reply must not run a script twice unseen.
-
-    Redis's CLIENT LIST shows the name. The name also keeps the pools apart: django-redis makes one pool
-    for each URL, whatever the other options are.
-    """
-    url = CONFIG.site.redis_url
+    """One client of Redis, with its connections; Redis's CLIENT LIST shows the name."""
     return {
         "BACKEND": "django_redis.cache.RedisCache",
-        "LOCATION": f"{url}{'&' if urlsplit(url).query else '?'}client_name={name}",
+        "LOCATION": name,
         "OPTIONS": {
-            "CONNECTION_POOL_KWARGS": {
-                "socket_timeout": timeout_s,
-                "socket_connect_timeout": CONFIG.site.redis_timeout_s,
-                "retry": Retry(NoBackoff(), 0),
-            },
+            "CONNECTION_FACTORY": "runtime.redis_clients.ConnectionFactory",
+            "SOCKET_TIMEOUT": timeout_s,
         },
     }
 
 
 CACHES = {
-    "default": _redis("coupons", timeout_s=CONFIG.site.redis_timeout_s),
+    "default": _redis("coupons", timeout_s=CONFIG.redis.timeout_s),
     # A lock waits inside Redis (BLPOP): its socket must wait longer than the lock does.
     "locks": _redis("coupon-locks", timeout_s=CONFIG.consumer.lock_wait_s + 1),
 }

@@ -24,16 +24,21 @@ def level_of(error: KafkaError) -> int:
 
 
 def common() -> dict[str, Any]:
-    """librdkafka configuration shared by producers, consumers and the admin client."""
+    """librdkafka configuration shared by producers, consumers and the admin client.
+
+    It holds passwords. KAFKA_CLIENT_CONFIG cannot change what runtime/config/kafka_properties.py names.
+    """
+    kafka = settings.CONFIG.kafka
     return {
-        "bootstrap.servers": settings.CONFIG.kafka.bootstrap_servers,
         "client.id": "coupon-system",
-        "logger": log,
         # A broker that comes back is found within a second, not after the ten of librdkafka's default.
         "reconnect.backoff.ms": 50,
         "reconnect.backoff.max.ms": 1000,
         "socket.connection.setup.timeout.ms": 5000,
         "topic.metadata.refresh.interval.ms": 30_000,
+        **kafka.properties,
+        "bootstrap.servers": kafka.bootstrap_servers,
+        "logger": log,
     }
 
 

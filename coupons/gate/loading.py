@@ -50,7 +50,7 @@ _IN_AT_ONCE: Final = 1000  #: ids in one IN list: a bound on the statement's siz
 #: core. So a worker waits so long for its turn, and then reads beside the others. Shorter, and all read at
 #: once, which slows down every claim; longer, and a worker whose predecessor died keeps its claims waiting.
 OTHERS_TAKE_S: Final = 2.0
-TURN: Final = "coupon-gates:loading"
+TURN: Final = "{coupon-gates:loading}"  #: a hash tag: the lock has two keys, which a cluster keeps together
 #: Shorter, and waiting workers keep Redis busy; longer, and a turn that is free is taken later.
 _ASK_AGAIN_AFTER_S: Final = 0.05
 #: A worker that died is out of the others' way after so long: longer than a reading may take (8 s).

@@ -102,7 +102,6 @@ class GateRedis:
         return answers
 
     def _pipelined(self, script: Script, calls: Sequence[Call]) -> list[Any]:
-        # The only place that puts scripts into a pipeline; a cluster's client refuses that.
         pipeline = self._redis.pipeline(transaction=False)
         for keys, args in calls:
             pipeline.evalsha(script.sha, len(keys), *keys, *args)

@@ -22,6 +22,9 @@ from dev.processes import Process, wait_until
 
 COMMAND_WITHIN_S = 300.0
 MANAGE = (sys.executable, "manage.py")
+#: The beginnings of variables that say where servers are and how they are reached; and one that would
+#: contradict this stack's own.
+_OF_SERVERS = ("DATABASE_", "REDIS_", "KAFKA_", "SECRET_KEY_FILE")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,8 +80,10 @@ def environment_for(
 ) -> dict[str, str]:
     """The application's variables: the caller's own, with this stack's services put over them.
 
-    A DATABASE_URL that the caller has exported is never used here: it may be production's.
+    Servers that the caller has exported are never used here, nor how they are reached: they may be
+    production's.
     """
+    inherited = {name: value for name, value in inherited.items() if not name.startswith(_OF_SERVERS)}
     return {
         "SECRET_KEY": secret_key(settings.directory / "secret_key"),
         **inherited,

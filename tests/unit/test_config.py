@@ -7,15 +7,20 @@ import os
 import re
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from consumer import kafka as consumer_kafka
+from coupons.eventlog import kafka_client, log_reader
 from dev.processes import PROJECT
 from runtime import config
 from runtime.config import BASE_DIR, ConfigError
+from runtime.config.redis import RedisKind
 
+HERE = __file__  #: a file that can be read
 #: variable -> (its place in Config, default, another value as text, as read, values that are refused)
 VARIABLES: dict[str, tuple[str, Any, str, Any, list[str]]] = {
     "SECRET_KEY": ("site.secret_key", "for-tests", "other", "other", [""]),
@@ -25,15 +30,31 @@ VARIABLES: dict[str, tuple[str, Any, str, Any, list[str]]] = {
     ),
     "CSRF_TRUSTED_ORIGINS": ("site.csrf_trusted_origins", (), "https://a.kr", ("https://a.kr",), []),
     "DATABASE_URL": (
-        "site.database_url", f"sqlite:///{BASE_DIR}/coupons.sqlite3",
+        "database.url", f"sqlite:///{BASE_DIR}/coupons.sqlite3",
         "mysql://u:p@h:3306/db", "mysql://u:p@h:3306/db",
-        ["", "h:3306/db", "postgres://h/db", "mysql://h:port/db", "mysql://h:99999/db"],
+        ["", "h:3306/db", "postgres://h/db", "mysql://h:port/db", "mysql://h:99999/db",
+         "mysql://h/db?ssl-ca=/ca.pem", "mysql://h/db?charset=latin1", "sqlite:////x?unix_socket=/s"],
     ),
+    "DATABASE_REPLICA_URL": (
+        "database.replica_url", "", "sqlite:////copy.sqlite3", "sqlite:////copy.sqlite3",
+        ["mysql://u:p@h/db", "h:3306/db", "mysql://u:p@h/db?x=1"],
+    ),
+    "DATABASE_SSL_MODE": (
+        "database.ssl_mode", "DISABLED", "REQUIRED", "REQUIRED", ["PREFERRED", "required", "VERIFY_CA"],
+    ),
+    "DATABASE_SSL_CA": ("database.ssl_ca", "", HERE, HERE, ["/nowhere.pem"]),
+    "DATABASE_SSL_CERTIFICATE": ("database.ssl_certificate", "", HERE, HERE, [HERE, "/nowhere.pem"]),
+    "DATABASE_SSL_KEY": ("database.ssl_key", "", HERE, HERE, [HERE, "/nowhere.pem"]),
     "REDIS_URL": (
-        "site.redis_url", "redis://127.0.0.1:6379/0", "rediss://h:1/0", "rediss://h:1/0",
-        ["", "h:6379", "http://h", "redis://h:0/0", "redis://[h"],
+        "redis.addresses", (("127.0.0.1", 6379),), "rediss://h:1/0", (("h", 1),),
+        ["", "h:6379", "http://h", "redis://h:0/0", "redis://[h", "redis://h/x", "redis://a,b/0",
+         "redis://h?ssl_ca_certs=/ca.pem", "redis+sentinel://h:1", "redis+sentinel://h/m/x",
+         "redis+cluster://h/1", "redis+cluster://h,/0", "redis://h?db=x", "rediss://h?ssl_check_hostname=maybe"],
     ),
-    "COUPON_REDIS_TIMEOUT_MS": ("site.redis_timeout_s", 0.5, "250", 0.25, ["9", "10001", "1.5", "x", ""]),
+    "REDIS_SSL_CA": ("redis.ssl_ca", "", HERE, HERE, [HERE, "/nowhere.pem"]),
+    "REDIS_SSL_CERTIFICATE": ("redis.ssl_certificate", "", HERE, HERE, [HERE, "/nowhere.pem"]),
+    "REDIS_SSL_KEY": ("redis.ssl_key", "", HERE, HERE, [HERE, "/nowhere.pem"]),
+    "COUPON_REDIS_TIMEOUT_MS": ("redis.timeout_s", 0.5, "250", 0.25, ["9", "10001", "1.5", "x", ""]),
     "COUPON_API_HOST": ("api.host", "127.0.0.1", "0.0.0.0", "0.0.0.0", [""]),
     "COUPON_API_PORT": ("api.port", 8080, "80", 80, ["0", "65536", "-1", "http", ""]),
     "COUPON_API_WORKERS": ("api.workers", 2, "1", 1, ["0", "257", "two"]),
@@ -47,6 +68,29 @@ VARIABLES: dict[str, tuple[str, Any, str, Any, list[str]]] = {
     "COUPON_LOG_FORMAT": ("logs.format", "text", "json", "json", ["xml", ""]),
     "COUPON_TOPIC": ("kafka.topic", "coupon-issue-events", "t", "t", ["", "t" * 201]),
     "KAFKA_BOOTSTRAP_SERVERS": ("kafka.bootstrap_servers", "127.0.0.1:9092", "a:1,b:2", "a:1,b:2", [""]),
+    "KAFKA_SECURITY_PROTOCOL": ("kafka.protocol", "PLAINTEXT", "SSL", "SSL", ["", "ssl", "TLS", "SASL_SSL"]),
+    "KAFKA_SASL_MECHANISM": ("kafka.mechanism", None, "PLAIN", "PLAIN", ["GSSAPI", "plain", "PLAIN"]),
+    "KAFKA_SASL_USERNAME": ("kafka.properties[sasl.username]", None, "u", "u", ["u"]),
+    "KAFKA_SASL_PASSWORD": ("kafka.properties[sasl.password]", None, "p", "p", ["p"]),
+    "KAFKA_SASL_OAUTH_TOKEN_URL": (
+        "kafka.properties[sasl.oauthbearer.token.endpoint.url]", None, "https://t/x", "https://t/x",
+        ["https://t"],
+    ),
+    "KAFKA_SASL_OAUTH_CLIENT_ID": ("kafka.properties[sasl.oauthbearer.client.id]", None, "i", "i", ["i"]),
+    "KAFKA_SASL_OAUTH_CLIENT_SECRET": (
+        "kafka.properties[sasl.oauthbearer.client.secret]", None, "s", "s", ["s"],
+    ),
+    "KAFKA_SASL_OAUTH_SCOPE": ("kafka.properties[sasl.oauthbearer.scope]", None, "a b", "a b", ["a"]),
+    "KAFKA_SSL_CA": ("kafka.properties[ssl.ca.location]", None, HERE, HERE, [HERE, "/nowhere.pem"]),
+    "KAFKA_SSL_CERTIFICATE": ("kafka.properties[ssl.certificate.location]", None, HERE, HERE, [HERE]),
+    "KAFKA_SSL_KEY": ("kafka.properties[ssl.key.location]", None, HERE, HERE, [HERE]),
+    "KAFKA_SSL_KEY_PASSWORD": ("kafka.properties[ssl.key.password]", None, "k", "k", ["k"]),
+    "KAFKA_CLIENT_CONFIG": (
+        "kafka.properties[client.rack]", None, "# near us\n client.rack = b \n\n", "b",
+        ["client.rack", "=b", "acks=1", "enable.idempotence=false", "enable.auto.commit=true",
+         "partitioner=random", "isolation.level=read_uncommitted", "request.required.acks=0",
+         "sasl.password=x", "bootstrap.servers=x", "group.id=x", "client.rack=a\nauto.offset.reset=latest"],
+    ),
     "COUPON_DEAD_LETTER_TOPIC": (
         "kafka.dead_letter_topic", "coupon-issue-events.DLT", "d", "d",
         ["", "d" * 250, "coupon-issue-events"],
@@ -79,6 +123,56 @@ VARIABLES: dict[str, tuple[str, Any, str, Any, list[str]]] = {
     "COUPON_IDENTITY_SECRET": ("api.identity_secret", "", "s", "s", []),
     "COUPON_RETRY_BACKOFF_MAX_MS": ("consumer.retry_backoff_max_s", 30.0, "100", 0.1, ["99", "300001"]),
 }  # fmt: skip
+_LOGIN = {"KAFKA_SECURITY_PROTOCOL": "SASL_SSL", "KAFKA_SASL_MECHANISM": "PLAIN"}
+_USER = {**_LOGIN, "KAFKA_SASL_USERNAME": "u", "KAFKA_SASL_PASSWORD": "p"}
+_OAUTH = {
+    "KAFKA_SECURITY_PROTOCOL": "SASL_SSL",
+    "KAFKA_SASL_MECHANISM": "OAUTHBEARER",
+    "KAFKA_SASL_OAUTH_TOKEN_URL": "https://t",
+    "KAFKA_SASL_OAUTH_CLIENT_ID": "i",
+    "KAFKA_SASL_OAUTH_CLIENT_SECRET": "s",
+}
+_REDIS = {"REDIS_URL": "rediss://h", "REDIS_SSL_CERTIFICATE": HERE, "REDIS_SSL_KEY": HERE}
+_DATABASE = {
+    "DATABASE_URL": "mysql://h/db",
+    "DATABASE_SSL_MODE": "REQUIRED",
+    "DATABASE_SSL_CERTIFICATE": HERE,
+    "DATABASE_SSL_KEY": HERE,
+}
+_KAFKA = {"KAFKA_SECURITY_PROTOCOL": "SSL", "KAFKA_SSL_CERTIFICATE": HERE, "KAFKA_SSL_KEY": HERE}
+#: What else must be set for the variable's other value to be taken.
+BESIDE: dict[str, dict[str, str]] = {
+    "DATABASE_SSL_MODE": {"DATABASE_URL": "mysql://h/db"},
+    "DATABASE_SSL_CA": {"DATABASE_URL": "mysql://h/db"},
+    "DATABASE_SSL_CERTIFICATE": _DATABASE,
+    "DATABASE_SSL_KEY": _DATABASE,
+    "REDIS_SSL_CA": {"REDIS_URL": "rediss://h"},
+    "REDIS_SSL_CERTIFICATE": _REDIS,
+    "REDIS_SSL_KEY": _REDIS,
+    "KAFKA_SASL_MECHANISM": _USER,
+    "KAFKA_SASL_USERNAME": _USER,
+    "KAFKA_SASL_PASSWORD": _USER,
+    "KAFKA_SASL_OAUTH_TOKEN_URL": _OAUTH,
+    "KAFKA_SASL_OAUTH_CLIENT_ID": _OAUTH,
+    "KAFKA_SASL_OAUTH_CLIENT_SECRET": _OAUTH,
+    "KAFKA_SASL_OAUTH_SCOPE": _OAUTH,
+    "KAFKA_SSL_CA": {"KAFKA_SECURITY_PROTOCOL": "SSL"},
+    "KAFKA_SSL_CERTIFICATE": _KAFKA,
+    "KAFKA_SSL_KEY": _KAFKA,
+    "KAFKA_SSL_KEY_PASSWORD": _KAFKA,
+}
+#: Each of these may stand in a file that ``NAME_FILE`` names.
+SECRETS = [
+    "SECRET_KEY",
+    "COUPON_IDENTITY_SECRET",
+    "DATABASE_URL",
+    "DATABASE_REPLICA_URL",
+    "REDIS_URL",
+    "KAFKA_SASL_PASSWORD",
+    "KAFKA_SASL_OAUTH_CLIENT_SECRET",
+    "KAFKA_SSL_KEY_PASSWORD",
+    "KAFKA_CLIENT_CONFIG",
+]
 WRONG = [(name, wrong) for name, (*_, refused) in VARIABLES.items() for wrong in refused]
 
 
@@ -86,7 +180,20 @@ WRONG = [(name, wrong) for name, (*_, refused) in VARIABLES.items() for wrong in
 def _nothing_set(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in VARIABLES:
         monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(f"{name}_FILE", raising=False)
     monkeypatch.setenv("SECRET_KEY", "for-tests")
+
+
+def set_all(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+
+
+def look(place: str) -> Any:
+    """What the settings have there: ``part.field``, or ``part.field[key]``."""
+    path, _, key = place.removesuffix("]").partition("[")
+    found = operator.attrgetter(path)(config.load())
+    return found.get(key) if key else found
 
 
 def refusal() -> str:
@@ -96,16 +203,22 @@ def refusal() -> str:
 
 
 def test_these_are_all_the_variables() -> None:
-    source = Path(config.__file__).read_text()
+    folder = Path(config.__file__).parent
+    source = "".join(path.read_text() for path in folder.glob("*.py"))
 
-    assert set(re.findall(r'env(?:\.\w+\(|,)\s*"([A-Z_]+)"', source)) == set(VARIABLES)
+    named = set(re.findall(r'env(?:\.\w+\(|,)\s*"([A-Z_]+)"', source))
+    in_pairs = "".join(re.findall(r"env, name\) for name in \(([^)]*)\)", source))
+    assert named | set(re.findall(r"[A-Z_]{2,}", in_pairs)) == set(VARIABLES)
+    assert set(re.findall(r'secret\(\s*env,\s*"([A-Z_]+)"', source)) == set(SECRETS)
 
 
-@pytest.mark.parametrize("readme", sorted(PROJECT.glob("README*.md")), ids=lambda path: path.name)
-def test_the_readmes_table_lists_every_variable_with_its_default(
-    readme: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("language", ["", ".ko"])
+def test_the_tables_list_every_variable_with_its_default(
+    language: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rows = re.findall(r"^\| `([A-Z_]+)` \| (?:`([^`]*)`)? ?\|", readme.read_text(), re.MULTILINE)
+    pages = [PROJECT / f"README{language}.md", PROJECT / "docs" / f"connections{language}.md"]
+    text = "\n".join(page.read_text() for page in pages)
+    rows = re.findall(r"^\| `([A-Z_]+)` \| (?:`([^`]*)`)? ?\|", text, re.MULTILINE)
     table = dict(rows)
     assert len(table) == len(rows)
     assert set(table) == set(VARIABLES)
@@ -121,15 +234,111 @@ def test_the_readmes_table_lists_every_variable_with_its_default(
 def test_each_variable_has_its_default(name: str) -> None:
     place, default, *_ = VARIABLES[name]
 
-    assert operator.attrgetter(place)(config.load()) == default
+    assert look(place) == default
 
 
 @pytest.mark.parametrize("name", VARIABLES)
 def test_each_variable_is_read(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     place, _, text, read, _ = VARIABLES[name]
-    monkeypatch.setenv(name, text)
+    set_all(monkeypatch, {**BESIDE.get(name, {}), name: text})
 
-    assert operator.attrgetter(place)(config.load()) == read
+    assert look(place) == read
+
+
+@pytest.mark.parametrize("name", SECRETS)
+def test_a_secret_may_stand_in_a_file(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place, _, text, read, _ = VARIABLES[name]
+    beside = {**BESIDE.get(name, {}), **({} if name == "SECRET_KEY" else {"SECRET_KEY": "x"})}
+    beside.pop(name, None)
+    monkeypatch.delenv("SECRET_KEY")
+    file = tmp_path / "secret"
+    file.write_text(f"{text}\n")
+    set_all(monkeypatch, {**beside, f"{name}_FILE": str(file)})
+    assert look(place) == read
+
+    monkeypatch.setenv(name, text)
+    assert f"{name} and {name}_FILE" in refusal()
+    monkeypatch.delenv(name)
+    file.unlink()
+    assert f"{name}_FILE: {file} cannot be read: No such file" in refusal()
+
+
+def test_no_secret_is_in_the_settings_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Errors and tracebacks may show it."""
+    set_all(
+        monkeypatch,
+        {
+            **_OAUTH,
+            "KAFKA_SASL_OAUTH_CLIENT_SECRET": "geheim",
+            "KAFKA_CLIENT_CONFIG": "ssl.keystore.password=geheim",
+            "SECRET_KEY": "geheim",
+            "COUPON_IDENTITY_SECRET": "geheim",
+            "DATABASE_URL": "mysql://u:geheim@h/db",
+            "DATABASE_REPLICA_URL": "mysql://u:geheim@r/db",
+            "REDIS_URL": "redis+sentinel://u:geheim@h/m?sentinel_password=geheim",
+        },
+    )
+
+    assert "geheim" not in repr(config.load())
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("unix://u:p@/r.sock?db=2", {"path": "/r.sock", "database": 2, "addresses": (), "username": "u"}),
+        (
+            "rediss://:p%2F@[::1]:7/3",
+            {"addresses": (("::1", 7),), "database": 3, "password": "p/", "is_encrypted": True},
+        ),
+        (
+            "redis+sentinel://u:p@a:1,b/main/4?sentinel_username=s&sentinel_password=t",
+            {
+                "kind": RedisKind.SENTINEL, "addresses": (("a", 1), ("b", 26379)), "service": "main",
+                "database": 4, "sentinel_username": "s", "sentinel_password": "t", "longest_call_s": 1.5,
+            },
+        ),
+        (
+            "rediss+cluster://a,b:7001?ssl_check_hostname=false",
+            {
+                "kind": RedisKind.CLUSTER, "addresses": (("a", 6379), ("b", 7001)),
+                "is_encrypted": True, "checks_hostname": False,
+            },
+        ),
+    ],
+)  # fmt: skip
+def test_redis_urls(url: str, expected: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REDIS_URL", url)
+    reached = config.load().redis
+
+    assert {name: getattr(reached, name) for name in expected} == expected
+
+
+def test_a_ca_means_that_the_server_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    set_all(monkeypatch, {"DATABASE_URL": "mysql://h/db", "DATABASE_SSL_CA": HERE})
+    assert look("database.ssl_mode") == "VERIFY_IDENTITY"
+
+    monkeypatch.setenv("DATABASE_SSL_MODE", "REQUIRED")
+    assert "DATABASE_SSL_CA" in refusal()
+
+
+def test_what_we_fix_ourselves_cannot_be_set_beside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever any client of ours sets is refused in KAFKA_CLIENT_CONFIG, but for a few defaults."""
+    made: list[dict[str, Any]] = []
+    for module in (consumer_kafka, log_reader):
+        monkeypatch.setattr(module, "Consumer", made.append)
+    consumer_kafka.make_consumer(group_id="g", on_error=print, on_commit=print)
+    with suppress(AttributeError), log_reader.reader():
+        pass
+    ours = {name for each in (*made, kafka_client.producer_config()) for name in each}
+    functions = {"logger", "error_cb", "on_commit"}
+    may_differ = {
+        "client.id", "reconnect.backoff.ms", "reconnect.backoff.max.ms",
+        "socket.connection.setup.timeout.ms", "topic.metadata.refresh.interval.ms",
+    }  # fmt: skip
+    assert len(made) == 2
+    for name in sorted(ours - functions - may_differ):
+        monkeypatch.setenv("KAFKA_CLIENT_CONFIG", f"{name}=1")
+        assert name in refusal()
 
 
 @pytest.mark.parametrize(("name", "wrong"), WRONG)

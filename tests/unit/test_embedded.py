@@ -161,8 +161,17 @@ class TestEnvironment:
         environment = environment_for(
             settings=settings,
             servers={"REDIS_URL": "redis://127.0.0.1:1/0"},
-            inherited={"DATABASE_URL": "mysql://production", "REDIS_URL": "redis://production", "LANG": "C"},
+            inherited={
+                "DATABASE_URL": "mysql://production",
+                "DATABASE_REPLICA_URL": "mysql://production",
+                "REDIS_URL": "redis://production",
+                "REDIS_URL_FILE": "/production",
+                "KAFKA_SECURITY_PROTOCOL": "SSL",
+                "LANG": "C",
+            },
         )
+        assert "production" not in str(environment)
+        assert "KAFKA_SECURITY_PROTOCOL" not in environment
         assert environment["DATABASE_URL"].startswith("sqlite:")
         assert environment["REDIS_URL"] == "redis://127.0.0.1:1/0"
         assert environment["COUPON_API_PORT"] == "4711"

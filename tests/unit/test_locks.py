@@ -65,7 +65,7 @@ def test_a_lock_is_waited_for_longer_than_any_other_call() -> None:
         for alias in ("default", "locks")
     ]
 
-    assert timeouts == [settings.CONFIG.site.redis_timeout_s, CONFIGURED_WAIT_S + 1]
+    assert timeouts == [settings.CONFIG.redis.timeout_s, CONFIGURED_WAIT_S + 1]
 
 
 def test_the_locks_are_held_inside_and_gone_after() -> None:

@@ -1,21 +1,29 @@
 """Every setting of the system: read once from the environment, checked once, frozen.
 
-No other module reads a setting from ``os.environ``. This module imports no Django, so that gunicorn's
-configuration and scripts can use it before Django is set up. README.md has the same
-list as a table; ``tests/unit/test_config.py`` keeps the two together.
+No other package reads a setting from ``os.environ``. This one imports no Django, so that gunicorn's
+configuration and scripts can use it before Django is set up. README.md and docs/connections.md have the same
+list as tables; ``tests/unit/test_config.py`` keeps them together. How a server is reached is in ``kafka``,
+``redis`` and ``database``; all else is here.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
 
 from environs import Env, EnvError
-from marshmallow.validate import Length, OneOf, Range, Regexp
+from marshmallow.validate import Length, OneOf, Range
 
-BASE_DIR = Path(__file__).resolve().parent.parent
+from runtime.config import database, kafka, redis
+from runtime.config.database import DatabaseSettings
+from runtime.config.kafka import KafkaSettings
+from runtime.config.reading import ConfigError, secret
+from runtime.config.redis import RedisSettings
+
+__all__ = ["Config", "ConfigError", "load"]
+
+BASE_DIR = Path(__file__).resolve().parent.parent.parent
 #: Bounds of COUPON_PUBLISH_TIMEOUT_MS in any process of the system, whatever this one's own setting is. A
 #: slow publish asks after twice the shortest whether its slot was given back (coupons/claims/submitting.py).
 SHORTEST_PUBLISH_MS: Final = 500
@@ -28,21 +36,14 @@ LONGEST_READING_S: Final = 8.0  #: of the log, to load a gate (LOG_TIMEOUT_S in 
 LONGEST_QUERY_S: Final = 5
 
 
-class ConfigError(ValueError):
-    """A setting has a wrong value; the message is one line that names the variable."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SiteSettings:
-    """The settings of Django itself, and the servers' addresses."""
+    """The settings of Django itself."""
 
-    secret_key: str
+    secret_key: str = field(repr=False)
     debug: bool
     allowed_hosts: tuple[str, ...]
     csrf_trusted_origins: tuple[str, ...]
-    database_url: str
-    redis_url: str
-    redis_timeout_s: float  #: of one call to Redis, and so the longest that a claim waits for Redis
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +54,7 @@ class ApiSettings:
     port: int
     workers: int
     threads: int  #: per worker, for everything but claims
-    identity_secret: str  #: empty: any client may name any user (SECURITY.md)
+    identity_secret: str = field(repr=False)  #: empty: any client may name any user (SECURITY.md)
     keepalive_s: int  #: must be longer than a balancer's, or it sends claims into closed connections
     coupon_view_ttl_s: float  #: how old the API's view of a coupon row may be; docs/api.md promises 2 s
 
@@ -65,18 +66,6 @@ class LogSettings:
     format: str
     max_bytes: int = 0  #: a file of this size is renamed; 0: never, because logrotate does it
     backups: int = 1  #: how many renamed files are kept
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KafkaSettings:
-    """Names shared by the API and the consumer."""
-
-    bootstrap_servers: str
-    topic: str
-    dead_letter_topic: str
-    group_id: str
-    partitions: int
-    replication_factor: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +96,8 @@ class ConsumerSettings:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     site: SiteSettings
+    database: DatabaseSettings
+    redis: RedisSettings
     api: ApiSettings
     logs: LogSettings
     kafka: KafkaSettings
@@ -120,7 +111,7 @@ class Config:
         A claim may wait for a reading of the log that is on, then for the reading that loads its own gate;
         then it is screened and published, and its place is noted.
         """
-        asking_s = LONGEST_QUERY_S + self.site.redis_timeout_s
+        asking_s = LONGEST_QUERY_S + self.redis.longest_call_s
         return 2 * (LONGEST_READING_S + asking_s) + self.producer.publish_timeout_ms / 1000
 
 
@@ -130,9 +121,11 @@ def load() -> Config:
     try:
         config = Config(
             site=_site(env),
+            database=database.load(env, folder=BASE_DIR),
+            redis=redis.load(env),
             api=_api(env),
             logs=_logs(env),
-            kafka=_kafka(env),
+            kafka=kafka.load(env),
             producer=_producer(env),
             consumer=_consumer(env),
         )
@@ -144,7 +137,7 @@ def load() -> Config:
 
 def _site(env: Env) -> SiteSettings:
     debug = env.bool("DEBUG", False)
-    secret_key = env.str("SECRET_KEY", "only-for-development" if debug else "")
+    secret_key = secret(env, "SECRET_KEY", "only-for-development" if debug else "")
     if not secret_key:
         raise ConfigError(
             'SECRET_KEY is not set: set it to a long random text, e.g. "$(openssl rand -hex 32)" '
@@ -155,9 +148,6 @@ def _site(env: Env) -> SiteSettings:
         debug=debug,
         allowed_hosts=tuple(env.list("ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"])),
         csrf_trusted_origins=tuple(env.list("CSRF_TRUSTED_ORIGINS", [])),
-        database_url=_url(env, "DATABASE_URL", f"sqlite:///{BASE_DIR}/coupons.sqlite3", {"mysql", "sqlite"}),
-        redis_url=_url(env, "REDIS_URL", "redis://127.0.0.1:6379/0", {"redis", "rediss", "unix"}),
-        redis_timeout_s=env.int("COUPON_REDIS_TIMEOUT_MS", 500, validate=Range(min=10, max=10_000)) / 1000,
     )
 
 
@@ -168,7 +158,7 @@ def _api(env: Env) -> ApiSettings:
         workers=env.int("COUPON_API_WORKERS", 2, validate=Range(min=1, max=256)),
         threads=env.int("COUPON_API_THREADS", 4, validate=Range(min=1, max=256)),
         keepalive_s=env.int("COUPON_API_KEEPALIVE_S", 75, validate=Range(min=1, max=3600)),
-        identity_secret=env.str("COUPON_IDENTITY_SECRET", ""),
+        identity_secret=secret(env, "COUPON_IDENTITY_SECRET"),
         coupon_view_ttl_s=env.int("COUPON_VIEW_TTL_MS", 200, validate=Range(min=0, max=1500)) / 1000,
     )
 
@@ -180,21 +170,6 @@ def _logs(env: Env) -> LogSettings:
         format=env.str("COUPON_LOG_FORMAT", "text", validate=OneOf(["text", "json"])),
         max_bytes=env.int("COUPON_LOG_MAX_BYTES", 268_435_456, validate=Range(min=0, max=1_000_000_000_000)),
         backups=env.int("COUPON_LOG_BACKUPS", 10, validate=Range(min=1, max=1000)),
-    )
-
-
-def _kafka(env: Env) -> KafkaSettings:
-    name = Regexp(r"^[A-Za-z0-9._-]{1,200}$", error="a topic's name has letters, digits, '.', '_' and '-'")
-    topic = env.str("COUPON_TOPIC", "coupon-issue-events", validate=name)
-    return KafkaSettings(
-        bootstrap_servers=env.str("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:9092", validate=Length(min=3)),
-        topic=topic,
-        dead_letter_topic=env.str(
-            "COUPON_DEAD_LETTER_TOPIC", f"{topic}.DLT", validate=Length(min=1, max=249)
-        ),
-        group_id=env.str("COUPON_CONSUMER_GROUP_ID", "coupon-issue-consumer-group", validate=Length(min=1)),
-        partitions=env.int("COUPON_TOPIC_PARTITIONS", 3, validate=Range(min=1, max=10_000)),
-        replication_factor=env.int("COUPON_TOPIC_REPLICATION_FACTOR", 1, validate=Range(min=1, max=32)),
     )
 
 
@@ -242,24 +217,6 @@ def _consumer(env: Env) -> ConsumerSettings:
 
 def _port(env: Env, name: str, default: int) -> int:
     return env.int(name, default, validate=Range(min=1, max=65_535))
-
-
-def _url(env: Env, name: str, default: str, schemes: set[str]) -> str:
-    value = env.str(name, default)
-    try:
-        parts = urlsplit(value)
-        usable = parts.scheme in schemes and (parts.port is None or parts.port > 0)
-        usable = usable and (parts.scheme != "mysql" or len(parts.path) > 1)
-    except ValueError:
-        usable = False
-    if not usable:
-        begins = " or ".join(f"{scheme}://" for scheme in sorted(schemes))
-        # The message does not repeat the value, which may hold a password.
-        raise ConfigError(
-            f"{name} is no usable URL: it begins with {begins}, a port is at most 65535"
-            + (", and mysql:// ends with the database" if "mysql" in schemes else "")
-        )
-    return value
 
 
 def _refuse_impossible_combinations(config: Config) -> None:

@@ -1,0 +1,106 @@
+"""The process's clients of Redis, made in one place: for one server, for Sentinels, or for a cluster."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+from django.conf import settings
+from redis import Connection, ConnectionPool, Redis, SSLConnection, UnixDomainSocketConnection
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+from redis.sentinel import Sentinel, SentinelConnectionPool
+
+from runtime.config.redis import Address, RedisKind, RedisSettings
+from runtime.redis_cluster import ClusterRedis
+
+
+class ConnectionFactory:
+    """django-redis makes one for each of its caches and threads; the clients are the process's."""
+
+    def __init__(self, options: dict[str, Any]) -> None:
+        self._timeout_s: float = options["SOCKET_TIMEOUT"]
+
+    def connect(self, name: str) -> Redis:
+        return _shared(settings.CONFIG.redis, name, self._timeout_s)
+
+    def disconnect(self, connection: Redis) -> None:
+        connection.close()
+
+
+@lru_cache
+def _shared(reached: RedisSettings, name: str, timeout_s: float) -> Redis:
+    """One client for all threads. It connects at its first call, so it may be made before a fork."""
+    return make(reached, name=name, timeout_s=timeout_s)
+
+
+def make(reached: RedisSettings, *, name: str, timeout_s: float) -> Redis:
+    """A client; ``timeout_s``: of a call, which may wait longer than connecting does. Redis shows ``name``.
+
+    A call is tried once, because a lost reply must not run a script twice unseen.
+    """
+    connecting = {**_connecting(reached, timeout_s=timeout_s), **_ssl(reached), "client_name": name}
+    match reached.kind:
+        case RedisKind.CLUSTER:
+            return ClusterRedis(reached.addresses, longest_call_s=reached.longest_call_s, **connecting)
+        case RedisKind.SENTINEL:
+            connecting |= {"db": reached.database, "retry": _once()}
+            pool = SentinelConnectionPool(reached.service, _sentinels(reached), **connecting)  # type: ignore[no-untyped-call]
+            return Redis(connection_pool=pool)
+        case RedisKind.STANDALONE:
+            server = next(iter(reached.addresses), None)
+            return at(reached, server, client_name=name, socket_timeout=timeout_s)
+
+
+def at(reached: RedisSettings, address: Address | None, **changes: Any) -> Redis:
+    """A client of this one server; None: of the one at the unix socket."""
+    options = {**_connecting(reached, timeout_s=reached.timeout_s), "retry": _once(), **changes}
+    if reached.kind is RedisKind.STANDALONE:
+        options["db"] = reached.database
+    if address is None:
+        pool = ConnectionPool(connection_class=UnixDomainSocketConnection, path=reached.path, **options)
+    elif not reached.is_encrypted:
+        pool = ConnectionPool(connection_class=Connection, host=address[0], port=address[1], **options)
+    else:
+        files = {name: value for name, value in _ssl(reached).items() if name != "ssl"}
+        pool = ConnectionPool(
+            connection_class=SSLConnection, host=address[0], port=address[1], **files, **options
+        )
+    return Redis(connection_pool=pool)
+
+
+def _sentinels(reached: RedisSettings) -> Sentinel:
+    # Without these a Sentinel is asked in clear text, without a password, and tried several times.
+    asking = {
+        **_connecting(reached, timeout_s=reached.timeout_s),
+        "username": reached.sentinel_username,
+        "password": reached.sentinel_password,
+        "retry": _once(),
+        **_ssl(reached),
+    }
+    return Sentinel(list(reached.addresses), sentinel_kwargs=asking)  # type: ignore[no-untyped-call]
+
+
+def _connecting(reached: RedisSettings, *, timeout_s: float) -> dict[str, Any]:
+    return {
+        "username": reached.username,
+        "password": reached.password,
+        "socket_timeout": timeout_s,
+        "socket_connect_timeout": reached.timeout_s,
+    }
+
+
+def _ssl(reached: RedisSettings) -> dict[str, Any]:
+    if not reached.is_encrypted:
+        return {}
+    return {
+        "ssl": True,
+        "ssl_ca_certs": reached.ssl_ca or None,
+        "ssl_certfile": reached.ssl_certificate or None,
+        "ssl_keyfile": reached.ssl_key or None,
+        "ssl_check_hostname": reached.checks_hostname,
+    }
+
+
+def _once() -> Retry:
+    return Retry(NoBackoff(), 0)
