@@ -15,9 +15,7 @@ from django.conf import settings
 
 from consumer.state import LoopState
 from coupons.api.actuator_routes import ActuatorRoutes
-from coupons.operations.health import broker
-from coupons.operations.surroundings import watching
-from runtime import actuator
+from coupons.operations.health import servers
 from runtime.actuator import Actuator, Check, Component
 from runtime.http.reply import Reply
 from runtime.http.request import Request
@@ -69,9 +67,7 @@ def actuator_of(state: LoopState, housekeeping: Callable[[], Component]) -> Actu
 
     return Actuator(
         checks={
-            "db": Check(watching.database),
-            "redis": Check(actuator.redis),
-            "kafka": Check(broker),
+            **servers(),
             "consumer": Check(progress),
             "housekeeping": Check(housekeeping),
         },

@@ -1,5 +1,12 @@
+from typing import Any
+
 from django.apps import AppConfig
+from django.conf import settings
 from django.core.checks import Tags, register
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.signals import connection_created
+
+from runtime import database_server
 
 
 class CouponsConfig(AppConfig):
@@ -8,4 +15,10 @@ class CouponsConfig(AppConfig):
     def ready(self) -> None:
         from coupons.operations.surroundings import system_check
 
+        connection_created.connect(_refuse_clear_text)
         register(system_check.surroundings, Tags.database)
+
+
+def _refuse_clear_text(*, connection: BaseDatabaseWrapper, **_: Any) -> None:
+    """Look at every new connection: after a failover another server may answer."""
+    database_server.refuse_clear_text(connection, settings.CONFIG.database)

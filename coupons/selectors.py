@@ -8,13 +8,13 @@ from typing import Final
 from uuid import UUID
 
 from django.db import connection
-from django.db.models import QuerySet
 
 from coupons import sql
 from coupons.claim import Claim, Holding
 from coupons.models import IssueOutcome, User, UserCoupon
 from coupons.outcomes import Code
 from runtime.chunks import in_chunks
+from runtime.replica import replica
 
 _COUPONS_AT_ONCE: Final = 200  #: in one SELECT: see ``_held``
 
@@ -118,6 +118,10 @@ def given_up(request_ids: Sequence[UUID]) -> set[UUID]:
     return set(over.values_list("pk", flat=True))
 
 
-def coupons_of_user(user_id: int) -> QuerySet[UserCoupon]:
-    """A user's coupons, newest first."""
-    return UserCoupon.objects.filter(user_id=user_id).order_by("-user_coupon_id")
+def coupons_of_user(user_id: int) -> list[UserCoupon]:
+    """A user's coupons, newest first. May be some moments old, where there is a replica."""
+    return replica.read(
+        lambda alias: list(
+            UserCoupon.objects.using(alias).filter(user_id=user_id).order_by("-user_coupon_id")
+        )
+    )

@@ -48,7 +48,7 @@ loglevel = "warning"
 
 def on_starting(server: Any) -> None:
     """Runs before the port is ours: a server that cannot work ends, and restarts no workers for ever."""
-    starting.refuse_a_database_that_cannot_work()
+    starting.refuse_what_cannot_work()
 
 
 def when_ready(server: Any) -> None:

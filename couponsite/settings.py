@@ -6,7 +6,7 @@ from typing import Any
 
 import dj_database_url
 
-from runtime import config, database_tls, logs
+from runtime import config, database_server, logs
 
 try:
     CONFIG = config.load()
@@ -92,7 +92,7 @@ def _database(url: str) -> dict[str, Any]:
             "isolation_level": "read committed",
             "connect_timeout": 3,
             **_PATIENCE[ROLE],
-            **database_tls.options(CONFIG.database),
+            **database_server.tls_options(CONFIG.database),
             # STRICT refuses values that MySQL would otherwise cut or round, NO_ENGINE_SUBSTITUTION refuses a
             # table without transactions; the wait for a row lock is bounded.
             "init_command": "SET sql_mode='STRICT_TRANS_TABLES,NO_ENGINE_SUBSTITUTION', "

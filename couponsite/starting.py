@@ -10,17 +10,17 @@ from typing import Final
 from runtime.config import BASE_DIR
 
 #: Starting Django and connecting (3 s at most). Shorter, and a slow machine skips the check; longer, and a
-#: database that hangs delays the start: the workers wait for it, not the master.
+#: server that hangs delays the start: the workers wait for it, not the master.
 _PATIENCE_S: Final = 20.0
 
 
-def refuse_a_database_that_cannot_work() -> None:
-    """End this process with the one line of `manage.py check_database`; a database that is away passes."""
+def refuse_what_cannot_work() -> None:
+    """End this process with the one line of `manage.py check_connections`; a server that is away passes."""
     # The command must leave no metrics files among those of the workers.
     environment = {name: value for name, value in os.environ.items() if name != "PROMETHEUS_MULTIPROC_DIR"}
     try:
         done = subprocess.run(
-            [sys.executable, str(BASE_DIR / "manage.py"), "check_database"],
+            [sys.executable, str(BASE_DIR / "manage.py"), "check_connections", "--refuse-only"],
             env=environment,
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -30,4 +30,4 @@ def refuse_a_database_that_cannot_work() -> None:
     except subprocess.TimeoutExpired:
         return
     if done.returncode == 1:
-        sys.exit(done.stderr.strip())
+        sys.exit(done.stderr.strip().removeprefix("CommandError: "))

@@ -1,13 +1,17 @@
 """What every process needs, knowing nothing of coupons.
 
-``config.py``             every setting, read once; ``arguments.py``: commands; ``chunks.py``: a few at a time
+``config/``               every setting, read once; ``arguments.py``: commands; ``chunks.py``: a few at a time
 ``logs.py``               lines as text or JSON; ``log_file.py``: rotation, a full disk
 ``metrics.py``            every metric; ``metrics_files.py``, ``metrics_folder.py``: a folder for each master
 ``actuator.py``           health and info
 ``greenlets.py``          the worker's loop, and threads for what would block it
 ``gunicorn_worker.py``    the worker: one loop, nothing patched, drained when asked to stop
 ``http/``                 requests and answers: for the workers and for the consumer's health port
-``redis_roles.py``        leaves a Redis that became a replica; ``database_errors.py``: sorts errors
+``redis_clients.py``      makes every client of Redis; ``redis_cluster.py``: the one of a cluster;
+                          ``redis_roles.py``: leaves a Redis that became a replica; ``redis_server.py``: who
+                          answers, and what mends an error
+``database_server.py``    TLS, and who answers; ``database_errors.py``: sorts errors
+``replica.py``            reads that may be some moments old
 """
 
 __version__ = "0.1.0"

@@ -18,12 +18,13 @@ from typing import Any, Final
 import django
 import gevent
 import gevent.event
+from django.conf import settings
+from django.db import DEFAULT_DB_ALIAS, connections
 from django.db import Error as DatabaseLayerError
-from django.db import connection
 from django_redis import get_redis_connection
 from redis.exceptions import ReadOnlyError, RedisError
 
-from runtime import __version__
+from runtime import __version__, database_server, redis_server
 
 #: A check that takes longer counts as DOWN. Shorter, and a slow server unreadies us; longer, and probes,
 #: which have timeouts of a few seconds, give up on the route itself.
@@ -86,16 +87,15 @@ def _wait(futures: Iterable[Future[Component]]) -> None:
         done.wait(max(0.0, until - time.monotonic()))
 
 
-def database() -> Component:
+def database(alias: str = DEFAULT_DB_ALIAS) -> Component:
+    """Whether the database answers, in a check's thread."""
+    connection = connections[alias]
     try:
         connection.close_if_unusable_or_obsolete()
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT 1")
-            cursor.fetchone()
+        return Component(is_up=True, details=database_server.details(connection))
     except DatabaseLayerError as error:
         connection.close()
         return Component(is_up=False, details={"error": type(error).__name__})
-    return Component(is_up=True, details={"database": connection.display_name})
 
 
 def redis() -> Component:
@@ -104,14 +104,18 @@ def redis() -> Component:
     try:
         # A write, because a replica and a full Redis answer PING too.
         client.set(_REDIS_KEY, 1, px=_REDIS_KEPT_MS)
+        return Component(is_up=True, details=redis_server.details(client, settings.CONFIG.redis))
     except RedisError as error:
         if isinstance(error, ReadOnlyError):
             client.connection_pool.disconnect(inuse_connections=False)  # this server is no master any more
         return Component(
             is_up=False,
-            details={"error": type(error).__name__, "effect": "claims are checked in the database, slower"},
+            details={
+                "error": type(error).__name__,
+                "effect": "claims are checked in the database, slower",
+                **({"mend": mend} if (mend := redis_server.mend_of(error)) else {}),
+            },
         )
-    return Component(is_up=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

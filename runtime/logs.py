@@ -69,18 +69,16 @@ class JsonLineFormatter(LineFormatter, JsonFormatter):
 
 
 class Seldom(logging.Filter):
-    """Lets one line of each kind through in ten seconds; the kind is the line's first word."""
+    """Lets one line of each kind through in ``every_s``; the kind is the line's first word."""
 
-    #: Shorter, and librdkafka fills the log while a broker is away; longer, and the log looks silent.
-    _EVERY_S = 10.0
-
-    def __init__(self) -> None:
+    def __init__(self, *, every_s: float) -> None:
         super().__init__()
+        self._every_s = every_s
         self._last: dict[str, float] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
         kind, now = record.getMessage().partition(" ")[0], time.monotonic()
-        if now - self._last.get(kind, float("-inf")) < self._EVERY_S:
+        if now - self._last.get(kind, float("-inf")) < self._every_s:
             return False
         self._last[kind] = now
         return True
@@ -112,7 +110,11 @@ def configure(settings: LogSettings, *, role: Literal["core", "consumer"]) -> No
                     "rename_fields": {"asctime": "time", "levelname": "level", "name": "logger"},
                 },
             },
-            "filters": {"seldom": {"()": "runtime.logs.Seldom"}},
+            "filters": {
+                # Shorter, and librdkafka fills the log while a broker is away; longer, and it looks silent.
+                "every_10_s": {"()": "runtime.logs.Seldom", "every_s": 10.0},
+                "every_minute": {"()": "runtime.logs.Seldom", "every_s": 60.0},
+            },
             "handlers": {
                 "file": {
                     "()": "runtime.log_file.LogFile",
@@ -135,7 +137,9 @@ def configure(settings: LogSettings, *, role: Literal["core", "consumer"]) -> No
                 # redis_lock logs every acquisition.
                 "redis_lock": {"level": "ERROR"},
                 # librdkafka writes a line per attempt to connect, several a second while a broker is away.
-                "coupons.librdkafka": {"filters": ["seldom"]},
+                "coupons.librdkafka": {"filters": ["every_10_s"]},
+                # A Redis that is away or refuses us fails every call.
+                "coupons.redis": {"filters": ["every_minute"]},
             },
         }
     )

@@ -8,8 +8,9 @@ from typing import Any
 from django.conf import settings
 from redis import Connection, ConnectionPool, Redis, SSLConnection, UnixDomainSocketConnection
 from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
 from redis.retry import Retry
-from redis.sentinel import Sentinel, SentinelConnectionPool
+from redis.sentinel import MasterNotFoundError, Sentinel, SentinelConnectionPool
 
 from runtime.config.redis import Address, RedisKind, RedisSettings
 from runtime.redis_cluster import ClusterRedis
@@ -69,6 +70,22 @@ def at(reached: RedisSettings, address: Address | None, **changes: Any) -> Redis
     return Redis(connection_pool=pool)
 
 
+class _Sentinels(Sentinel):
+    def discover_master(self, service_name: str) -> tuple[str, int]:
+        """The master's address. Raises MasterNotFoundError with the reasons, which redis-py leaves out."""
+        reasons = []
+        for sentinel in list(self.sentinels):
+            try:
+                masters: Any = sentinel.sentinel_masters()
+            except RedisError as error:
+                reasons.append(f"{type(error).__name__}: {error}")
+                continue
+            state = masters.get(service_name)
+            if state and self.check_master_state(state, service_name):  # type: ignore[no-untyped-call]
+                return state["ip"], state["port"]
+        raise MasterNotFoundError(f"no Sentinel names a master {service_name}. {'; '.join(reasons)}")
+
+
 def _sentinels(reached: RedisSettings) -> Sentinel:
     # Without these a Sentinel is asked in clear text, without a password, and tried several times.
     asking = {
@@ -78,7 +95,7 @@ def _sentinels(reached: RedisSettings) -> Sentinel:
         "retry": _once(),
         **_ssl(reached),
     }
-    return Sentinel(list(reached.addresses), sentinel_kwargs=asking)  # type: ignore[no-untyped-call]
+    return _Sentinels(list(reached.addresses), sentinel_kwargs=asking)  # type: ignore[no-untyped-call]
 
 
 def _connecting(reached: RedisSettings, *, timeout_s: float) -> dict[str, Any]:

@@ -57,6 +57,16 @@ class ClusterRedis(Redis):
                 self._making.release()
         return self._cluster
 
+    @property
+    def masters(self) -> int:
+        """How many masters share the slots, as far as is known. Raises ConnectionError."""
+        return len(self.nodes.get_primaries())  # type: ignore[no-untyped-call]
+
+    @property
+    def any_node(self) -> ClusterNode:
+        """For commands without a key. Raises ConnectionError."""
+        return self.nodes.get_random_node()  # type: ignore[no-untyped-call,no-any-return]
+
     def _made(self) -> RedisCluster:
         return RedisCluster(
             startup_nodes=[ClusterNode(host, port) for host, port in self._addresses],  # type: ignore[no-untyped-call]

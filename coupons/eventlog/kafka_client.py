@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import logging
+import time
 from concurrent.futures import TimeoutError as FutureTimeout
 from functools import lru_cache
 from typing import Any, Final
 
-from confluent_kafka import KafkaError, KafkaException, TopicCollection
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicCollection
 from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType  # type: ignore[attr-defined]
 from django.conf import settings
 
 log = logging.getLogger("coupons.librdkafka")
 
+_LOOK_S: Final = 0.5  #: a refusal is noticed so late at most
 _NO_ID: Final = "AAAAAAAAAAAAAAAAAAAAAA"  #: 16 zero bytes: the broker is older than topic ids
 _WITHOUT_IDS: Final = (KafkaError._UNSUPPORTED_FEATURE, KafkaError.UNSUPPORTED_VERSION)
 
@@ -21,6 +23,50 @@ def level_of(error: KafkaError) -> int:
     """The level of librdkafka's error: its own log lines show each failed connection already."""
     is_connection = error.code() in (KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._RESOLVE)
     return logging.DEBUG if is_connection else logging.WARNING
+
+
+def details() -> dict[str, Any]:
+    """How the brokers are reached, for health."""
+    protocol = settings.CONFIG.kafka.protocol
+    return {"protocol": protocol.value, "encrypted": protocol.is_encrypted}
+
+
+class BrokersSilent(RuntimeError):
+    """No broker answered, or none lets us in; the message says why."""
+
+
+def brokers(*, timeout_s: float) -> list[int]:
+    """The brokers' ids, asked by a client of its own. Raises BrokersSilent. Blocks its thread."""
+    refusals: list[str] = []
+    client = AdminClient(common() | {"error_cb": lambda error: refusals.append(refusal_in(error))})
+    until = time.monotonic() + timeout_s
+    while True:
+        try:
+            return sorted(client.list_topics(timeout=_LOOK_S).brokers)
+        except KafkaException as error:
+            client.poll(0)  # calls error_cb
+            if any(refusals) or time.monotonic() > until:
+                raise BrokersSilent(next(filter(None, refusals), error.args[0].str())) from error
+
+
+def refusal_in(error: KafkaError) -> str:
+    """Why the broker does not let us in; empty if the error is another. Without the broker's address."""
+    text = str(error.str())
+    if error.code() not in (KafkaError._AUTHENTICATION, KafkaError._SSL) and "SSL routines" not in text:
+        return ""
+    place, _, reason = text.partition(": ")
+    return reason if "://" in place else text
+
+
+def unusable() -> str:
+    """What librdkafka finds wrong with our settings; empty if it takes them. Never before a fork."""
+    silent = {"log_level": 0}  # whether the brokers answer is not the question
+    try:
+        Producer(producer_config() | silent)
+        Consumer(common() | silent | {"group.id": settings.CONFIG.kafka.group_id}).close()
+    except KafkaException as error:
+        return f"Kafka's client refuses KAFKA_CLIENT_CONFIG or a certificate: {error.args[0].str()}"
+    return ""
 
 
 def common() -> dict[str, Any]:

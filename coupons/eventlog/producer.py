@@ -70,6 +70,8 @@ class EventProducer:
         self._batch_bytes = settings.CONFIG.producer.batch_bytes
         self._is_down = False
         self._down_since = 0.0
+        self._brokers: tuple[int, ...] = ()
+        self._refusal = ""
         self._producer = self._make()
         self._threads = [threading.Thread(target=self._watch, name="producer-watchdog", daemon=True)]
         self._under_way = 0  # calls of ``publish`` that wait for their reports
@@ -87,6 +89,16 @@ class EventProducer:
     def is_down(self) -> bool:
         """Whether the broker did not answer when it was last asked. From any thread."""
         return self._is_down
+
+    @property
+    def brokers(self) -> tuple[int, ...]:
+        """The ids of the brokers, when they last answered. From any thread."""
+        return self._brokers
+
+    @property
+    def refusal(self) -> str:
+        """Why the broker does not let us in, in librdkafka's words; empty if that is not so."""
+        return self._refusal
 
     @property
     def held(self) -> int:
@@ -167,6 +179,7 @@ class EventProducer:
     def _on_error(self, error: KafkaError) -> None:
         """librdkafka's callback, in whichever thread or greenlet polls: it must not wait."""
         log.log(kafka_client.level_of(error), "producer: %s", error)
+        self._refusal = kafka_client.refusal_in(error) or self._refusal
         self._suspicion.set()
 
     def _serve_reports(self) -> None:
@@ -210,10 +223,12 @@ class EventProducer:
 
     def _broker_answers(self) -> bool:
         try:
-            topics = self._producer.list_topics(self._topic, timeout=PROBE_TIMEOUT_S).topics
+            told = self._producer.list_topics(self._topic, timeout=PROBE_TIMEOUT_S)
         except KafkaException:
             return False
-        return topics[self._topic].error is None
+        self._brokers = tuple(sorted(told.brokers))
+        self._refusal = ""
+        return told.topics[self._topic].error is None
 
     def _set_down(self, is_down: bool) -> None:
         if is_down != self._is_down:

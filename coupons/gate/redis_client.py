@@ -13,7 +13,7 @@ from redis import Redis
 from redis.commands.core import Script
 from redis.exceptions import NoScriptError, RedisError
 
-from runtime import metrics
+from runtime import metrics, redis_server
 from runtime.redis_roles import leave_if_demoted
 
 _LUA: Final = Path(__file__).parent / "lua"
@@ -76,6 +76,7 @@ class GateRedis:
             if _ONE_KEY not in str(error):
                 self._away_until = time.monotonic() + RETRY_REDIS_AFTER_S
             metrics.GATE_FAILURES.inc()
+            redis_server.warn(error)
             leave_if_demoted(self._redis, error)
             raise GateUnavailable(str(error)) from error
 

@@ -7,5 +7,6 @@
 ``verification/``                    from the log to the rows and back: is everything as promised?
 ``surroundings/``                    is this database one that can work: character set, columns, constraints
 ``adopting/``                        take over the Kotlin application's tables
-``health.py``                        what the API's health depends on
+``health.py``                        the components of health, of the API and of consumers
+``connections.py``                   who answers on each connection, and what stops a start
 """

@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
+from django.conf import settings
+
+from coupons.eventlog import kafka_client
 from coupons.eventlog.producer import event_producer
 from coupons.operations.surroundings import watching
-from runtime import actuator
+from runtime import actuator, replica
 from runtime.actuator import Actuator, Check, Component
 
 
 def broker() -> Component:
     """Whether the broker answers: the producer's watchdog knows, so that asking costs nothing."""
-    if event_producer().is_down:
-        return Component(is_up=False, details={"error": "the broker or the topic does not answer"})
-    return Component(is_up=True)
+    producer = event_producer()
+    if not producer.is_down:
+        return Component(is_up=True, details={"brokers": list(producer.brokers), **kafka_client.details()})
+    details = {"error": "the broker or the topic does not answer", **kafka_client.details()}
+    if producer.refusal:
+        details["cause"] = producer.refusal
+    return Component(is_up=False, details=details)
 
 
-api = Actuator(
-    checks={
+def servers() -> dict[str, Check]:
+    """The checks of the servers, for the API and for consumers alike."""
+    checks = {
         "db": Check(watching.database),
         "redis": Check(actuator.redis),
         "kafka": Check(broker),
-    },
-    required=frozenset({"db", "kafka"}),
-)
+    }
+    if settings.CONFIG.database.replica_url:
+        checks["replica"] = Check(lambda: actuator.database(replica.ALIAS))
+    return checks
+
+
+api = Actuator(checks=servers(), required=frozenset({"db", "kafka"}))

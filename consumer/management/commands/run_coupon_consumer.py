@@ -17,7 +17,7 @@ from consumer.kafka import make_consumer
 from consumer.loop import ConsumerLoop
 from consumer.shutdown import stop_on_signals
 from coupons.eventlog.producer import close_event_producer, event_producer
-from coupons.operations import surroundings
+from coupons.operations import connections, surroundings
 from runtime.arguments import whole_number
 
 
@@ -53,6 +53,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, health_port: int, batch_size: int, group_id: str, **options: Any) -> None:
         if not group_id:
             raise CommandError("--group-id must not be empty")
+        connections.refuse()
         surroundings.refuse()
         # Before any part is made: housekeeping must look at the same group's positions as the loop.
         config = settings.CONFIG

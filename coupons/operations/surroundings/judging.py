@@ -14,6 +14,7 @@ from django.db.migrations.recorder import MigrationRecorder
 from coupons.operations.surroundings import mending, reading, wanted
 from coupons.operations.surroundings.comparing import HARMLESS, Difference, differences
 from coupons.operations.surroundings.facts import DatabaseServer, Problem
+from runtime.database_server import SSL_CONNECTION_ERROR
 
 APP: Final = "coupons"
 MIGRATE: Final = "python manage.py migrate"
@@ -32,7 +33,10 @@ _REFUSED: Final = {
     1227: "a user, or a proxy, that may SET sql_mode and time_zone for its own session",
     1231: "a server (or a proxy before it) that takes sql_mode STRICT_TRANS_TABLES and time_zone +00:00",
     1698: "a user in DATABASE_URL who may log in with a password",
+    SSL_CONNECTION_ERROR: "the right DATABASE_SSL_MODE and DATABASE_SSL_CA, or a server with TLS",
 }
+#: Words of a handshake that cannot succeed. Another that failed may have been cut, by a server that restarts.
+_WRONG_TLS: Final = ("certificate", "SSL is required", "no TLS")
 
 
 def problems() -> list[Problem]:
@@ -81,7 +85,8 @@ def refuse() -> None:
 def _of_connection(error: OperationalError) -> Problem:
     """The problem behind a refused connection. Raises the error itself if waiting may mend it."""
     number = error.args[0] if error.args else None
-    if isinstance(number, int) and number in _REFUSED:
+    is_tls_cut = number == SSL_CONNECTION_ERROR and not any(word in str(error) for word in _WRONG_TLS)
+    if isinstance(number, int) and number in _REFUSED and not is_tls_cut:
         return Problem(what=f"it refuses the connection ({number}, {error.args[1]})", mend=_REFUSED[number])
     raise error
 

@@ -1,7 +1,8 @@
-"""TLS to MySQL and MariaDB: the client library's options, and the proof that a connection is encrypted."""
+"""TLS to MySQL and MariaDB, and what a database server says of itself."""
 
 from __future__ import annotations
 
+import sqlite3
 from typing import Any, Final
 
 from django.db import OperationalError
@@ -15,7 +16,7 @@ SSL_CONNECTION_ERROR: Final = 2026
 _OF_MARIADB: Final = ("3", "10", "11", "12")
 
 
-def options(settings: DatabaseSettings) -> dict[str, Any]:
+def tls_options(settings: DatabaseSettings) -> dict[str, Any]:
     """The driver's options. Raises ImportError if mysqlclient is not installed."""
     if not settings.must_be_encrypted:
         return {}
@@ -31,23 +32,36 @@ def options(settings: DatabaseSettings) -> dict[str, Any]:
     return {"ssl_mode": mode.value} | ({"ssl": given} if given else {})
 
 
-def cipher(connection: BaseDatabaseWrapper) -> str:
-    """The connection's cipher; empty if it is in clear text, or no MySQL. Raises django.db.Error."""
-    if connection.vendor != "mysql":
-        return ""
-    with connection.cursor() as cursor:
-        cursor.execute("SHOW SESSION STATUS LIKE 'Ssl_cipher'")
-        row = cursor.fetchone()
-    return str(row[1]) if row else ""
-
-
 def refuse_clear_text(connection: BaseDatabaseWrapper, settings: DatabaseSettings) -> None:
     """Close a new connection that is in clear text although TLS is required. Raises OperationalError.
 
     MariaDB's client library ignores ssl_mode=REQUIRED when the server has no TLS, and connects.
     """
-    if settings.must_be_encrypted and connection.vendor == "mysql" and not cipher(connection):
+    if settings.must_be_encrypted and connection.vendor == "mysql" and not _cipher(connection):
         connection.close()
         raise OperationalError(
             SSL_CONNECTION_ERROR, f"DATABASE_SSL_MODE={settings.ssl_mode}, and the server has no TLS"
         )
+
+
+def details(connection: BaseDatabaseWrapper) -> dict[str, Any]:
+    """Version, and whether the connection is encrypted and takes writes. Raises django.db.Error."""
+    if connection.vendor != "mysql":
+        return {"database": connection.display_name, "version": sqlite3.sqlite_version}
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT VERSION(), @@GLOBAL.read_only")
+        version, is_read_only = cursor.fetchone()
+    return {
+        "database": connection.display_name,
+        "version": str(version).partition("-")[0],
+        "encrypted": bool(_cipher(connection)),
+        "readOnly": bool(is_read_only),
+    }
+
+
+def _cipher(connection: BaseDatabaseWrapper) -> str:
+    """The connection's cipher; empty if it is in clear text."""
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW SESSION STATUS LIKE 'Ssl_cipher'")
+        row = cursor.fetchone()
+    return str(row[1]) if row else ""

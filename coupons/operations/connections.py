@@ -1,0 +1,106 @@
+"""Can the servers be worked with as they are reached? What waiting cannot mend is told at the start.
+
+A server that is away, or that refuses a password, is no reason not to start: health and the log say so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from django.conf import settings
+from django.core.management.base import CommandError
+from redis.exceptions import AuthenticationError, RedisError
+
+from coupons.eventlog import kafka_client
+from coupons.eventlog.kafka_client import BrokersSilent
+from coupons.operations.surroundings import watching
+from runtime import actuator, redis_clients, redis_server, replica
+from runtime.actuator import Component
+from runtime.config.redis import SPELLING, Address, RedisKind, RedisSettings
+from runtime.redis_server import RedisServer
+
+_BROKER_S: Final = 5.0  #: an operator waits; shorter, and a slow broker passes for one that is away
+
+
+def refuse() -> None:
+    """Raise CommandError, one line, for the first thing that no waiting mends. Makes Kafka clients."""
+    for problem in problems():
+        raise CommandError(problem)
+
+
+def problems() -> Iterator[str]:
+    reached = settings.CONFIG.redis
+    if problem := _another_kind(reached) or _unknown_master(reached):
+        yield problem
+    if problem := kafka_client.unusable():
+        yield problem
+
+
+def answers() -> dict[str, Component]:
+    """What each server says of itself. Waits some seconds for each that does not answer."""
+    found = {"db": watching.database(), "redis": actuator.redis(), "kafka": _broker()}
+    if settings.CONFIG.database.replica_url:
+        found["replica"] = actuator.database(replica.ALIAS)
+    return found
+
+
+def _broker() -> Component:
+    try:
+        brokers = kafka_client.brokers(timeout_s=_BROKER_S)
+    except BrokersSilent as error:
+        return Component(is_up=False, details={"error": str(error)})
+    return Component(is_up=True, details={"brokers": brokers, **kafka_client.details()})
+
+
+def _another_kind(reached: RedisSettings) -> str:
+    """Why REDIS_URL must be another one; empty if it leads to what it says, or to nobody."""
+    server = next(filter(None, (_server_at(reached, address) for address in _addresses(reached))), None)
+    if server is None or server.kind is reached.kind:
+        return ""
+    found = {
+        RedisKind.SENTINEL: "a Sentinel",
+        RedisKind.CLUSTER: "a node of a cluster",
+        RedisKind.STANDALONE: "a single server",
+    }[server.kind]
+    return f"REDIS_URL begins as for {reached.kind}, and {found} answers: write {SPELLING[server.kind]}"
+
+
+def _server_at(reached: RedisSettings, address: Address | None) -> RedisServer | None:
+    """The server; None if none answers. Tries each login that we have: the server may be of any kind."""
+    logins = [
+        (reached.username, reached.password),
+        (reached.sentinel_username, reached.sentinel_password),
+        (None, None),
+    ]
+    for username, password in dict.fromkeys(logins):
+        client = redis_clients.at(reached, address, username=username, password=password)
+        try:
+            return redis_server.ask(client)
+        except AuthenticationError:
+            continue
+        except RedisError:
+            return None
+        finally:
+            client.close()
+    return None
+
+
+def _unknown_master(reached: RedisSettings) -> str:
+    if reached.kind is not RedisKind.SENTINEL:
+        return ""
+    login = {"username": reached.sentinel_username, "password": reached.sentinel_password}
+    for address in _addresses(reached):
+        try:
+            known = redis_clients.at(reached, address, **login).sentinel_masters()
+        except RedisError:
+            continue
+        if reached.service in known:
+            return ""
+        names = ", ".join(sorted(map(str, known))) or "none"
+        return f"REDIS_URL names the master {reached.service}, and the Sentinels know: {names}"
+    return ""
+
+
+def _addresses(reached: RedisSettings) -> Sequence[Address | None]:
+    return reached.addresses or (None,)  # None: a unix socket
