@@ -7,13 +7,20 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import (  # type: ignore[attr-defined]
+    AclBinding,
+    AclOperation,
+    AclPermissionType,
+    AdminClient,
+    ResourcePatternType,
+    ResourceType,
+)
 
 from dev.processes import LOOPBACK, Process, free_port
 from dev.servers import SILENT
 from dev.services import programs
 from dev.services.kafka import JAVA_OPTIONS
-from tests.secured.certificates import Certificates
+from tests.connections.certificates import Certificates
 
 USER, PASSWORD = "shop", "of-the-shop"
 _PLAIN = "org.apache.kafka.common.security.plain.PlainLoginModule"
@@ -32,6 +39,8 @@ inter.broker.listener.name=INTERNAL
 log.dirs=data
 auto.create.topics.enable=false
 group.initial.rebalance.delay.ms=0
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+super.users=User:ANONYMOUS
 group.min.session.timeout.ms=1000
 offsets.topic.replication.factor=1
 offsets.topic.num.partitions=3
@@ -68,9 +77,25 @@ def kafka(folder: Path, *, libs: Path, certificates: Certificates) -> Iterator[M
     server = _process(folder, [*java, "kafka.Kafka", "server.properties"]).start()
     try:
         server.wait_ready(lambda: _answers(ports["internal"]), within_s=60)
+        _grant(ports["internal"])
         yield {name: f"{LOOPBACK}:{port}" for name, port in ports.items()}
     finally:
         server.kill()
+
+
+def _grant(port: int) -> None:
+    """The rights that docs/connections.md names, on the tests' topics and groups."""
+    right = AclOperation
+    on_topics = (right.DESCRIBE, right.READ, right.WRITE, right.CREATE, right.DESCRIBE_CONFIGS)
+    granted = [(ResourceType.TOPIC, "events-", each) for each in on_topics]
+    granted += [(ResourceType.GROUP, "group-", each) for each in (right.READ, right.DESCRIBE)]
+    allow, prefix = AclPermissionType.ALLOW, ResourcePatternType.PREFIXED
+    bindings = [
+        AclBinding(kind, name, prefix, f"User:{USER}", "*", each, allow) for kind, name, each in granted
+    ]
+    admin = AdminClient({"bootstrap.servers": f"{LOOPBACK}:{port}"}, logger=SILENT)
+    for made in admin.create_acls(bindings, request_timeout=10).values():
+        made.result(10)
 
 
 def _process(folder: Path, command: list[str]) -> Process:

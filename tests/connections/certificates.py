@@ -58,8 +58,6 @@ def make(folder: Path) -> Certificates:
         certificate.write_bytes(b"".join(blob.bytes() for blob in leaf.cert_chain_pems))
         key.write_bytes(_pkcs8(leaf.private_key_pem.bytes()))
     made.locked_client_key.write_bytes(_pkcs8(client.private_key_pem.bytes(), password=KEY_PASSWORD))
-    for path in folder.iterdir():
-        path.chmod(0o644)  # a database server reads them under an account of its own
     return made
 
 

@@ -1,0 +1,59 @@
+"""MariaDB or MySQL, whichever the other tests run on, with TLS by a certificate of ours or without TLS."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from dev.processes import LOOPBACK, free_port
+from dev.services.daemon import Choice
+from dev.services.mariadb import SETUP, MariaDB
+from dev.services.mysql_packages import FOLDER as MYSQL
+from dev.services.stack import APPLICATION_PASSWORD, APPLICATION_USER, DATABASE, Kind, Stack
+from tests.connections.certificates import Certificates
+
+_WITHOUT_TLS = {Kind.MARIADB: "--skip-ssl", Kind.MYSQL: "--tls-version="}
+
+
+class _Database(MariaDB):
+    tls: tuple[str, ...] = ()
+
+    def log_options(self, choice: Choice) -> tuple[str, ...]:
+        return (*super().log_options(choice), *self.tls)
+
+    def finish(self) -> None:
+        """No login is tried: MySQL's own client refuses to log in without TLS."""
+        self.client.run_as_root(SETUP)
+
+
+@contextmanager
+def database(folder: Path, *, like: Stack, certificates: Certificates | None) -> Iterator[str]:
+    """Its URL, without TLS' options. ``like``: the stack whose kind of server and programs are used."""
+    kind = MariaDB(stack=like).choice.kind
+    folder.mkdir()
+    if (like.directory / MYSQL).exists():
+        (folder / MYSQL).symlink_to(like.directory / MYSQL)
+    stack = Stack(directory=folder, asked_ports={"mariadb": free_port()}, asked_kind=kind)
+    stack.run_dir.mkdir()
+    stack.log_dir.mkdir()
+    server = _Database(stack=stack)
+    server.tls = _tls_options(certificates, kind)
+    process = server.prepare().start()
+    try:
+        process.wait_ready(server.answers, within_s=60)
+        server.finish()
+        login = f"{APPLICATION_USER}:{APPLICATION_PASSWORD}"
+        yield f"mysql://{login}@{LOOPBACK}:{process.port}/{DATABASE}"
+    finally:
+        process.kill()
+
+
+def _tls_options(certificates: Certificates | None, kind: Kind) -> tuple[str, ...]:
+    if certificates is None:
+        return (_WITHOUT_TLS[kind],)
+    return (
+        f"--ssl-ca={certificates.ca}",
+        f"--ssl-cert={certificates.server}",
+        f"--ssl-key={certificates.server_key}",
+    )
