@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from typing import Final, Protocol
+from urllib.parse import unquote
 
 import gevent
 from django.conf import settings
@@ -24,6 +25,8 @@ from runtime.http.reply import Reply
 from runtime.http.request import Request
 from runtime.http.wsgi import Environ, Pages, StartResponse, WsgiApplication
 
+#: All that the public port serves where there is an operations port: the API, and the files of its page.
+_PUBLIC: Final = ("/api/", "/static/drf_spectacular_sidecar/")
 _LOOK_AT_FILES_EVERY_S: Final = 1.0  #: deleted metrics files are back after so long at most
 #: A thread that computes (a page, a reading of the log) keeps the interpreter for so long each time the loop
 #: wants it, which is thousands of times a second. With Python's default, 5 ms, the loop nearly stands still;
@@ -44,6 +47,7 @@ class Doors:
     def __init__(self, pages: WsgiApplication) -> None:
         self._django = pages
         self._actuator = ActuatorRoutes(health.api)
+        self._operations_port = settings.CONFIG.api.operations_port
         self.pages: PageServer | None = None  #: Django's, in threads
 
     def enter_loop(self) -> None:
@@ -83,8 +87,16 @@ class Doors:
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         return self._django(environ, start_response)
 
+    def _is_hidden(self, request: Request) -> bool:
+        """Whether the request came to the public port for what the operations port has."""
+        if not self._operations_port or request.connection.address[1] == self._operations_port:
+            return False
+        return not unquote(request.path).startswith(_PUBLIC)
+
     def _serve_another(self, request: Request) -> None:
-        if self._actuator.takes(request):
+        if self._is_hidden(request):
+            request.answer(refusal_reply(RefusedError(Code.NOT_FOUND), _language(request)))
+        elif self._actuator.takes(request):
             _in_greenlet(request, self._actuator.reply_to)
         elif not hosts.is_ours(request.host):
             request.answer(_host_refusal(request))

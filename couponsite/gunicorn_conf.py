@@ -14,11 +14,12 @@ sys.path = [path for path in sys.path if os.path.basename(path) != "gunicorn"]
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from couponsite import starting  # noqa: E402 - after `sys.path` is right
-from runtime import metrics_folder  # noqa: E402
+from runtime import metrics_folder, secret_strength  # noqa: E402
 from runtime.config import ConfigError, load  # noqa: E402
 
 try:
     _config = load()
+    secret_strength.refuse_weak(_config)
 except ConfigError as error:
     sys.exit(f"settings: {error}")
 
@@ -27,7 +28,9 @@ _soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
 _wanted = 65_536 if _hard == resource.RLIM_INFINITY else min(_hard, 65_536)
 resource.setrlimit(resource.RLIMIT_NOFILE, (max(_soft, _wanted), _hard))
 
-bind = f"{_config.api.host}:{_config.api.port}"
+# couponsite/doors.py tells by the port what a request may ask for.
+_ports = (_config.api.port, _config.api.operations_port)
+bind = [f"{_config.api.host}:{port}" for port in _ports if port]
 workers = _config.api.workers
 worker_class = "runtime.gunicorn_worker.LoopWorker"
 # A browser keeps its connection for a while after its claim. If few files are allowed, our own need some too.

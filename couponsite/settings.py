@@ -2,6 +2,7 @@
 
 import sys
 import warnings
+from datetime import timedelta
 from typing import Any
 
 import dj_database_url
@@ -19,6 +20,20 @@ DEBUG = CONFIG.site.debug
 ALLOWED_HOSTS = list(CONFIG.site.allowed_hosts)
 CSRF_TRUSTED_ORIGINS = list(CONFIG.site.csrf_trusted_origins)
 
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = CONFIG.site.behind_https
+# Without a proxy in front any client could send this header.
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if CONFIG.site.behind_https else None
+SECURE_HSTS_SECONDS = CONFIG.site.hsts_s if CONFIG.site.behind_https else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = CONFIG.site.hsts_subdomains
+# Programs inside the network ask the API in clear text and follow no redirect. The operations port too is
+# reached without TLS, through a tunnel that ends on the operator's machine; its cookies are Secure all the
+# same, and browsers keep those for localhost.
+SECURE_REDIRECT_EXEMPT = [r""] if CONFIG.api.operations_port else [r"^api/"]
+SILENCED_SYSTEM_CHECKS = [
+    "security.W021",  # the preload list is for the owner of a whole domain to ask for, not for one service
+    "axes.W006",  # an address says nothing behind a proxy; see AXES_LOCKOUT_PARAMETERS below
+]
+
 INSTALLED_APPS = [
     "django.contrib.admin",
     "django.contrib.auth",
@@ -30,6 +45,7 @@ INSTALLED_APPS = [
     "rest_framework",
     "drf_spectacular",
     "drf_spectacular_sidecar",
+    "axes",
     "coupons",
     "consumer",
 ]
@@ -44,6 +60,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "axes.middleware.AxesMiddleware",
 ]
 
 ROOT_URLCONF = "couponsite.urls"
@@ -62,6 +79,34 @@ TEMPLATES = [
         },
     },
 ]
+
+AUTHENTICATION_BACKENDS = [
+    "axes.backends.AxesStandaloneBackend",
+    "django.contrib.auth.backends.ModelBackend",
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+# The admin's login locks a name after five failures. The name and not the address: behind a proxy all
+# clients share one, and a header that names another can be forged. So somebody outside can lock a known name
+# out where the admin is on the public port; `manage.py axes_reset_username NAME` opens it again. Counted in
+# the database: it is there whenever a login is possible at all, which Redis is not.
+AXES_HANDLER = "axes.handlers.database.AxesDatabaseHandler"
+AXES_LOCKOUT_PARAMETERS = ["username"]
+AXES_FAILURE_LIMIT = 5
+AXES_COOLOFF_TIME = timedelta(minutes=15)
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
+AXES_RESET_ON_SUCCESS = True
+AXES_LOCKOUT_CALLABLE = "coupons.admin.lockout.locked_out"
+AXES_DISABLE_ACCESS_LOG = True  # Django's own `last_login` tells of successes
+AXES_ENABLE_ADMIN = False
+AXES_VERBOSE = False  # no line at each start
 
 
 ROLE = (

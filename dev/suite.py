@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -111,7 +112,7 @@ def on_own_servers(name: str, run: Callable[[Services], int]) -> int:
 
 def set_up_django(folder: Path, **servers: str) -> None:
     """Django reads its settings from the environment once."""
-    os.environ.update(SECRET_KEY="only-for-a-suite", DEBUG="false", COUPON_LOG_DIR=str(folder), **servers)
+    os.environ.update(SECRET_KEY=secrets.token_hex(32), DEBUG="false", COUPON_LOG_DIR=str(folder), **servers)
     os.environ["DJANGO_SETTINGS_MODULE"] = "couponsite.settings"
     import django
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import sqlite3
 import tempfile
 from collections.abc import Callable, Generator, Iterator, Mapping
@@ -106,7 +107,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None
         raise pytest.UsageError(f"the servers cannot be used: {reason}") from error
     os.environ.update(environment)
     os.environ.update(
-        SECRET_KEY="only-for-tests",
+        SECRET_KEY=secrets.token_hex(32),
         DEBUG="false",
         COUPON_LOG_DIR=str(folder / "logs"),
         COUPON_TOPIC=f"events-{os.getpid()}",

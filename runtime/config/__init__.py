@@ -44,6 +44,9 @@ class SiteSettings:
     debug: bool
     allowed_hosts: tuple[str, ...]
     csrf_trusted_origins: tuple[str, ...]
+    behind_https: bool  #: a proxy in front ends TLS, and sets X-Forwarded-Proto whatever its client sent
+    hsts_s: int  #: for so long a browser asks for this host with https alone
+    hsts_subdomains: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +55,7 @@ class ApiSettings:
 
     host: str
     port: int
+    operations_port: int  #: has health, metrics and the admin, then not on ``port``; 0: all on ``port``
     workers: int
     threads: int  #: per worker, for everything but claims
     identity_secret: str = field(repr=False)  #: empty: any client may name any user (SECURITY.md)
@@ -148,6 +152,9 @@ def _site(env: Env) -> SiteSettings:
         debug=debug,
         allowed_hosts=tuple(env.list("ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"])),
         csrf_trusted_origins=tuple(env.list("CSRF_TRUSTED_ORIGINS", [])),
+        behind_https=env.bool("COUPON_BEHIND_HTTPS", False),
+        hsts_s=env.int("COUPON_HSTS_S", 3600, validate=Range(min=1, max=63_072_000)),
+        hsts_subdomains=env.bool("COUPON_HSTS_SUBDOMAINS", False),
     )
 
 
@@ -155,6 +162,7 @@ def _api(env: Env) -> ApiSettings:
     return ApiSettings(
         host=env.str("COUPON_API_HOST", "127.0.0.1", validate=Length(min=1)),
         port=_port(env, "COUPON_API_PORT", 8080),
+        operations_port=env.int("COUPON_API_OPERATIONS_PORT", 0, validate=Range(min=0, max=65_535)),
         workers=env.int("COUPON_API_WORKERS", 2, validate=Range(min=1, max=256)),
         threads=env.int("COUPON_API_THREADS", 4, validate=Range(min=1, max=256)),
         keepalive_s=env.int("COUPON_API_KEEPALIVE_S", 75, validate=Range(min=1, max=3600)),
@@ -236,6 +244,8 @@ def _refuse_impossible_combinations(config: Config) -> None:
             "COUPON_PRODUCER_LINGER_MS must be below COUPON_PUBLISH_TIMEOUT_MS "
             f"({config.producer.linger_ms} >= {config.producer.publish_timeout_ms})"
         )
+    if config.api.operations_port == config.api.port:
+        raise ConfigError(f"COUPON_API_OPERATIONS_PORT must not be COUPON_API_PORT ({config.api.port})")
     if config.kafka.dead_letter_topic == config.kafka.topic:
         raise ConfigError(
             "COUPON_DEAD_LETTER_TOPIC must not be COUPON_TOPIC: dead letters would be read again"

@@ -29,6 +29,9 @@ VARIABLES: dict[str, tuple[str, Any, str, Any, list[str]]] = {
         "site.allowed_hosts", ("localhost", "127.0.0.1", "[::1]"), "a.kr,b.kr", ("a.kr", "b.kr"), [],
     ),
     "CSRF_TRUSTED_ORIGINS": ("site.csrf_trusted_origins", (), "https://a.kr", ("https://a.kr",), []),
+    "COUPON_BEHIND_HTTPS": ("site.behind_https", False, "true", True, ["proxy", ""]),
+    "COUPON_HSTS_S": ("site.hsts_s", 3600, "31536000", 31_536_000, ["0", "63072001", "1y"]),
+    "COUPON_HSTS_SUBDOMAINS": ("site.hsts_subdomains", False, "true", True, ["all"]),
     "DATABASE_URL": (
         "database.url", f"sqlite:///{BASE_DIR}/coupons.sqlite3",
         "mysql://u:p@h:3306/db", "mysql://u:p@h:3306/db",
@@ -57,6 +60,7 @@ VARIABLES: dict[str, tuple[str, Any, str, Any, list[str]]] = {
     "COUPON_REDIS_TIMEOUT_MS": ("redis.timeout_s", 0.5, "250", 0.25, ["9", "10001", "1.5", "x", ""]),
     "COUPON_API_HOST": ("api.host", "127.0.0.1", "0.0.0.0", "0.0.0.0", [""]),
     "COUPON_API_PORT": ("api.port", 8080, "80", 80, ["0", "65536", "-1", "http", ""]),
+    "COUPON_API_OPERATIONS_PORT": ("api.operations_port", 0, "8082", 8082, ["-1", "65536", "8080", "x", ""]),
     "COUPON_API_WORKERS": ("api.workers", 2, "1", 1, ["0", "257", "two"]),
     "COUPON_API_THREADS": ("api.threads", 4, "1", 1, ["0", "257", "x"]),
     "COUPON_VIEW_TTL_MS": ("api.coupon_view_ttl_s", 0.2, "0", 0.0, ["-1", "1501", "1s"]),

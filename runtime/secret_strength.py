@@ -1,0 +1,36 @@
+"""Which secrets the API starts with. Commands and consumers sign nothing, so they take any."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from runtime.config import Config, ConfigError
+
+#: As many characters as Django's own check (security.W009) wants; `openssl rand -hex 32` makes 64.
+SHORTEST_SECRET_KEY: Final = 50
+#: 16 random bytes in hex. Fewer, and who has one token can try secrets until one makes that token.
+SHORTEST_IDENTITY_SECRET: Final = 32
+_LEAST_DIFFERENT: Final = 5  #: characters, as Django's check wants them
+#: What stands, or once stood, in this repository or in what Django generates; anybody can look it up.
+_KNOWN: Final = ("only-for-", "for-tests", "for-trying-it-out", "django-insecure-", "change-me", "changeme")
+
+
+def refuse_weak(config: Config) -> None:
+    """Raise ConfigError for a secret that can be guessed, unless DEBUG is on."""
+    if config.site.debug:
+        return
+    _refuse("SECRET_KEY", config.site.secret_key, shortest=SHORTEST_SECRET_KEY)
+    if config.api.identity_secret:
+        _refuse("COUPON_IDENTITY_SECRET", config.api.identity_secret, shortest=SHORTEST_IDENTITY_SECRET)
+
+
+def _refuse(name: str, value: str, *, shortest: int) -> None:
+    if any(known in value.lower() for known in _KNOWN):
+        weakness = "is an example that everybody knows"
+    elif len(value) < shortest:
+        weakness = f"has {len(value)} characters, and less than {shortest} can be guessed"
+    elif len(set(value)) < _LEAST_DIFFERENT:
+        weakness = "repeats a few characters"
+    else:
+        return
+    raise ConfigError(f'{name} {weakness}: set it to a long random text, e.g. "$(openssl rand -hex 32)"')
