@@ -3,7 +3,7 @@
 
 # Debian 12 on purpose: from Debian 13 on, its database client insists on a certificate that it can
 # verify, and MySQL's own default certificate is not one.
-ARG PYTHON_IMAGE=python:3.11-slim-bookworm
+ARG PYTHON_IMAGE=python:3.11.13-slim-bookworm
 
 # --- Dependencies, with the compiler that mysqlclient needs and the running image does not.
 FROM ${PYTHON_IMAGE} AS dependencies
@@ -47,10 +47,11 @@ ENV PATH=/opt/venv/bin:$PATH \
 WORKDIR /app
 COPY --from=dependencies /opt/venv /opt/venv
 COPY --from=static /app /app
-# The application cannot change its own code: only its logs are its own.
-RUN mkdir logs && chown coupon:coupon logs
+# The application cannot change its own code: only its logs are its own, and where Compose keeps its key.
+RUN mkdir logs /run/coupon-system && chown coupon:coupon logs /run/coupon-system
 
-USER coupon
+# By number, so that Kubernetes can see that it is not root.
+USER 10001:10001
 VOLUME /app/logs
 EXPOSE 8080 8081
 
