@@ -4,7 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run services services-stop test faults bench lint format lock clean
+.PHONY: help run services services-stop test faults bench lint chart format lock clean
+
+# helm is built from its module where it is not installed but Go is: minutes, once.
+HELM_VERSION := v4.3.1
+HELM ?= $(shell command -v helm || echo $(VENV)/chart/bin/helm)
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -33,6 +37,9 @@ lint: $(VENV)/.dev  ## ruff, mypy, import-linter, missing migrations
 	SECRET_KEY=lint COUPON_LOG_DIR=$(VENV)/logs $(BIN)/mypy
 	$(BIN)/lint-imports --no-cache --verbose > $(VENV)/lint-imports.log || (cat $(VENV)/lint-imports.log; exit 1)
 	SECRET_KEY=lint COUPON_LOG_DIR=$(VENV)/logs $(BIN)/python manage.py makemigrations --check --dry-run
+
+chart: $(VENV)/.chart $(HELM)  ## the Helm chart and the Dockerfile: helm lint, kubernetes-validate, checkov, hadolint
+	@HELM="$(abspath $(HELM))" TOOLS="$(abspath $(VENV)/chart/bin)" deploy/helm/check
 
 format: $(VENV)/.dev  ## write the code as ruff wants it
 	$(BIN)/ruff check --fix .
@@ -64,6 +71,18 @@ $(VENV)/.production: requirements.txt requirements/base.txt | $(VENV)/.made
 	@echo "installing what production needs into $(VENV) ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	@touch $@
+
+$(VENV)/.chart: requirements/chart.txt | $(VENV)/.made
+	@echo "installing the chart's validators into $(VENV)/chart ..."
+	@$(PYTHON) -m venv $(VENV)/chart
+	@$(VENV)/chart/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/chart.txt
+	@touch $@
+
+$(VENV)/chart/bin/helm: | $(VENV)/.chart
+	@command -v go >/dev/null || \
+	    { echo "helm is not here, nor is Go to build it: https://helm.sh/docs/intro/install/"; exit 1; }
+	@echo "building helm $(HELM_VERSION) ..."
+	@GOBIN="$(abspath $(VENV))/chart/bin" go install helm.sh/helm/v4/cmd/helm@$(HELM_VERSION)
 
 $(VENV)/.dev: requirements/dev.txt $(VENV)/.embedded | $(VENV)/.made
 	@deploy/mysql-headers && $(MAKE) --no-print-directory $(VENV)/.production || test "$$CI" != true
