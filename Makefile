@@ -31,12 +31,13 @@ faults: $(VENV)/.dev  ## a rush of claims and a fault in its middle, case by cas
 bench: $(VENV)/.dev  ## every figure beside a baseline of the same run; BENCH=--short: under 3 minutes
 	@$(BIN)/python -m dev.bench $(BENCH)
 
-lint: $(VENV)/.dev  ## ruff, mypy, import-linter, missing migrations
+lint: $(VENV)/.dev  ## ruff, mypy, import-linter, missing migrations, migrations that break the release before
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	SECRET_KEY=lint COUPON_LOG_DIR=$(VENV)/logs $(BIN)/mypy
 	$(BIN)/lint-imports --no-cache --verbose > $(VENV)/lint-imports.log || (cat $(VENV)/lint-imports.log; exit 1)
 	SECRET_KEY=lint COUPON_LOG_DIR=$(VENV)/logs $(BIN)/python manage.py makemigrations --check --dry-run
+	SECRET_KEY=lint COUPON_LOG_DIR=$(VENV)/logs $(BIN)/python -m dev.migration_lint
 
 chart: $(VENV)/.chart $(HELM)  ## the Helm chart and the Dockerfile: helm lint, kubernetes-validate, checkov, hadolint
 	@HELM="$(abspath $(HELM))" TOOLS="$(abspath $(VENV)/chart/bin)" deploy/helm/check

@@ -55,8 +55,8 @@ def environment(pod: dict[str, Any]) -> dict[str, str | None]:
 
 
 def schema() -> dict[str, Any]:
-    read: dict[str, Any] = json.loads((CHART / "values.schema.json").read_text())
-    return read["properties"]
+    properties: dict[str, Any] = json.loads((CHART / "values.schema.json").read_text())["properties"]
+    return properties
 
 
 def test_the_chart_is_of_this_version() -> None:
