@@ -15,7 +15,7 @@ from runtime import __version__, metrics
 
 PAGES = sorted([*PROJECT.glob("*.md"), *PROJECT.glob("docs/**/*.md")])
 #: in both languages, with the same commands, tables and headings
-PAIRS = ["README", "docs/walk", "docs/api", "docs/operations"]
+PAIRS = ["README", "docs/walk", "docs/api", "docs/operations", "docs/kubernetes"]
 _COUNT = re.compile(r"^\| [^|]+ \| ([0-9]+,[0-9]{3}) \|$", re.MULTILINE)
 
 
