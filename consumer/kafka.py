@@ -22,6 +22,10 @@ LET_GO_AFTER_S: Final = 5.0
 #: session timeout; longer, and the process is killed by what waits for its end.
 _CLOSED_AFTER_S: Final = 15.0
 
+#: A client that has read enough ahead fetches again after so long. With librdkafka's default, 1 s, the loop
+#: has decided all of it and waits; shorter, and the client looks more often for nothing.
+_FETCH_AGAIN_MS: Final = 20
+
 
 class ClientLost(RuntimeError):
     """librdkafka does not recover this client; a new one begins at the database's positions."""
@@ -57,6 +61,7 @@ def make_consumer(
             # Reads some batches ahead, not the 100,000 events and 64 MB of librdkafka's defaults.
             "queued.min.messages": 10_000,
             "queued.max.messages.kbytes": 16_384,
+            "fetch.queue.backoff.ms": _FETCH_AGAIN_MS,
             # A broker that hangs is noticed within the poll interval.
             "socket.timeout.ms": 10_000,
             "error_cb": on_error,
@@ -100,7 +105,11 @@ def place(message: Message) -> Place:
 
 def next_offsets(messages: Iterable[Message]) -> dict[int, NextOffset]:
     """The offsets to go on with once these messages are done, by partition: after the last of them."""
-    return {at.partition: at.following for at in sorted(map(place, messages))}
+    following: dict[int, NextOffset] = {}
+    for partition, offset in map(place, messages):
+        if offset >= following.get(partition, 0):
+            following[partition] = NextOffset(offset + 1)
+    return following
 
 
 def first_offsets(messages: Iterable[Message]) -> dict[int, NextOffset]:
@@ -111,12 +120,12 @@ def first_offsets(messages: Iterable[Message]) -> dict[int, NextOffset]:
 def headers_of(message: Message) -> dict[str, bytes]:
     """The message's headers; none if a name is not UTF-8: such headers are not ours."""
     try:
-        headers = message.headers() or []
+        headers = message.headers()
     except (SystemError, UnicodeDecodeError):  # the client's C code turns the second into the first
         return {}
     return {
         name: value if isinstance(value, bytes) else str(value or "").encode()
-        for name, value in dict(headers).items()
+        for name, value in dict(headers or ()).items()
     }
 
 
