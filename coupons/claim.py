@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import NamedTuple
 from uuid import UUID
+
+import msgspec
 
 
 class Holding(NamedTuple):
@@ -14,8 +15,7 @@ class Holding(NamedTuple):
     user_id: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claim:
+class Claim(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One user's request for one coupon, from the moment it gets its id to its outcome.
 
     The log holds it as a ``CouponIssueEvent`` (``coupons/eventlog/events.py``), whose JSON calls the id
@@ -33,4 +33,4 @@ class Claim:
 
     def as_request(self, request_id: UUID) -> Claim:
         """The same user's claim on the same coupon, made with another request."""
-        return replace(self, request_id=request_id)
+        return msgspec.structs.replace(self, request_id=request_id)

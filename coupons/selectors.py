@@ -71,9 +71,10 @@ def decided(claims: Collection[Claim]) -> dict[UUID, bool]:
 
 def statuses(request_ids: Collection[UUID]) -> dict[UUID, str]:
     """The statuses of the requests that have an outcome."""
-    ids = ",".join([f"'{request_id.hex}'" for request_id in request_ids])
     table = IssueOutcome._meta.db_table
-    rows = sql.select(f"SELECT request_id, status FROM {table} WHERE request_id IN ({ids})")
+    rows = sql.select(
+        f"SELECT request_id, status FROM {table} WHERE request_id IN ({sql.uuids(request_ids)})"
+    )
     return {UUID(str(request_id)): status for request_id, status in rows}
 
 

@@ -15,7 +15,7 @@ import json
 import logging.config
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, Literal
 
 from pythonjsonlogger.json import JsonFormatter
@@ -40,7 +40,7 @@ class Lines:
         self._rows = rows
 
     def __iter__(self) -> Iterator[str]:
-        return (self._template % row for row in self._rows)
+        return map(self._template.__mod__, self._rows)
 
     def __str__(self) -> str:
         return "\n".join(self)
@@ -57,15 +57,15 @@ class LineFormatter(logging.Formatter):
         frame = copy.copy(record)
         frame.msg = self._MESSAGE
         before, _, after = super().format(frame).partition(self._MESSAGE)
-        return "\n".join([f"{before}{self._written(line)}{after}" for line in record.msg])
+        return before + f"{after}\n{before}".join(self._written(record.msg)) + after
 
-    def _written(self, message: str) -> str:
-        return message
+    def _written(self, lines: Iterable[str]) -> Iterable[str]:
+        return lines
 
 
 class JsonLineFormatter(LineFormatter, JsonFormatter):
-    def _written(self, message: str) -> str:
-        return json.dumps(message, ensure_ascii=self.json_ensure_ascii)[1:-1]
+    def _written(self, lines: Iterable[str]) -> Iterable[str]:
+        return [json.dumps(line, ensure_ascii=self.json_ensure_ascii)[1:-1] for line in lines]
 
 
 class Seldom(logging.Filter):

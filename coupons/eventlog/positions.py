@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 
 from django.conf import settings
 from django.db import transaction
@@ -79,26 +80,18 @@ def start(
 
 
 def advance(advances: Sequence[Advance]) -> None:
-    """Lock these rows and move them, inside the transaction that decides the events in between.
+    """Move these rows, which locks them, inside the transaction that decides the events in between.
 
     Raises PositionMoved if one of them differs from what was seen.
     """
-    if not advances:
-        return
-    rows = {
-        row.partition: row
-        for row in _rows([each.partition for each in advances]).select_for_update().order_by("partition")
-    }
-    moved = [
-        each.partition
-        for each in advances
-        if each.partition not in rows or _position(rows[each.partition]) != each.seen
-    ]
-    if moved:
-        raise PositionMoved(moved)
     now = timezone.now()
-    for each in advances:
-        _rows([each.partition]).update(next_offset=each.next_offset, updated_at=now)
+    for each in sorted(advances, key=attrgetter("partition")):
+        seen = each.seen
+        row = _rows([each.partition]).filter(
+            topic_id=seen.topic_id, next_offset=seen.next_offset, lost_end=seen.lost_end
+        )
+        if not row.update(next_offset=each.next_offset, updated_at=now):
+            raise PositionMoved([each.partition])
 
 
 def take_over(found: Mapping[int, Position | None], begin: Mapping[int, Position]) -> dict[int, Position]:

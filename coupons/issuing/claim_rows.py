@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from operator import attrgetter
-from typing import Final
+from typing import Final, TypeAlias
 
 from django.db import connection
 
 from coupons import sql
-from coupons.claim import Holding
 from coupons.issuing.allocation import Allocation
 from coupons.models import IssueOutcome, User, UserCoupon
 from coupons.outcomes import Decision, RequestStatus
@@ -23,6 +22,14 @@ from runtime.chunks import in_chunks
 #: Coupons of one statement. Each OR makes SQLite's expression one deeper, and 1,000 is its limit; fewer, and
 #: a batch of many coupons takes more statements.
 _COUPONS_AT_ONCE: Final = 200
+#: Coupon and user. A Holding is such a pair; these are thousands a second, and a plain tuple is made faster.
+_Pair: TypeAlias = tuple[int, int]
+_pair: Final = attrgetter("coupon_id", "user_id")
+#: Of numbers and our own words alone, which need no escaping (coupons/sql.py); %d takes nothing but a number.
+_USER_COUPON: Final = "(%d,%d,'%032x','%s')"
+_OUTCOME: Final = "('%032x',%d,%d,%d,%s,%d,'%s','%s',%d,%d)"
+_WON: Final = f"'{RequestStatus.ISSUED.value}',NULL,%d,%d"
+_LOST: Final = f"'{RequestStatus.REJECTED.value}','%s',NULL,NULL"
 
 
 def existing_users(user_ids: Collection[int]) -> set[int]:
@@ -31,13 +38,13 @@ def existing_users(user_ids: Collection[int]) -> set[int]:
     return {user_id for (user_id,) in rows}
 
 
-def user_coupon_ids(users_by_coupon: Mapping[int, Collection[int]]) -> dict[Holding, int]:
-    """The user coupons that exist, by holding.
+def user_coupon_ids(users_by_coupon: Mapping[int, Collection[int]]) -> dict[_Pair, int]:
+    """The user coupons that exist, by coupon and user.
 
     One condition per coupon, because two IN lists would make the database look for every user under every
     coupon.
     """
-    found: dict[Holding, int] = {}
+    found: dict[_Pair, int] = {}
     for some in in_chunks(users_by_coupon.items(), _COUPONS_AT_ONCE):
         wanted = " OR ".join(
             [
@@ -48,22 +55,22 @@ def user_coupon_ids(users_by_coupon: Mapping[int, Collection[int]]) -> dict[Hold
         rows = sql.select(
             f"SELECT coupon_id, user_id, user_coupon_id FROM {UserCoupon._meta.db_table} WHERE {wanted}"
         )
-        found |= _by_holding(rows)
+        found |= _by_pair(rows)
     return found
 
 
-def insert_user_coupons(winners: Sequence[Allocation], now: datetime) -> dict[Holding, int]:
-    """Insert the winners' user coupons; returns their ids by holding."""
+def insert_user_coupons(winners: Sequence[Allocation], now: datetime) -> dict[_Pair, int]:
+    """Insert the winners' user coupons; returns their ids by coupon and user."""
     moment = sql.moment(now)
     # Sorted, so that concurrent inserts lock index entries in one order.
     values = [
-        f"({event.coupon_id:d},{event.user_id:d},'{event.request_id.hex}','{moment}')"
-        for event in sorted((each.request.event for each in winners), key=attrgetter("holding"))
+        _USER_COUPON % (event.coupon_id, event.user_id, event.request_id.int, moment)
+        for event in sorted([each.request.event for each in winners], key=_pair)
     ]
     statement = f"INSERT INTO {UserCoupon._meta.db_table} (coupon_id, user_id, request_id, issued_at) VALUES "
     if connection.features.can_return_rows_from_bulk_insert:  # MariaDB and SQLite
         rows = sql.insert(statement, values, returning=" RETURNING coupon_id, user_id, user_coupon_id")
-        return _by_holding(rows)
+        return _by_pair(rows)
     sql.insert(statement, values)
     users_by_coupon: dict[int, list[int]] = {}
     for winner in winners:
@@ -72,7 +79,7 @@ def insert_user_coupons(winners: Sequence[Allocation], now: datetime) -> dict[Ho
 
 
 def insert_outcomes(
-    decided: Sequence[Allocation], ids: Mapping[Holding, int], epochs: Mapping[int, int], now: datetime
+    decided: Sequence[Allocation], ids: Mapping[_Pair, int], epochs: Mapping[int, int], now: datetime
 ) -> None:
     """Insert an outcome per decision. ``ids``: the winners' user coupons; ``epochs``: the coupons', by id."""
     moment = sql.moment(now)
@@ -84,20 +91,25 @@ def insert_outcomes(
     sql.insert(statement, [_outcome(allocation, ids, epochs, moment) for allocation in decided])
 
 
-def _outcome(
-    allocation: Allocation, ids: Mapping[Holding, int], epochs: Mapping[int, int], moment: str
-) -> str:
+def _outcome(allocation: Allocation, ids: Mapping[_Pair, int], epochs: Mapping[int, int], moment: str) -> str:
     request, event = allocation.request, allocation.request.event
+    coupon_id, user_id = event.coupon_id, event.user_id
     if allocation.decision is Decision.ISSUED:
-        decided = f"'{RequestStatus.ISSUED.value}',NULL,{ids[event.holding]:d},{allocation.rank:d}"
+        decided = _WON % (ids[coupon_id, user_id], allocation.rank)
     else:
-        decided = f"'{RequestStatus.REJECTED.value}','{allocation.decision.value}',NULL,NULL"
-    requested_at = sql.moment_of(event.timestamp_ms)
-    return (
-        f"('{event.request_id.hex}',{event.coupon_id:d},{epochs[event.coupon_id]:d},{event.user_id:d},{decided},"
-        f"{allocation.stock_left:d},'{requested_at}','{moment}',{request.place.partition:d},{request.place.offset:d})"
+        decided = _LOST % allocation.decision.value
+    return _OUTCOME % (
+        event.request_id.int,
+        coupon_id,
+        epochs[coupon_id],
+        user_id,
+        decided,
+        allocation.stock_left,
+        sql.moment_of(event.timestamp_ms),
+        moment,
+        *request.place,
     )
 
 
-def _by_holding(rows: Iterable[Sequence[int]]) -> dict[Holding, int]:
-    return {Holding(coupon_id, user_id): pk for coupon_id, user_id, pk in rows}
+def _by_pair(rows: Iterable[Sequence[int]]) -> dict[_Pair, int]:
+    return {(coupon_id, user_id): pk for coupon_id, user_id, pk in rows}

@@ -15,7 +15,6 @@ from django.utils import timezone
 from coupons import selectors
 from coupons.eventlog import positions
 from coupons.eventlog.events import IssueRequest
-from coupons.eventlog.place import Place
 from coupons.eventlog.positions import Advance
 from coupons.issuing import claim_rows, failures
 from coupons.issuing.allocation import Allocation, CouponState, allocate
@@ -98,24 +97,23 @@ def _decide(requests: Sequence[IssueRequest], coupons: Mapping[int, Coupon]) -> 
         {coupon_id: {each.event.user_id for each in group} for coupon_id, group in by_coupon.items()}
     ):
         holders[coupon_id].add(user_id)
-    elsewhere = _first_elsewhere(requests)
+    elsewhere = _first_elsewhere(requests) if len(by_coupon) > 1 else defaultdict(set)
     _refuse_unknown_coupons(by_coupon, coupons, decided, elsewhere)
-    decisions: dict[Place, Allocation] = {}
-    for coupon_id, group in by_coupon.items():
-        decided_before = decided | elsewhere[coupon_id]
-        for allocation in (
+    decisions = {
+        coupon_id: iter(
             allocate(
                 group,
                 coupon=_state(coupons[coupon_id]),
                 holders=holders[coupon_id],
                 known_users=known_users,
-                decided=decided_before,
+                decided=decided | elsewhere[coupon_id],
             )
             if coupon_id in coupons
             else _replays(group)
-        ):
-            decisions[allocation.request.place] = allocation
-    return [decisions[request.place] for request in requests]
+        )
+        for coupon_id, group in by_coupon.items()
+    }
+    return [next(decisions[request.event.coupon_id]) for request in requests]
 
 
 def _first_elsewhere(requests: Sequence[IssueRequest]) -> defaultdict[int, set[UUID]]:
@@ -195,7 +193,7 @@ def _record(allocations: Sequence[Allocation], coupons: Mapping[int, Coupon]) ->
     epochs = {pk: int(coupon.epoch) for pk, coupon in coupons.items()}
     claim_rows.insert_outcomes(decided, ids, epochs, now)
     events = (winner.request.event for winner in winners)
-    return {event.request_id: ids[event.holding] for event in events}
+    return {event.request_id: ids[event.coupon_id, event.user_id] for event in events}
 
 
 def take_stock(winners: Sequence[Allocation], now: datetime) -> None:
@@ -204,7 +202,7 @@ def take_stock(winners: Sequence[Allocation], now: datetime) -> None:
     A seam: the tests of races put a function here that checks nothing, to show what else guards the stock.
     """
     losing: defaultdict[int, list[int]] = defaultdict(list)
-    for coupon_id, count in Counter(winner.request.event.coupon_id for winner in winners).items():
+    for coupon_id, count in Counter([winner.request.event.coupon_id for winner in winners]).items():
         losing[count].append(coupon_id)
     for count, coupon_ids in losing.items():
         # While the rows are locked the condition is always true. SQLite has no row locks: there the
@@ -217,7 +215,7 @@ def take_stock(winners: Sequence[Allocation], now: datetime) -> None:
 
 
 def _snapshots(coupons: Mapping[int, Coupon], allocations: Sequence[Allocation]) -> dict[int, CouponSnapshot]:
-    issued = Counter(a.request.event.coupon_id for a in allocations if a.decision is Decision.ISSUED)
+    issued = Counter([a.request.event.coupon_id for a in allocations if a.decision is Decision.ISSUED])
     return {
         pk: CouponSnapshot(epoch=coupon.epoch, issued_count=coupon.issued_count + issued[pk])
         for pk, coupon in coupons.items()
