@@ -4,33 +4,27 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final
 
 from confluent_kafka import Message
 from django.conf import settings
 from django.db import DatabaseError
-from redis.exceptions import RedisError
 
-from consumer import dead_letters
+from consumer import database_thread, dead_letters, telling
+from consumer.database_thread import Running
 from consumer.dead_letters import DeadMessage, TooManyDeadLetters
-from consumer.kafka import headers_of, place
+from consumer.kafka import place
 from consumer.partitions import AssignedPartitions, PlaceInTopic
-from coupons.claim import Claim
-from coupons.eventlog.events import SECOND_CHANCE_HEADER, IssueRequest, UndecodableEvent, decode
+from consumer.reading import UNREADABLE, Reader, as_letter
+from consumer.telling import Committed
+from coupons.eventlog.events import IssueRequest
 from coupons.eventlog.positions import Advance
 from coupons.eventlog.producer import EventProducer
-from coupons.gate import pending
-from coupons.gate.admission import (
-    Decisions,
-    GateUnavailable,
-    gate,
-)
-from coupons.issuing.allocation import Allocation
 from coupons.issuing.deciding import CouponsNotFound, Issued, issue_coupons
 from coupons.operations import surroundings
-from coupons.outcomes import DeadLetterReason, Decision
+from coupons.outcomes import DeadLetterReason
 from runtime import logs, metrics
 from runtime.database_errors import Kind, kind_of
 
@@ -41,7 +35,12 @@ log = logging.getLogger(__name__)
 #: database makes more dead letters of good events.
 MOST_UNSTORABLE: Final = 100
 #: Errors that an event may cause by itself: a value that the database, or a column's type, cannot take.
-_OF_ONE_EVENT: Final = (DatabaseError, OverflowError, ValueError)
+_OF_ONE_EVENT: Final = (DatabaseError, *UNREADABLE)
+NextBatch = Callable[[], Sequence[Message]]
+
+
+class MeanwhileFailed(RuntimeError):
+    """The work beside a transaction failed: a bug of ours, and no error of that batch's events."""
 
 
 class BatchProcessor:
@@ -50,16 +49,28 @@ class BatchProcessor:
     Runs in the consumer's main thread, between polls, and waits for database, broker and Redis there.
     """
 
-    def __init__(self, *, producer: EventProducer) -> None:
+    def __init__(self, *, producer: EventProducer, run: Running = database_thread.in_turn) -> None:
         self._producer = producer
+        self._run = run
+        self._reader = Reader()
+        self._next: Sequence[Message] = ()  # the batch after the one in hand, as far as it is known
+        self._untold: Committed | None = None
         self._dead: dict[PlaceInTopic, DeadMessage] = {}  # found while deciding; decided with the next try
         self._published: set[PlaceInTopic] = set()  # dead letters that are published, and not committed yet
         self._failed_alone: set[PlaceInTopic] = set()
         self._dead_in_a_row = 0
         self._unstorable = 0  # since the last coupon that was issued
 
-    def process(self, messages: Sequence[Message], assigned: AssignedPartitions) -> None:
+    def process(
+        self,
+        messages: Sequence[Message],
+        assigned: AssignedPartitions,
+        next_batch: NextBatch = tuple,
+    ) -> None:
         """Decide these messages, given in log order per partition. The same messages again change nothing.
+
+        ``next_batch`` is asked for what comes next, and that is read, while the database works. If there is
+        something, Redis hears of this batch while the database works on the next one, or by ``tell()``.
 
         An event that cannot be stored harms no other: the batch is decided in halves until that event stands
         alone and becomes a dead letter. Raises PositionMoved; raises DeadLettersNotAcknowledged,
@@ -67,7 +78,7 @@ class BatchProcessor:
         """
         started = time.monotonic()
         try:
-            issued, letters, advances = self._commit(messages, assigned)
+            issued, letters, advances = self._commit(messages, assigned, next_batch)
         except _OF_ONE_EVENT as error:
             if not messages or (isinstance(error, DatabaseError) and kind_of(error) is not Kind.OF_THE_EVENT):
                 raise
@@ -80,9 +91,11 @@ class BatchProcessor:
             self._isolate(messages, error, assigned)
             return
         elapsed_s = max(time.monotonic() - started, 0.001)
-        _report(issued, letters)
         pace = len(messages) / elapsed_s
-        notify_gate(issued, letters, {each.partition: pace for each in advances})
+        rates = {each.partition: pace for each in advances}
+        self._untold = Committed(issued=issued, letters=letters, rates=rates)
+        if not self._next:
+            self.tell()
         metrics.BATCH_SIZE.observe(len(messages))
         metrics.BATCH_SECONDS.observe(elapsed_s)
 
@@ -111,16 +124,18 @@ class BatchProcessor:
         self._failed_alone.discard(at)
 
     def _commit(
-        self, messages: Sequence[Message], assigned: AssignedPartitions
+        self, messages: Sequence[Message], assigned: AssignedPartitions, next_batch: NextBatch
     ) -> tuple[Issued, list[DeadMessage], list[Advance]]:
         advances = assigned.advances(messages)
         while True:
-            requests, letters = self._decode(messages, assigned)
+            requests, letters = self._read(messages, assigned)
             in_a_row = self._refuse_too_many(messages, letters)
             self._publish(letters, assigned)
             try:
-                issued = issue_coupons(
-                    requests, failed=[letter.as_failed() for letter in letters], advances=advances
+                failed = [letter.as_failed() for letter in letters]
+                issued = self._run(
+                    partial(issue_coupons, requests, failed=failed, advances=advances),
+                    partial(self._meanwhile, requests, next_batch),
                 )
                 break
             except CouponsNotFound as error:
@@ -175,23 +190,42 @@ class BatchProcessor:
                 )
         return in_a_row if letters or not messages else 0
 
-    def _decode(
+    def _read(
         self, messages: Sequence[Message], assigned: AssignedPartitions
     ) -> tuple[list[IssueRequest], list[DeadMessage]]:
-        requests: list[IssueRequest] = []
-        letters: list[DeadMessage] = []
-        for message in messages:
-            decoded = self._dead.get(assigned.place_of(message)) or _decoded(message)
-            if isinstance(decoded, DeadMessage):
-                letters.append(decoded)
-            else:
-                requests.append(decoded)
+        found = self._reader.read(messages)
+        if self._dead:
+            dead = [self._dead.get(assigned.place_of(message)) for message in messages]
+            found = [letter or each for letter, each in zip(dead, found, strict=True)]
+        requests = [each for each in found if isinstance(each, IssueRequest)]
+        letters = [each for each in found if isinstance(each, DeadMessage)]
+        return requests, letters
+
+    def _meanwhile(self, requests: Sequence[IssueRequest], next_batch: NextBatch) -> None:
+        """The work of the loop's thread while the database works on these requests.
+
+        Raises MeanwhileFailed for errors that would count as an event's.
+        """
+        try:
+            self._work_on(requests, next_batch)
+        except _OF_ONE_EVENT as error:
+            raise MeanwhileFailed(str(error)) from error
+
+    def _work_on(self, requests: Sequence[IssueRequest], next_batch: NextBatch) -> None:
         logs.info_each(
             log,
             "쿠폰 발급 이벤트 처리 시작 - EventId: %s, UserId: %s, CouponId: %s",
             [(r.event.request_id, r.event.user_id, r.event.coupon_id) for r in requests],
         )
-        return requests, letters
+        self.tell()
+        self._next = next_batch()
+        self._reader.read_ahead(self._next)
+
+    def tell(self) -> None:
+        """Tell Redis and the log of the last batch, if that waits for the next one. Waits for Redis."""
+        if self._untold is not None:
+            untold, self._untold = self._untold, None
+            telling.tell(untold)
 
 
 def _cannot_work() -> bool:
@@ -202,45 +236,9 @@ def _cannot_work() -> bool:
     return bool(why)
 
 
-def _decoded(message: Message) -> IssueRequest | DeadMessage:
-    value = message.value()
-    try:
-        event = decode(value.encode() if isinstance(value, str) else value)
-    except UndecodableEvent as error:
-        return DeadMessage(
-            message=message,
-            reason=error.reason,
-            error=error.detail,
-            request_id=error.request_id,
-            user_id=error.user_id,
-            coupon_id=error.coupon_id,
-        )
-    return IssueRequest(
-        event=event,
-        place=place(message),
-        is_second_chance=SECOND_CHANCE_HEADER in headers_of(message),
-    )
-
-
-def _letter_of(message: Message, request: IssueRequest, reason: DeadLetterReason, error: str) -> DeadMessage:
-    event = request.event
-    return DeadMessage(
-        message=message,
-        reason=reason,
-        error=error,
-        request_id=event.request_id,
-        user_id=event.user_id,
-        coupon_id=event.coupon_id,
-        requested_at_ms=event.timestamp_ms,
-    )
-
-
 def _unstorable(message: Message, error: Exception) -> DeadMessage:
     error_text = f"{type(error).__name__}: {error}"
-    decoded = _decoded(message)
-    if isinstance(decoded, DeadMessage):
-        return decoded
-    return _letter_of(message, decoded, DeadLetterReason.UNSTORABLE, error_text)
+    return as_letter(message, reason=DeadLetterReason.UNSTORABLE, error=error_text)
 
 
 def _unstorable_among(letters: Sequence[DeadMessage]) -> int:
@@ -250,61 +248,13 @@ def _unstorable_among(letters: Sequence[DeadMessage]) -> int:
 def _of_unknown_coupons(
     error: CouponsNotFound, messages: Sequence[Message], assigned: AssignedPartitions
 ) -> dict[PlaceInTopic, DeadMessage]:
-    unknown = {request.place: request for request in error.requests}
+    unknown = {request.place: request.event.coupon_id for request in error.requests}
     return {
-        assigned.place_of(message): _letter_of(
+        assigned.place_of(message): as_letter(
             message,
-            unknown[at],
-            DeadLetterReason.COUPON_NOT_FOUND,
-            f"there is no coupon {unknown[at].event.coupon_id}",
+            reason=DeadLetterReason.COUPON_NOT_FOUND,
+            error=f"there is no coupon {unknown[at]}",
         )
         for message in messages
         if (at := place(message)) in unknown
     }
-
-
-def _report(issued: Issued, letters: Sequence[DeadMessage]) -> None:
-    for decision, count in Counter(a.decision for a in issued.allocations).items():
-        metrics.EVENTS_DECIDED.labels(decision=decision.value).inc(count)
-    won = issued.user_coupon_ids
-    logs.info_each(log, "쿠폰 발급 성공 - EventId: %s, UserCouponId: %s", list(won.items()))
-    rejected = [
-        (a.request.event.request_id, a.decision) for a in issued.allocations if a.decision.is_rejection
-    ]
-    logs.info_each(log, "쿠폰 발급 거절 - EventId: %s, Reason: %s", rejected)
-    dead_letters.report(letters)
-
-
-def notify_gate(issued: Issued, letters: Sequence[DeadMessage], rates: Mapping[int, float]) -> None:
-    """After the commit: free reservations, remember winners, note the pace. If Redis is away, only log it.
-
-    A seam: dev/faults stops a consumer here, which has committed and told nobody.
-    """
-    decided: defaultdict[int, list[tuple[Claim, bool]]] = defaultdict(list)
-    for allocation in issued.allocations:
-        decided[allocation.request.event.coupon_id].append(_settled(allocation))
-    failed = [claim for letter in letters if (claim := letter.claim) is not None]
-    request_ids = [claim.request_id for group in decided.values() for claim, _ in group]
-    try:
-        gate.notify(
-            [
-                Decisions(
-                    coupon_id=coupon_id,
-                    epoch=snapshot.epoch,
-                    issued_count=snapshot.issued_count,
-                    decided=decided[coupon_id],
-                )
-                for coupon_id, snapshot in issued.coupons.items()
-            ]
-        )
-        gate.release(failed)
-        pending.forget([*request_ids, *(claim.request_id for claim in failed)], rates)
-    except (GateUnavailable, RedisError) as error:
-        # If Redis comes back empty, the gate is loaded anew from the database and the log. If Redis kept its
-        # data, housekeeping frees these reservations (coupons/gate/catching_up.py).
-        log.warning("Redis was not notified of %d decisions: %s", len(request_ids), error)
-
-
-def _settled(allocation: Allocation) -> tuple[Claim, bool]:
-    """The claim, and whether it is a new winner. A replay of a winner is not: only its slot is freed."""
-    return allocation.request.event.claim, allocation.decision is Decision.ISSUED

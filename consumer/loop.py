@@ -11,7 +11,8 @@ import random
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final
+from functools import partial
+from typing import Final, Protocol
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 from django.conf import settings
@@ -44,11 +45,26 @@ RECOVERABLE: Final = (
 )
 
 
-Process = Callable[[Sequence[Message], AssignedPartitions], None]
+class Processor(Protocol):
+    """Decides batches; called in the loop's thread."""
+
+    def process(
+        self,
+        messages: Sequence[Message],
+        assigned: AssignedPartitions,
+        next_batch: Callable[[], Sequence[Message]],
+    ) -> None:
+        """Decide these messages durably and move the position, or raise.
+
+        Calls ``next_batch`` while the database works.
+        """
+
+    def tell(self) -> None:
+        """Tell Redis and the log of a batch that was decided while the next one was there already."""
 
 
 class ConsumerLoop:
-    """Runs until ``stop`` is set. ``process`` decides a batch durably and moves the position, or raises.
+    """Runs until ``stop`` is set.
 
     All of it runs in one thread, the consumer's main thread. librdkafka's callbacks (``_on_assign`` and its
     like) run there too, inside poll() and consume(): they must not wait for long, nor poll.
@@ -58,14 +74,14 @@ class ConsumerLoop:
         self,
         *,
         make_consumer: Callable[..., Consumer],
-        process: Process,
+        processor: Processor,
         batch_size: int,
         stop: threading.Event,
         on_partitions: Callable[[], None] = lambda: None,
     ) -> None:
         self._topic = settings.CONFIG.kafka.topic
         self._settings = settings.CONFIG.consumer
-        self._process = process
+        self._processor = processor
         self._batch_size = batch_size
         self._stop = stop
         self._make_consumer = make_consumer
@@ -83,6 +99,7 @@ class ConsumerLoop:
                 except ClientLost as lost:
                     self._begin_anew(lost)
         finally:
+            self._processor.tell()
             self._copy_offsets(is_last=True)
             close(self._consumer)
 
@@ -94,7 +111,7 @@ class ConsumerLoop:
             self._topic, session_timeout_s=self._settings.session_timeout_ms / 1000
         )
         self._consumer = self._make_consumer(on_error=self._on_error, on_commit=self._copy.answered)
-        self._held: list[Message] = []  # received while waiting
+        self._held: list[Message] = []  # received while the batch in hand waited or was decided
         self._outside: set[int] = set()  # partitions with nothing at their position
         self._ground_watch = GroundWatch()
         self.state.has_joined = False
@@ -156,6 +173,7 @@ class ConsumerLoop:
         """The messages that are there, at most a batch; waits only for the first."""
         messages, self._held = self._held, []
         if not messages:
+            self._processor.tell()
             first = self._consumer.poll(self._settings.poll_timeout_ms / 1000)
             if first is None:
                 self._rest()
@@ -187,8 +205,9 @@ class ConsumerLoop:
                 self._on_message_error(message, error)
             elif self._assigned.is_next(message):
                 batch.append(message)
-                # Messages come, so the error was about an earlier assignment's position, and came late.
-                self._outside.discard(place(message)[0])
+                if self._outside:
+                    # Messages come, so the error was about an earlier assignment's position, and came late.
+                    self._outside.discard(place(message).partition)
         logs.info_each(log, "쿠폰 발급 이벤트 수신 - Partition: %s, Offset: %s", list(map(place, batch)))
         metrics.EVENTS_CONSUMED.inc(len(batch))
         return batch
@@ -219,11 +238,10 @@ class ConsumerLoop:
     def _decide(self, batch: list[Message]) -> None:
         self.state.oldest_undecided_ms = min(filter(None, map(timestamp_ms, batch)), default=None)
         attempt = 0
-        while (batch := list(filter(self._assigned.is_next, batch))) or self._assigned.has_read_past:
+        while batch or self._assigned.has_read_past:
             self.state.waits()
-            close_old_connections()
             try:
-                self._process(batch, self._assigned)
+                self._processor.process(batch, self._assigned, partial(self._read_ahead, batch))
             except PositionMoved as moved:
                 log.warning("%s: looking where to go on", moved)
                 self._begin_at_rows()
@@ -234,10 +252,22 @@ class ConsumerLoop:
                 self._wait(attempt, error)
                 if self._stop.is_set():
                     return  # nothing was committed: the next consumer begins here
+                batch = list(filter(self._assigned.is_next, batch))  # a part may be decided, or revoked
             else:
                 self.state.goes_on()
+                batch = []
         self.state.goes_on()  # the rest of the batch may have been revoked while it waited
         self._measure_lag(self._assigned.next_offsets())
+
+    def _read_ahead(self, batch: Sequence[Message]) -> Sequence[Message]:
+        """Receive the next batch while this one is decided, if this one is full: then more is there already.
+
+        What is in ``_held`` may still be dropped: by a rebalance, or because a position moved. A batch that
+        is not full has none beside it: the next one is larger if it is received later.
+        """
+        if len(batch) >= self._batch_size and not self._held:
+            self._held = self._consumer.consume(self._batch_size, timeout=0)
+        return self._held
 
     def _wait(self, attempt: int, error: Exception) -> None:
         """Stand still without leaving the group: paused, and polling. Pauses grow with ``attempt``."""
@@ -247,7 +277,7 @@ class ConsumerLoop:
         pause_s = longest_s * random.uniform(0.5, 1)
         log.warning("batch not decided, attempt %d, next in %.1f s: %s: %s", attempt, pause_s, cause, error)
         self.state.retries(cause)
-        connection.close()
+        self._processor.tell()
         self._consumer.pause(self._assigned.assignment())
         until = time.monotonic() + pause_s
         while time.monotonic() < until and not self._stop.is_set():

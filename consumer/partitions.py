@@ -223,7 +223,8 @@ class AssignedPartitions:
     def is_next(self, message: Message) -> bool:
         """Whether this message is undecided, and its partition ours."""
         partition, offset = place(message)
-        return partition in self._at and offset >= self._at[partition].next_offset
+        at = self._at.get(partition)
+        return at is not None and offset >= at.next_offset
 
     def note_end(self, partition: int, offset: NextOffset) -> None:
         """Note that the partition was read to this offset: offsets below it without a message get none."""
@@ -250,9 +251,10 @@ class AssignedPartitions:
         ]
 
     def advanced(self, advances: Sequence[Advance]) -> None:
-        """Note that these steps are committed."""
+        """Note that these steps are committed, but for partitions that went meanwhile."""
         for each in advances:
-            self._at[each.partition] = each.reached
+            if self._at.get(each.partition) == each.seen:
+                self._at[each.partition] = each.reached
 
     def next_offsets(self) -> dict[int, NextOffset]:
         """The next offset to decide, by partition."""

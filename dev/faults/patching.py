@@ -48,7 +48,7 @@ def _struck(number: signal.Signals, *, at: int = _STRUCK_AT_BATCH) -> Callable[[
 
 
 def _strike_at(step: str, number: signal.Signals) -> None:
-    from consumer import batch
+    from consumer import batch, telling
     from coupons.claims import submitting
     from coupons.issuing import deciding, failures
     from coupons.issuing.locks import coupon_locks
@@ -70,7 +70,7 @@ def _strike_at(step: str, number: signal.Signals) -> None:
 
             _replace(deciding, "coupon_locks", struck_before_unlock)
         case "after-unlock":
-            _act(batch, "notify_gate", before=pass_by)
+            _act(telling, "notify_gate", before=pass_by)
         case "before-offset":
             _act(batch.BatchProcessor, "process", after=pass_by)
         case "reserved":

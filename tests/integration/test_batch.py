@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from prometheus_client import REGISTRY
@@ -76,6 +77,38 @@ def test_the_gate_is_told_who_won_and_who_gave_a_slot_back() -> None:
         Admitted(),
         OutOfStock(),
     ]
+
+
+def test_redis_hears_of_a_batch_while_the_database_works_on_the_next_one() -> None:
+    coupon, users = make_coupon(), make_users(4)
+    requests = make_requests(coupon.pk, users)
+    reserve(coupon, requests)
+    messages: list[Any] = received(requests)
+    standing = standing_before(messages)
+    processor = BatchProcessor(producer=None)  # type: ignore[arg-type]
+
+    processor.process(messages[:2], standing, lambda: messages[2:])
+    reserved = [gate.reserved(coupon.pk)]
+    processor.process(messages[2:3], standing, lambda: messages[3:])
+    reserved.append(gate.reserved(coupon.pk))
+    processor.process(messages[3:], standing)
+    reserved.append(gate.reserved(coupon.pk))
+
+    assert reserved == [4, 2, 0]
+
+
+def test_redis_hears_of_a_batch_that_none_follows_when_it_is_to_be_told() -> None:
+    """What was there of the next one may have been dropped."""
+    coupon, users = make_coupon(), make_users(2)
+    requests = make_requests(coupon.pk, users)
+    reserve(coupon, requests)
+    messages: list[Any] = received(requests)
+    processor = BatchProcessor(producer=None)  # type: ignore[arg-type]
+    processor.process(messages[:1], standing_before(messages), lambda: messages[1:])
+
+    processor.tell()
+
+    assert gate.reserved(coupon.pk) == 1
 
 
 def test_decided_requests_are_not_tracked_any_more_and_the_pace_is_noted() -> None:

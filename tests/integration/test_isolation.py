@@ -12,7 +12,7 @@ from django.core.management import call_command
 from django.db import DataError, IntegrityError, OperationalError, ProgrammingError, connection
 
 from consumer import batch
-from consumer.batch import BatchProcessor
+from consumer.batch import BatchProcessor, MeanwhileFailed
 from consumer.dead_letters import TooManyDeadLetters
 from coupons.eventlog.events import encode
 from coupons.eventlog.producer import EventProducer, event_producer
@@ -148,6 +148,20 @@ def test_where_the_schema_was_changed_it_is_not_the_event(topic: str) -> None:
     assert not DeadLetter.objects.exists()
     process(given)
     assert issued() == users
+
+
+def test_an_error_of_the_work_beside_the_database_is_not_the_events(topic: str) -> None:
+    """A bug of ours: the process ends with its trace, and no event is given up for it."""
+    coupon, users = make_coupon(), make_users(2)
+    given = messages(coupon.pk, users)
+
+    def fail() -> list[Any]:
+        raise ValueError("for the test")
+
+    with pytest.raises(MeanwhileFailed, match="for the test"):
+        BatchProcessor(producer=event_producer()).process(given, standing_before(given), fail)
+
+    assert not DeadLetter.objects.exists()
 
 
 def test_where_not_even_the_dead_letter_can_be_stored_nothing_is_passed_over(topic: str) -> None:

@@ -38,18 +38,22 @@ def test_a_client_that_finds_no_broker_is_replaced(topic: str, monkeypatch: pyte
         monkeypatch.setattr(settings, "CONFIG", next(ways))
         return kafka.make_consumer(group_id=there.kafka.group_id, **callbacks)
 
-    def process(batch: Sequence[Message], assigned: AssignedPartitions) -> None:
-        advances = assigned.advances(batch)
-        with transaction.atomic():
-            positions.advance(advances)
-        assigned.advanced(advances)
-        decided.extend(value for each in batch if isinstance(value := each.value(), bytes))
+    class Deciding:
+        def process(self, batch: Sequence[Message], assigned: AssignedPartitions, next_batch: object) -> None:
+            advances = assigned.advances(batch)
+            with transaction.atomic():
+                positions.advance(advances)
+            assigned.advanced(advances)
+            decided.extend(value for each in batch if isinstance(value := each.value(), bytes))
+
+        def tell(self) -> None:
+            """Nobody is told."""
 
     event_producer().publish([Record(key=b"k", value=b"x")])
     stop = threading.Event()
     impatient = replace(there.consumer, session_timeout_ms=0)
     monkeypatch.setattr(settings, "CONFIG", replace(there, consumer=impatient))
-    loop = ConsumerLoop(make_consumer=make_consumer, process=process, batch_size=10, stop=stop)
+    loop = ConsumerLoop(make_consumer=make_consumer, processor=Deciding(), batch_size=10, stop=stop)
     running = threading.Thread(target=in_a_thread(loop.run))
     running.start()
     try:

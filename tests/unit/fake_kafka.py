@@ -96,8 +96,12 @@ class FakeConsumer:
 
     def consume(self, count: int, timeout: float) -> list[ReceivedMessage]:
         messages: list[ReceivedMessage] = []
-        while self.incoming and len(messages) < count and isinstance(self.incoming[0], ReceivedMessage):
-            messages.append(self.incoming.popleft())  # type: ignore[arg-type]
+        while self.incoming and len(messages) < count:
+            step = self.incoming[0]
+            if not isinstance(step, ReceivedMessage) or not self._is_read(step.partition()):
+                break
+            messages.append(step)
+            self.incoming.popleft()
         return messages
 
     def commit(self, *, offsets: list[TopicPartition], asynchronous: bool) -> None:

@@ -11,6 +11,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from consumer.batch import BatchProcessor
+from consumer.database_thread import DatabaseThread
 from consumer.health import actuator_of, served
 from consumer.housekeeping import Housekeeper
 from consumer.kafka import make_consumer
@@ -59,10 +60,10 @@ class Command(BaseCommand):
         config = settings.CONFIG
         settings.CONFIG = replace(config, kafka=replace(config.kafka, group_id=group_id))
         housekeeper = Housekeeper()
-        with stop_on_signals() as stop:
+        with stop_on_signals() as stop, DatabaseThread() as database:
             loop = ConsumerLoop(
                 make_consumer=partial(make_consumer, group_id=group_id),
-                process=BatchProcessor(producer=event_producer()).process,
+                processor=BatchProcessor(producer=event_producer(), run=database.run),
                 batch_size=batch_size,
                 stop=stop,
                 on_partitions=housekeeper.partitions_came,

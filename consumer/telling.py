@@ -1,0 +1,89 @@
+"""What follows a commit: metrics, log lines, and Redis, which hears what was decided."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from redis.exceptions import RedisError
+
+from consumer import dead_letters
+from consumer.dead_letters import DeadMessage
+from coupons.claim import Claim
+from coupons.gate import pending
+from coupons.gate.admission import (
+    Decisions,
+    GateUnavailable,
+    gate,
+)
+from coupons.issuing.allocation import Allocation
+from coupons.issuing.deciding import Issued
+from coupons.outcomes import Decision
+from runtime import logs, metrics
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Committed:
+    """A batch that is committed. ``rates``: how many events a second were decided, by partition."""
+
+    issued: Issued
+    letters: Sequence[DeadMessage]
+    rates: Mapping[int, float]
+
+
+def tell(committed: Committed) -> None:
+    """Tell operators and Redis of a batch. If Redis is away, only log it. Waits for Redis."""
+    _report(committed.issued, committed.letters)
+    notify_gate(committed)
+
+
+def _report(issued: Issued, letters: Sequence[DeadMessage]) -> None:
+    counted = Counter([each.decision for each in issued.allocations])
+    for decision, count in counted.items():
+        metrics.EVENTS_DECIDED.labels(decision=decision.value).inc(count)
+    won = issued.user_coupon_ids
+    logs.info_each(log, "쿠폰 발급 성공 - EventId: %s, UserCouponId: %s", list(won.items()))
+    lost = {decision for decision in counted if decision.is_rejection}
+    rejected = [(a.request.event.request_id, a.decision) for a in issued.allocations if a.decision in lost]
+    logs.info_each(log, "쿠폰 발급 거절 - EventId: %s, Reason: %s", rejected)
+    dead_letters.report(letters)
+
+
+def notify_gate(committed: Committed) -> None:
+    """Free reservations, remember winners, note the pace.
+
+    A seam: dev/faults stops a consumer here, which has committed and told nobody.
+    """
+    issued = committed.issued
+    decided: defaultdict[int, list[tuple[Claim, bool]]] = defaultdict(list)
+    for allocation in issued.allocations:
+        decided[allocation.request.event.coupon_id].append(_settled(allocation))
+    failed = [claim for letter in committed.letters if (claim := letter.claim) is not None]
+    request_ids = [claim.request_id for group in decided.values() for claim, _ in group]
+    try:
+        gate.notify(
+            [
+                Decisions(
+                    coupon_id=coupon_id,
+                    epoch=snapshot.epoch,
+                    issued_count=snapshot.issued_count,
+                    decided=decided[coupon_id],
+                )
+                for coupon_id, snapshot in issued.coupons.items()
+            ]
+        )
+        gate.release(failed)
+        pending.forget([*request_ids, *(claim.request_id for claim in failed)], committed.rates)
+    except (GateUnavailable, RedisError) as error:
+        # If Redis comes back empty, the gate is loaded anew from the database and the log. If Redis kept its
+        # data, housekeeping frees these reservations (coupons/gate/catching_up.py).
+        log.warning("Redis was not notified of %d decisions: %s", len(request_ids), error)
+
+
+def _settled(allocation: Allocation) -> tuple[Claim, bool]:
+    """The claim, and whether it is a new winner. A replay of a winner is not: only its slot is freed."""
+    return allocation.request.event.claim, allocation.decision is Decision.ISSUED
