@@ -52,7 +52,8 @@ _PROMISED: Final = frozenset(
         "offset.store.method", "offset.store.path", "auto.offset.reset", "enable.partition.eof",
         "isolation.level", "check.crcs",
         # waits and memory are bounded, and the broker is a real one
-        "socket.timeout.ms", "queued.min.messages", "queued.max.messages.kbytes", "test.mock.num.brokers",
+        "socket.timeout.ms", "queued.min.messages", "queued.max.messages.kbytes", "fetch.queue.backoff.ms",
+        "test.mock.num.brokers",
     }
 )  # fmt: skip
 
