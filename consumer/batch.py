@@ -1,4 +1,4 @@
-"""One batch: decode, issue, move events that can never succeed to the dead letters, notify the gate."""
+"""One batch: read, issue, move events that can never succeed to the dead letters, tell Redis."""
 
 from __future__ import annotations
 

@@ -12,7 +12,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Final, Protocol
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 from django.conf import settings
@@ -20,47 +19,19 @@ from django.db import Error as DatabaseLayerError
 from django.db import close_old_connections, connection
 
 from consumer.broker_watch import BrokerWatch
-from consumer.dead_letters import DeadLettersNotAcknowledged, TooManyDeadLetters
 from consumer.ground_watch import GroundWatch
 from consumer.kafka import ClientLost, abandon, close, first_offsets, place, timestamp_ms, topic_partitions
 from consumer.offsets import OffsetCopy
 from consumer.partitions import AssignedPartitions
+from consumer.processor import RECOVERABLE, Processor
+from consumer.rebalances import Rebalances
 from consumer.state import LoopState
 from coupons.eventlog import kafka_client
 from coupons.eventlog.place import NextOffset
 from coupons.eventlog.positions import PositionMoved
-from coupons.issuing.deciding import StockChangedUnderLock
 from runtime import logs, metrics
 
 log = logging.getLogger(__name__)
-
-#: After these errors the same batch is tried again, in place and in order, for as long as they last. Any
-#: other error is a bug and ends the process with its trace: the position has not moved, the events come
-#: again.
-RECOVERABLE: Final = (
-    DatabaseLayerError,
-    DeadLettersNotAcknowledged,
-    StockChangedUnderLock,
-    TooManyDeadLetters,  # halts: partitions stay assigned, pauses grow, until an operator acts
-)
-
-
-class Processor(Protocol):
-    """Decides batches; called in the loop's thread."""
-
-    def process(
-        self,
-        messages: Sequence[Message],
-        assigned: AssignedPartitions,
-        next_batch: Callable[[], Sequence[Message]],
-    ) -> None:
-        """Decide these messages durably and move the position, or raise.
-
-        Calls ``next_batch`` while the database works.
-        """
-
-    def tell(self) -> None:
-        """Tell Redis and the log of a batch that was decided while the next one was there already."""
 
 
 class ConsumerLoop:
@@ -114,6 +85,7 @@ class ConsumerLoop:
         self._held: list[Message] = []  # received while the batch in hand waited or was decided
         self._outside: set[int] = set()  # partitions with nothing at their position
         self._ground_watch = GroundWatch()
+        self._rebalances = Rebalances()
         self.state.has_joined = False
         self.state.oldest_undecided_ms = None
         self.state.stuck = {}
@@ -125,7 +97,7 @@ class ConsumerLoop:
     def _begin_anew(self, lost: ClientLost) -> None:
         log.error("the consumer's Kafka client is made anew: %s", lost)
         metrics.CONSUMER_REBUILDS.inc()
-        self._lose(self._partitions(), "lost")
+        self._let_go(self._partitions(), "lost")
         abandon(self._consumer)
         self._begin()
 
@@ -167,7 +139,8 @@ class ConsumerLoop:
         self._assigned.forget(self._assigned.owned)
         self._held = []
         self._outside.clear()
-        self._consumer.assign([])
+        if self._assigned.owned:  # they may all have been revoked while the batch was decided
+            self._consumer.assign([])
 
     def _receive(self) -> list[Message]:
         """The messages that are there, at most a batch; waits only for the first."""
@@ -241,7 +214,8 @@ class ConsumerLoop:
         while batch or self._assigned.has_read_past:
             self.state.waits()
             try:
-                self._processor.process(batch, self._assigned, partial(self._read_ahead, batch))
+                with self._rebalances.held_back():
+                    self._processor.process(batch, self._assigned, partial(self._read_ahead, batch))
             except PositionMoved as moved:
                 log.warning("%s: looking where to go on", moved)
                 self._begin_at_rows()
@@ -305,32 +279,34 @@ class ConsumerLoop:
         return [TopicPartition(self._topic, partition) for partition in sorted(self._assigned.owned)]
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        self._assigned.own({each.partition for each in partitions})
         # Read nothing yet: the database has the positions, and it may be away.
         consumer.assign([])
+        self._rebalances.make(partial(self._take_over, partitions))
+
+    def _take_over(self, partitions: list[TopicPartition]) -> None:
+        self._assigned.own({each.partition for each in partitions})
         self.state.has_joined |= not partitions  # more consumers than partitions: this one has none
         self._owned_changed("assigned", partitions)
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self._copy_offsets(is_last=True)
-        self._lose(partitions, "revoked")
-        self._forget_waiting()
+        self._rebalances.make(partial(self._lose, partitions, "revoked"))
 
     def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         # The partitions are not ours any more: their new owner goes on at the database's positions.
-        self._lose(partitions, "lost")
-        self._forget_waiting()
+        self._rebalances.make(partial(self._lose, partitions, "lost"))
 
     def _lose(self, partitions: list[TopicPartition], what: str) -> None:
-        self._assigned.lose({each.partition for each in partitions})
-        self.state.has_joined = False
-        self._owned_changed(what, partitions)
-
-    def _forget_waiting(self) -> None:
-        """Without partitions there is nothing to decide, to retry or to wait for."""
+        """Without any partition there is nothing to decide, to retry or to wait for."""
+        self._let_go(partitions, what)
         if not self._assigned.owned:
             self.state.goes_on()
             self.state.oldest_undecided_ms = None
+
+    def _let_go(self, partitions: list[TopicPartition], what: str) -> None:
+        self._assigned.lose({each.partition for each in partitions})
+        self.state.has_joined = False
+        self._owned_changed(what, partitions)
 
     def _owned_changed(self, what: str, partitions: Sequence[TopicPartition]) -> None:
         self._copy.forget()

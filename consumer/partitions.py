@@ -251,10 +251,9 @@ class AssignedPartitions:
         ]
 
     def advanced(self, advances: Sequence[Advance]) -> None:
-        """Note that these steps are committed, but for partitions that went meanwhile."""
+        """Note that these steps are committed."""
         for each in advances:
-            if self._at.get(each.partition) == each.seen:
-                self._at[each.partition] = each.reached
+            self._at[each.partition] = each.reached
 
     def next_offsets(self) -> dict[int, NextOffset]:
         """The next offset to decide, by partition."""

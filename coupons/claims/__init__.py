@@ -23,15 +23,17 @@ blocks a thread must not run in the loop, see ``runtime/greenlets.py``):
                                                                   [a thread of greenlets.in_thread]
 6.  The answer is written to the connection: 202 and the request id, or a refusal.       [the loop's hub]
 
-The way on, in the consumer (``manage.py run_coupon_consumer``), all in its main thread:
+The way on, in the consumer (``manage.py run_coupon_consumer``), in its main thread but for step 9:
 
 7.  ``consumer/loop.py`` polls the log from the position that the database holds for each partition
     (``consumer/partitions.py``, ``coupons/eventlog/positions.py``).
-8.  ``consumer/batch.py`` decodes up to 1,000 events and has them decided. An event that can never be stored
-    becomes a dead letter, alone.
+8.  ``consumer/batch.py`` decodes up to 1,000 events (``reading.py``) and has them decided. An event that can
+    never be stored becomes a dead letter, alone. With a backlog, the next batch is received and decoded, and
+    the last one told (step 10), while the database works on this one.
 9.  ``coupons/issuing/deciding.py``: Redis locks, then one transaction: position, coupon rows locked, winners
     by ``allocation.py`` (pure), stock taken, user coupons and outcomes written (``claim_rows.py``), COMMIT.
-10. ``consumer/batch.py`` notifies the gate (``coupons/gate/admission.py``, ``lua/notify.lua``): slots are
+                                                         [the thread of consumer/database_thread.py]
+10. ``consumer/telling.py`` notifies the gate (``coupons/gate/admission.py``, ``lua/notify.lua``): slots are
     freed, winners remembered for a minute or two; ``pending.py`` forgets the requests and notes the pace. The
     position is copied to Kafka's committed offsets (``consumer/offsets.py``), for tools.
 

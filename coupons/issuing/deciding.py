@@ -66,7 +66,7 @@ def issue_coupons(
     ``failed``: events of the same stretch of the log that can never succeed; ``advances``: the positions'
     steps past all of them. Once it returns, all is committed: every request has its outcome; a replay keeps
     the one it had. Raises CouponsNotFound or PositionMoved, or a database error; nothing is written then.
-    Waits for locks: the consumer calls it in its main thread.
+    Waits for locks: the consumer calls it in its database thread.
     """
     coupon_ids = sorted({request.event.coupon_id for request in requests})
     with coupon_locks(coupon_ids), transaction.atomic(durable=True):

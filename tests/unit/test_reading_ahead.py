@@ -56,6 +56,23 @@ def test_what_was_read_ahead_of_a_partition_that_goes_is_dropped(rows: Rows, wha
     assert offsets(rows) == {0: 6, 1: 5}
 
 
+@pytest.mark.parametrize("what", ["on_revoke", "on_lost"])
+def test_a_partition_that_goes_stays_ours_until_the_batch_in_hand_is_decided(what: str) -> None:
+    """A batch may be decided in parts, and each part asks for its position."""
+    owned: list[frozenset[int]] = []
+
+    def goes(run: Run) -> None:
+        once(run, (what, 0))
+        assert run.assigned is not None
+        owned.append(run.assigned.owned)
+
+    run = Run(*messages(0, 5), batch_size=1, assigned=[0], meanwhile=goes).to_end()
+
+    assert owned == [{0}]
+    assert run.decided == ["0:5"]
+    assert run.loop.state.partitions == ()
+
+
 def test_a_partition_that_goes_and_comes_back_is_read_again_from_its_row(rows: Rows) -> None:
     run = Run(
         *messages(0, *range(4)), None, *messages(0, 2), None, *messages(0, 3, 4), batch_size=2, assigned=[0],
@@ -82,6 +99,19 @@ def test_when_a_position_moved_what_was_read_ahead_is_not_decided(rows: Rows) ->
     assert run.read_ahead[0] == ["0:7", "0:8"]
     assert run.told("assign")[-1] == "assign 0:2"
     assert run.decided == ["0:2", "0:3"]
+
+
+def test_a_position_that_moved_while_its_partition_went_assigns_nothing(rows: Rows) -> None:
+    """The group is in the middle of a rebalance, and what is assigned is the client's affair."""
+
+    def goes_and_is_decided_elsewhere(run: Run) -> None:
+        once(run, ("on_revoke", 0))
+        rows.at[0] = Position(topic_id="one", next_offset=NextOffset(2))
+
+    run = Run(*messages(0, 0, 1, 2), batch_size=2, assigned=[0], meanwhile=goes_and_is_decided_elsewhere)
+
+    assert run.to_end().told("assign", "on_revoke") == ["assign nothing", "assign 0:0", "on_revoke [0]"]
+    assert run.decided == []
 
 
 def test_after_a_database_error_the_next_batch_waits_for_its_turn(rows: Rows) -> None:
