@@ -35,14 +35,13 @@ class Application:
     environment: Mapping[str, str]
     stop: StopRequest
 
-    def prepare(self, *, creates_topics: bool) -> None:
+    def prepare(self) -> None:
         """Tables, first rows, a login for the Django admin (one that exists is left as it is), topics."""
         self._run("migrate", "--noinput")
         self._run("seed")
         if not has_user(database=self.settings.database, name=ADMIN_NAME):
             self._run("createsuperuser", "--noinput")
-        if creates_topics:
-            self._run("create_topics")
+        self._run("create_topics")
 
     def start_api(self) -> Process:
         gunicorn = [sys.executable, "-m", "gunicorn", "-c", "couponsite/gunicorn_conf.py", "couponsite.wsgi"]

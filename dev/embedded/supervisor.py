@@ -79,12 +79,7 @@ class Supervisor:
         running.callback(self._end, redis.process, grace_s=redis.stop_grace_s)
         say(f"Redis    {redis.address}  ({redis.origin})")
         self._go_on()
-        broker = start_broker(
-            directory=settings.logs,
-            port=settings.kafka_port,
-            kind=settings.broker,
-            topics=(settings.topic, settings.dead_letter_topic),
-        )
+        broker = start_broker(directory=settings.logs, port=settings.kafka_port)
         running.callback(self._end, broker.process, grace_s=broker.stop_grace_s)
         say(f"Kafka    {broker.address}  ({broker.origin})")
         self._go_on()
@@ -104,7 +99,7 @@ class Supervisor:
         write_environment(self._settings.directory / "env", environment)
         application = Application(settings=self._settings, environment=environment, stop=self._stop)
         say(f"Database {self._settings.database}")
-        application.prepare(creates_topics=broker.creates_topics)
+        application.prepare()
         return application
 
     def _wait_until_ready(self, *, servers: list[Process], api: Process, consumer: Process) -> None:

@@ -18,7 +18,7 @@ from environs import EnvError
 from dev.embedded import settings as embedded_settings
 from dev.embedded.application import environment_for, has_user, secret_key
 from dev.embedded.draining import undecided
-from dev.embedded.settings import BrokerKind, EmbeddedSettings
+from dev.embedded.settings import EmbeddedSettings
 from dev.embedded.signals import ECHO_S, StopRequest
 from dev.processes import PROJECT
 from dev.servers import ServiceError, refuse_shared
@@ -54,7 +54,6 @@ class TestSettings:
             health_port=8081,
             redis_port=16379,
             kafka_port=19092,
-            broker=BrokerKind.AUTO,
             topic="coupon-issue-events",
             dead_letter_topic="coupon-issue-events.DLT",
             group_id="coupon-issue-consumer-group",
@@ -81,12 +80,6 @@ class TestSettings:
     ) -> None:
         with pytest.raises(ServiceError, match="COUPON_API_PORT and COUPON_HEALTH_PORT are both 8081"):
             refuse_shared(load(COUPON_API_PORT="8081").ports)
-
-    def test_an_unknown_broker_is_refused_with_the_choices(
-        self, load: Callable[..., EmbeddedSettings]
-    ) -> None:
-        with pytest.raises(EnvError, match=r"COUPON_EMBEDDED_BROKER.*auto, tansu, mock"):
-            load(COUPON_EMBEDDED_BROKER="kafka")
 
     @pytest.mark.parametrize("variable", ["COUPON_EMBEDDED_DIR", "COUPON_LOG_DIR", "COUPON_TOPIC"])
     def test_an_empty_text_is_refused(self, variable: str, load: Callable[..., EmbeddedSettings]) -> None:
