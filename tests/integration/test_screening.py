@@ -108,7 +108,7 @@ def test_a_group_of_several_coupons_asks_once(
     with django_assert_num_queries(2):  # the claimants, and the coupons' rows
         first = screening.screen(wanted)
     with django_assert_num_queries(1):
-        second = screening.screen([replace(each, request_id=uuid7()) for each in wanted])
+        second = screening.screen([each.as_request(uuid7()) for each in wanted])
 
     assert len(redis_calls) == 2
     for screened in (first, second):
