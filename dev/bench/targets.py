@@ -13,14 +13,14 @@ from dev.bench.judging import Target
 _STOCK: Final = "constant view, stock gunicorn"
 
 TARGETS: Final[dict[str, Target]] = {
-    "accept / stock view": Target("/s", _STOCK, reach=0.85, stretch=1.0, floor=0.3),
-    "accept 256 / stock view 256": Target("/s", f"{_STOCK}, 256", reach=0.95, stretch=1.1, floor=0.3),
-    "accept while issuing / stock view": Target("/s", _STOCK, reach=0.70, stretch=0.8, floor=0.2),
+    "accept / stock view": Target("/s", _STOCK, reach=0.85, stretch=1.0, floor=0.45),
+    "accept 256 / stock view 256": Target("/s", f"{_STOCK}, 256", reach=0.95, stretch=1.1, floor=0.45),
+    "accept while issuing / stock view": Target("/s", _STOCK, reach=0.70, stretch=0.8, floor=0.3),
     "accept / plain view": Target("/s", "plain view, our worker", reach=None, floor=0.25),
     "accept / before": Target("/s", "other checkout", reach=None, floor=None),
     "accept 256 / before 256": Target("/s", "other checkout, 256", reach=None, floor=None),
     "accept while issuing / before": Target("/s", "other checkout", reach=None, floor=None),
-    "refuse / stock view": Target("/s", _STOCK, reach=1.6, stretch=1.8, floor=0.4),
+    "refuse / stock view": Target("/s", _STOCK, reach=1.6, stretch=1.8, floor=0.8),
     "accept 100 coupons / one": Target("/s", "one coupon", reach=0.8, floor=0.4),
     "accept, 1,000 kept / none kept": Target("/s", "none kept", reach=0.9, floor=0.4),
     "accept, 5,000 kept / none kept": Target("/s", "none kept", reach=0.9, floor=0.4),
