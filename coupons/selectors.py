@@ -72,9 +72,8 @@ def decided(claims: Collection[Claim]) -> dict[UUID, bool]:
 def statuses(request_ids: Collection[UUID]) -> dict[UUID, str]:
     """The statuses of the requests that have an outcome."""
     table = IssueOutcome._meta.db_table
-    rows = sql.select(
-        f"SELECT request_id, status FROM {table} WHERE request_id IN ({sql.uuids(request_ids)})"
-    )
+    found = sql.among(request_ids, table=table, column="request_id")
+    rows = sql.select(f"SELECT request_id, status FROM {found}")
     return {UUID(str(request_id)): status for request_id, status in rows}
 
 

@@ -20,7 +20,8 @@ from runtime.chunks import in_chunks
 #: Rows of one INSERT, some 200 kB: far below max_allowed_packet (4 MB at least) and SQLite's longest SQL.
 #: Fewer, and a batch takes more statements.
 _ROWS_AT_ONCE: Final = 1_000
-_UUID: Final = "'%032x'"  #: half as long as UUID.hex takes
+_UUID: Final = "'%032x'"  #: takes two thirds of UUID.hex's time
+_ROW: Final = "ROW(_ascii'%032x')"
 
 
 def moment(moment: datetime) -> str:
@@ -39,6 +40,24 @@ def numbers(numbers: Iterable[int]) -> str:
 
 def uuids(ids: Iterable[UUID]) -> str:
     return ",".join([_UUID % each.int for each in ids])
+
+
+def among(ids: Iterable[UUID], *, table: str, column: str) -> str:
+    """What follows FROM to find the rows of a table whose text in this column is one of these ids.
+
+    MySQL takes 15 us for each text of a long IN list, and 4 us for each row of a table that it joins. As
+    ASCII the ids compare with any character set and collation.
+    """
+    if not _has_rows_of_values():
+        return f"{table} WHERE {column} IN ({uuids(ids)})"
+    rows = ",".join([_ROW % each.int for each in ids])
+    return f"(VALUES {rows}) AS asked (id) STRAIGHT_JOIN {table} ON {column} = id"
+
+
+def _has_rows_of_values() -> bool:
+    """Whether the server is MySQL, from 8.0.19. MariaDB spells such rows otherwise, and needs none."""
+    server: Any = connection
+    return server.vendor == "mysql" and not server.mysql_is_mariadb and server.mysql_version >= (8, 0, 19)
 
 
 def select(statement: str) -> list[tuple[Any, ...]]:

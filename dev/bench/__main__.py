@@ -46,6 +46,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.set_defaults(json=_RESULTS / "bench.json")
     parser.add_argument("--floors", action="store_true", help="fail if a ratio is below its floor")
     parser.add_argument("--before", type=Path, metavar="DIR", help="another checkout, in turn with this one")
+    parser.add_argument(
+        "--setting", action="append", default=[], metavar="NAME=VALUE", help="other than what ships"
+    )
     parser.add_argument("--chart", type=Path, metavar="FILE", default=_RESULTS / "bench.png")
     options = parser.parse_args(arguments)
     wanted = suite.chosen(ALL, options)
@@ -57,6 +60,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"--before: {options.before} is no checkout of this project")
     for name in [name for name in os.environ if name.startswith("COUPON_")]:
         del os.environ[name]  # the settings are those that ship
+    for name, equals, value in (each.partition("=") for each in options.setting):
+        if not equals:
+            parser.error(f"--setting {name}: say NAME=VALUE")
+        os.environ[name] = value
     return suite.on_own_servers("bench", lambda services: _run(wanted, options, services))
 
 

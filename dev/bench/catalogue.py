@@ -29,7 +29,7 @@ ALL: Final = (
     ),
     Measurement("latency", "latency, open loop at 70 % of that rate", "latency.latency"),
     Measurement("issue-hot", "issued per second, one consumer, a backlog on one hot coupon", "issuing.hot"),
-    Measurement("issue-spread", "the same, over 500 coupons", "issuing.spread"),
+    Measurement("issue-spread", "the same, over 100 coupons", "issuing.spread"),
     Measurement("issue-single", "the same, one event per lock and transaction", "issuing.single"),
     Measurement("rush", "more users than stock at once, until the last coupon is stored", "rush.rush"),
     Measurement(
