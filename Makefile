@@ -25,7 +25,7 @@ services-stop: $(VENV)/.made  ## stop them
 test: $(VENV)/.dev  ## the suite on the embedded stack and, wherever they can be had, on the real services
 	@$(BIN)/python -m tests.run
 
-faults: $(VENV)/.dev  ## a rush of claims and a fault in its middle, case by case; half an hour (FAULTS=--short: 6)
+faults: $(VENV)/.dev  ## a rush of claims and a fault in its middle, case by case; half an hour (FAULTS=--short: 6; --clusters)
 	@$(BIN)/python -m dev.faults $(FAULTS)
 
 bench: $(VENV)/.dev  ## every figure beside a baseline of the same run; BENCH=--short: under 3 minutes

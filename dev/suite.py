@@ -83,14 +83,14 @@ def in_turn(items: Sequence[T], run: Callable[[T], R], *, told: Callable[[R], st
     return results
 
 
-def on_own_servers(name: str, run: Callable[[Services], int]) -> int:
+def on_own_servers(name: str, run: Callable[[Services], int], services: Services | None = None) -> int:
     """Start the servers and Django on an empty database, run, and stop everything; also after Ctrl-C."""
     interrupt_by(signal.SIGTERM)
-    services = Services(folder=PROJECT / ".test-stacks" / name)
+    services = services or Services(folder=folder_of(name))
     database = f"coupon_{name}_{os.getpid()}"
     with tempfile.TemporaryDirectory(prefix=f"coupon-{name}-") as folder:
         try:
-            print("starting MariaDB, Redis and Apache Kafka ...", flush=True)
+            print("starting the servers ...", flush=True)
             services.start()
             services.make_database(database)
             set_up_django(Path(folder), **services.environment())
@@ -108,6 +108,11 @@ def on_own_servers(name: str, run: Callable[[Services], int]) -> int:
             with suppress(ServiceError):  # a full run leaves gigabytes
                 services.sql(f"DROP DATABASE IF EXISTS {database}")
             services.stop()
+
+
+def folder_of(name: str) -> Path:
+    """Of the suite's servers."""
+    return PROJECT / ".test-stacks" / name
 
 
 def set_up_django(folder: Path, **servers: str) -> None:

@@ -3,37 +3,60 @@
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 from dev import suite
-from dev.faults.case import LONG, SHORT
+from dev.clusters.parts import Part
+from dev.clusters.servers import ClusterServers
+from dev.faults import clustered, reporting
+from dev.faults.case import LONG, SHORT, Case
 from dev.services.own import Services
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    options = suite.parser("faults", "The promises under faults.").parse_args(arguments)
-    if not options.list:
-        return suite.on_own_servers("faults", lambda services: _run(options, services))
-    with tempfile.TemporaryDirectory() as folder:
-        suite.set_up_django(Path(folder))
-        from dev.faults.cases import ALL
+    options = _parser().parse_args(arguments)
+    if options.list or options.clusters == []:
+        with tempfile.TemporaryDirectory() as folder:
+            suite.set_up_django(Path(folder))
+            cases = suite.chosen(_all(options), options)
+        if not options.list:
+            return clustered.run_by_parts(cases, options)
+        suite.show(cases)
+        return 0
+    servers: Services | None = None
+    if options.clusters:
+        servers = ClusterServers(folder=suite.folder_of("faults"), parts=options.clusters)
+    return suite.on_own_servers("faults", lambda services: _run(options, services), servers)
 
-        suite.show(suite.chosen(ALL, options))
-    return 0
+
+def _parser() -> argparse.ArgumentParser:
+    parser = suite.parser("faults", "The promises under faults.")
+    parser.add_argument(
+        "--clusters",
+        nargs="*",
+        type=Part,
+        metavar="PART",
+        help="in place of the others the faults of clusters, over TLS; with parts, those on just these: "
+        + ", ".join(Part),
+    )
+    return parser
+
+
+def _all(options: argparse.Namespace) -> list[Case]:
+    from dev.faults.cases import ALL, CLUSTERED
+
+    if options.clusters is None:
+        return ALL
+    return [each for each in CLUSTERED if not options.clusters or each.parts == set(options.clusters)]
 
 
 def _run(options: argparse.Namespace, services: Services) -> int:
-    from dev.faults import running, scene, table
-    from dev.faults.cases import ALL
+    from dev.faults import running, scene
 
-    cases = suite.chosen(ALL, options)
+    cases = suite.chosen(_all(options), options)
     scene.make_users(20_000)
     scale = SHORT if options.short else LONG
     rows = suite.in_turn(
@@ -41,16 +64,7 @@ def _run(options: argparse.Namespace, services: Services) -> int:
         lambda case: running.run(case, scale=scale, services=services),
         told=lambda row: f"{row.verdict} ({row.seconds:.0f} s)",
     )
-    stack, day = ", ".join(services.versions().values()), time.strftime("%Y-%m-%d", time.gmtime())
-    print(f"\n{table.as_text(rows)}\n\n{stack}, {os.cpu_count()} cores, {day}")
-    passed = sum(row.passed for row in rows)
-    print(f"{passed} of {len(rows)} rows as they must be")
-    if options.json:
-        told = [asdict(row) | {"verdict": row.verdict} for row in rows]
-        options.json.write_text(json.dumps({"stack": stack, "cores": os.cpu_count(), "rows": told}, indent=2))
-    if options.markdown:
-        options.markdown.write_text(table.as_markdown(rows) + "\n")
-    return int(passed < len(rows))
+    return reporting.report(rows, stack=", ".join(services.versions().values()), options=options)
 
 
 if __name__ == "__main__":

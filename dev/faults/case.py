@@ -8,6 +8,8 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from dev.clusters.parts import Part
+
 if TYPE_CHECKING:
     from dev.faults.scene import Scene
     from dev.services.own import Services
@@ -77,6 +79,7 @@ class Case:
     api_patch: str = ""
     consumer_patch: str = ""
     env: Mapping[str, str] = field(default_factory=dict)
+    parts: frozenset[Part] = frozenset()  #: what runs as a cluster, for the rows of ``--clusters``
     lasts_s: Callable[[Scale], float] | None = None
     around: Callable[[Services], AbstractContextManager[None]] = lambda services: nullcontext()
     meanwhile: Callable[[], AbstractContextManager[None]] = nullcontext

@@ -40,7 +40,7 @@ def run(case: Case, *, scale: Scale, services: Services) -> Row:
             bug_shows_in=case.bug_shows_in,
             complaints=[f"not judged: {type(error).__name__}: {error}"[:500]],
         )
-        services.run("start")  # those that do not run, where they ran
+        services.start_again()
     return replace(row, seconds=time.monotonic() - started)
 
 

@@ -8,9 +8,11 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from uuid import UUID, uuid4
 
+from django.conf import settings
 from django.db import connection
 from django_redis import get_redis_connection
 
+from coupons.eventlog.events import partition_key, partition_of
 from coupons.models import Coupon, IssueOutcome, User
 from dev import topics
 from dev.faults.case import Case, Scale
@@ -58,6 +60,11 @@ class Scene:
     @property
     def group_id(self) -> str:
         return f"group-{self.system.topic}"
+
+    @property
+    def partition(self) -> int:
+        """Of the coupon."""
+        return partition_of(partition_key(self.coupon_id), settings.CONFIG.kafka.partitions)
 
     def add_consumer(self, *words: str, patch: str = "") -> Process:
         """One more, with a change of ``patching.py`` if one is named."""

@@ -80,7 +80,7 @@ class Kafka(Service):
 
     def prepare(self) -> Process:
         java = programs.require_java()
-        self._fetch_once()
+        self.fetch_once()
         self.folder.mkdir(exist_ok=True)
         text = PROPERTIES.format(host=LOOPBACK, port=self.port, controller_port=self.port + 1)
         replace_text(self.folder / "server.properties", text)
@@ -104,7 +104,7 @@ class Kafka(Service):
         )
         replace_text(done, f"{cluster_id}\n")
 
-    def _fetch_once(self) -> None:
+    def fetch_once(self) -> None:
         """Have the jars, along ``pom.xml``. An interrupted or outdated download is done again."""
         digest = hashlib.sha256(POM.read_bytes()).hexdigest()
         marker = self.libs / ".complete"  # written last

@@ -9,7 +9,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -24,10 +24,11 @@ _VARIABLES: Final = {"db": "DATABASE_URL", "redis": "REDIS_URL", "kafka": "KAFKA
 
 
 class Services:
-    """The three servers. ``db``, ``redis`` and ``kafka`` name them."""
+    """The three servers, or some of them. ``db``, ``redis`` and ``kafka`` name them."""
 
-    def __init__(self, *, folder: Path) -> None:
+    def __init__(self, *, folder: Path, servers: Collection[str] = tuple(_NAMES)) -> None:
         self.folder = folder
+        self._names = [name for server, name in _NAMES.items() if server in servers]
         self.urls: dict[str, str] = {}
         self.replica_port = 0
 
@@ -37,9 +38,15 @@ class Services:
         # A suite runs on what was asked for today, not on what the last run took.
         database = os.environ.get(DATABASE_VARIABLE) or database_programs.kind_at_hand()
         self.run("stop")
-        self.run("start", "--database", database, "--no-binlog", *ports)
+        self.run("start", *self._names, "--database", database, "--no-binlog", *ports)
         told = self._status()["environment"]
-        self.urls = {server: told[name] for server, name in _VARIABLES.items()}
+        self.urls = {
+            server: told[_VARIABLES[server]] for server, name in _NAMES.items() if name in self._names
+        }
+
+    def start_again(self) -> None:
+        """Those that do not run, where they ran."""
+        self.run("start", *self._names)
 
     def stop(self) -> None:
         """A server that is paused or gone is no obstacle."""
@@ -56,7 +63,7 @@ class Services:
 
     def pids(self) -> dict[str, int]:
         pids = {row["name"]: int(row["pid"]) for row in self._status()["services"]}
-        return {server: pids[name] for server, name in _NAMES.items()}
+        return {server: pids[name] for server, name in _NAMES.items() if name in pids}
 
     def do(self, action: str, server: str) -> None:
         """start, kill, pause or resume one server; returns when it is so."""
@@ -101,7 +108,7 @@ class Services:
         }
 
     def _status(self) -> dict[str, Any]:
-        status: dict[str, Any] = json.loads(self.run("status", "--json"))
+        status: dict[str, Any] = json.loads(self.run("status", *self._names, "--json"))
         return status
 
     def run(self, *words: str) -> str:

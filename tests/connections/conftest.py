@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from dev.clusters import certificates as certificates_of
+from dev.clusters import database, redis
+from dev.clusters.certificates import Certificates
+from dev.clusters.redis import Server
 from dev.services.kafka import Kafka
 from dev.services.stack import Stack
 from tests import stack
-from tests.connections import certificates as certificates_of
-from tests.connections import database, kafka, redis
-from tests.connections.certificates import Certificates
-from tests.connections.redis import Server
+from tests.connections import kafka
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

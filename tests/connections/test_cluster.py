@@ -10,10 +10,10 @@ from redis import Redis
 from redis.client import Pipeline
 from redis.exceptions import RedisError, ResponseError
 
+from dev.clusters.redis import PASSWORD, SLOTS, USER, Server
 from dev.processes import LOOPBACK
 from runtime import redis_clients
 from runtime.config.redis import RedisKind, RedisSettings
-from tests.connections.redis import PASSWORD, SLOTS, USER, Server
 from tests.system import eventually
 
 KEYS = [f"{{coupon:{number}}}:gate" for number in range(30)]  #: on all of three nodes

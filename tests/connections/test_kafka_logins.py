@@ -6,8 +6,9 @@ from collections.abc import Mapping
 
 import pytest
 
-from tests.connections import tokens, urls
-from tests.connections.certificates import KEY_PASSWORD, Certificates
+from dev.clusters import urls
+from dev.clusters.certificates import KEY_PASSWORD, Certificates
+from tests.connections import tokens
 from tests.connections.test_mistakes import ask
 
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from dev.clusters import urls
+from dev.clusters.certificates import Certificates
+from dev.clusters.redis import Server
 from dev.processes import PROJECT
-from tests.connections import urls
-from tests.connections.certificates import Certificates
-from tests.connections.redis import Server
 
 
 def ask(environment: Mapping[str, str], *words: str) -> subprocess.CompletedProcess[str]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import redis
 from redis.exceptions import RedisError
 
+from dev.clusters.certificates import Certificates
+from dev.clusters.redis import PASSWORD, SERVICE, USER, Server
 from dev.processes import LOOPBACK
 from runtime import redis_clients
 from runtime.config.redis import RedisKind, RedisSettings
 from runtime.redis_roles import leave_if_demoted
-from tests.connections.certificates import Certificates
-from tests.connections.redis import PASSWORD, SERVICE, USER, Server
 from tests.system import eventually
 
 

@@ -9,11 +9,11 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from dev.clusters import database, urls
+from dev.clusters.certificates import Certificates
+from dev.clusters.redis import Server
 from dev.processes import READINESS
 from dev.services.stack import Stack
-from tests.connections import database, urls
-from tests.connections.certificates import Certificates
-from tests.connections.redis import Server
 from tests.system import System, ask, eventually
 
 STOCK = 100  #: of each coupon that `seed` makes

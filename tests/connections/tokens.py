@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
+from dev.clusters.certificates import Certificates
 from dev.processes import LOOPBACK
-from tests.connections.certificates import Certificates
 
 CLIENT, SECRET = "shop", "of-the-client"
 _LOGIN = base64.b64encode(f"{CLIENT}:{SECRET}".encode()).decode()

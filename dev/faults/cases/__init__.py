@@ -1,9 +1,9 @@
-"""Every case, in the order they run."""
+"""Every case, in the order they run: on single servers, and (CLUSTERED) on clusters."""
 
 from __future__ import annotations
 
 from dev.faults.case import Case
-from dev.faults.cases import bugs, links, log, positions, processes, servers, settings
+from dev.faults.cases import brokers, bugs, links, log, positions, processes, servers, settings
 
 ALL: list[Case] = [
     *processes.CASES,
@@ -14,3 +14,6 @@ ALL: list[Case] = [
     *settings.CASES,
     *bugs.CASES,
 ]
+
+#: Those of the same parts stand together: the servers are started anew where the parts change.
+CLUSTERED: list[Case] = [*brokers.CASES]

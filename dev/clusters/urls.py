@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from dev.clusters import kafka
+from dev.clusters.certificates import Certificates
+from dev.clusters.redis import PASSWORD, SERVICE, USER, Server
 from dev.processes import LOOPBACK
-from tests.connections import kafka
-from tests.connections.certificates import Certificates
-from tests.connections.redis import PASSWORD, SERVICE, USER, Server
 
 _LOGIN = f"{USER}:{PASSWORD}@"
 

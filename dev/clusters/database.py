@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from dev.clusters.certificates import Certificates
 from dev.processes import LOOPBACK, free_port
 from dev.services.daemon import Choice
 from dev.services.mariadb import SETUP, MariaDB
 from dev.services.mysql_packages import FOLDER as MYSQL
 from dev.services.stack import APPLICATION_PASSWORD, APPLICATION_USER, DATABASE, Kind, Stack
-from tests.connections.certificates import Certificates
 
 _WITHOUT_TLS = {Kind.MARIADB: "--skip-ssl", Kind.MYSQL: "--tls-version="}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -10,10 +11,10 @@ from typing import Any
 
 import redis
 
+from dev.clusters.certificates import Certificates
 from dev.processes import LOOPBACK, Process, free_port
 from dev.services import programs
 from dev.services.redis import PROGRAMS
-from tests.connections.certificates import Certificates
 from tests.system import eventually
 
 USER, PASSWORD = "coupon", "of-the-gate"
@@ -125,6 +126,7 @@ def _running(folder: Path, words: list[str]) -> Iterator[Process]:
         log=folder / "log",
         env=programs.inherited_environment(),
         folder=folder,
+        dies_by=signal.SIGKILL,
     ).start()
     try:
         yield process

@@ -1,0 +1,61 @@
+"""One node of Apache Kafka with listeners for clients that log in, and what its properties have in common."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dev.processes import Process
+from dev.services import programs
+from dev.services.kafka import JAVA_OPTIONS
+
+USER, PASSWORD = "shop", "of-the-shop"
+SCRAM = "org.apache.kafka.common.security.scram.ScramLoginModule"
+#: The same for all nodes of a cluster.
+CLUSTER_ID = "AAAAAAAAAAAAAAAAAAAAAQ"
+_MECHANISMS = ("SCRAM-SHA-256", "SCRAM-SHA-512")
+
+
+@dataclass(slots=True, kw_only=True)
+class Node:
+    """A node in a folder of its own. ``properties``: server.properties, whose paths are relative to that."""
+
+    folder: Path
+    libs: Path
+    properties: str
+    files: Mapping[str, str] = field(default_factory=dict)  #: more files, by name
+    options: tuple[str, ...] = ()  #: more of Java's
+    server: Process = field(init=False)
+
+    def format(self) -> None:
+        """Make the folder and its data, in which USER may log in. Raises ProcessFailed."""
+        self.folder.mkdir(parents=True)
+        for name, text in {"server.properties": self.properties, **self.files}.items():
+            (self.folder / name).write_text(text)
+        logins = (f"{each}=[name={USER},password={PASSWORD}]" for each in _MECHANISMS)
+        words = [word for login in logins for word in ("--add-scram", login)]
+        storage = ["kafka.tools.StorageTool", "format", f"--cluster-id={CLUSTER_ID}"]
+        made = self._java(*storage, "--config=server.properties", *words)
+        made.run(within_s=60, failing="Kafka's data folder could not be made")
+
+    def start(self) -> None:
+        """The node begins to start."""
+        self.server = self._java("kafka.Kafka", "server.properties").start()
+
+    def kill(self) -> None:
+        """SIGKILL, if it was started."""
+        if hasattr(self, "server"):
+            self.server.kill()
+
+    def _java(self, *words: str) -> Process:
+        java = str(programs.require_java())
+        return Process(
+            name="kafka",
+            command=[java, *JAVA_OPTIONS, *self.options, "-cp", f"{self.libs}/*", *words],
+            log=self.folder / "log",
+            env=programs.inherited_environment(),
+            folder=self.folder,
+            dies_by=signal.SIGKILL,
+        )
