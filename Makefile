@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run services services-stop test faults bench lint chart format lock clean
+.PHONY: help run services services-stop test generated-calls faults bench lint chart format lock clean
 
 # helm is built from its module where it is not installed but Go is: minutes, once.
 HELM_VERSION := v4.3.1
@@ -24,6 +24,9 @@ services-stop: $(VENV)/.made  ## stop them
 
 test: $(VENV)/.dev  ## the suite on the embedded stack and, wherever they can be had, on the real services
 	@$(BIN)/python -m tests.run
+
+generated-calls: $(VENV)/.dev  ## 10,000 calls that schemathesis makes from the OpenAPI document; 3 minutes
+	@COUPON_GENERATED_CALLS=10000 $(BIN)/python -m pytest tests/contract/test_generated_calls.py
 
 faults: $(VENV)/.dev  ## a rush of claims and a fault in its middle, case by case; half an hour (FAULTS=--short: 6; --clusters)
 	@$(BIN)/python -m dev.faults $(FAULTS)

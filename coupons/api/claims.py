@@ -16,15 +16,15 @@ from urllib.parse import parse_qs
 
 import uuid_utils.compat
 from django.http import HttpResponse
-from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
-from coupons.api import messages
+from coupons.api import messages, security
 from coupons.api.messages import Language
+from coupons.api.openapi import parameters
+from coupons.api.openapi.describing import described
 from coupons.api.replies import json_reply, refusal_reply, sold_out
-from coupons.api.serializers import AcceptedSerializer, RefusalSerializer
+from coupons.api.serializers import AcceptedSerializer
 from coupons.claim import Claim
 from coupons.claims import batching, identity
 from coupons.claims.submitting import Accepted, Answer
@@ -40,7 +40,6 @@ _DIGITS: Final = re.compile(r"[0-9]{1,30}", re.ASCII)
 #: worker for 0.2 s. Shorter, and a client's harmless body is refused; longer, and such bodies hold up other
 #: claims.
 LONGEST_BODY: Final = 4096
-_REFUSED: Final = OpenApiResponse(RefusalSerializer, description="A refusal; `code` says why.")
 
 
 def submit(
@@ -142,30 +141,21 @@ def _refuse_malformed(body: bytes, *, is_too_long: bool) -> None:
 
 
 class ClaimView(APIView):
-    @extend_schema(
-        summary="Claim a coupon",
-        description="202 means that the broker holds the request: it will be decided, in its order. "
-        "Ask `Location` for the result. On 503 with a `requestId` it is not certain whether the request "
-        "was accepted: ask for that request's status.",
-        request=None,
-        parameters=[
-            OpenApiParameter("userId", OpenApiTypes.INT64, OpenApiParameter.QUERY, required=True),
-            OpenApiParameter(
-                "Location",
-                OpenApiTypes.URI_REF,
-                OpenApiParameter.HEADER,
-                response=[202],
-                description="The request's status.",
-            ),
+    @described(
+        "claimCoupon",
+        answers=AcceptedSerializer,
+        status=202,
+        parameters=[parameters.COUPON_ID, parameters.CLAIMING_USER_ID],
+        refuses=[
+            Code.IDENTITY_NOT_PROVEN,
+            Code.USER_NOT_FOUND,
+            Code.COUPON_NOT_FOUND,
+            Code.COUPON_CLOSED,
+            Code.OUT_OF_STOCK,
+            Code.ALREADY_REQUESTED,
+            Code.BROKER_UNAVAILABLE,
         ],
-        responses={
-            202: AcceptedSerializer,
-            400: _REFUSED,
-            403: _REFUSED,
-            404: _REFUSED,
-            409: _REFUSED,
-            503: _REFUSED,
-        },
+        security=security.CLAIM,
     )
     def post(self, request: Request, coupon_id: int) -> HttpResponse:
         replies: list[Reply] = []

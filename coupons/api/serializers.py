@@ -5,49 +5,57 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from coupons.outcomes import Code, RequestStatus
+from coupons.eventlog.events import MAX_ID
+from coupons.outcomes import RequestStatus
 
 
+class Id(serializers.IntegerField):
+    """A whole number from 1 to 2^63 - 1."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(min_value=1, max_value=MAX_ID, **options)
+
+
+class Count(serializers.IntegerField):
+    """A whole number from 0 to 2^63 - 1."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(min_value=0, max_value=MAX_ID, **options)
+
+
+@extend_schema_field({"type": "integer", "format": "int64"})
 class EpochMilliseconds(serializers.IntegerField):
     def to_representation(self, value: datetime | int) -> int:
         return int(value.timestamp() * 1000) if isinstance(value, datetime) else value
 
 
 class CouponSerializer(serializers.Serializer[Any]):
-    couponId = serializers.IntegerField(source="coupon_id")
+    couponId = Id(source="coupon_id")
     description = serializers.CharField()
-    discountAmount = serializers.IntegerField(source="discount_amount")
-    stock = serializers.IntegerField()
+    discountAmount = Count(source="discount_amount")
+    stock = Count()
     couponStatus = serializers.CharField(source="coupon_status")
-    issuedCount = serializers.IntegerField(source="issued_count")
+    issuedCount = Count(source="issued_count")
     opensAt = EpochMilliseconds(source="opens_at", allow_null=True)
     closesAt = EpochMilliseconds(source="closes_at", allow_null=True)
 
 
 class AcceptedSerializer(serializers.Serializer[Any]):
-    success = serializers.BooleanField(default=True)
+    success = serializers.BooleanField()
     message = serializers.CharField()
     requestId = serializers.UUIDField()
 
 
-class RefusalSerializer(serializers.Serializer[Any]):
-    success = serializers.BooleanField(default=False)
-    code = serializers.ChoiceField(choices=[code.value for code in Code])
-    message = serializers.CharField()
-    requestId = serializers.CharField(
-        allow_blank=True, help_text="The request whose result answers the question, or empty."
-    )
-
-
 class RequestStatusSerializer(serializers.Serializer[Any]):
     requestId = serializers.UUIDField(source="request_id")
-    couponId = serializers.IntegerField(source="coupon_id", allow_null=True)
-    userId = serializers.IntegerField(source="user_id", allow_null=True)
+    couponId = Id(source="coupon_id", allow_null=True)
+    userId = Id(source="user_id", allow_null=True)
     status = serializers.ChoiceField(choices=[status.value for status in RequestStatus])
     reason = serializers.CharField(allow_null=True)
-    userCouponId = serializers.IntegerField(source="user_coupon_id", allow_null=True)
+    userCouponId = Id(source="user_coupon_id", allow_null=True)
     rank = serializers.IntegerField(allow_null=True)
     requestedAt = EpochMilliseconds(source="requested_at_ms", allow_null=True)
     processedAt = EpochMilliseconds(source="processed_at_ms", allow_null=True)
@@ -56,16 +64,14 @@ class RequestStatusSerializer(serializers.Serializer[Any]):
 
 
 class PendingStatusSerializer(RequestStatusSerializer):
-    position = serializers.IntegerField(
-        allow_null=True, help_text="Events ahead of it in its partition; null if not known."
-    )
+    position = serializers.IntegerField(allow_null=True)
     etaSeconds = serializers.FloatField(source="eta_s", allow_null=True)
 
 
 class UserCouponSerializer(serializers.Serializer[Any]):
-    userCouponId = serializers.IntegerField(source="user_coupon_id")
-    userId = serializers.IntegerField(source="user_id")
-    couponId = serializers.IntegerField(source="coupon_id")
+    userCouponId = Id(source="user_coupon_id")
+    userId = Id(source="user_id")
+    couponId = Id(source="coupon_id")
     status = serializers.CharField()
     issuedAt = EpochMilliseconds(source="issued_at")
     usedAt = EpochMilliseconds(source="used_at", allow_null=True)
@@ -76,6 +82,6 @@ class UserCouponsSerializer(serializers.Serializer[Any]):
 
 
 class QueueSizeSerializer(serializers.Serializer[Any]):
-    couponId = serializers.IntegerField()
-    queueSize = serializers.IntegerField()
+    couponId = Id()
+    queueSize = Count()
     message = serializers.CharField()

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from functools import cache
-from typing import Any, Final
+from typing import Any
 from uuid import UUID
 
-from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.utils import OpenApiResponse, extend_schema
 from drf_spectacular.views import SpectacularJSONAPIView, SpectacularSwaggerView
 from rest_framework.renderers import BaseRenderer, JSONRenderer
@@ -16,22 +14,22 @@ from rest_framework.views import APIView
 
 from coupons import selectors
 from coupons.api import lookups, messages
-from coupons.api.serializers import (
-    CouponSerializer,
-    PendingStatusSerializer,
-    QueueSizeSerializer,
-    RefusalSerializer,
-    UserCouponsSerializer,
-)
+from coupons.api.openapi import parameters
+from coupons.api.openapi.describing import described
+from coupons.api.openapi.document import document
+from coupons.api.serializers import CouponSerializer, QueueSizeSerializer, UserCouponsSerializer
 from coupons.errors import RefusedError
 from coupons.models import Coupon
 from coupons.outcomes import Code
 
-_REFUSED: Final = OpenApiResponse(RefusalSerializer, description="A refusal; `code` says why.")
-
 
 class CouponView(APIView):
-    @extend_schema(summary="A coupon", responses={200: CouponSerializer, 404: _REFUSED})
+    @described(
+        "getCoupon",
+        answers=CouponSerializer,
+        parameters=[parameters.COUPON_ID],
+        refuses=[Code.COUPON_NOT_FOUND],
+    )
     def get(self, request: Request, coupon_id: int) -> Response:
         coupon = Coupon.objects.filter(pk=coupon_id).first()
         if coupon is None:
@@ -40,26 +38,26 @@ class CouponView(APIView):
 
 
 class RequestStatusView(APIView):
-    @extend_schema(
-        summary="What became of a request",
-        responses={200: PendingStatusSerializer, 404: _REFUSED, 503: _REFUSED},
+    @described(
+        "getRequest",
+        answers=OpenApiResponse({"$ref": "#/components/schemas/RequestStatus"}),
+        parameters=[parameters.REQUEST_ID],
+        refuses=[Code.REQUEST_NOT_FOUND, Code.BROKER_UNAVAILABLE],
     )
     def get(self, request: Request, request_id: UUID) -> Response:
         return Response(lookups.request_status(request_id, messages.language()))
 
 
 class SchemaView(SpectacularJSONAPIView):
-    """The OpenAPI document, made once, because making it takes the interpreter from claims."""
+    """The OpenAPI document, in the language of ``?lang=``, else in that of the answer's messages."""
 
     @extend_schema(exclude=True)
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         name = self._get_filename(request, None)  # type: ignore[no-untyped-call]
-        return Response(_document(), headers={"Content-Disposition": f'inline; filename="{name}"'})
-
-
-@cache
-def _document() -> Any:
-    return SchemaGenerator().get_schema(public=True)  # type: ignore[no-untyped-call]
+        asked = request.GET.get("lang")
+        language = messages.language_of(asked) if asked else messages.language()
+        headers = {"Content-Disposition": f'inline; filename="{name}"', "Content-Language": language}
+        return Response(document(language), headers=headers)
 
 
 class DocsView(SpectacularSwaggerView):
@@ -72,16 +70,18 @@ class DocsView(SpectacularSwaggerView):
 
 
 class UserCouponsView(APIView):
-    @extend_schema(summary="A user's coupons, newest first", responses={200: UserCouponsSerializer})
+    @described("getUserCoupons", answers=UserCouponsSerializer, parameters=[parameters.USER_ID])
     def get(self, request: Request, user_id: int) -> Response:
         coupons = selectors.coupons_of_user(user_id)
         return Response(UserCouponsSerializer({"userCoupons": coupons}).data)
 
 
 class QueueSizeView(APIView):
-    @extend_schema(
-        summary="Requests accepted and not yet decided",
-        responses={200: QueueSizeSerializer, 404: _REFUSED, 503: _REFUSED},
+    @described(
+        "getQueueSize",
+        answers=QueueSizeSerializer,
+        parameters=[parameters.COUPON_ID],
+        refuses=[Code.COUPON_NOT_FOUND, Code.BROKER_UNAVAILABLE],
     )
     def get(self, request: Request, coupon_id: int) -> Response:
         return Response(lookups.queue_size(coupon_id, messages.language()))
