@@ -6,7 +6,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -138,5 +138,5 @@ class _Health:
     def longest_body(self, request: Request) -> int:
         return 0
 
-    def refusal(self, status: int) -> Reply:
+    def refusal(self, status: int, headers: Mapping[bytes, bytes]) -> Reply:
         return Reply.of(status, b"")

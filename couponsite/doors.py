@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
 from typing import Final, Protocol
 from urllib.parse import unquote
@@ -12,7 +12,7 @@ from urllib.parse import unquote
 import gevent
 from django.conf import settings
 
-from coupons.api import front, hosts, lookups_first, messages
+from coupons.api import cors, front, hosts, lookups_first, messages
 from coupons.api.actuator_routes import ActuatorRoutes
 from coupons.api.claims import LONGEST_BODY
 from coupons.api.replies import refusal_reply
@@ -63,6 +63,8 @@ class Doors:
 
     def serve(self, request: Request) -> None:
         """Answer, now or later. In the loop's hub: a claim goes on here, others in greenlets or threads."""
+        if cors.IS_ON:
+            request.answer_fields = cors.fields_for(request)
         claimed = front.claimed_in(request)
         if claimed is None:
             self._serve_another(request)
@@ -76,12 +78,14 @@ class Doors:
         is_claim = front.claimed_in(request) is not None
         return LONGEST_BODY if is_claim else settings.DATA_UPLOAD_MAX_MEMORY_SIZE + 1
 
-    def refusal(self, status: int) -> Reply:
-        """The answer to a client whose bytes cannot be read. In Korean: its language is not known."""
-        if status == HTTPStatus.INTERNAL_SERVER_ERROR:
-            return refusal_reply(RefusedError(Code.INTERNAL_ERROR), "ko")
-        reply = refusal_reply(RefusedError(Code.INVALID_REQUEST, detail=""), "ko")
+    def refusal(self, status: int, headers: Mapping[bytes, bytes]) -> Reply:
+        """The answer to a client whose bytes cannot be read: in its language, and to its page, if it said."""
+        told = {name: value.decode("latin1") for name, value in headers.items()}
+        is_ours = status == HTTPStatus.INTERNAL_SERVER_ERROR
+        refused = RefusedError(Code.INTERNAL_ERROR if is_ours else Code.INVALID_REQUEST, detail="")
+        reply = refusal_reply(refused, messages.language_for(told.get(b"accept-language")))
         reply.status = HTTPStatus(status)
+        reply.fields += cors.fields_for_origin(told.get(b"origin", ""), "GET")
         return reply
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
@@ -100,6 +104,8 @@ class Doors:
             _in_greenlet(request, self._actuator.reply_to)
         elif not hosts.is_ours(request.host):
             request.answer(_host_refusal(request))
+        elif cors.IS_ON and (preflight := cors.preflight_reply(request)):
+            request.answer(preflight)
         elif lookup := lookups_first.lookup_in(request):
             _in_greenlet(request, lambda request: lookups_first.reply_to(request, lookup))
         elif front.is_claim_in_other_letters(request):
@@ -111,6 +117,8 @@ class Doors:
             request.answer(refusal_reply(refused, _language(request)))
         else:
             assert self.pages is not None, "the loop was entered"
+            if cors.IS_ON:
+                cors.leave_to_django(request)
             self.pages.serve(request)
 
 

@@ -46,11 +46,14 @@ INSTALLED_APPS = [
     "drf_spectacular",
     "drf_spectacular_sidecar",
     "axes",
+    "corsheaders",
     "coupons",
     "consumer",
 ]
 
 MIDDLEWARE = [
+    # Before what answers by itself, a redirect to https included.
+    *(["corsheaders.middleware.CorsMiddleware"] if CONFIG.cors.is_on else []),
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -62,6 +65,20 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "axes.middleware.AxesMiddleware",
 ]
+
+# coupons/api/cors.py answers alike where Django does not.
+CORS_ALLOW_ALL_ORIGINS = CONFIG.cors.allows_all
+CORS_ALLOWED_ORIGINS = [] if CONFIG.cors.allows_all else list(CONFIG.cors.origins)
+CORS_ALLOW_CREDENTIALS = CONFIG.cors.credentials
+CORS_URLS_REGEX = r"^/api/"
+CORS_ALLOW_METHODS = ["GET", "HEAD", "POST", "OPTIONS"]
+CORS_ALLOW_HEADERS = [
+    *("accept", "accept-language", "content-type"),
+    *("authorization", "x-api-key", "x-user-token"),
+]
+# Pages read no other header of an answer, but for the plainest.
+CORS_EXPOSE_HEADERS = ["Location", "Retry-After", "RateLimit", "RateLimit-Policy", "WWW-Authenticate"]
+CORS_PREFLIGHT_MAX_AGE = 7200  # seconds that a browser remembers the answer; Chrome takes no more
 
 ROOT_URLCONF = "couponsite.urls"
 WSGI_APPLICATION = "couponsite.wsgi.application"

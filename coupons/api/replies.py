@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import lru_cache
 from http import HTTPStatus
+from typing import Final
 
-from coupons.api import errors
+from coupons.api import cors, errors
 from coupons.api.messages import Language
 from coupons.errors import RefusedError
 from coupons.outcomes import Code
 from runtime.http.reply import Reply, fields_of
+
+_VARY: Final = f"Accept-Language, {cors.VARY}" if cors.IS_ON else "Accept-Language"
 
 
 def json_reply(
@@ -26,7 +29,7 @@ def _json_fields(length: int, language: Language) -> bytes:
             ("Content-Type", "application/json"),
             ("Content-Length", str(length)),
             ("Content-Language", language),
-            ("Vary", "Accept-Language"),
+            ("Vary", _VARY),
             ("X-Content-Type-Options", "nosniff"),
         ]
     )

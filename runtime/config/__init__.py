@@ -3,7 +3,7 @@
 No other package reads a setting from ``os.environ``. This one imports no Django, so that gunicorn's
 configuration and scripts can use it before Django is set up. README.md and docs/connections.md have the same
 list as tables; ``tests/unit/test_config.py`` keeps them together. How a server is reached is in ``kafka``,
-``redis`` and ``database``; all else is here.
+``redis`` and ``database``, which pages of other origins may ask in ``cors``; all else is here.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from typing import Final
 from environs import Env, EnvError
 from marshmallow.validate import Length, OneOf, Range
 
-from runtime.config import database, kafka, redis
+from runtime.config import cors, database, kafka, redis
+from runtime.config.cors import CorsSettings
 from runtime.config.database import DatabaseSettings
 from runtime.config.kafka import KafkaSettings
 from runtime.config.reading import ConfigError, secret
@@ -103,6 +104,7 @@ class Config:
     database: DatabaseSettings
     redis: RedisSettings
     api: ApiSettings
+    cors: CorsSettings
     logs: LogSettings
     kafka: KafkaSettings
     producer: ProducerSettings
@@ -128,6 +130,7 @@ def load() -> Config:
             database=database.load(env, folder=BASE_DIR),
             redis=redis.load(env),
             api=_api(env),
+            cors=cors.load(env),
             logs=_logs(env),
             kafka=kafka.load(env),
             producer=_producer(env),

@@ -140,7 +140,8 @@ class Connection:
             self._server.application.serve(request)
         except Exception:
             log.exception("%s %r cannot be served", request.method, request.target)
-            self.answer(request, self._server.application.refusal(HTTPStatus.INTERNAL_SERVER_ERROR))
+            status, request.answer_fields = HTTPStatus.INTERNAL_SERVER_ERROR, b""
+            self.answer(request, self._server.application.refusal(status, request.headers))
 
     def _wait(self) -> None:
         """All that could be read is answered."""
@@ -178,7 +179,8 @@ class Connection:
         """Write the answer to the request at hand."""
         if request is self._at_hand and self.is_open:  # else its client is gone
             closes = self.closes_after(request)
-            self._write(reply.wire(closes=closes, has_no_body=request.method == "HEAD"))
+            has_no_body = request.method == "HEAD"
+            self._write(reply.wire(closes=closes, has_no_body=has_no_body, more=request.answer_fields))
             self._end_answer(request, closes=closes)
 
     def write_part(
@@ -207,7 +209,8 @@ class Connection:
             self._go_on()
 
     def _refuse(self, status: HTTPStatus) -> None:
-        self._write(self._server.application.refusal(status).wire(closes=True))
+        refusal = self._server.application.refusal(status, self._parser.headers)
+        self._write(refusal.wire(closes=True))
         self._end(lingers=True)
 
     def _write(self, data: bytes) -> None:

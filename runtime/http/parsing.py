@@ -8,7 +8,7 @@ its leniencies are options that a release may change.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
@@ -66,6 +66,11 @@ class Parser:
     def longest_body(self) -> int:
         """Bytes that the body may have of the request that is being read; 0 before its head is read."""
         return self._most_bytes
+
+    @property
+    def headers(self) -> Mapping[bytes, bytes]:
+        """Of the request that is being read, or that could not be read: as many as came."""
+        return self._headers
 
     def feed(self, data: bytes) -> None:
         """Read what came; ``requests`` and ``refused`` have the results."""

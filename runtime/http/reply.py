@@ -31,9 +31,10 @@ class Reply:
         lines = self.fields.decode("latin1").splitlines()
         return {name: value for name, _, value in (line.partition(": ") for line in lines)}
 
-    def wire(self, *, closes: bool, has_no_body: bool = False) -> bytes:
-        """The bytes for the client. ``has_no_body``: it asked for the head alone."""
-        parts = (_STATUS_LINES[self.status], _date(), _CLOSE if closes else _KEEP, self.fields, b"\r\n")
+    def wire(self, *, closes: bool, has_no_body: bool = False, more: bytes = b"") -> bytes:
+        """The bytes for the client. ``has_no_body``: it asked for the head alone. ``more``: header lines."""
+        connection = _CLOSE if closes else _KEEP
+        parts = (_STATUS_LINES[self.status], _date(), connection, self.fields, more, b"\r\n")
         return b"".join(parts) if has_no_body else b"".join((*parts, self.body))
 
 

@@ -16,9 +16,20 @@ class Request:
     ``headers``: by name in lower case. A name that came several times has its values joined by commas, and a
     name with an underscore is dropped: WSGI could not tell it from the one with a dash.
     ``is_too_long``: the body is longer than the application said; what is there of it is dropped.
+    ``answer_fields``: header lines, each with its line end, that go with the answer, whatever it is.
     """
 
-    __slots__ = ("body", "connection", "headers", "is_too_long", "keeps", "method", "target", "version")
+    __slots__ = (
+        "answer_fields",
+        "body",
+        "connection",
+        "headers",
+        "is_too_long",
+        "keeps",
+        "method",
+        "target",
+        "version",
+    )
 
     def __init__(
         self,
@@ -38,6 +49,7 @@ class Request:
         self.headers: Final = headers
         self.body = b""
         self.is_too_long = False
+        self.answer_fields = b""
 
     def header(self, name: bytes) -> str | None:
         """The value of this header, whose name is given in lower case; None without one."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from typing import Any, Final, Protocol
 
@@ -39,8 +39,8 @@ class Application(Protocol):
     def longest_body(self, request: Request) -> int:
         """Bytes that the body of this request, whose head is read, may have."""
 
-    def refusal(self, status: int) -> Reply:
-        """The answer to a client whose bytes cannot be read."""
+    def refusal(self, status: int, headers: Mapping[bytes, bytes]) -> Reply:
+        """The answer to a client whose bytes cannot be read. ``headers``: as many as were read of them."""
 
 
 class Server:

@@ -11,7 +11,7 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
 from io import BytesIO
 from typing import Any, Final
@@ -49,7 +49,11 @@ class Pages:
     """
 
     def __init__(
-        self, application: WsgiApplication, *, threads: int, refusal: Callable[[int], Reply]
+        self,
+        application: WsgiApplication,
+        *,
+        threads: int,
+        refusal: Callable[[int, Mapping[bytes, bytes]], Reply],
     ) -> None:
         self._application = application
         self._refusal = refusal
@@ -69,7 +73,7 @@ class Pages:
             log.debug("%s is gone", request.connection.peer)
         except Exception:
             log.exception("%s %r cannot be answered", request.method, request.target)
-            refusal = self._refusal(HTTPStatus.INTERNAL_SERVER_ERROR)
+            refusal = self._refusal(HTTPStatus.INTERNAL_SERVER_ERROR, request.headers)
             self._loop.run_callback_threadsafe(answer.fail, refusal)
 
 
@@ -156,7 +160,7 @@ class _Answer:
                 headers = [*headers, ("Transfer-Encoding", "chunked")]
             else:
                 request.keeps = False  # its end is the connection's end
-        reply = Reply(self._status, fields_of(headers), b"")
+        reply = Reply(self._status, fields_of(headers) + request.answer_fields, b"")
         return reply.wire(closes=request.connection.closes_after(request))
 
 

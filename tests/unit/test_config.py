@@ -65,6 +65,12 @@ VARIABLES: dict[str, tuple[str, Any, str, Any, list[str]]] = {
     "COUPON_API_THREADS": ("api.threads", 4, "1", 1, ["0", "257", "x"]),
     "COUPON_VIEW_TTL_MS": ("api.coupon_view_ttl_s", 0.2, "0", 0.0, ["-1", "1501", "1s"]),
     "COUPON_API_KEEPALIVE_S": ("api.keepalive_s", 75, "15", 15, ["0", "3601", "1.5"]),
+    "COUPON_CORS_ORIGINS": (
+        "cors.origins", (), "https://a.kr, http://localhost:3000", ("https://a.kr", "http://localhost:3000"),
+        ["null", "a.kr", "https://a.kr/", "https://a.kr:443", "https://A.kr", "https://a.kr/x", "ftp://a.kr",
+         "https://u@a.kr", "https://*.a.kr,*", "https://a.kr:x", "https://", "https://a.kr?x"],
+    ),
+    "COUPON_CORS_CREDENTIALS": ("cors.credentials", False, "true", True, ["true", "some"]),
     "COUPON_LOG_MAX_BYTES": ("logs.max_bytes", 268_435_456, "0", 0, ["-1", "1e9", "100MB"]),
     "COUPON_LOG_BACKUPS": ("logs.backups", 10, "1", 1, ["0", "1001", "x"]),
     "COUPON_LOG_DIR": ("logs.directory", BASE_DIR / "logs", "/var/log/x", Path("/var/log/x"), []),
@@ -152,6 +158,7 @@ BESIDE: dict[str, dict[str, str]] = {
     "DATABASE_SSL_KEY": _DATABASE,
     "REDIS_SSL_CA": {"REDIS_URL": "rediss://h"},
     "REDIS_SSL_CERTIFICATE": _REDIS,
+    "COUPON_CORS_CREDENTIALS": {"COUPON_CORS_ORIGINS": "https://a.kr"},
     "REDIS_SSL_KEY": _REDIS,
     "KAFKA_SASL_MECHANISM": _USER,
     "KAFKA_SASL_USERNAME": _USER,
@@ -367,6 +374,7 @@ def test_the_dead_letters_follow_the_topics_name(monkeypatch: pytest.MonkeyPatch
     ("first", "second"),
     [
         (("COUPON_LOCK_WAIT_S", "4"), ("COUPON_LOCK_EXPIRY_S", "3")),
+        (("COUPON_CORS_CREDENTIALS", "true"), ("COUPON_CORS_ORIGINS", "*")),
         (("COUPON_PRODUCER_LINGER_MS", "500"), ("COUPON_PUBLISH_TIMEOUT_MS", "500")),
     ],
 )

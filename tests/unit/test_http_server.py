@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import socket
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import gevent
@@ -46,7 +46,7 @@ class Echo:
     def longest_body(self, request: Request) -> int:
         return _LONGEST_BODY
 
-    def refusal(self, status: int) -> Reply:
+    def refusal(self, status: int, headers: Mapping[bytes, bytes]) -> Reply:
         return Reply.of(status, b"refused")
 
 

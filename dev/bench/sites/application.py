@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from django.core.wsgi import get_wsgi_application
 
 from runtime.http.reply import Reply
@@ -24,7 +26,7 @@ class _Site:
     def longest_body(self, request: Request) -> int:
         return 0
 
-    def refusal(self, status: int) -> Reply:
+    def refusal(self, status: int, headers: Mapping[bytes, bytes]) -> Reply:
         return Reply.of(status, b"")
 
     def __call__(self) -> None:
