@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
@@ -12,7 +13,7 @@ from urllib.parse import unquote
 import gevent
 from django.conf import settings
 
-from coupons.api import cors, front, hosts, lookups_first, messages
+from coupons.api import cors, front, hosts, limits, lookups_first, messages
 from coupons.api.actuator_routes import ActuatorRoutes
 from coupons.api.claims import LONGEST_BODY
 from coupons.api.replies import refusal_reply
@@ -24,6 +25,8 @@ from runtime import greenlets, metrics
 from runtime.http.reply import Reply
 from runtime.http.request import Request
 from runtime.http.wsgi import Environ, Pages, StartResponse, WsgiApplication
+
+log = logging.getLogger(__name__)
 
 #: All that the public port serves where there is an operations port: the API, and the files of its page.
 _PUBLIC: Final = ("/api/", "/static/drf_spectacular_sidecar/")
@@ -58,6 +61,7 @@ class Doors:
         greenlets.start()
         lookup_threads.start()
         batching.start()
+        limits.start()
         self.pages = Pages(self._django, threads=settings.CONFIG.api.threads, refusal=self.refusal)
         greenlets.spawn_for_life(_keep_metrics_files)
 
@@ -106,7 +110,22 @@ class Doors:
             request.answer(_host_refusal(request))
         elif cors.IS_ON and (preflight := cors.preflight_reply(request)):
             request.answer(preflight)
-        elif lookup := lookups_first.lookup_in(request):
+        elif not limits.IS_ON or not limits.is_counted(request):
+            self._serve_page(request)
+        elif within := limits.within(request):
+            within(None, lambda: self._serve_counted(request))
+
+    def _serve_counted(self, request: Request) -> None:
+        """In the hub, among others that were counted with it: an error is this request's alone."""
+        try:
+            self._serve_page(request)
+        except Exception:
+            log.exception("%s %r cannot be served", request.method, request.target)
+            request.answer(self.refusal(HTTPStatus.INTERNAL_SERVER_ERROR, {}))
+
+    def _serve_page(self, request: Request) -> None:
+        """Whatever is no claim, within the limits."""
+        if lookup := lookups_first.lookup_in(request):
             _in_greenlet(request, lambda request: lookups_first.reply_to(request, lookup))
         elif front.is_claim_in_other_letters(request):
             request.answer(refusal_reply(RefusedError(Code.NOT_FOUND), _language(request)))

@@ -59,6 +59,10 @@ GATE_FAILURES = Counter(
     "coupon_gate_failures_total", "Calls that Redis did not answer; the database was asked instead."
 )
 GATE_LOADS = Counter("coupon_gate_loads_total", "Gates filled from the database and the log.", ["result"])
+LIMITED = Counter("coupon_limited_total", "Requests that were refused with 429, by what limit.", ["by"])
+UNLIMITED = Counter(
+    "coupon_unlimited_total", "Requests that passed uncounted, because Redis did not answer for their limits."
+)
 
 # The consumer
 SLOTS_RECLAIMED = Counter(

@@ -5,7 +5,7 @@
 ``actuator_routes.py`` health, info and metrics, on the API's port and the consumer's
 ``views.py``, ``urls.py``, ``serializers.py``, ``negotiation.py``, ``converters.py``   what Django serves
 ``openapi/``           the document that describes all of it
-``cors.py``            pages of other origins
+``cors.py``            pages of other origins; ``limits.py`` how often anybody may ask, and from where
 ``security.py``        what the document says of who may ask
 ``errors.py``, ``messages.py``, ``replies.py``   every refusal's code, words and bytes
 ``hosts.py``           which Host headers are ours

@@ -20,6 +20,7 @@ from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from coupons.api import messages, security
+from coupons.api.limits import Within, unlimited
 from coupons.api.messages import Language
 from coupons.api.openapi import parameters
 from coupons.api.openapi.describing import described
@@ -51,11 +52,12 @@ def submit(
     token: str,
     language: Language,
     reply: Callable[[Reply], None],
+    within: Within = unlimited,
 ) -> None:
     """Check one claim and submit it. ``reply`` gets the answer, once: now, or when the claim's batch is done.
 
-    ``is_too_long``: the body was longer than LONGEST_BODY. Runs in the loop, or in its hub: nothing here may
-    wait.
+    ``within`` lets it go on, or answers in place of ``reply``. ``is_too_long``: the body was longer than
+    LONGEST_BODY. Runs in the loop, or in its hub: nothing here may wait.
     """
 
     def answer(answered: Answer | Exception) -> None:
@@ -67,12 +69,26 @@ def submit(
     began = time.monotonic()
     try:
         claim = _checked(coupon_id, query, body, is_too_long=is_too_long, token=token)
-        batching.submit(claim, answer)
     except Exception as error:  # noqa: BLE001 - as above
-        code = error.code if isinstance(error, RefusedError) else Code.INTERNAL_ERROR
-        metrics.CLAIMS.labels(outcome=code.value).inc()
-        metrics.CLAIM_SECONDS.observe(time.monotonic() - began)
-        reply(refusal_reply(error, language))
+        refused = _refused(error, language, began)
+        within(None, lambda: reply(refused))
+    else:
+        within(claim.user_id, lambda: _submit(claim, answer))
+
+
+def _submit(claim: Claim, answer: Callable[[Answer | Exception], None]) -> None:
+    try:
+        batching.submit(claim, answer)
+    except Exception as error:  # noqa: BLE001 - without a loop the batch is submitted here
+        answer(error)
+
+
+def _refused(error: Exception, language: Language, began: float) -> Reply:
+    """The answer to a claim that joins no batch."""
+    code = error.code if isinstance(error, RefusedError) else Code.INTERNAL_ERROR
+    metrics.CLAIMS.labels(outcome=code.value).inc()
+    metrics.CLAIM_SECONDS.observe(time.monotonic() - began)
+    return refusal_reply(error, language)
 
 
 def _checked(coupon_id: int, query: str, body: bytes, *, is_too_long: bool, token: str) -> Claim:

@@ -12,7 +12,7 @@ import re
 from typing import Final, NamedTuple
 from urllib.parse import unquote_to_bytes
 
-from coupons.api import claims, messages
+from coupons.api import claims, limits, messages
 from coupons.claims import identity
 from coupons.eventlog.events import MAX_ID
 from runtime.http.request import Request
@@ -60,6 +60,9 @@ def is_claim_in_other_letters(request: Request) -> bool:
 
 def serve(request: Request, claimed: ClaimedCoupon) -> None:
     """Answer a claim, now or when its batch is done. In the loop's hub: nothing here may wait."""
+    within = limits.within(request, is_claim=True)
+    if within is None:
+        return
     claims.submit(
         claimed.coupon_id,
         query=claimed.query,
@@ -68,4 +71,5 @@ def serve(request: Request, claimed: ClaimedCoupon) -> None:
         token=request.header(_TOKEN) or "",
         language=messages.language_for(request.header(b"accept-language")),
         reply=request.answer,
+        within=within,
     )

@@ -51,6 +51,10 @@ _REFUSALS: Final[dict[Code, dict[str, str]]] = {
         "ko": "지금은 요청을 접수할 수 없습니다. 잠시 후 다시 시도해 주세요.",
         "en": "Requests cannot be accepted right now. Please try again shortly.",
     },
+    Code.TOO_MANY_REQUESTS: {
+        "ko": "요청이 너무 많습니다. 잠시 후 다시 시도해 주세요.",
+        "en": "Too many requests. Please try again shortly.",
+    },
     Code.REQUEST_NOT_FOUND: {
         "ko": "요청을 찾을 수 없습니다. 요청 ID: {asked_for}",
         "en": "Request not found. Request ID: {asked_for}",

@@ -6,6 +6,8 @@ blocks a thread must not run in the loop, see ``runtime/greenlets.py``):
 1.  ``runtime/http`` reads the request, ``couponsite/doors.py`` takes it and ``coupons/api/front.py`` sees
     that it is a claim. ``coupons/api/claims.py`` checks userId and body, ``identity.py`` the user's token,
     and gives the claim its request id.                            [the loop's hub: a connection's callback]
+    Where a limit is set, ``limiting.py`` gathers claims and other requests, and takes their tokens in one
+    call to Redis (``coupons/gate/limits.py``); a flood is refused here.          [a thread of its own]
 2.  ``batching.py`` puts the claim with those that wait in this worker. The busier the worker, the larger
     the batch, and the cheaper each claim.                                              [nobody waits]
 3.  ``screening.py`` checks the batch: one query for users and holders (``coupons/selectors.py``), the coupons

@@ -7,9 +7,10 @@ Keys of a coupon, with one hash tag so that a cluster holds them on one node:
 ``{coupon:N}:settled:told:MINUTE``  set: reserved request ids that a later claim was answered with
 ``{coupon:N}:settled:MINUTE``   hash: the winners of that minute, so that a second claim hears of the first
 
-Beside them: ``coupon-requests:…`` (``pending.py``: where requests stand in the log, for the status route),
-``coupon-consumer-rate:…`` (how fast a partition is decided), and locks: of coupons, of loading gates, of
-housekeeping. What one call touches has one hash tag, so all of this works on a cluster.
+Beside them: ``{coupon-limits}:…`` (``limits.py``: how often addresses and users ask), ``coupon-requests:…``
+(``pending.py``: where requests stand in the log, for the status route), ``coupon-consumer-rate:…`` (how fast
+a partition is decided), and locks: of coupons, of loading gates, of housekeeping. What one call touches has
+one hash tag, so all of this works on a cluster.
 
 What writes them:
 

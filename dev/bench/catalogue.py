@@ -27,6 +27,12 @@ ALL: Final = (
         "kept.kept",
         in_short=False,
     ),
+    Measurement(
+        "limits",
+        "claims with limits of rate beside none; others' p99 beside a flood from one address",
+        "limited.limits",
+        in_short=False,
+    ),
     Measurement("latency", "latency, open loop at 70 % of that rate", "latency.latency"),
     Measurement("issue-hot", "issued per second, one consumer, a backlog on one hot coupon", "issuing.hot"),
     Measurement("issue-spread", "the same, over 100 coupons", "issuing.spread"),

@@ -22,6 +22,7 @@ class Plan:
     connections: int
     limit_s: float  #: no longer than this
     per_s: float | None = None  #: None: closed loop
+    sources: Sequence[str] = ()  #: addresses of this machine, one connection from each in turn
     keeps: bool = False  #: print a line when all is answered; keep the connections open until stdin ends
 
 

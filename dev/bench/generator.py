@@ -71,7 +71,9 @@ class Crowd:
         return time.monotonic() - self._began
 
     def _connect(self) -> None:
-        peer = socket.create_connection(("127.0.0.1", self._plan.port), timeout=10)
+        sources = self._plan.sources
+        source = (sources[len(self._open) % len(sources)], 0) if sources else None
+        peer = socket.create_connection(("127.0.0.1", self._plan.port), timeout=10, source_address=source)
         peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         peer.setblocking(False)
         connection = _Connection(peer)

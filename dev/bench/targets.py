@@ -25,6 +25,8 @@ TARGETS: Final[dict[str, Target]] = {
     "accept, 1,000 kept / none kept": Target("/s", "none kept", reach=0.9, floor=0.4),
     "accept, 5,000 kept / none kept": Target("/s", "none kept", reach=0.9, floor=0.4),
     "accept, 10,000 kept / none kept": Target("/s", "none kept", reach=0.9, floor=0.4),
+    "accept, limits on / off": Target("/s", "no limits", reach=0.9, floor=0.4),
+    "p99 beside a flood / alone": Target("ms", "no flood", reach=1.5, floor=10.0, smaller_is_better=True),
     "latency p99 / p50": Target("ms", "p50 at 70 % load", reach=3.0, floor=40.0, smaller_is_better=True),
     "latency max / 1 s": Target("ms", "wanted", reach=1.0, floor=5.0, smaller_is_better=True),
     "issue-hot / executemany": Target("/s", "executemany", reach=0.85, stretch=0.95, floor=0.15),

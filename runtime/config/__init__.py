@@ -3,7 +3,8 @@
 No other package reads a setting from ``os.environ``. This one imports no Django, so that gunicorn's
 configuration and scripts can use it before Django is set up. README.md and docs/connections.md have the same
 list as tables; ``tests/unit/test_config.py`` keeps them together. How a server is reached is in ``kafka``,
-``redis`` and ``database``, which pages of other origins may ask in ``cors``; all else is here.
+``redis`` and ``database``, which pages of other origins may ask in ``cors``, how often anybody may in
+``limits``; all else is here.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ from typing import Final
 from environs import Env, EnvError
 from marshmallow.validate import Length, OneOf, Range
 
-from runtime.config import cors, database, kafka, redis
+from runtime.config import cors, database, kafka, limits, redis
 from runtime.config.cors import CorsSettings
 from runtime.config.database import DatabaseSettings
 from runtime.config.kafka import KafkaSettings
+from runtime.config.limits import LimitSettings
 from runtime.config.reading import ConfigError, secret
 from runtime.config.redis import RedisSettings
 
@@ -105,6 +107,7 @@ class Config:
     redis: RedisSettings
     api: ApiSettings
     cors: CorsSettings
+    limits: LimitSettings
     logs: LogSettings
     kafka: KafkaSettings
     producer: ProducerSettings
@@ -131,6 +134,7 @@ def load() -> Config:
             redis=redis.load(env),
             api=_api(env),
             cors=cors.load(env),
+            limits=limits.load(env),
             logs=_logs(env),
             kafka=kafka.load(env),
             producer=_producer(env),

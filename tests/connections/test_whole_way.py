@@ -42,6 +42,10 @@ def components(port: int) -> dict[str, Any]:
     }
 
 
+#: Counted, and nobody is refused.
+WIDE_LIMITS = {"COUPON_LIMIT_ADDRESS_PER_MINUTE": "1000000", "COUPON_LIMIT_ADDRESS_BURST": "100000"}
+
+
 def issued(running: System, coupon_id: int) -> int:
     answers = running.claim_all(coupon_id, range(1, STOCK + 11))
     accepted = [answer.body["requestId"] for answer in answers.values() if answer.status == 202]
@@ -64,10 +68,12 @@ def test_tls_everywhere_and_redis_as_a_cluster(
         **urls.of_cluster(redis_nodes[:2]),
         **urls.of_database(database_with_tls, certificates),
         "DATABASE_REPLICA_URL": database_with_tls,
+        **WIDE_LIMITS,
     }
     with system(environment, coupons=5) as running:
         assert [issued(running, coupon_id) for coupon_id in range(1, 6)] == [STOCK] * 5
         assert len(running.get("/api/coupons/users/1").body["userCoupons"]) == 5
+        assert '"address";r=' in running.get("/api/coupons/1").headers["RateLimit"]
         clean = running.manage("verify", "--from-topic")
         assert clean.returncode == 0, clean.stdout
         assert running.manage("reconcile").returncode == 0
@@ -109,7 +115,8 @@ def test_one_server_with_an_acl_user_and_a_replica(
     tmp_path: Path,
 ) -> None:
     """A replica that has not heard of anything yet shows who is asked."""
-    environment = {**urls.of_kafka(brokers["login"], certificates, "PLAIN"), **urls.of_server(redis_server)}
+    kafka = urls.of_kafka(brokers["login"], certificates, "PLAIN")
+    environment = {**kafka, **urls.of_server(redis_server), **WIDE_LIMITS}
     with ExitStack() as replica_runs:
         replica = database.database(tmp_path / "replica", like=own_stack, certificates=None)
         url = replica_runs.enter_context(replica)
@@ -121,6 +128,7 @@ def test_one_server_with_an_acl_user_and_a_replica(
             coupons = f"/api/coupons/users/{winner}"
 
             assert running.get(coupons).body == {"userCoupons": []}
+            assert '"address";r=' in running.get(coupons).headers["RateLimit"]
             told = components(running.api.port)
             assert (told["replica"]["status"], told["redis"]["role"]) == ("UP", "master")
             replica_runs.close()

@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from contextlib import suppress
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from coupons.eventlog import kafka_client, log_reader
 from dev.processes import PROJECT
 from runtime import config
 from runtime.config import BASE_DIR, ConfigError
+from runtime.config.limits import Limit
 from runtime.config.redis import RedisKind
 
 HERE = __file__  #: a file that can be read
@@ -71,6 +73,22 @@ VARIABLES: dict[str, tuple[str, Any, str, Any, list[str]]] = {
          "https://u@a.kr", "https://*.a.kr,*", "https://a.kr:x", "https://", "https://a.kr?x"],
     ),
     "COUPON_CORS_CREDENTIALS": ("cors.credentials", False, "true", True, ["true", "some"]),
+    "COUPON_LIMIT_USER_PER_MINUTE": (
+        "limits.user", None, "6", Limit(per_minute=6, burst=5), ["-1", "1000001", "1/s", ""],
+    ),
+    "COUPON_LIMIT_USER_BURST": (
+        "limits.user", None, "7", Limit(per_minute=6, burst=7), ["0", "100001", "x"],
+    ),
+    "COUPON_LIMIT_ADDRESS_PER_MINUTE": (
+        "limits.address", None, "60", Limit(per_minute=60, burst=100), ["-1", "1000001", "x"],
+    ),
+    "COUPON_LIMIT_ADDRESS_BURST": (
+        "limits.address", None, "9", Limit(per_minute=60, burst=9), ["0", "100001", "x"],
+    ),
+    "COUPON_PROXIES": (
+        "limits.proxies", (), "10.0.0.0/8, ::1", (ip_network("10.0.0.0/8"), ip_network("::1")),
+        ["10.0.0.1", "proxy", "10.0.0.1/8", "0.0.0.0/0", "::/0", "10.0.0.0/33"],
+    ),
     "COUPON_LOG_MAX_BYTES": ("logs.max_bytes", 268_435_456, "0", 0, ["-1", "1e9", "100MB"]),
     "COUPON_LOG_BACKUPS": ("logs.backups", 10, "1", 1, ["0", "1001", "x"]),
     "COUPON_LOG_DIR": ("logs.directory", BASE_DIR / "logs", "/var/log/x", Path("/var/log/x"), []),
@@ -158,6 +176,9 @@ BESIDE: dict[str, dict[str, str]] = {
     "DATABASE_SSL_KEY": _DATABASE,
     "REDIS_SSL_CA": {"REDIS_URL": "rediss://h"},
     "REDIS_SSL_CERTIFICATE": _REDIS,
+    "COUPON_LIMIT_USER_BURST": {"COUPON_LIMIT_USER_PER_MINUTE": "6"},
+    "COUPON_LIMIT_ADDRESS_BURST": {"COUPON_LIMIT_ADDRESS_PER_MINUTE": "60"},
+    "COUPON_PROXIES": {"COUPON_LIMIT_ADDRESS_PER_MINUTE": "60"},
     "COUPON_CORS_CREDENTIALS": {"COUPON_CORS_ORIGINS": "https://a.kr"},
     "REDIS_SSL_KEY": _REDIS,
     "KAFKA_SASL_MECHANISM": _USER,

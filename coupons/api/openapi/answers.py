@@ -24,6 +24,7 @@ _OF_ANY: Final[Mapping[int, Code]] = {
     408: Code.INVALID_REQUEST,
     414: Code.INVALID_REQUEST,
     417: Code.INVALID_REQUEST,
+    429: Code.TOO_MANY_REQUESTS,
     431: Code.INVALID_REQUEST,
     500: Code.INTERNAL_ERROR,
     503: Code.INTERNAL_ERROR,
@@ -33,8 +34,14 @@ _RETRY_AFTER: Final = {
     "required": True,
     "schema": {"type": "integer", "minimum": 1},
 }
+#: Where limits are on.
+RATE_LIMITS: Final[Mapping[str, Any]] = {
+    name: {"description": described, "schema": {"type": "string"}}
+    for name, described in texts.RATE_LIMITS.items()
+}
 _HEADERS: Final[Mapping[int, Mapping[str, Any]]] = {
     405: {"Allow": {"description": texts.ALLOW, "required": True, "schema": {"type": "string"}}},
+    429: {"Retry-After": _RETRY_AFTER, **RATE_LIMITS},
     503: {"Retry-After": _RETRY_AFTER},
 }
 _DETAILS: Final[Mapping[Code, object]] = {

@@ -63,10 +63,13 @@ def _complete(operation: dict[str, Any], *, has_id: bool) -> None:
     [(good, response)] = responses.items()
     response["description"] = texts.OPERATIONS[name][0]
     response["content"]["application/json"]["examples"] = answers.examples(name)
+    response["headers"] = dict(answers.RATE_LIMITS)
     if good == "202":
         schema = {"type": "string", "format": "uri-reference"}
-        response["headers"] = {
-            "Location": {"description": texts.LOCATION, "required": True, "schema": schema}
+        response["headers"]["Location"] = {
+            "description": texts.LOCATION,
+            "required": True,
+            "schema": schema,
         }
     refused = [Code(value) for value in operation.pop(REFUSES)]
     responses |= answers.refusals([*refused, *([Code.NOT_FOUND] if has_id else [])])

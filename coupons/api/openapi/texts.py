@@ -72,6 +72,10 @@ STATUSES: Final[dict[int, str]] = {
     409: said(ko="쿠폰을 받을 수 없습니다.", en="The coupon cannot be had."),
     414: said(ko="주소가 너무 깁니다.", en="The address is too long."),
     417: said(ko="지원하지 않는 Expect 헤더입니다.", en="An Expect header that is not supported."),
+    429: said(
+        ko="사용자나 주소가 너무 자주 요청했습니다. `Retry-After` 뒤에 다시 시도하세요.",
+        en="The user or the address asks too often. Try again after `Retry-After`.",
+    ),
     431: said(ko="헤더가 너무 많거나 깁니다.", en="Too many header fields, or too long ones."),
     500: said(ko="서버의 결함입니다.", en="A fault of ours."),
     503: said(
@@ -85,6 +89,18 @@ ACCEPT_LANGUAGE: Final = said(
 )
 LOCATION: Final = said(ko="요청의 결과를 물을 주소", en="Where to ask for the request's result")
 RETRY_AFTER: Final = said(ko="다시 시도하기까지의 초", en="Seconds to wait before another try")
+RATE_LIMITS: Final[dict[str, str]] = {
+    "RateLimit-Policy": said(
+        ko="제한이 켜져 있을 때. 이름마다 `q`는 한 번에 가능한 수, `w`는 다 쓴 뒤 모두 차기까지의 초 "
+        "(draft-ietf-httpapi-ratelimit-headers-10)",
+        en="Where limits are on, by name: `q` so many at once, `w` seconds until all are there again "
+        "(draft-ietf-httpapi-ratelimit-headers-10)",
+    ),
+    "RateLimit": said(
+        ko="제한이 켜져 있을 때. `r`은 남은 수, `t`는 다시 차기까지의 초",
+        en="Where limits are on: `r` how many are left, `t` seconds until they are there again",
+    ),
+}
 ALLOW: Final = said(ko="이 경로의 메서드", en="The methods of this address")
 REQUEST_ID: Final = said(
     ko="이 물음에 답이 되는 요청. 없으면 빈 문자열입니다.",
