@@ -70,6 +70,10 @@ def within(request: Request, *, is_claim: bool = False) -> Within | None:
         return None
 
     def take(user_id: int | None, go_on: GoOn) -> None:
+        if user_id is None and _LIMITS.address is None:
+            go_on()
+            return
+
         def then(verdict: Verdict | None) -> None:
             if verdict is None:
                 go_on()

@@ -152,6 +152,19 @@ def test_who_is_no_proxy_of_ours_names_no_address(running: System) -> None:
     assert statuses == [404] * 4 + [429] * 2
 
 
+def test_one_limit_without_the_other(running: System) -> None:
+    """Where addresses are not limited, lookups and refusals are not either, and say nothing."""
+    coupon, [user] = make_coupon(), make_users(1)
+    with served(running, COUPON_LIMIT_USER_PER_MINUTE="1", COUPON_LIMIT_USER_BURST="1") as port:
+        claims = [claim(port, coupon.pk, user, "") for _ in range(2)]
+        others = [get(port, f"/api/coupons/{coupon.pk}", ""), claim(port, coupon.pk, "x", "")] * 20
+
+    assert [answer.status for answer in claims] == [202, 429]
+    assert [list(left(answer)) for answer in claims] == [["user"], ["user"]]
+    assert {answer.status for answer in others} == {200, 400}
+    assert not any("RateLimit" in answer.headers for answer in others)
+
+
 def test_what_is_limited_is_counted(port: int, client: str) -> None:
     for _ in range(10):
         claim(port, 987_654_321, 987_654_321, client)
