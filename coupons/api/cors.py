@@ -45,6 +45,11 @@ def fields_for_origin(origin: str, method: str) -> bytes:
     return _fields(origin, method) if IS_ON and 0 < len(origin) <= _LONGEST_ORIGIN else b""
 
 
+def remembered() -> int:
+    """How many origins' lines are kept."""
+    return _fields.cache_info().currsize
+
+
 def leave_to_django(request: Request) -> None:
     """Take away what Django's own middleware adds. A browser refuses an answer that has it twice."""
     request.answer_fields = request.answer_fields.removeprefix(fields_for(request))

@@ -47,7 +47,7 @@ class Echo:
         return _LONGEST_BODY
 
     def refusal(self, status: int, headers: Mapping[bytes, bytes]) -> Reply:
-        return Reply.of(status, b"refused")
+        return Reply.of(status, b"refused" + headers.get(b"origin", b""))
 
 
 class Running:
@@ -208,6 +208,21 @@ def test_a_request_that_does_not_come_is_over_in_time(
     client.sendall(part)
 
     assert received(client).startswith(b"HTTP/1.1 408 ")
+
+
+def test_the_refusal_is_made_of_what_came_of_the_head(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The client may be a page of another origin, which else could not read why it is refused."""
+    monkeypatch.setattr(connections, "HEAD_S", 0.1)
+    client = running.connect()
+    client.sendall(b"GET /one HTTP/1.1\r\nOrigin: https://before\r\n\r\n")
+    client.sendall(b"GET /two HTTP/1.1\r\nOrigin: https://shop\r\nHost: ")
+
+    answers = received(client)
+
+    assert b"HTTP/1.1 408 " in answers
+    assert answers.endswith(b"refusedhttps://shop")
 
 
 def test_a_request_that_trickles_in_gets_no_more_time(
