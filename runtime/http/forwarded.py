@@ -37,6 +37,10 @@ class Proxies:
             return self._client(peer, forwarded_for)
         return self._remembered(peer, forwarded_for if self._networks else None)
 
+    def remembered(self) -> int:
+        """How many pairs of peer and header are kept, with the client that they mean."""
+        return self._remembered.cache_info().currsize
+
     def _client(self, peer: str, forwarded_for: str | None) -> str:
         client = _parsed(peer) or IPv4Address("127.0.0.1")  # a Unix socket has no address
         hops = (forwarded_for or "").split(",")[-_MOST_HOPS:]

@@ -107,6 +107,17 @@ def test_a_damaged_bucket_is_a_full_one() -> None:
     assert is_let(take(Asking("203.0.113.7"))[0])
 
 
+def test_a_redis_that_forgot_the_script_is_told_again() -> None:
+    take(Asking("203.0.113.7"))
+    get_redis_connection("default").script_flush()
+
+    [verdict] = take(Asking("203.0.113.7"))
+
+    assert verdict.address is not None
+    assert SETTINGS.address is not None
+    assert verdict.address.remaining(SETTINGS.address) == 3
+
+
 def test_a_batch_is_one_call(monkeypatch: pytest.MonkeyPatch) -> None:
     redis = get_redis_connection("default")
     take(Asking("203.0.113.1"))

@@ -74,6 +74,15 @@ def test_a_person_has_a_network_of_ipv6_addresses() -> None:
     assert known.client("2001:db8::1", None) != known.client("2001:db8:0:1::1", None)
 
 
+def test_thousands_of_made_up_addresses_are_forgotten() -> None:
+    known = proxies("10.0.0.0/8")
+    for number in range(20_000):
+        known.client("10.0.0.1", f"203.0.{number >> 8}.{number & 255}")
+        known.client("10.0.0.1", f"{'1.2.3.4, ' * 50}203.0.{number >> 8}.{number & 255}")
+
+    assert known.remembered() <= 4096
+
+
 def test_a_chain_of_thousands_costs_little() -> None:
     """Each hop that is looked at costs time; strangers may write 16 kB of them."""
     header = ", ".join(["10.0.0.2"] * 5000)
