@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import resource
 import signal
 import sys
 from typing import Any
@@ -14,7 +13,7 @@ sys.path = [path for path in sys.path if os.path.basename(path) != "gunicorn"]
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from couponsite import starting  # noqa: E402 - after `sys.path` is right
-from runtime import metrics_folder, secret_strength  # noqa: E402
+from runtime import metrics_folder, open_files, secret_strength  # noqa: E402
 from runtime.config import ConfigError, load  # noqa: E402
 
 try:
@@ -24,18 +23,15 @@ except ConfigError as error:
     sys.exit(f"settings: {error}")
 
 # As many open files as connections, if the system allows it: the usual limit is 1,024.
-_soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-_wanted = 65_536 if _hard == resource.RLIM_INFINITY else min(_hard, 65_536)
-resource.setrlimit(resource.RLIMIT_NOFILE, (max(_soft, _wanted), _hard))
+_files = open_files.allow()
 
 # couponsite/doors.py tells by the port what a request may ask for.
 _ports = (_config.api.port, _config.api.operations_port)
 bind = [f"{_config.api.host}:{port}" for port in _ports if port]
 workers = _config.api.workers
 worker_class = "runtime.gunicorn_worker.LoopWorker"
-# A browser keeps its connection for a while after its claim. If few files are allowed, our own need some too.
-worker_connections = max(10, min(10_000, max(_soft, _wanted) - 200 - 2 * _config.api.threads))
-backlog = 2048
+worker_connections = open_files.connections(_files, threads=_config.api.threads)
+backlog = open_files.BACKLOG
 keepalive = _config.api.keepalive_s
 timeout = 60
 graceful_timeout = math.ceil(_config.longest_claim_s) + 3  # of these 3 s, a worker takes 2 to end by itself

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 from runtime.config import Config, ConfigError
@@ -10,6 +11,7 @@ from runtime.config import Config, ConfigError
 SHORTEST_SECRET_KEY: Final = 50
 #: 16 random bytes in hex. Fewer, and who has one token can try secrets until one makes that token.
 SHORTEST_IDENTITY_SECRET: Final = 32
+MEND: Final = 'set it to a long random text, e.g. "$(openssl rand -hex 32)"'
 _LEAST_DIFFERENT: Final = 5  #: characters, as Django's check wants them
 #: What stands, or once stood, in this repository or in what Django generates; anybody can look it up.
 _KNOWN: Final = ("only-for-", "for-tests", "for-trying-it-out", "django-insecure-", "change-me", "changeme")
@@ -19,18 +21,23 @@ def refuse_weak(config: Config) -> None:
     """Raise ConfigError for a secret that can be guessed, unless DEBUG is on."""
     if config.site.debug:
         return
-    _refuse("SECRET_KEY", config.site.secret_key, shortest=SHORTEST_SECRET_KEY)
+    for weakness in weaknesses(config):
+        raise ConfigError(f"{weakness}: {MEND}")
+
+
+def weaknesses(config: Config) -> Iterator[str]:
+    """What is wrong with the secrets, each beginning with the variable's name; MEND mends it."""
+    yield from _weakness("SECRET_KEY", config.site.secret_key, shortest=SHORTEST_SECRET_KEY)
     if config.api.identity_secret:
-        _refuse("COUPON_IDENTITY_SECRET", config.api.identity_secret, shortest=SHORTEST_IDENTITY_SECRET)
+        yield from _weakness(
+            "COUPON_IDENTITY_SECRET", config.api.identity_secret, shortest=SHORTEST_IDENTITY_SECRET
+        )
 
 
-def _refuse(name: str, value: str, *, shortest: int) -> None:
+def _weakness(name: str, value: str, *, shortest: int) -> Iterator[str]:
     if any(known in value.lower() for known in _KNOWN):
-        weakness = "is an example that everybody knows"
+        yield f"{name} is an example that everybody knows"
     elif len(value) < shortest:
-        weakness = f"has {len(value)} characters, and less than {shortest} can be guessed"
+        yield f"{name} has {len(value)} characters, and less than {shortest} can be guessed"
     elif len(set(value)) < _LEAST_DIFFERENT:
-        weakness = "repeats a few characters"
-    else:
-        return
-    raise ConfigError(f'{name} {weakness}: set it to a long random text, e.g. "$(openssl rand -hex 32)"')
+        yield f"{name} repeats a few characters"

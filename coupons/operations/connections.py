@@ -5,8 +5,8 @@ A server that is away, or that refuses a password, is no reason not to start: he
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Final
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
 
 from django.conf import settings
 from django.core.management.base import CommandError
@@ -30,22 +30,32 @@ def refuse() -> None:
 
 
 def problems() -> Iterator[str]:
+    yield from redis_problems()
+    yield from kafka_problems()
+
+
+def redis_problems() -> Iterator[str]:
     reached = settings.CONFIG.redis
     if problem := _another_kind(reached) or _unknown_master(reached):
         yield problem
+
+
+def kafka_problems() -> Iterator[str]:
+    """Makes Kafka clients."""
     if problem := kafka_client.unusable():
         yield problem
 
 
 def answers() -> dict[str, Component]:
     """What each server says of itself. Waits some seconds for each that does not answer."""
-    found = {"db": watching.database(), "redis": actuator.redis(), "kafka": _broker()}
+    found = {"db": watching.database(), "redis": actuator.redis(), "kafka": broker()}
     if settings.CONFIG.database.replica_url:
         found["replica"] = actuator.database(replica.ALIAS)
     return found
 
 
-def _broker() -> Component:
+def broker() -> Component:
+    """What Kafka's brokers say, asked by a client of its own. Waits for seconds."""
     try:
         brokers = kafka_client.brokers(timeout_s=_BROKER_S)
     except BrokersSilent as error:
@@ -89,17 +99,32 @@ def _server_at(reached: RedisSettings, address: Address | None) -> RedisServer |
 def _unknown_master(reached: RedisSettings) -> str:
     if reached.kind is not RedisKind.SENTINEL:
         return ""
+    known = _masters(reached)
+    if known is None or reached.service in known:
+        return ""
+    names = ", ".join(sorted(known)) or "none"
+    return f"REDIS_URL names the master {reached.service}, and the Sentinels know: {names}"
+
+
+def known_master(reached: RedisSettings) -> Mapping[str, Any]:
+    """What the first Sentinel that answers says of our master; empty if none knows it."""
+    state: Mapping[str, Any] = (_masters(reached) or {}).get(reached.service, {})
+    return state
+
+
+def _masters(reached: RedisSettings) -> Mapping[str, Any] | None:
+    """All that the first Sentinel that answers knows, by name; None if none answers."""
     login = {"username": reached.sentinel_username, "password": reached.sentinel_password}
     for address in _addresses(reached):
+        client = redis_clients.at(reached, address, **login)
         try:
-            known = redis_clients.at(reached, address, **login).sentinel_masters()
+            known: Any = client.sentinel_masters()
         except RedisError:
             continue
-        if reached.service in known:
-            return ""
-        names = ", ".join(sorted(map(str, known))) or "none"
-        return f"REDIS_URL names the master {reached.service}, and the Sentinels know: {names}"
-    return ""
+        finally:
+            client.close()
+        return {str(name): state for name, state in known.items()}
+    return None
 
 
 def _addresses(reached: RedisSettings) -> Sequence[Address | None]:

@@ -1,0 +1,149 @@
+"""The brokers, their clocks, and where the log stands. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from coupons.operations.preflight import clocks
+from coupons.operations.preflight.findings import Check, Finding, Subject, note, red, yellow
+from coupons.operations.preflight.kafka import reading, topics
+from coupons.operations.preflight.kafka.reading import KafkaFacts
+
+
+def brokers(facts: KafkaFacts) -> Iterator[Finding]:
+    if len(facts.brokers) < 3:
+        plural = "s" if len(facts.brokers) > 1 else ""
+        yield note(
+            f"{len(facts.brokers)} broker{plural}: with three, one may be away and no accepted event is lost",
+            "three, and create_topics --replication-factor 3",
+        )
+    offsets = facts.offsets
+    if offsets is not None and offsets.replicas == 1 and len(facts.brokers) > 2:
+        yield yellow(
+            "__consumer_offsets has 1 replica: while its broker is away no consumer has a partition",
+            "kafka-reassign-partitions.sh to three brokers each, and offsets.topic.replication.factor=3",
+        )
+
+
+def bootstrap(facts: KafkaFacts) -> Iterator[Finding]:
+    named = [each for each in facts.config.kafka.bootstrap_servers.split(",") if each.strip()]
+    if len(named) == 1 and len(facts.brokers) > 1:
+        yield note(
+            "KAFKA_BOOTSTRAP_SERVERS names one broker: while it is away no process can start",
+            "two or three, separated by commas",
+        )
+
+
+def log(facts: KafkaFacts) -> Iterator[Finding]:
+    for each in facts.states:
+        if each.state.is_a_loss:
+            yield red(
+                f"partition {each.partition} stands still ({each.state}): events were lost before they "
+                "were decided",
+                "docs/operations.md, 'Positions', then python manage.py log_position accept-loss",
+            )
+        elif each.state is each.state.TOPIC_MADE_ANEW:
+            yield yellow(
+                f"the topic was made anew since partition {each.partition} was decided: a consumer "
+                "begins at its start",
+                "find out who did it: what the old topic had undecided is lost",
+            )
+
+
+def clock(facts: KafkaFacts) -> Iterator[Finding]:
+    for broker, found in facts.clocks.readings.items():
+        yield from clocks.differences(f"broker {broker}", found)
+    if facts.clocks.unread:
+        yield note(
+            f"the brokers' clocks are not looked at: {facts.clocks.unread}",
+            f"let our user Create and Delete topics that begin with {facts.config.kafka.topic}.preflight-",
+        )
+
+
+def _without_topics(facts: KafkaFacts) -> str:
+    return "" if facts.events and facts.dead_letters else "a topic is missing (kafka.topics)"
+
+
+def _without_settings(facts: KafkaFacts) -> str:
+    unread = any(topic.unread for topic in facts.topics.values())
+    return "the topics' settings are not told (kafka.readable)" if unread else _without_topics(facts)
+
+
+def _without_operations(facts: KafkaFacts) -> str:
+    untold = any(topic.operations is None for topic in facts.topics.values())
+    return "the brokers do not tell rights" if untold else _without_topics(facts)
+
+
+def _without_states(facts: KafkaFacts) -> str:
+    return "" if facts.states else "log or positions cannot be read"
+
+
+SUBJECT: Final = Subject(
+    name="kafka",
+    read=reading.read,
+    told=lambda facts: ", ".join(f"{name} {value}" for name, value in facts.component.details.items()),
+    checks=(
+        Check(name="brokers", right="one broker may be away", look=brokers),
+        Check(name="bootstrap", right="several brokers are named to begin with", look=bootstrap),
+        Check(name="topics", right="both topics are there", look=topics.exist),
+        Check(name="readable", right="their settings are told us", look=topics.readable),
+        Check(
+            name="partitions",
+            right="as many partitions as were asked for",
+            look=topics.partitions,
+            blind=_without_topics,
+        ),
+        Check(
+            name="replicas",
+            right="each event is on several disks, where there are several",
+            look=topics.replicas,
+            blind=_without_topics,
+        ),
+        Check(
+            name="min-isr",
+            right="what is accepted outlives a broker",
+            look=topics.min_in_sync,
+            blind=_without_settings,
+        ),
+        Check(
+            name="in-sync",
+            right="every partition has a leader and all its replicas",
+            look=topics.in_sync,
+            blind=_without_topics,
+        ),
+        Check(
+            name="retention",
+            right="no event is deleted before it is decided",
+            look=topics.retention,
+            blind=_without_settings,
+        ),
+        Check(name="cleanup", right="no topic is compacted", look=topics.cleanup, blind=_without_settings),
+        Check(
+            name="message-size",
+            right="our batches and dead letters fit",
+            look=topics.message_size,
+            blind=_without_settings,
+        ),
+        Check(
+            name="elections",
+            right="only a replica that has all events may lead",
+            look=topics.elections,
+            blind=_without_settings,
+        ),
+        Check(
+            name="timestamps",
+            right="no event is refused for its time",
+            look=topics.timestamps,
+            blind=_without_settings,
+        ),
+        Check(
+            name="rights",
+            right="our user may read and write what it must",
+            look=topics.rights,
+            blind=_without_operations,
+        ),
+        Check(name="log", right="no partition stands still", look=log, blind=_without_states),
+        Check(name="clock", right="the brokers' clocks are ours", look=clock),
+    ),
+)

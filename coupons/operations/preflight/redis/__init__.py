@@ -1,0 +1,1 @@
+"""Redis: read by ``reading.py``, judged by ``judging.py``."""

@@ -1,0 +1,193 @@
+"""Whether Redis carries the crowd. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any, Final
+
+from coupons.operations.preflight import clocks
+from coupons.operations.preflight.findings import Check, Finding, Subject, note, red, yellow
+from coupons.operations.preflight.redis import reading
+from coupons.operations.preflight.redis.reading import RedisFacts
+from runtime.config.redis import RedisKind
+
+#: Bytes for one who claims: a reservation (83, measured with Redis 7) and a place in the log (51), and as
+#: much again while a hash of the crowd is made larger. tests/integration/test_preflight_memory.py measures
+#: them.
+BYTES_OF_A_USER: Final = 270
+_OLDEST: Final = (6, 2)
+#: The share of what Redis may take that a crowd fills. More, and fragments and clients' buffers fill the
+#: rest.
+_USABLE: Final = 0.8
+_MIB: Final = 1 << 20
+
+
+def version(facts: RedisFacts) -> Iterator[Finding]:
+    found = {node.text("redis_version") for node in facts.nodes if node.info}
+    for each in sorted(found):
+        if tuple(map(int, re.findall(r"\d+", each)[:2])) < _OLDEST:
+            yield yellow(f"Redis {each} is not tried with this system", "Redis 6.2 or newer")
+
+
+def readable(facts: RedisFacts) -> Iterator[Finding]:
+    for node in facts.nodes:
+        if node.refusal:
+            yield yellow(
+                f"{node.name} does not let us ask INFO, so policy and memory are not looked at: "
+                f"{node.refusal}",
+                "ACL SETUSER the user of REDIS_URL +info (docs/connections.md)",
+            )
+
+
+def policy(facts: RedisFacts) -> Iterator[Finding]:
+    for node in facts.nodes:
+        found = node.text("maxmemory_policy")
+        if node.info and found not in ("noeviction", ""):
+            yield red(
+                f"{node.name}'s maxmemory-policy is {found}: in a crowd it throws away reservations, and the "
+                "database decides in its place",
+                "CONFIG SET maxmemory-policy noeviction, and in its configuration",
+            )
+
+
+def memory(facts: RedisFacts) -> Iterator[Finding]:
+    """All who claim may want one coupon, whose keys are on one node."""
+    needed = facts.expected.users * BYTES_OF_A_USER
+    for node in facts.nodes:
+        most, machine = node.number("maxmemory"), node.number("total_system_memory")
+        room = (most or machine) - node.number("used_memory")
+        if not (most or machine):
+            continue
+        shown = (
+            f"{node.name} has room for {max(0, room) / _MIB:,.0f} MiB, and {facts.expected.users:,} users "
+            f"need {needed / _MIB:,.0f}"
+        )
+        if needed > room:
+            yield red(shown, _more_memory(facts, needed, node.number("used_memory"), bounded=bool(most)))
+        elif needed > room * _USABLE:
+            yield yellow(shown, _more_memory(facts, needed, node.number("used_memory"), bounded=bool(most)))
+        if not most:
+            yield note(f"{node.name} has no maxmemory: it grows until the machine kills it")
+
+
+def _more_memory(facts: RedisFacts, needed: int, used: int, *, bounded: bool) -> str:
+    wanted = int((used + needed) / _USABLE / _MIB) + 1
+    return f"CONFIG SET maxmemory {wanted}mb" if bounded else f"a machine with {wanted} MiB more for Redis"
+
+
+def persistence(facts: RedisFacts) -> Iterator[Finding]:
+    for node in facts.nodes:
+        if node.number("loading"):
+            yield red(f"{node.name} is still loading its data", "wait, then again")
+        failed = [
+            name for name in ("rdb_last_bgsave_status", "aof_last_write_status", "aof_last_bgrewrite_status")
+            if node.text(name) not in ("ok", "")
+        ]  # fmt: skip
+        if failed:
+            yield yellow(
+                f"{node.name} cannot write to its disk ({', '.join(failed)}), and may refuse us for it",
+                "room on its disk, or no persistence, which we do not need: CONFIG SET save '' appendonly no",
+            )
+        if node.number("aof_enabled"):
+            yield note(
+                f"{node.name} keeps an append-only file: we do not need it, and each write waits for it"
+            )
+
+
+def clients(facts: RedisFacts) -> Iterator[Finding]:
+    """Whether as many may connect as there are threads that use Redis, for keys and for locks."""
+    api, expected = facts.config.api, facts.expected
+    needed = expected.apis * api.workers * (api.threads + 6) + 8 * expected.consumers + 10
+    for node in facts.nodes:
+        most = node.number("maxclients")
+        if 0 < most < needed:
+            yield yellow(
+                f"{node.name}'s maxclients is {most}, and {needed} may be needed",
+                f"CONFIG SET maxclients {max(1000, 2 * needed)}",
+            )
+
+
+def rights(facts: RedisFacts) -> Iterator[Finding]:
+    if facts.refused:
+        what = ", ".join(facts.refused)
+        yield red(
+            f"Redis does not let our user do what claims need ({what}): {next(iter(facts.refused.values()))}",
+            "the rights in docs/connections.md",
+        )
+
+
+def replicas(facts: RedisFacts) -> Iterator[Finding]:
+    """Worth knowing: what happens when a master dies. Losing Redis loses nothing but time."""
+    if facts.config.redis.kind is RedisKind.SENTINEL:
+        yield from _sentinels(facts.master)
+        return
+    alone = [node.name for node in facts.nodes if node.info and not node.number("connected_slaves")]
+    if alone:
+        yield note(
+            f"{', '.join(alone)} has no replica: while it is away the database decides, slower",
+            "Sentinels or a cluster with replicas (docs/connections.md)",
+        )
+
+
+def _sentinels(master: Any) -> Iterator[Finding]:
+    if not master:
+        return
+    sentinels = int(master.get("num-other-sentinels", 0)) + 1
+    quorum = int(master.get("quorum", 1))
+    if not int(master.get("num-slaves", 0)):
+        yield yellow("no replica follows the master: the Sentinels have nobody to promote", "a replica")
+    if quorum > sentinels:
+        yield red(
+            f"the quorum is {quorum}, and there are {sentinels} Sentinels: they promote nobody",
+            f"SENTINEL SET … quorum {sentinels // 2 + 1}",
+        )
+    if sentinels < 3:
+        yield note(
+            f"{sentinels} Sentinel{'s' * (sentinels > 1)}: three can lose one and still promote", "three"
+        )
+
+
+def evicted(facts: RedisFacts) -> Iterator[Finding]:
+    for node in facts.nodes:
+        if count := node.number("evicted_keys"):
+            yield note(f"{node.name} has thrown away {count} keys since it started")
+
+
+def clock(facts: RedisFacts) -> Iterator[Finding]:
+    for node in facts.nodes:
+        if node.clock is not None:
+            yield from clocks.differences(node.name, node.clock)
+
+
+def _without_info(facts: RedisFacts) -> str:
+    return "" if all(node.info for node in facts.nodes) else "it does not tell (redis.readable)"
+
+
+SUBJECT: Final = Subject(
+    name="redis",
+    read=reading.read,
+    told=lambda facts: ", ".join(f"{name} {value}" for name, value in facts.component.details.items()),
+    checks=(
+        Check(
+            name="version",
+            right="a version that this system was tried with",
+            look=version,
+            blind=_without_info,
+        ),
+        Check(name="readable", right="it tells us about itself", look=readable),
+        Check(name="policy", right="it throws nothing away (noeviction)", look=policy, blind=_without_info),
+        Check(name="memory", right="it has room for the crowd", look=memory, blind=_without_info),
+        Check(
+            name="persistence",
+            right="nothing that it does with its disk holds us up",
+            look=persistence,
+            blind=_without_info,
+        ),
+        Check(name="clients", right="enough connections are allowed", look=clients, blind=_without_info),
+        Check(name="rights", right="our user may do what claims need", look=rights),
+        Check(name="replicas", right="a replica can take over", look=replicas, blind=_without_info),
+        Check(name="evictions", right="it has thrown nothing away", look=evicted, blind=_without_info),
+        Check(name="clock", right="its clock is ours", look=clock),
+    ),
+)
