@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -14,7 +15,7 @@ from django.conf import settings
 
 from coupons.operations.preflight.findings import Check, Expected, Finding, Subject, note, red, yellow
 from runtime import open_files
-from runtime.config import Config
+from runtime.config import Config, LogSettings
 
 _SOMAXCONN: Final = Path("/proc/sys/net/core/somaxconn")
 #: Bytes. Less, and the disk is full before somebody looks at it.
@@ -48,6 +49,7 @@ class Machine:
     logs: Folder
     metrics: Folder
     logged: int  #: bytes of our log files
+    unwritable: Mapping[Path, str]  #: log files -> why no line can be added
     files: int  #: that a process may open
     backlog: int | None  #: the kernel's bound; None where it does not tell
     cores: int
@@ -58,12 +60,20 @@ def read(expected: Expected) -> Machine:
     return Machine(
         config=config,
         logs=folder(config.logs.directory),
-        metrics=folder(Path(tempfile.gettempdir())),
+        metrics=_temporary(),
         logged=sum(file.stat().st_size for file in config.logs.directory.glob("*/application.log*")),
+        unwritable=dict(_unwritable(config.logs)),
         files=open_files.allowed(),
         backlog=int(_SOMAXCONN.read_text()) if _SOMAXCONN.exists() else None,
         cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
     )
+
+
+def _temporary() -> Folder:
+    try:
+        return folder(Path(tempfile.gettempdir()))
+    except FileNotFoundError as error:  # of several, Python takes the first that can be written to
+        return Folder(path=Path(os.environ.get("TMPDIR", "/tmp")), problem=error.strerror or str(error))
 
 
 def folder(path: Path) -> Folder:
@@ -79,6 +89,18 @@ def folder(path: Path) -> Folder:
     return Folder(path=path, free=usage.free, total=usage.total, free_files=free_files)
 
 
+def _unwritable(logs: LogSettings) -> Iterator[tuple[Path, str]]:
+    """Our log files that exist and take no line, having added one: a full disk shows in no other way."""
+    told = "preflight: this log can be written"
+    line = json.dumps({"message": told}) if logs.format == "json" else told
+    for path in sorted(logs.directory.glob("*/application.log")):
+        try:
+            with path.open("ab", buffering=0) as file:
+                file.write(f"{line}\n".encode())
+        except OSError as error:
+            yield path, error.strerror or str(error)
+
+
 def logs(machine: Machine) -> Iterator[Finding]:
     """Whether the log has room for as long as it grows."""
     kept, found = machine.config.logs, machine.logs
@@ -88,6 +110,10 @@ def logs(machine: Machine) -> Iterator[Finding]:
             "give our user the folder, or another one in COUPON_LOG_DIR",
         )
         return
+    for path, why in machine.unwritable.items():
+        yield red(
+            f"COUPON_LOG_DIR: {path} takes no line: {why}", "room on its disk, and the file for our user"
+        )
     yield from _full(found, "COUPON_LOG_DIR")
     grows_to = kept.max_bytes * (kept.backups + 1)
     if kept.max_bytes and _ROOM_AT_LEAST <= found.free < grows_to - machine.logged:
