@@ -9,4 +9,5 @@
 ``adopting/``                        take over the Kotlin application's tables
 ``health.py``                        the components of health, of the API and of consumers
 ``connections.py``                   who answers on each connection, and what stops a start
+``preflight/``                       all that a deployment should have, looked at once
 """

@@ -24,7 +24,8 @@ ADMIN = "of-the-operator"
 #: The rights that docs/connections.md names.
 RIGHTS = (
     "~{coupon* ~coupon-* ~lock:{coupon* ~lock-signal:{coupon* "
-    "+@read +@write +@scripting +@connection +@transaction +time -@dangerous +cluster|slots +cluster|info"
+    "+@read +@write +@scripting +@connection +@transaction +time -@dangerous "
+    "+info +cluster|slots +cluster|info"
 )
 
 

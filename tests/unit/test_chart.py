@@ -76,7 +76,7 @@ def test_every_other_setting_can_be_given() -> None:
     """In `config`, unless the chart has a value of its own for it or sets it itself."""
     rule = schema()["config"]["propertyNames"]
     own = set(rule["not"]["enum"])
-    templates = "".join(file.read_text() for file in (CHART / "templates").iterdir())
+    templates = "".join(file.read_text() for file in (CHART / "templates").glob("*.*"))
     fixed = {"COUPON_API_HOST", "COUPON_API_PORT", "COUPON_HEALTH_PORT", "COUPON_LOG_DIR"}  # the image's
 
     for name in VARIABLES:
@@ -142,7 +142,7 @@ class TestBothValues:
         weights = {}
         for (kind, name), each in objects.items():
             hook = each["metadata"].get("annotations", {})
-            if "helm.sh/hook" in hook:
+            if hook.get("helm.sh/hook", "test") != "test":
                 assert hook["helm.sh/hook"] == "pre-install,pre-upgrade"
                 weights[kind, name] = int(hook["helm.sh/hook-weight"])
 
@@ -151,6 +151,22 @@ class TestBothValues:
             "coupon-system-migrate",
             "coupon-system-topics",
         ]
+
+
+@with_helm
+@pytest.mark.parametrize(("options", "apis", "consumers"), [((), 10, 1), (PRODUCTION, 30, 12)])
+def test_helms_test_is_the_preflight_of_all_pods(options: tuple[str, ...], apis: int, consumers: int) -> None:
+    objects = rendered(*options)
+    job = objects["Job", "coupon-system-preflight"]
+    pod = job["spec"]["template"]["spec"]
+    of_api = objects["Deployment", "coupon-system-api"]["spec"]["template"]["spec"]
+
+    assert job["metadata"]["annotations"]["helm.sh/hook"] == "test"
+    assert pod["containers"][0]["command"] == [
+        *("python", "manage.py", "preflight", "--red-only"),
+        *("--users=100000", f"--apis={apis}", f"--consumers={consumers}"),
+    ]
+    assert environment(pod) == environment(of_api)
 
 
 @with_helm

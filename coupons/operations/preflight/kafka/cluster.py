@@ -72,7 +72,9 @@ def _without_settings(facts: KafkaFacts) -> str:
 
 def _without_operations(facts: KafkaFacts) -> str:
     untold = any(topic.operations is None for topic in facts.topics.values())
-    return "the brokers do not tell rights" if untold else _without_topics(facts)
+    if untold or not facts.topics:
+        return "the brokers do not tell rights" if untold else _without_topics(facts)
+    return ""
 
 
 def _without_states(facts: KafkaFacts) -> str:

@@ -108,7 +108,8 @@ def _mend(config: Config, words: str) -> str:
         return "more maxmemory for Redis"
     if "NOREPLICAS" in words:
         return "Redis' replicas, or min-replicas-to-write 0"
-    if "Connection closed by server" in words and not config.redis.is_encrypted:
+    is_cut = "closed by server" in words or "reset by peer" in words
+    if is_cut and not config.redis.is_encrypted:
         return "rediss… in REDIS_URL, if Redis takes TLS alone; or the right port"
     return "start it, or name it right in REDIS_URL"
 
