@@ -215,6 +215,22 @@ def test_a_redis_that_hangs_is_one_red_line_and_the_rest_goes_on(
     assert set(report.bad()) == {"redis.answers"}
 
 
+def test_a_redis_of_several_servers(
+    right: Mapping[str, str],
+    redis_nodes: Sequence[Server],
+    redis_with_sentinel: tuple[Server, Server, int],
+    certificates: Certificates,
+) -> None:
+    *_, port = redis_with_sentinel
+    assert preflight({**right, **urls.of_sentinel(port, certificates)}, "--only", "redis").bad() == {}
+    of_cluster = {**right, **urls.of_cluster(redis_nodes)}
+    assert preflight(of_cluster, "--only", "redis").bad() == {}
+    with redis_with(redis_nodes[1], **{"maxmemory-policy": "volatile-lru"}):
+        bad = preflight(of_cluster, "--only", "redis").bad()
+    assert set(bad) == {"redis.policy"}
+    assert f":{redis_nodes[1].port}'s maxmemory-policy is volatile-lru" in bad["redis.policy"]
+
+
 @pytest.fixture(scope="module")
 def cluster(folder: Path, own_stack: Stack) -> Iterator[str]:
     with three_brokers(folder / "three", libs=Kafka(stack=own_stack).libs) as addresses:

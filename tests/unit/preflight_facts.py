@@ -13,7 +13,7 @@ from coupons.operations.preflight.clocks import Reading
 from coupons.operations.preflight.database.reading import KOREAN, Database
 from coupons.operations.preflight.findings import Expected, Finding, Level
 from coupons.operations.preflight.kafka.broker_clocks import BrokerClocks
-from coupons.operations.preflight.kafka.reading import KafkaFacts, Partition, Topic
+from coupons.operations.preflight.kafka.facts import KafkaFacts, Partition, Topic
 from coupons.operations.preflight.machine import Folder, Machine
 from coupons.operations.preflight.redis.reading import Node, RedisFacts
 from runtime import config
@@ -99,6 +99,7 @@ def redis(*, kind: str = "", expected: Expected = USUAL, **changes: Any) -> Redi
     """``changes``: of INFO, or of the facts where they have that name."""
     info = {
         "redis_version": "7.0.15",
+        "role": "master",
         "maxmemory": 1 << 30,
         "maxmemory_policy": "noeviction",
         "used_memory": 1 << 20,
@@ -158,6 +159,7 @@ def kafka(
         brokers=[1, 2, 3],
         topics={events.name: events, letters.name: letters},
         group_operations=RIGHTS,
+        settings={"group.min.session.timeout.ms": "1000", "group.max.session.timeout.ms": "1800000"},
         clocks=BrokerClocks(readings={1: ahead(0), 2: ahead(0), 3: ahead(0)}),
     )
     return replace(right, **changes)

@@ -11,13 +11,16 @@ import pytest
 from coupons.eventlog.log_state import PartitionState, State
 from coupons.eventlog.place import EndOffset, FirstOffset
 from coupons.operations.preflight.findings import Expected, Level
-from coupons.operations.preflight.kafka import cluster, topics
+from coupons.operations.preflight.kafka import cluster, keeping, topics
 from coupons.operations.preflight.kafka.broker_clocks import BrokerClocks
-from coupons.operations.preflight.kafka.reading import OFFSETS, Partition, Topic
+from coupons.operations.preflight.kafka.facts import OFFSETS, Partition, Topic
 from tests.unit import preflight_facts
 from tests.unit.preflight_facts import ahead, changed, kafka, only
 
 RED, YELLOW, NOTE = Level.RED, Level.YELLOW, Level.NOTE
+
+
+SHORT = {"group.min.session.timeout.ms": "1", "group.max.session.timeout.ms": "10"}
 
 
 def test_a_right_kafka() -> None:
@@ -29,21 +32,21 @@ def test_a_right_kafka() -> None:
 @pytest.mark.parametrize(
     ("settings", "look", "level", "word"),
     [
-        ({"min.insync.replicas": "1"}, topics.min_in_sync, RED, "min.insync.replicas=2"),
-        ({"min.insync.replicas": "3"}, topics.min_in_sync, YELLOW, "one broker that restarts"),
-        ({"min.insync.replicas": "4"}, topics.min_in_sync, RED, "nothing can be written"),
-        ({"retention.ms": "3600000"}, topics.retention, RED, "retention.ms=-1"),
-        ({"retention.ms": "604800000"}, topics.retention, RED, "after 7 days"),
-        ({"retention.ms": "864000000"}, topics.retention, YELLOW, "after 10 days"),
-        ({"retention.ms": "31536000000"}, topics.retention, NOTE, "after 365 days"),
-        ({"retention.bytes": "1000000"}, topics.retention, RED, "some 5,000 events"),
-        ({"retention.bytes": "1000000000"}, topics.retention, YELLOW, "retention.bytes=-1"),
-        ({"cleanup.policy": "compact"}, topics.cleanup, RED, "cleanup.policy=delete"),
-        ({"cleanup.policy": "compact,delete"}, topics.cleanup, RED, "compact,delete"),
+        ({"min.insync.replicas": "1"}, keeping.min_in_sync, RED, "min.insync.replicas=2"),
+        ({"min.insync.replicas": "3"}, keeping.min_in_sync, YELLOW, "one broker that restarts"),
+        ({"min.insync.replicas": "4"}, keeping.min_in_sync, RED, "nothing can be written"),
+        ({"retention.ms": "3600000"}, keeping.retention, RED, "retention.ms=-1"),
+        ({"retention.ms": "604800000"}, keeping.retention, RED, "after 7 days"),
+        ({"retention.ms": "864000000"}, keeping.retention, YELLOW, "after 10 days"),
+        ({"retention.ms": "31536000000"}, keeping.retention, NOTE, "after 365 days"),
+        ({"retention.bytes": "1000000"}, keeping.retention, RED, "some 5,000 events"),
+        ({"retention.bytes": "1000000000"}, keeping.retention, YELLOW, "retention.bytes=-1"),
+        ({"cleanup.policy": "compact"}, keeping.cleanup, RED, "cleanup.policy=delete"),
+        ({"cleanup.policy": "compact,delete"}, keeping.cleanup, RED, "compact,delete"),
         ({"max.message.bytes": "65536"}, topics.message_size, YELLOW, "takes 65,536 bytes"),
         ({"max.message.bytes": "1000"}, topics.message_size, RED, "max.message.bytes=1048588"),
         ({"max.message.bytes": "10000000"}, topics.message_size, YELLOW, ".DLT takes 2097152 bytes"),
-        ({"unclean.leader.election.enable": "true"}, topics.elections, RED, "enable=false"),
+        ({"unclean.leader.election.enable": "true"}, keeping.elections, RED, "enable=false"),
         ({"message.timestamp.after.max.ms": "1000"}, topics.timestamps, YELLOW, "1 s from the broker's"),
     ],
 )
@@ -67,10 +70,10 @@ def with_partition(**changes: Any) -> Callable[[Topic], Topic]:
     ("change", "look", "level", "word"),
     [
         (fewer(partitions=5), topics.partitions, NOTE, "COUPON_TOPIC_PARTITIONS=5"),
-        (fewer(brokers=(1,)), topics.replicas, RED, "1 replica, and there are 3 brokers"),
-        (with_partition(in_sync=(2, 3)), topics.in_sync, YELLOW, "broker 1"),
-        (with_partition(in_sync=(2,)), topics.in_sync, RED, "1 replicas in sync, and 2 must be"),
-        (with_partition(leader=-1), topics.in_sync, RED, "no leader"),
+        (fewer(brokers=(1,)), keeping.replicas, RED, "1 replica, and there are 3 brokers"),
+        (with_partition(in_sync=(2, 3)), keeping.in_sync, YELLOW, "broker 1"),
+        (with_partition(in_sync=(2,)), keeping.in_sync, RED, "1 replicas in sync, and 2 must be"),
+        (with_partition(leader=-1), keeping.in_sync, RED, "no leader"),
         (lambda topic: replace(topic, unread="denied"), topics.readable, YELLOW, "DescribeConfigs"),
         (lambda topic: replace(topic, operations=frozenset({"READ"})), topics.rights, RED, "DESCRIBE, WRITE"),
     ],
@@ -86,10 +89,10 @@ def test_too_few_partitions_and_replicas() -> None:
     only(topics.partitions(few), YELLOW, "kafka-topics.sh --alter", "--partitions 3")
     only(topics.partitions(kafka(expected=Expected(consumers=4))), YELLOW, "4 consumers", "1 have nothing")
     two = kafka(change=fewer(brokers=(1, 2)), config=changed("kafka", replication_factor=2))
-    only(topics.replicas(two), YELLOW, "2 replicas")
-    only(topics.replicas(kafka(change=fewer(brokers=(1, 2)))), RED, "COUPON_TOPIC_REPLICATION_FACTOR is 3")
+    only(keeping.replicas(two), YELLOW, "2 replicas")
+    only(keeping.replicas(kafka(change=fewer(brokers=(1, 2)))), RED, "COUPON_TOPIC_REPLICATION_FACTOR is 3")
     one = kafka(change=fewer(brokers=(1,)), config=changed("kafka", replication_factor=1), brokers=[1])
-    assert not [each for each in topics.replicas(one) if changed("kafka").kafka.topic + " " in each.what]
+    assert not [each for each in keeping.replicas(one) if changed("kafka").kafka.topic + " " in each.what]
 
 
 def state(kind: State) -> PartitionState:
@@ -111,6 +114,9 @@ def state(kind: State) -> PartitionState:
         ({"brokers": [1]}, cluster.brokers, NOTE, "1 broker:"),
         ({"offsets": preflight_facts.topic(OFFSETS, brokers=(1,))}, cluster.brokers, YELLOW, OFFSETS),
         ({"config": changed("kafka", bootstrap_servers="a:1")}, cluster.bootstrap, NOTE, "names one broker"),
+        ({"unreachable": ["b:9092"]}, cluster.unreachable, YELLOW, "b:9092 of KAFKA_BOOTSTRAP_SERVERS"),
+        ({"settings": SHORT}, cluster.session, RED, "the brokers take 1 to 10"),
+        ({"settings": {"auto.create.topics.enable": "true"}}, cluster.creation, NOTE, "mistyped"),
         ({"topics": {}}, topics.rights, None, ""),
         ({"group_operations": frozenset()}, topics.rights, RED, "READ the group"),
         ({"states": [state(State.BEHIND_THE_LOG)]}, cluster.log, RED, "accept-loss"),

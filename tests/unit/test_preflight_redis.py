@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from coupons.operations.preflight.findings import Expected, Level
-from coupons.operations.preflight.redis import judging
+from coupons.operations.preflight.redis import judging, replicas
 from runtime.config.redis import RedisKind
 from tests.unit.preflight_facts import ahead, changed, levels, only, redis
 
@@ -29,6 +29,7 @@ def test_a_right_redis() -> None:
     [
         ({"redis_version": "5.0.7"}, judging.version, YELLOW, "6.2"),
         ({"refusal": "NOPERM info"}, judging.readable, YELLOW, "+info"),
+        ({"role": "slave"}, judging.role, RED, "is a replica"),
         ({"maxmemory_policy": "allkeys-lru"}, judging.policy, RED, "noeviction"),
         ({"maxmemory_policy": "volatile-ttl"}, judging.policy, RED, "noeviction"),
         ({"maxmemory": 16 << 20}, judging.memory, RED, "CONFIG SET maxmemory"),
@@ -40,17 +41,17 @@ def test_a_right_redis() -> None:
         ({"aof_enabled": 1}, judging.persistence, NOTE, "append-only"),
         ({"maxclients": 20}, judging.clients, YELLOW, "maxclients is 20"),
         ({"refused": {"scripts": "NOPERM eval"}}, judging.rights, RED, "(scripts)"),
-        ({"connected_slaves": 0}, judging.replicas, NOTE, "no replica"),
+        ({"connected_slaves": 0}, replicas.replicas, NOTE, "no replica"),
         ({"evicted_keys": 7}, judging.evicted, NOTE, "7 keys"),
         ({"clock": ahead(-180)}, judging.clock, RED, "180 s behind"),
-        ({"config": SENTINELS, "master": ALONE}, judging.replicas, YELLOW, "promote"),
+        ({"config": SENTINELS, "master": ALONE}, replicas.replicas, YELLOW, "promote"),
         (
             {"config": SENTINELS, "master": {"num-slaves": 1, "num-other-sentinels": 2, "quorum": 4}},
-            judging.replicas,
+            replicas.replicas,
             RED,
             "quorum",
         ),
-        ({"config": SENTINELS, "master": ONE}, judging.replicas, NOTE, "1 Sentinel:"),
+        ({"config": SENTINELS, "master": ONE}, replicas.replicas, NOTE, "1 Sentinel:"),
     ],
 )
 def test_a_redis(changes: dict[str, Any], look: Callable[[Any], Any], level: Level, word: str) -> None:

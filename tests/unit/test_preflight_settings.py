@@ -44,6 +44,8 @@ RED, YELLOW, NOTE = Level.RED, Level.YELLOW, Level.NOTE
         ("site", {"allowed_hosts": ("localhost", "[::1]")}, site.hosts, YELLOW, "this machine alone"),
         ("site", {"behind_https": False}, site.https, YELLOW, "COUPON_BEHIND_HTTPS=true"),
         ("api", {"operations_port": 0}, site.operations_port, NOTE, "COUPON_API_OPERATIONS_PORT"),
+        ("api", {"keepalive_s": 60}, site.timeouts, YELLOW, "COUPON_API_KEEPALIVE_S=75"),
+        ("api", {"host": "127.0.0.1"}, site.address, NOTE, "COUPON_API_HOST=0.0.0.0"),
         ("logs", {"level": "DEBUG"}, site.logging, YELLOW, "COUPON_LOG_LEVEL=INFO"),
         ("logs", {"level": "ERROR"}, site.logging, NOTE, "COUPON_LOG_LEVEL=INFO"),
         ("redis", {"timeout_s": 0.01}, site.timeouts, YELLOW, "COUPON_REDIS_TIMEOUT_MS is 10"),
@@ -60,7 +62,8 @@ def test_a_setting(
 def test_right_settings() -> None:
     loaded = changed("site", behind_https=True, allowed_hosts=("coupons.example.com",))
     right = replace(
-        loaded, api=replace(loaded.api, operations_port=8082, identity_secret="0123456789abcdef" * 2)
+        loaded,
+        api=replace(loaded.api, operations_port=8082, host="0.0.0.0", identity_secret="0123456789abcdef" * 2),
     )
     for check in site.SUBJECT.checks:
         if check.name != "encryption":  # the tests' servers have none
@@ -139,6 +142,17 @@ def test_passwords_in_clear_text() -> None:
     right = connected()
     open_ = replace(right, redis=replace(right.redis, password=None))
     only(encryption.findings(open_), YELLOW, "no password")
+
+
+def test_logins_that_are_guessed() -> None:
+    right = connected()
+    root = replace(right, database=replace(right.database, url="mysql://root:4f7a@db.example.com/c"))
+    only(encryption.findings(root), YELLOW, "as root")
+    known = "mysql://shop:application@db.example.com/c"
+    only(encryption.findings(replace(right, database=replace(right.database, url=known))), YELLOW, "password")
+    same = changed("site", secret_key="0123456789abcdef" * 4)
+    same = replace(same, api=replace(same.api, identity_secret=same.site.secret_key))
+    only(site.secrets(Site(config=same)), RED, "is the SECRET_KEY")
 
 
 def authority(path: Path, *, days: float) -> Path:

@@ -9,11 +9,14 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from urllib.parse import parse_qs, urlsplit
+from typing import Final
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from coupons.operations.preflight.findings import Finding, note, red, yellow
 from runtime.config import Config
 from runtime.config.database import SslMode
+
+_KNOWN_PASSWORDS: Final = ("", "application", "root", "password", "mysql", "secret")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +40,7 @@ def findings(config: Config) -> Iterator[Finding]:
         yield note(f"{_listed(clear)} are reached in clear text, and on this machine alone")
     yield from _unproven(config)
     yield from _open_passwords(config)
+    yield from _guessed(config)
 
 
 def of(config: Config) -> Iterator[Connection]:
@@ -106,6 +110,21 @@ def _open_passwords(config: Config) -> Iterator[Finding]:
             "REDIS_URL has no password: whoever reaches Redis may change gates",
             "REDIS_URL=rediss://user:password@… (docs/connections.md)",
         )
+
+
+def _guessed(config: Config) -> Iterator[Finding]:
+    """Logins that everybody tries first."""
+    parts = urlsplit(config.database.url)
+    if parts.scheme != "mysql":
+        return
+    user, password = unquote(parts.username or ""), unquote(parts.password or "")
+    if user == "root":
+        yield yellow(
+            "DATABASE_URL logs in as root, whom no read-only database refuses",
+            "a user with rights on this database alone",
+        )
+    if password in _KNOWN_PASSWORDS and not _is_local(parts.hostname or "localhost"):
+        yield yellow("DATABASE_URL has a password that everybody tries first", "a long random one")
 
 
 def _all_local(config: Config) -> bool:

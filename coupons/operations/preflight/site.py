@@ -36,6 +36,10 @@ def read(expected: Expected) -> Site:
 def secrets(site: Site) -> Iterator[Finding]:
     for weakness in secret_strength.weaknesses(site.config):
         yield red(weakness, secret_strength.MEND)
+    if site.config.site.secret_key == site.config.api.identity_secret:
+        yield red(
+            "COUPON_IDENTITY_SECRET is the SECRET_KEY: the shop could forge logins", secret_strength.MEND
+        )
 
 
 def debug(site: Site) -> Iterator[Finding]:
@@ -91,6 +95,14 @@ def operations_port(site: Site) -> Iterator[Finding]:
         )
 
 
+def address(site: Site) -> Iterator[Finding]:
+    if site.config.api.host in ("127.0.0.1", "localhost", "::1"):
+        yield note(
+            f"COUPON_API_HOST is {site.config.api.host}: only programs of this machine reach the API",
+            "COUPON_API_HOST=0.0.0.0, unless a proxy on this machine is in front",
+        )
+
+
 def logging(site: Site) -> Iterator[Finding]:
     if site.config.logs.level == "DEBUG":
         yield yellow("COUPON_LOG_LEVEL is DEBUG: lines for each step of each claim", "COUPON_LOG_LEVEL=INFO")
@@ -102,7 +114,13 @@ def logging(site: Site) -> Iterator[Finding]:
 
 
 def timeouts(site: Site) -> Iterator[Finding]:
-    """Values that are allowed, and with which a healthy server looks as if it were away."""
+    """Values that are allowed, and with which a healthy server or client looks as if it were away."""
+    if site.config.api.keepalive_s <= 60:
+        yield yellow(
+            f"COUPON_API_KEEPALIVE_S is {site.config.api.keepalive_s}: a balancer that keeps "
+            "connections for 60 s sends claims into closed ones",
+            "COUPON_API_KEEPALIVE_S=75, or more than the balancer's own",
+        )
     if site.config.redis.timeout_s < 0.1:
         yield yellow(
             f"COUPON_REDIS_TIMEOUT_MS is {site.config.redis.timeout_s * 1000:.0f}: a moment's delay counts "
@@ -135,6 +153,7 @@ SUBJECT: Final = Subject(
         Check(name="deploy", right="`check --deploy` finds nothing else", look=deploy),
         Check(name="identity", right="a claim proves who claims", look=identity),
         Check(name="operations-port", right="the admin is on a port of its own", look=operations_port),
+        Check(name="address", right="the API listens to the network", look=address),
         Check(name="logging", right="the log tells of each coupon", look=logging),
         Check(name="timeouts", right="no timeout is shorter than a usual delay", look=timeouts),
         Check(

@@ -33,7 +33,7 @@ _OFFSET: Final = """
     SELECT TIMESTAMPDIFF(
         SECOND, UTC_TIMESTAMP(), CONVERT_TZ(UTC_TIMESTAMP(), '+00:00', @@GLOBAL.time_zone))"""
 _ROW_FORMATS: Final = """
-    SELECT table_name, row_format FROM information_schema.tables
+    SELECT table_name, row_format, table_collation FROM information_schema.tables
     WHERE table_schema = DATABASE() AND table_name IN ({names})"""
 
 
@@ -52,6 +52,7 @@ class Database:
     korean: tuple[str, str] = ("", "")  #: KOREAN as it came back, and its bytes in hex as the server has them
     refused: Mapping[str, str] = field(default_factory=dict)  #: what we may not do -> why
     row_formats: Mapping[str, str] = field(default_factory=dict)  #: by table
+    collations: Mapping[str, str] = field(default_factory=dict)  #: by table
     free: int | None = None  #: bytes of its disk; None: it does not tell
     total: int = 0
     replica: Component | None = None
@@ -112,7 +113,7 @@ def _of_mysql() -> dict[str, Any]:
         "utc_offset_s": _rows(_OFFSET)[0][0],
         "korean": _rows("SELECT %s, HEX(%s)", KOREAN, KOREAN)[0],
         "refused": dict(_refused()),
-        "row_formats": _row_formats(),
+        **_formats(),
         **_disk(),
     }
 
@@ -147,10 +148,14 @@ def _refused() -> Iterator[tuple[str, str]]:
                 yield f"{kind} on {name}", _words(error)
 
 
-def _row_formats() -> dict[str, str]:
+def _formats() -> dict[str, dict[str, str]]:
     names = [*wanted.models()]
     statement = _ROW_FORMATS.format(names=", ".join(["%s"] * len(names)))
-    return {name: str(row_format) for name, row_format in _rows(statement, *names)}
+    found = _rows(statement, *names)
+    return {
+        "row_formats": {name: str(row_format) for name, row_format, _ in found},
+        "collations": {name: str(collation) for name, _, collation in found},
+    }
 
 
 def _disk() -> dict[str, int]:

@@ -15,6 +15,7 @@ _LONGEST_STATEMENT_S: Final = 20
 _PAGE: Final = (
     16_384  #: bytes. A key over a group's and a topic's name, in utf8mb4, has 2,020: a third of it at most
 )
+_SMALLEST_POOL: Final = 64 << 20  #: half of what the servers ship with
 _SMALLEST_ROOM: Final = 1 << 30
 _SMALLEST_SHARE: Final = 0.05
 
@@ -125,6 +126,25 @@ def sessions(database: Database) -> Iterator[Finding]:
 def _statement_s(database: Database) -> tuple[float, float]:
     text = database.variables.get("max_statement_time", "0")  # MariaDB's, in seconds with decimals
     return float(text or 0), database.number("max_execution_time") / 1000
+
+
+def buffers(database: Database) -> Iterator[Finding]:
+    size = database.number("innodb_buffer_pool_size", _SMALLEST_POOL)
+    if size < _SMALLEST_POOL:
+        yield yellow(
+            f"innodb_buffer_pool_size is {size >> 20} MiB: the rows of a crowd do not stay in memory",
+            "SET GLOBAL innodb_buffer_pool_size = 536870912, and in the server's configuration",
+        )
+
+
+def collations(database: Database) -> Iterator[Finding]:
+    found = {*database.collations.values()}
+    if len(found) > 1:
+        yield note(
+            f"our tables have several collations ({', '.join(sorted(found))}): texts of two of them "
+            "cannot be compared by hand",
+            "ALTER TABLE … CONVERT TO CHARACTER SET utf8mb4 COLLATE one of them",
+        )
 
 
 def time_zone(database: Database) -> Iterator[Finding]:

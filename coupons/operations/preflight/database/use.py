@@ -99,6 +99,13 @@ SUBJECT: Final = Subject(
             look=server.rows,
             blind=_of_sqlite,
         ),
+        Check(name="buffers", right="it has memory for rows", look=server.buffers, blind=_of_sqlite),
+        Check(
+            name="collations",
+            right="all tables compare texts alike",
+            look=server.collations,
+            blind=_of_sqlite,
+        ),
         Check(name="clock", right="its clock is ours", look=clock, blind=_of_sqlite),
         Check(name="disk", right="its disk has room", look=server.disk, blind=_of_sqlite),
         Check(name="replica", right="no replica is named, or it can answer for us", look=replica),

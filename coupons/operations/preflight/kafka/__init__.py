@@ -1,1 +1,4 @@
-"""Kafka: read by ``reading.py`` (and ``broker_clocks.py``); judged by ``topics.py`` and ``cluster.py``."""
+"""Kafka: ``reading.py`` asks (with ``rights.py``, ``broker_clocks.py``), ``facts.py`` is what was told.
+
+``topics.py``, ``keeping.py`` and ``cluster.py`` judge.
+"""

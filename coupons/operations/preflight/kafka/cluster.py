@@ -7,8 +7,8 @@ from typing import Final
 
 from coupons.operations.preflight import clocks
 from coupons.operations.preflight.findings import Check, Finding, Subject, note, red, yellow
-from coupons.operations.preflight.kafka import reading, topics
-from coupons.operations.preflight.kafka.reading import KafkaFacts
+from coupons.operations.preflight.kafka import keeping, reading, topics
+from coupons.operations.preflight.kafka.facts import KafkaFacts
 
 
 def brokers(facts: KafkaFacts) -> Iterator[Finding]:
@@ -32,6 +32,34 @@ def bootstrap(facts: KafkaFacts) -> Iterator[Finding]:
         yield note(
             "KAFKA_BOOTSTRAP_SERVERS names one broker: while it is away no process can start",
             "two or three, separated by commas",
+        )
+
+
+def unreachable(facts: KafkaFacts) -> Iterator[Finding]:
+    for address in facts.unreachable:
+        yield yellow(
+            f"{address} of KAFKA_BOOTSTRAP_SERVERS does not answer",
+            "start it, or take it out: while the others are away no process can start",
+        )
+
+
+def session(facts: KafkaFacts) -> Iterator[Finding]:
+    ours = facts.config.consumer.session_timeout_ms
+    least, most = (facts.settings.get(f"group.{word}.session.timeout.ms", "") for word in ("min", "max"))
+    if (least and ours < int(least)) or (most and ours > int(most)):
+        yield red(
+            f"COUPON_CONSUMER_SESSION_TIMEOUT_MS is {ours}, and the brokers take {least} to {most}: "
+            "no consumer joins",
+            f"COUPON_CONSUMER_SESSION_TIMEOUT_MS from {least} to {most}",
+        )
+
+
+def creation(facts: KafkaFacts) -> Iterator[Finding]:
+    if facts.settings.get("auto.create.topics.enable") == "true":
+        yield note(
+            "the brokers make topics that somebody names (auto.create.topics.enable): a mistyped "
+            "COUPON_TOPIC is made with their defaults",
+            "auto.create.topics.enable=false",
         )
 
 
@@ -61,6 +89,10 @@ def clock(facts: KafkaFacts) -> Iterator[Finding]:
         )
 
 
+def _without_broker(facts: KafkaFacts) -> str:
+    return "" if facts.settings else "the brokers do not tell us their settings"
+
+
 def _without_topics(facts: KafkaFacts) -> str:
     return "" if facts.events and facts.dead_letters else "a topic is missing (kafka.topics)"
 
@@ -87,7 +119,12 @@ SUBJECT: Final = Subject(
     told=lambda facts: ", ".join(f"{name} {value}" for name, value in facts.component.details.items()),
     checks=(
         Check(name="brokers", right="one broker may be away", look=brokers),
-        Check(name="bootstrap", right="several brokers are named to begin with", look=bootstrap),
+        Check(name="bootstrap", right="enough brokers are named to begin with", look=bootstrap),
+        Check(name="unreachable", right="each broker that is named answers", look=unreachable),
+        Check(
+            name="session", right="the brokers take our session timeout", look=session, blind=_without_broker
+        ),
+        Check(name="creation", right="no topic is made by mistake", look=creation, blind=_without_broker),
         Check(name="topics", right="both topics are there", look=topics.exist),
         Check(name="readable", right="their settings are told us", look=topics.readable),
         Check(
@@ -99,28 +136,28 @@ SUBJECT: Final = Subject(
         Check(
             name="replicas",
             right="each event is on several disks, where there are several",
-            look=topics.replicas,
+            look=keeping.replicas,
             blind=_without_topics,
         ),
         Check(
             name="min-isr",
-            right="what is accepted outlives a broker",
-            look=topics.min_in_sync,
+            right="min.insync.replicas fits the replicas",
+            look=keeping.min_in_sync,
             blind=_without_settings,
         ),
         Check(
             name="in-sync",
             right="every partition has a leader and all its replicas",
-            look=topics.in_sync,
+            look=keeping.in_sync,
             blind=_without_topics,
         ),
         Check(
             name="retention",
             right="no event is deleted before it is decided",
-            look=topics.retention,
+            look=keeping.retention,
             blind=_without_settings,
         ),
-        Check(name="cleanup", right="no topic is compacted", look=topics.cleanup, blind=_without_settings),
+        Check(name="cleanup", right="no topic is compacted", look=keeping.cleanup, blind=_without_settings),
         Check(
             name="message-size",
             right="our batches and dead letters fit",
@@ -130,7 +167,7 @@ SUBJECT: Final = Subject(
         Check(
             name="elections",
             right="only a replica that has all events may lead",
-            look=topics.elections,
+            look=keeping.elections,
             blind=_without_settings,
         ),
         Check(

@@ -1,1 +1,1 @@
-"""Redis: read by ``reading.py``, judged by ``judging.py``."""
+"""Redis: ``reading.py`` asks it, ``judging.py`` and ``replicas.py`` judge."""

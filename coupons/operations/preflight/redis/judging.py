@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
 from coupons.operations.preflight import clocks
 from coupons.operations.preflight.findings import Check, Finding, Subject, note, red, yellow
-from coupons.operations.preflight.redis import reading
+from coupons.operations.preflight.redis import reading, replicas
 from coupons.operations.preflight.redis.reading import RedisFacts
-from runtime.config.redis import RedisKind
 
 #: Bytes for one who claims: a reservation (83, measured with Redis 7) and a place in the log (51), and as
 #: much again while a hash of the crowd is made larger. tests/integration/test_preflight_memory.py measures
@@ -37,6 +36,16 @@ def readable(facts: RedisFacts) -> Iterator[Finding]:
                 f"{node.name} does not let us ask INFO, so policy and memory are not looked at: "
                 f"{node.refusal}",
                 "ACL SETUSER the user of REDIS_URL +info (docs/connections.md)",
+            )
+
+
+def role(facts: RedisFacts) -> Iterator[Finding]:
+    """A replica that takes writes (replica-read-only no) forgets them."""
+    for node in facts.nodes:
+        if node.text("role") == "slave":
+            yield red(
+                f"{node.name} is a replica: what is written there its master does not know",
+                "the master in REDIS_URL, or redis+sentinel://…, which finds it",
             )
 
 
@@ -117,37 +126,6 @@ def rights(facts: RedisFacts) -> Iterator[Finding]:
         )
 
 
-def replicas(facts: RedisFacts) -> Iterator[Finding]:
-    """Worth knowing: what happens when a master dies. Losing Redis loses nothing but time."""
-    if facts.config.redis.kind is RedisKind.SENTINEL:
-        yield from _sentinels(facts.master)
-        return
-    alone = [node.name for node in facts.nodes if node.info and not node.number("connected_slaves")]
-    if alone:
-        yield note(
-            f"{', '.join(alone)} has no replica: while it is away the database decides, slower",
-            "Sentinels or a cluster with replicas (docs/connections.md)",
-        )
-
-
-def _sentinels(master: Any) -> Iterator[Finding]:
-    if not master:
-        return
-    sentinels = int(master.get("num-other-sentinels", 0)) + 1
-    quorum = int(master.get("quorum", 1))
-    if not int(master.get("num-slaves", 0)):
-        yield yellow("no replica follows the master: the Sentinels have nobody to promote", "a replica")
-    if quorum > sentinels:
-        yield red(
-            f"the quorum is {quorum}, and there are {sentinels} Sentinels: they promote nobody",
-            f"SENTINEL SET … quorum {sentinels // 2 + 1}",
-        )
-    if sentinels < 3:
-        yield note(
-            f"{sentinels} Sentinel{'s' * (sentinels > 1)}: three can lose one and still promote", "three"
-        )
-
-
 def evicted(facts: RedisFacts) -> Iterator[Finding]:
     for node in facts.nodes:
         if count := node.number("evicted_keys"):
@@ -176,6 +154,7 @@ SUBJECT: Final = Subject(
             blind=_without_info,
         ),
         Check(name="readable", right="it tells us about itself", look=readable),
+        Check(name="role", right="it is a master", look=role, blind=_without_info),
         Check(name="policy", right="it throws nothing away (noeviction)", look=policy, blind=_without_info),
         Check(name="memory", right="it has room for the crowd", look=memory, blind=_without_info),
         Check(
@@ -186,7 +165,7 @@ SUBJECT: Final = Subject(
         ),
         Check(name="clients", right="enough connections are allowed", look=clients, blind=_without_info),
         Check(name="rights", right="our user may do what claims need", look=rights),
-        Check(name="replicas", right="a replica can take over", look=replicas, blind=_without_info),
+        Check(name="replicas", right="a replica can take over", look=replicas.replicas, blind=_without_info),
         Check(name="evictions", right="it has thrown nothing away", look=evicted, blind=_without_info),
         Check(name="clock", right="its clock is ours", look=clock),
     ),

@@ -102,6 +102,8 @@ def _refusal() -> str:
 def _mend(config: Config, words: str) -> str:
     if "READONLY" in words or "read only replica" in words:
         return "the master in REDIS_URL, or redis+sentinel://…, which finds it"
+    if "CLUSTERDOWN" in words:
+        return "a master for every slot: redis-cli --cluster check, then --cluster fix"
     if "MISCONF" in words:
         return "room on Redis' disk, or no snapshots: CONFIG SET save ''"
     if "OOM" in words:
