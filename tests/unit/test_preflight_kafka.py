@@ -85,7 +85,7 @@ def test_a_topic(
 
 
 def test_too_few_partitions_and_replicas() -> None:
-    few = kafka(change=fewer(partitions=2), expected=Expected(consumers=2))
+    few = kafka(change=fewer(partitions=2), expected=Expected(consumers=3))
     only(topics.partitions(few), YELLOW, "kafka-topics.sh --alter", "--partitions 3")
     only(topics.partitions(kafka(expected=Expected(consumers=4))), YELLOW, "4 consumers", "1 have nothing")
     two = kafka(change=fewer(brokers=(1, 2)), config=changed("kafka", replication_factor=2))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,6 +22,8 @@ from coupons.operations.surroundings.facts import Problem
 from runtime import actuator, replica
 from runtime.actuator import Component
 from runtime.config import Config
+
+log = logging.getLogger(__name__)
 
 #: Text of one, two, three and four bytes a character.
 KOREAN: Final = "쿠폰 é 🎟"
@@ -163,11 +166,13 @@ def _disk() -> dict[str, int]:
     try:
         if found := _rows(_DISK):
             return {"free": int(found[0][0]) << 10, "total": int(found[0][1]) << 10}
-    except DatabaseLayerError:  # no plugin, or no right to it
-        connection.close()
+    except DatabaseLayerError as error:  # no plugin, or no right to it
+        log.debug("the database does not tell how full its disk is: %s", error)
     if connection.settings_dict["HOST"] not in ("127.0.0.1", "::1", ""):
         return {}
     folder = str(_rows("SELECT @@datadir")[0][0])
+    if not os.path.isabs(folder):  # of the server's own working folder, not of ours
+        return {}
     try:
         counted = os.statvfs(folder)
     except OSError:  # in a container, or not ours to see

@@ -37,7 +37,7 @@ def partitions(facts: KafkaFacts) -> Iterator[Finding]:
             f"{topic.name} has {has} partitions, and COUPON_TOPIC_PARTITIONS is {wanted}",
             f"COUPON_TOPIC_PARTITIONS={has}",
         )
-    if has < facts.expected.consumers:
+    if wanted <= has < facts.expected.consumers:
         yield yellow(
             f"{topic.name} has {has} partitions for {facts.expected.consumers} consumers: "
             f"{facts.expected.consumers - has} have nothing to do",

@@ -12,7 +12,7 @@ from coupons.operations.preflight.redis import reading, replicas
 from coupons.operations.preflight.redis.reading import RedisFacts
 
 #: Bytes for one who claims: a reservation (83, measured with Redis 7) and a place in the log (51), and as
-#: much again while a hash of the crowd is made larger. tests/integration/test_preflight_memory.py measures
+#: much again while a hash of the crowd is made larger. tests/integration/test_preflight.py measures
 #: them.
 BYTES_OF_A_USER: Final = 270
 _OLDEST: Final = (6, 2)
