@@ -68,7 +68,8 @@ class Command(BaseCommand):
         coloured = self._coloured(options)
         results: list[Result] = []
         quiet = options["json"] or not sys.stderr.isatty()
-        bar = tqdm(total=len(SUBJECTS), desc="preflight", unit=" subjects", leave=False, disable=quiet)
+        total = len(running.chosen(SUBJECTS, only))
+        bar = tqdm(total=total, desc="preflight", unit=" subjects", leave=False, disable=quiet)
         with bar, _silent_clients():
             for found in running.look(SUBJECTS, expected, only=only, patience_s=timeout):
                 results += found

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
+from functools import partial
 from typing import Any, Final
 
 from django.db import connections
@@ -24,6 +25,10 @@ def names(subjects: Sequence[Subject[Any]]) -> list[str]:
     return [name for subject in subjects for name in (subject.name, *_names_of(subject))]
 
 
+def chosen(subjects: Sequence[Subject[Any]], only: Collection[str]) -> list[Subject[Any]]:
+    return [subject for subject in subjects if not only or {subject.name, *_names_of(subject)} & {*only}]
+
+
 def look(
     subjects: Sequence[Subject[Any]],
     expected: Expected,
@@ -35,9 +40,8 @@ def look(
 
     A subject that hangs is left to its thread, which ends with the process.
     """
-    chosen = [subject for subject in subjects if not only or {subject.name, *_names_of(subject)} & {*only}]
     until = time.monotonic() + patience_s
-    running = [(subject, _in_thread(lambda subject=subject: subject.read(expected))) for subject in chosen]  # type: ignore[misc]
+    running = [(subject, _in_thread(partial(subject.read, expected))) for subject in chosen(subjects, only)]
     for subject, future in running:
         wanted = {*_names_of(subject)} if not only or subject.name in only else {*only}
         yield list(_judged(subject, future, wanted=wanted, until=until))
