@@ -44,7 +44,8 @@ def rendered(*options: str) -> dict[tuple[str, str], dict[str, Any]]:
 
 def pods(*options: str) -> list[dict[str, Any]]:
     specs = [each.get("spec", {}) for each in rendered(*options).values()]
-    return [spec["template"]["spec"] for spec in specs if "template" in spec]
+    bare = [spec for spec in specs if "containers" in spec]
+    return bare + [spec["template"]["spec"] for spec in specs if "template" in spec]
 
 
 def environment(pod: dict[str, Any]) -> dict[str, str | None]:
@@ -157,11 +158,11 @@ class TestBothValues:
 @pytest.mark.parametrize(("options", "apis", "consumers"), [((), 10, 1), (PRODUCTION, 30, 12)])
 def test_helms_test_is_the_preflight_of_all_pods(options: tuple[str, ...], apis: int, consumers: int) -> None:
     objects = rendered(*options)
-    job = objects["Job", "coupon-system-preflight"]
-    pod = job["spec"]["template"]["spec"]
+    test = objects["Pod", "coupon-system-preflight"]
+    pod = test["spec"]
     of_api = objects["Deployment", "coupon-system-api"]["spec"]["template"]["spec"]
 
-    assert job["metadata"]["annotations"]["helm.sh/hook"] == "test"
+    assert test["metadata"]["annotations"]["helm.sh/hook"] == "test"
     assert pod["containers"][0]["command"] == [
         *("python", "manage.py", "preflight", "--red-only"),
         *("--users=100000", f"--apis={apis}", f"--consumers={consumers}"),
