@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run services services-stop test generated-calls faults bench lint chart format lock clean
+.PHONY: help run services services-stop test generated-calls faults bench lint chart format lock clean monitoring
 
 # helm is built from its module where it is not installed but Go is: minutes, once.
 HELM_VERSION := v4.3.1
@@ -34,16 +34,20 @@ faults: $(VENV)/.dev  ## a rush of claims and a fault in its middle, case by cas
 bench: $(VENV)/.dev  ## every figure beside a baseline of the same run; BENCH=--short: under 3 minutes
 	@$(BIN)/python -m dev.bench $(BENCH)
 
-lint: $(VENV)/.dev  ## ruff, mypy, import-linter, missing migrations, migrations that break the release before
+lint: $(VENV)/.dev  ## ruff, mypy, import-linter, missing migrations, migrations that break the release before, alerts without a runbook
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	SECRET_KEY=lint COUPON_LOG_DIR=$(VENV)/logs $(BIN)/mypy
 	$(BIN)/lint-imports --no-cache --verbose > $(VENV)/lint-imports.log || (cat $(VENV)/lint-imports.log; exit 1)
 	SECRET_KEY=lint COUPON_LOG_DIR=$(VENV)/logs $(BIN)/python manage.py makemigrations --check --dry-run
 	SECRET_KEY=lint COUPON_LOG_DIR=$(VENV)/logs $(BIN)/python -m dev.migration_lint
+	SECRET_KEY=lint COUPON_LOG_DIR=$(VENV)/logs $(BIN)/python -m dev.monitoring lint
 
 chart: $(VENV)/.chart $(HELM)  ## the Helm chart and the Dockerfile: helm lint, kubernetes-validate, checkov, hadolint
 	@HELM="$(abspath $(HELM))" TOOLS="$(abspath $(VENV)/chart/bin)" deploy/helm/check
+
+monitoring: $(VENV)/.dev  ## promtool on deploy/monitoring: the configuration, the rules, a test for each alert
+	@$(BIN)/python -m dev.monitoring test
 
 format: $(VENV)/.dev  ## write the code as ruff wants it
 	$(BIN)/ruff check --fix .

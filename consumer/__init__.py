@@ -9,7 +9,8 @@ and receives and reads the next one, if there is a backlog.
 ``partitions.py``    the assigned partitions and their positions; ``offsets.py``: Kafka's copy of those
 ``batch.py``         decides a batch, event by event if it must; ``reading.py``: messages as requests
 ``telling.py``       Redis and the log hear of a batch; ``dead_letters.py``: what can never be issued
-``housekeeping.py``  leaked slots and gates that are wrong, in a thread of its own
+``housekeeping.py``  leaked slots and gates that are wrong, in a thread of its own; ``watch.py``: what it
+                     looks after for the metrics
 ``kafka.py``         the client; ``broker_watch.py`` notices one that gets nothing
 ``health.py``        readiness on its own port; ``shutdown.py``: SIGTERM and Ctrl-C
 """

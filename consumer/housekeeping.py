@@ -1,4 +1,4 @@
-"""The work of one consumer of the group beside the log: free leaked slots, mend gates that are wrong."""
+"""The work of one consumer of the group beside the log: free slots, mend gates, watch (``watch.py``)."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from django.db import close_old_connections, connection
 from django_redis import get_redis_connection
 from redis.exceptions import RedisError
 
+from consumer.watch import Watch
 from coupons.eventlog.backlog import LogUnavailable
 from coupons.gate import catching_up, disclosed
 from coupons.gate.admission import GateUnavailable
@@ -44,6 +45,7 @@ class Housekeeper:
     def __init__(self) -> None:
         self._stop = threading.Event()
         self._catching_up = CatchingUp()
+        self._watch = Watch()
         self._failure = ""
         self._partitions_came = threading.Event()
         self._thread = threading.Thread(target=self._run, name="housekeeping", daemon=True)
@@ -91,6 +93,7 @@ class Housekeeper:
         """One round, if no other consumer of the group has the turn."""
         with taking_turn() as turn:
             if turn is None:
+                self._watch.rest()
                 return
             search = LeakSearch()
             disclosed.forget_decided()
@@ -112,11 +115,13 @@ class Housekeeper:
                 raise
 
     def _catch_up(self) -> None:
+        """The steps that must not wait for the end of a round."""
         try:
             self._free_decided()
             self._catching_up.look()
         except (GateUnavailable, LogUnavailable) as error:
             log.info("gates are not looked at: %s", error)
+        self._watch.look()
 
 
 class Turn:

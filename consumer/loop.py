@@ -58,7 +58,7 @@ class ConsumerLoop:
         self._make_consumer = make_consumer
         self._on_partitions = on_partitions
         self.state = LoopState()
-        metrics.OLDEST_UNDECIDED_SECONDS.set_function(self.state.oldest_undecided_s)
+        self.state.show_in_metrics()
 
     def run(self) -> None:
         """Run until ``stop`` is set, in the calling thread; then leave the group."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
+from runtime import metrics
+
 
 @dataclass(slots=True, kw_only=True)
 class LoopState:
@@ -33,7 +35,18 @@ class LoopState:
     def goes_on(self) -> None:
         self.waiting_since = self.retrying_since = self.retry_cause = None
 
+    def show_in_metrics(self) -> None:
+        """From now on the metrics ask this state, in whichever thread reads them."""
+        metrics.OLDEST_UNDECIDED_SECONDS.set_function(self.oldest_undecided_s)
+        metrics.STALLED_SECONDS.set_function(lambda: _seconds_since(self.waiting_since))
+        metrics.RETRYING_SECONDS.set_function(lambda: _seconds_since(self.retrying_since))
+        metrics.PARTITIONS_STUCK.set_function(lambda: len(self.stuck))
+
     def oldest_undecided_s(self) -> float:
         """The age of the oldest event in hand, by this machine's clock. Any thread may ask."""
         oldest_ms = self.oldest_undecided_ms
         return 0.0 if oldest_ms is None else max(0.0, time.time() - oldest_ms / 1000)
+
+
+def _seconds_since(moment: float | None) -> float:
+    return 0.0 if moment is None else time.monotonic() - moment

@@ -11,6 +11,7 @@ from redis.exceptions import RedisError
 
 from consumer import dead_letters
 from consumer.dead_letters import DeadMessage
+from coupons import measures
 from coupons.claim import Claim
 from coupons.gate import pending
 from coupons.gate.admission import (
@@ -43,6 +44,8 @@ def tell(committed: Committed) -> None:
 
 def _report(issued: Issued, letters: Sequence[DeadMessage]) -> None:
     counted = Counter([each.decision for each in issued.allocations])
+    by_coupon = Counter([(a.request.event.coupon_id, a.decision.value) for a in issued.allocations])
+    measures.DECIDED.count(by_coupon)
     for decision, count in counted.items():
         metrics.EVENTS_DECIDED.labels(decision=decision.value).inc(count)
     won = issued.user_coupon_ids

@@ -22,8 +22,10 @@ from prometheus_client import (
     Histogram,
     generate_latest,
 )
+from prometheus_client.registry import Collector
 
-from runtime import metrics_files, metrics_folder
+from runtime import machine, metrics_files, metrics_folder
+from runtime.hot_counts import HotCounts
 
 if metrics_folder.VARIABLE in os.environ:
     metrics_files.use()
@@ -31,6 +33,7 @@ if metrics_folder.VARIABLE in os.environ:
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 _restoring: Final = threading.Lock()  #: the loop and the thread that reads the metrics both restore files
 _FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+by_name: Final[list[HotCounts]] = []  #: made where their kinds are known: coupons/measures.py
 _SIZES = (1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2500)
 
 # The API
@@ -101,6 +104,21 @@ OLDEST_UNDECIDED_SECONDS = Gauge(
     "Age of the oldest event this consumer has not decided, 0 if none.",
     multiprocess_mode="livemax",
 )
+STALLED_SECONDS = Gauge(
+    "coupon_stalled_seconds",
+    "For how long something has been waiting without anything being decided; 0 while deciding goes on.",
+    multiprocess_mode="livemax",
+)
+RETRYING_SECONDS = Gauge(
+    "coupon_retrying_seconds",
+    "For how long the batch in hand has been tried again and again, 0 if none.",
+    multiprocess_mode="livemax",
+)
+PARTITIONS_STUCK = Gauge(
+    "coupon_partitions_stuck",
+    "Partitions that stand still until an operator acts (`manage.py log_position show`).",
+    multiprocess_mode="livemax",
+)
 OFFSET_COMMIT_FAILURES = Counter(
     "coupon_offset_commit_failures_total",
     "Commits of Kafka's copy of the position that failed. Nothing is decided again for it.",
@@ -108,6 +126,31 @@ OFFSET_COMMIT_FAILURES = Counter(
 CONSUMER_REBUILDS = Counter(
     "coupon_consumer_rebuilds_total",
     "Kafka clients of consumers made anew: no broker answered, or what the log has did not come.",
+)
+
+# Looked after each minute by the consumer that has the turn to keep house; 0 in the others
+DEAD_LETTERS_WAITING = Gauge(
+    "coupon_dead_letters_waiting",
+    "Dead letters that nobody replayed or discarded.",
+    multiprocess_mode="livemax",
+)
+DATABASE_CLOCK = Gauge(
+    "coupon_database_clock_offset_seconds",
+    "The database's clock minus the consumer's.",
+    multiprocess_mode="livemax",
+)
+VERIFY_FINDINGS = Gauge(
+    "coupon_verify_findings",
+    "What is wrong with the requests that were decided lately, as far as it is still so.",
+    multiprocess_mode="livemax",
+)
+VERIFY_BEHIND = Gauge(
+    "coupon_verify_behind_events", "Decided events that are not verified yet.", multiprocess_mode="livemax"
+)
+VERIFIED_AT = Gauge(
+    "coupon_verified_timestamp_seconds",
+    "When decided events were verified last, Unix time; also if there were none.",
+    multiprocess_mode="livemax",
 )
 
 
@@ -124,6 +167,14 @@ def observe_each(histogram: Histogram, values: Collection[float]) -> None:
 
 def exposition() -> bytes:
     """All metrics of this service in Prometheus's text format. Reads files: not in the loop."""
+    asked = CollectorRegistry()
+    collectors: list[Collector] = [machine.here(), *by_name]
+    for collector in collectors:
+        asked.register(collector)
+    return _counted() + generate_latest(asked)
+
+
+def _counted() -> bytes:
     if metrics_folder.VARIABLE not in os.environ:
         return generate_latest(REGISTRY)
     restore()
@@ -137,3 +188,5 @@ def restore() -> None:
     with _restoring:
         metrics_folder.ensure()
         metrics_files.restore()
+        for counts in by_name:
+            counts.restore()

@@ -32,7 +32,7 @@ class KeptFile(mmap_dict.MmapedDict):
     _f: Any
 
     def __init__(self, filename: str, read_mode: bool = False) -> None:
-        place = filename if os.path.exists(filename) else _made(filename, b"")
+        place = filename if os.path.exists(filename) else made(filename, b"")
         super().__init__(place, read_mode)  # type: ignore[no-untyped-call]
         self._fname = filename
         self._is_kept = place == filename
@@ -42,7 +42,7 @@ class KeptFile(mmap_dict.MmapedDict):
         """Write the file again if it was deleted; its values are still mapped in memory."""
         if not self._is_kept or os.path.exists(self._fname):
             return
-        place = _made(self._fname, self._m[:])
+        place = made(self._fname, self._m[:])
         self._is_kept = place == self._fname
         written = open(place, "a+b")  # noqa: SIM115 - as long as the process
         mapped = mmap.mmap(written.fileno(), self._capacity)
@@ -85,7 +85,7 @@ def restore() -> None:
         file.restore()
 
 
-def _made(filename: str, content: bytes) -> str:
+def made(filename: str, content: bytes) -> str:
     """Make the file with all its room, and only then give it its name. Returns the path where it is.
 
     If the disk has no room, the file is in this process's memory: it is not added up, and no process ends.

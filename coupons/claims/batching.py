@@ -17,6 +17,7 @@ from uuid import UUID
 import gevent
 from gevent.event import Event
 
+from coupons import measures
 from coupons.claim import Claim
 from coupons.claims import screening, submitting
 from coupons.claims.screening import Refused
@@ -176,28 +177,30 @@ class Gathering:
 
 def _wake(batch: Sequence[Waiting], answers: Mapping[UUID, Answer]) -> None:
     """In the hub: no greenlet is switched to for an answer."""
-    _count(batch, Counter(map(outcome_of, answers.values())))
+    _count(batch, [outcome_of(answers[each.claim.request_id]) for each in batch])
     for each in batch:
         each.answer(answers[each.claim.request_id])
 
 
 def _fail(batch: Sequence[Waiting], error: Exception) -> None:
-    _count(batch, {Code.INTERNAL_ERROR.value: len(batch)})
+    _count(batch, [Code.INTERNAL_ERROR.value] * len(batch))
     for each in batch:
         each.answer(error)
 
 
-def _count(batch: Sequence[Waiting], outcomes: Mapping[str, int]) -> None:
-    """For the whole batch at once, which costs a tenth of counting each claim."""
+def _count(batch: Sequence[Waiting], outcomes: Sequence[str]) -> None:
+    """For the whole batch at once, which costs a tenth of counting each claim. ``outcomes``: one for each."""
     now = time.monotonic()
-    metrics.observe_each(metrics.CLAIM_SECONDS, [now - each.since for each in batch])
-    for outcome, count in outcomes.items():
+    seconds = [now - each.since for each in batch]
+    metrics.observe_each(metrics.CLAIM_SECONDS, seconds)
+    for outcome, count in Counter(outcomes).items():
         metrics.CLAIMS.labels(outcome=outcome).inc(count)
+    measures.CLAIMS.count(Counter(zip([each.claim.coupon_id for each in batch], outcomes, strict=True)))
 
 
 def outcome_of(answer: Answer) -> str:
     """As the metrics have it: ACCEPTED, or the code of a refusal."""
-    return answer.code.value if isinstance(answer, Refused) else "ACCEPTED"
+    return answer.code.value if isinstance(answer, Refused) else measures.ACCEPTED
 
 
 _gathering: Gathering | None = None

@@ -16,6 +16,9 @@ from runtime import __version__, metrics
 PAGES = sorted([*PROJECT.glob("*.md"), *PROJECT.glob("docs/**/*.md")])
 #: in both languages, with the same commands, tables and headings
 PAIRS = ["README", "docs/walk", "docs/api", "docs/operations", "docs/kubernetes"]
+PAIRS += sorted(
+    str(path.relative_to(PROJECT))[: -len(".ko.md")] for path in PROJECT.glob("docs/runbooks/*.ko.md")
+)
 _COUNT = re.compile(r"^\| [^|]+ \| ([0-9]+,[0-9]{3}) \|$", re.MULTILINE)
 
 
@@ -66,7 +69,7 @@ def test_both_languages_have_the_same_commands_rows_and_headings(name: str) -> N
 @pytest.mark.parametrize("name", ["docs/api.md", "docs/api.ko.md"])
 def test_every_code_reason_and_metric_is_listed(name: str) -> None:
     text = page(PROJECT / name)
-    named = set(re.findall(r"`(coupon_\w+?)(?:\{\w+\})?`", text))
+    named = set(re.findall(r"`(coupon_\w+?)(?:\{\w+(?:,\w+)*\})?`", text))
 
     assert {code for code in Code if f"`{code}`" not in text} == set()
     assert {reason for reason in DeadLetterReason if reason not in text} == set()

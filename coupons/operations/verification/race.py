@@ -66,7 +66,7 @@ class Race:
             in_others = {e.user_id for e in self._all if e.is_issued and e.kafka_partition != partition}
             yield from _holders(decided, from_elsewhere | in_others)
             for before, after in pairwise([each for each in decided if each.is_issued]):
-                yield from _ranks(before, after, is_alone=is_alone)
+                yield from ranks(before, after, is_alone=is_alone)
             for before, after in pairwise(decided):
                 yield from self._stock(before, after, is_alone=is_alone)
             yield from order.transactions(decided)
@@ -147,7 +147,7 @@ def _holders(decided: Sequence[OutcomeRow], from_elsewhere: set[int | None]) -> 
             )
 
 
-def _ranks(before: OutcomeRow, after: OutcomeRow, *, is_alone: bool) -> Iterator[Finding]:
+def ranks(before: OutcomeRow, after: OutcomeRow, *, is_alone: bool) -> Iterator[Finding]:
     """Ranks rise one by one; if there are several partitions, another one may have the ranks in between."""
     if before.rank is None or after.rank is None:
         return

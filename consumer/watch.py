@@ -1,0 +1,93 @@
+"""What one consumer of the group looks after each minute, for the metrics: letters, clocks, verifying."""
+
+from __future__ import annotations
+
+import logging
+import time
+from datetime import UTC, datetime
+from typing import Final
+
+from django.db import connection
+
+from coupons.eventlog.backlog import LogUnavailable
+from coupons.models import DeadLetter, DeadLetterState
+from coupons.operations.verification.recent import Look, Recent
+from runtime import metrics
+
+log = logging.getLogger(__name__)
+
+#: Shorter, and nobody is told sooner who looks at metrics; longer, and an alert comes later.
+EVERY_S: Final = 60.0
+#: Verifying shares its process with the deciding loop. While there is much to verify, it may take this part
+#: of the time. More, and deciding is slower in a rush; less, and a mistake is found later.
+_SHARE: Final = 0.02
+#: After a look that took long because a server was slow. Longer, and the alert for that comes.
+_LONGEST_REST_S: Final = 300.0
+_LOGGED: Final = 5  #: findings of one look
+
+
+class Watch:
+    """For the thread of housekeeping."""
+
+    def __init__(self) -> None:
+        self._recent = Recent()
+        self._next_look = self._next_verifying = 0.0
+        self._told: set[str] = set()
+
+    def look(self) -> None:
+        """Look if it is time. Raises database errors."""
+        now = time.monotonic()
+        if now >= self._next_look:
+            self._next_look = now + EVERY_S
+            waiting = DeadLetter.objects.filter(state=DeadLetterState.WAITING)
+            metrics.DEAD_LETTERS_WAITING.set(waiting.count())
+            metrics.DATABASE_CLOCK.set(_clock_offset_s())
+        if now >= self._next_verifying:
+            self._verify()
+
+    def rest(self) -> None:
+        """Another consumer looks: what this one last saw must not be taken for what is so."""
+        self._next_look = self._next_verifying = 0.0
+        for gauge in (
+            metrics.DEAD_LETTERS_WAITING,
+            metrics.DATABASE_CLOCK,
+            metrics.VERIFY_FINDINGS,
+            metrics.VERIFY_BEHIND,
+        ):
+            gauge.set(0)
+
+    def _verify(self) -> None:
+        began = time.monotonic()
+        self._next_verifying = began + EVERY_S  # where it fails too
+        try:
+            look = self._recent.look()
+        except LogUnavailable as error:
+            log.info("what was decided lately is not verified: %s", error)
+            return
+        took_s = time.monotonic() - began
+        rest_s = min(took_s / _SHARE, _LONGEST_REST_S)
+        self._next_verifying = began + (rest_s if look.behind else max(EVERY_S, rest_s))
+        metrics.VERIFY_FINDINGS.set(len(look.findings))
+        metrics.VERIFY_BEHIND.set(look.behind)
+        metrics.VERIFIED_AT.set(time.time())
+        self._tell(look)
+
+    def _tell(self, look: Look) -> None:
+        """Log each finding once, as long as it stands."""
+        told = {f"{each.check}: coupon {each.coupon_id}: {each.message}" for each in look.findings}
+        for line in sorted(told - self._told)[:_LOGGED]:
+            log.error("verify: %s", line)
+        self._told = told
+
+
+def _clock_offset_s() -> float:
+    """The database's clock minus ours; 0 for a database in this machine's files."""
+    if connection.vendor == "sqlite":
+        return 0.0
+    with connection.cursor() as cursor:
+        before = time.time()
+        cursor.execute("SELECT UTC_TIMESTAMP(6)")
+        [(there,)] = cursor.fetchall()
+        here = (before + time.time()) / 2
+    moment: datetime = there if there.tzinfo else there.replace(tzinfo=UTC)
+    return moment.timestamp() - here

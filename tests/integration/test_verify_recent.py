@@ -1,0 +1,161 @@
+"""What was decided lately is verified at a bounded cost, and what is wrong is told until it is mended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from django.db.models import F
+
+from consumer import watch
+from consumer.batch import BatchProcessor
+from consumer.watch import Watch
+from coupons.eventlog import positions
+from coupons.eventlog.delivery import Record
+from coupons.eventlog.events import encode, partition_key
+from coupons.eventlog.producer import event_producer
+from coupons.models import Coupon, DeadLetter, IssueOutcome, UserCoupon
+from coupons.operations.verification import recent
+from coupons.operations.verification.findings import Check
+from coupons.operations.verification.recent import Look, Recent
+from runtime import metrics
+from tests.consuming import consume_all
+from tests.factories import make_coupon, make_event, make_users
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("topic")]
+
+
+def publish(coupon: Coupon, users: list[int]) -> None:
+    values = [encode(make_event(coupon_id=coupon.pk, user_id=user)) for user in users]
+    event_producer().publish([Record(key=partition_key(coupon.pk), value=value) for value in values])
+
+
+def decide() -> None:
+    consume_all(BatchProcessor(producer=event_producer()).process)
+
+
+def checks(look: Look) -> set[Check]:
+    return {each.check for each in look.findings}
+
+
+@pytest.fixture
+def decided() -> Coupon:
+    """Ten users claimed five coupons, one of them twice, and an event was rubbish."""
+    coupon, users = make_coupon(stock=5), make_users(10)
+    publish(coupon, [*users, users[0]])
+    event_producer().publish([Record(key=partition_key(coupon.pk), value=b"rubbish")])
+    decide()
+    return coupon
+
+
+def test_all_that_is_new_is_verified_once(decided: Coupon) -> None:
+    verifying = Recent()
+
+    assert verifying.look() == Look(findings=[], verified=12, behind=0)
+    assert verifying.look() == Look(findings=[], verified=0, behind=0)
+    publish(decided, make_users(2))
+    assert verifying.look().verified == 0, "undecided events are nobody's fault"
+    decide()
+    assert verifying.look() == Look(findings=[], verified=2, behind=0)
+
+
+def test_a_look_is_bounded(decided: Coupon, monkeypatch: pytest.MonkeyPatch) -> None:
+    verifying = Recent()
+    verifying.look()
+    monkeypatch.setattr(recent, "MOST_AT_ONCE", 3)
+    publish(decided, make_users(7))
+    decide()
+
+    looks = [verifying.look() for _ in range(3)]
+
+    assert [(each.verified, each.behind) for each in looks] == [(3, 4), (3, 1), (1, 0)]
+
+
+def _delete_an_outcome(coupon: Coupon) -> None:
+    IssueOutcome.objects.filter(coupon_id=coupon.pk, status="REJECTED").order_by("kafka_offset")[0].delete()
+
+
+def _swap_ranks(coupon: Coupon) -> None:
+    IssueOutcome.objects.filter(coupon_id=coupon.pk, claim_rank__in=(2, 3)).update(
+        claim_rank=5 - F("claim_rank")
+    )
+
+
+BREAKS: dict[Check, Callable[[Coupon], object]] = {
+    Check.EVERY_EVENT_DECIDED: _delete_an_outcome,
+    Check.WINNERS_IN_LOG_ORDER: _swap_ranks,
+    Check.WINNER_HAS_COUPON: lambda coupon: UserCoupon.objects.filter(coupon=coupon)[:1].get().delete(),
+    Check.ISSUED_COUNT: lambda coupon: Coupon.objects.filter(pk=coupon.pk).update(issued_count=4),
+    Check.OUTCOME_MATCHES_EVENT: lambda coupon: IssueOutcome.objects.filter(
+        coupon_id=coupon.pk, claim_rank=1
+    ).update(user_id=F("user_id") + 1_000_000),
+    Check.DEAD_LETTER_KEPT: lambda coupon: DeadLetter.objects.all().delete(),
+}
+
+
+@pytest.mark.parametrize("check", BREAKS)
+def test_what_is_wrong_is_found_and_told_as_long_as_it_is_so(decided: Coupon, check: Check) -> None:
+    BREAKS[check](decided)
+    verifying = Recent()
+
+    assert check in checks(verifying.look())
+    assert check in checks(verifying.look()), "nothing was mended"
+
+
+def test_what_was_mended_is_not_told_any_more(decided: Coupon) -> None:
+    Coupon.objects.filter(pk=decided.pk).update(issued_count=4)
+    verifying = Recent()
+    assert checks(verifying.look()) == {Check.ISSUED_COUNT}
+
+    Coupon.objects.filter(pk=decided.pk).update(issued_count=5)
+
+    assert verifying.look().findings == []
+
+
+def test_a_position_that_was_moved_back_is_no_finding(decided: Coupon) -> None:
+    verifying = Recent()
+    verifying.look()
+
+    positions.move_back(dict.fromkeys(positions.stored(), 0))  # type: ignore[arg-type]
+    assert verifying.look().findings == []
+    decide()
+    assert verifying.look().findings == []
+
+
+def test_the_watch_sets_the_metrics_and_rests(decided: Coupon, caplog: pytest.LogCaptureFixture) -> None:
+    Coupon.objects.filter(pk=decided.pk).update(issued_count=4)
+    watching = Watch()
+
+    watching.look()
+
+    assert _value(metrics.DEAD_LETTERS_WAITING) == 1
+    assert _value(metrics.VERIFY_FINDINGS) == 1
+    assert _value(metrics.VERIFIED_AT) > 0
+    assert abs(_value(metrics.DATABASE_CLOCK)) < 5
+    assert "ISSUED_COUNT" in caplog.text
+
+    watching.rest()
+    assert _value(metrics.DEAD_LETTERS_WAITING) == _value(metrics.VERIFY_FINDINGS) == 0
+
+
+def test_the_watch_does_not_look_at_every_step(decided: Coupon, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[int] = []
+
+    def look(verifying: Recent) -> Look:
+        looks.append(1)
+        return Look(findings=[], verified=0, behind=0)
+
+    monkeypatch.setattr(Recent, "look", look)
+    watching = Watch()
+    watching.look()
+    watching.look()
+    assert len(looks) == 1
+
+    monkeypatch.setattr(watch, "EVERY_S", 0.0)
+    Watch().look()
+    assert len(looks) == 2
+
+
+def _value(gauge: object) -> float:
+    [family] = gauge.collect()  # type: ignore[attr-defined]
+    return float(family.samples[0].value)
