@@ -65,14 +65,15 @@ class Coupon(Timestamped):
     discount_amount = models.BigIntegerField()
     stock = models.BigIntegerField()
     issued_count = models.BigIntegerField(db_default=0, editable=False)
-    #: how many of ``issued_count`` the application issued whose tables were taken over (`manage.py adopt`)
+    #: how many of ``issued_count`` have no outcome here: another application's (`manage.py adopt`), or
+    #: purged (`manage.py purge`)
     adopted_count = models.BigIntegerField(db_default=0, editable=False)
     coupon_status = models.CharField(
         max_length=20, choices=CouponStatus, db_default=CouponStatus.OPENED, default=CouponStatus.OPENED
     )
     opens_at = models.DateTimeField(null=True, blank=True)
     closes_at = models.DateTimeField(null=True, blank=True)
-    #: earlier outcomes are not here: `seed --reset` deleted them, or they were another application's
+    #: earlier outcomes are not here: `seed --reset` or `purge` deleted them, or they were another's
     reset_at = models.DateTimeField(null=True, editable=False)
 
     class Meta:
@@ -121,7 +122,7 @@ class UserCoupon(Timestamped):
     )
     issued_at = models.DateTimeField(db_default=Now())
     used_at = models.DateTimeField(null=True, blank=True)
-    #: the request that won the coupon; null in rows that another application wrote
+    #: the request that won the coupon; null where its outcome is not here (another application's, purged)
     request_id = models.UUIDField(null=True, editable=False)
 
     class Meta:

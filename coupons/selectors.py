@@ -23,7 +23,7 @@ _COUPONS_AT_ONCE: Final = 200  #: in one SELECT: see ``_held``
 class Claimant:
     """An existing user, and whether they have the coupon.
 
-    The request id is None if another application issued the coupon.
+    The request id is None if the request has no outcome here.
     """
 
     has_coupon: bool

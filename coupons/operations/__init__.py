@@ -1,6 +1,8 @@
 """What operators do, as functions: the commands in ``coupons/management/commands`` parse and call these.
 
 ``seeding.py``, ``resetting.py``     rows to begin with; back to the beginning
+``status.py``                        the whole system on one screen
+``purging.py``                       delete the outcomes of events that ended long ago
 ``reconciling.py``                   mend gates from the database and the log
 ``stock.py``                         add or take stock, under the row's lock
 ``dead_letters.py``                  show, replay, discard

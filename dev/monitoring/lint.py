@@ -24,7 +24,7 @@ _OURS: Final = re.compile(r"\bcoupon_\w+")
 _RECORDED: Final = re.compile(r"\bcoupon:[\w:]+")
 _EXPORTED: Final = re.compile(r"^# TYPE (\w+) (\w+)$", re.MULTILINE)
 _ASKED_FOR: Final = re.compile(r'ALERTS\{.*alertname="(\w+)"')
-_PARTS: Final = ("_bucket", "_count", "_sum")
+_PARTS: Final = ("bucket", "count", "sum")
 
 
 def wrong(monitoring: Path, runbooks: Path) -> list[str]:
@@ -46,7 +46,7 @@ def exported() -> set[str]:
     """The names of all series that the processes export."""
     found = set()
     for name, kind in _EXPORTED.findall(metrics.exposition().decode()):
-        found |= {f"{name}{part}" for part in _PARTS} if kind == "histogram" else {name}
+        found |= {f"{name}_{part}" for part in _PARTS} if kind == "histogram" else {name}
     return found
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
+import time
 from collections.abc import Callable
 
 import pytest
+from django.core.management import call_command
 from django.db.models import F
 
 from consumer import watch
@@ -154,6 +157,26 @@ def test_the_watch_does_not_look_at_every_step(decided: Coupon, monkeypatch: pyt
     monkeypatch.setattr(watch, "EVERY_S", 0.0)
     Watch().look()
     assert len(looks) == 2
+
+
+def test_the_command_goes_on_watching_until_it_is_interrupted(
+    decided: Coupon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def pause(seconds: float) -> None:
+        if Coupon.objects.get(pk=decided.pk).issued_count == 4:
+            raise KeyboardInterrupt
+        Coupon.objects.filter(pk=decided.pk).update(issued_count=4)
+        publish(decided, make_users(1))
+        decide()
+
+    monkeypatch.setattr(time, "sleep", pause)
+    out = io.StringIO()
+    with pytest.raises(SystemExit):
+        call_command("verify", "--watch", stdout=out)
+
+    assert "12 verified, 0 to go: ok" in out.getvalue()
+    assert "1 verified, 0 to go: 1 WRONG" in out.getvalue()
+    assert "ISSUED_COUNT" in out.getvalue()
 
 
 def _value(gauge: object) -> float:

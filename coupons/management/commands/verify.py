@@ -5,20 +5,25 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import time
 from collections import Counter
+from contextlib import suppress
+from dataclasses import asdict
 from typing import Any, Final
 
 from django.core.management.base import BaseCommand, CommandError
-from django.db import OperationalError
+from django.db import OperationalError, connection
 from tqdm import tqdm
 
 from coupons.eventlog.backlog import LogUnavailable
 from coupons.models import Coupon
 from coupons.operations import surroundings
 from coupons.operations.verification.findings import Check, Report
+from coupons.operations.verification.recent import Look, Recent
 from coupons.operations.verification.run import verify
 
 _SHOWN: Final = 50  #: findings that are printed; --json lists all
+_EVERY_S: Final = 60.0  #: of --watch, as a consumer does it
 
 
 class Command(BaseCommand):
@@ -36,12 +41,20 @@ class Command(BaseCommand):
             action="store_true",
             help="read the whole log too, and recompute the winners from it",
         )
+        parser.add_argument(
+            "--watch",
+            action="store_true",
+            help="look each minute at what was decided since, as a consumer does; Ctrl-C ends it",
+        )
         parser.add_argument("--json", action="store_true", help="print the report as JSON")
 
     def handle(self, *args: Any, coupon: int | None, from_topic: bool, **options: Any) -> None:
         surroundings.refuse()
         if coupon is not None and not Coupon.objects.filter(pk=coupon).exists():
             raise CommandError(f"there is no coupon {coupon}")
+        if options["watch"]:
+            self._watch(as_json=options["json"])
+            return
         quiet = options["json"] or not sys.stderr.isatty()
         with tqdm(disable=quiet, unit=" checked", leave=False) as bar:
 
@@ -63,6 +76,35 @@ class Command(BaseCommand):
             self._print(report)
         if not report.is_clean:
             sys.exit(1)
+
+    def _watch(self, *, as_json: bool) -> None:
+        """A line for each look, and one for each finding. Exit code 1 if there was any."""
+        verifying, has_found = Recent(), False
+        with suppress(KeyboardInterrupt):
+            while True:
+                try:
+                    look = verifying.look()
+                except (LogUnavailable, OperationalError) as error:
+                    self.stderr.write(f"not looked: {error}")
+                    connection.close()
+                else:
+                    has_found |= bool(look.findings)
+                    self._print_look(look, as_json=as_json)
+                    if look.behind:
+                        continue
+                time.sleep(_EVERY_S)
+        if has_found:
+            sys.exit(1)
+
+    def _print_look(self, look: Look, *, as_json: bool) -> None:
+        if as_json:
+            self.stdout.write(json.dumps(asdict(look), ensure_ascii=False))
+            return
+        now = time.strftime("%H:%M:%S")
+        found = f"{len(look.findings)} WRONG" if look.findings else "ok"
+        self.stdout.write(f"{now}  {look.verified:,} verified, {look.behind:,} to go: {found}")
+        for each in look.findings[:_SHOWN]:
+            self.stdout.write(f"{each.check}: coupon {each.coupon_id}: {each.message}")
 
     def _print(self, report: Report) -> None:
         self.stdout.write("looked at " + ", ".join(f"{n} {what}" for what, n in report.looked_at.items()))

@@ -71,7 +71,7 @@ def _winners(coupon: Coupon) -> Iterator[Finding]:
             Check.ISSUED_COUNT,
             coupon.pk,
             f"issued_count is {coupon.issued_count}, outcomes say {ranks['count']} were issued"
-            + (f", and {coupon.adopted_count} by another application" if coupon.adopted_count else ""),
+            + (f", and {coupon.adopted_count} are not here" if coupon.adopted_count else ""),
         )
     if ranks["count"] and (ranks["low"], ranks["high"], ranks["distinct"]) != (
         coupon.adopted_count + 1,

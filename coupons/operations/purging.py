@@ -1,0 +1,135 @@
+"""Delete the outcomes of events that ended long ago, in small transactions. Winners keep their coupons.
+
+A purged coupon looks like one whose winners another application issued: ``adopted_count`` counts those whose
+outcomes are not here, their user coupons name no request, and ``reset_at`` says that earlier outcomes are
+missing. So ``verify`` stays clean, in the middle of a purge too: outcomes go in the log's order, and each
+transaction counts what it takes. When and why each request was decided is gone for good.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from django.db import transaction
+from django.db.models import Count, F, Max
+from django.utils import timezone
+
+from coupons.models import (
+    Coupon,
+    CouponStatus,
+    DeadLetter,
+    DeadLetterState,
+    DisclosedRequest,
+    IssueOutcome,
+    UserCoupon,
+)
+from coupons.operations import resetting
+from coupons.outcomes import RequestStatus
+from runtime.chunks import in_chunks
+
+#: Outcomes of one transaction. More, and whoever waits for the coupon's row waits longer, and replicas lag;
+#: fewer, and a million takes longer.
+AT_ONCE: Final = 1_000
+#: Outcomes that are read and sorted at once: a bound on memory, and on how often a coupon's rows are sorted.
+_READ_AT_ONCE: Final = 100_000
+_FIELDS: Final = ("pk", "user_id", "status", "coupon_epoch", "claim_rank")
+Outcome = tuple[Any, ...]  #: the values of _FIELDS
+
+
+class StillOpen(RuntimeError):
+    """The coupon was opened again, or decided something, while it was purged. What was done stays done."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """A coupon with old outcomes. ``why_not``: what keeps it from being purged; "" if nothing does."""
+
+    coupon_id: int
+    description: str
+    outcomes: int
+    last_decided: datetime
+    why_not: str
+
+
+def plan(older_than: datetime, *, coupon_id: int | None = None) -> list[Plan]:
+    """Each coupon that decided something before ``older_than``. Raises LogUnavailable."""
+    outcomes = IssueOutcome.objects.filter(coupon_id__isnull=False)
+    if coupon_id is not None:
+        outcomes = outcomes.filter(coupon_id=coupon_id)
+    grouped = outcomes.order_by().values("coupon_id").annotate(number=Count("pk"), last=Max("processed_at"))
+    found = {row["coupon_id"]: row for row in grouped if row["last"] < older_than}
+    coupons = Coupon.objects.in_bulk(list(found))
+    undecided = resetting.under_way(list(coupons))
+    return [
+        Plan(
+            coupon_id=pk,
+            description=coupon.description,
+            outcomes=found[pk]["number"],
+            last_decided=found[pk]["last"],
+            why_not=_why_not(coupon, older_than, undecided.get(pk, 0)),
+        )
+        for pk, coupon in sorted(coupons.items())
+    ]
+
+
+def _why_not(coupon: Coupon, older_than: datetime, undecided: int) -> str:
+    if not _is_over(coupon, older_than):
+        return "it is open: close it, or give it an end"
+    if undecided:
+        return f"{undecided} requests are not decided"
+    if DisclosedRequest.objects.filter(coupon_id=coupon.pk).exists():
+        return "requests that a client was told of are not decided"
+    failed = IssueOutcome.objects.filter(coupon_id=coupon.pk, status=RequestStatus.FAILED)
+    waiting = DeadLetter.objects.filter(state=DeadLetterState.WAITING, request_id__in=failed.values("pk"))
+    return "dead letters wait: replay or discard them" if waiting.exists() else ""
+
+
+def _is_over(coupon: Coupon, older_than: datetime) -> bool:
+    is_closed = coupon.coupon_status == CouponStatus.CLOSED
+    return is_closed or (coupon.closes_at is not None and coupon.closes_at < older_than)
+
+
+def purge(coupon_id: int, *, older_than: datetime, on_progress: Callable[[int], object]) -> int:
+    """Delete the coupon's outcomes; returns how many. Raises StillOpen.
+
+    ``on_progress`` gets how many were just deleted. May be interrupted and run again.
+    """
+    done = 0
+    for some in in_chunks(_in_order(coupon_id), AT_ONCE):
+        done += _delete(coupon_id, some, older_than)
+        on_progress(len(some))
+    return done
+
+
+def _in_order(coupon_id: int) -> Iterator[Outcome]:
+    """The coupon's outcomes in the log's order. Those that were given must be gone when more are read."""
+    rows = IssueOutcome.objects.filter(coupon_id=coupon_id)
+    while True:
+        some = rows.order_by("kafka_partition", "kafka_offset", "pk").values_list(*_FIELDS)
+        found = list(some[:_READ_AT_ONCE])
+        yield from found
+        if len(found) < _READ_AT_ONCE:
+            return
+
+
+@transaction.atomic(durable=True)
+def _delete(coupon_id: int, outcomes: Sequence[Outcome], older_than: datetime) -> int:
+    """Delete these under the coupon's lock, so that no consumer decides on it meanwhile."""
+    coupon = Coupon.objects.select_for_update().get(pk=coupon_id)
+    rows = IssueOutcome.objects.filter(pk__in=[row[0] for row in outcomes])
+    if not _is_over(coupon, older_than) or rows.filter(processed_at__gte=older_than).exists():
+        raise StillOpen(f"coupon {coupon_id} was opened or decided something meanwhile")
+    winners = [row for row in outcomes if row[2] == RequestStatus.ISSUED and row[3] == int(coupon.epoch)]
+    UserCoupon.objects.filter(
+        coupon_id=coupon_id,
+        user_id__in=[row[1] for row in outcomes],
+        request_id__in=[row[0] for row in outcomes],
+    ).update(request_id=None)
+    deleted, _ = rows.delete()
+    Coupon.objects.filter(pk=coupon_id).update(
+        adopted_count=F("adopted_count") + len(winners), reset_at=coupon.reset_at or timezone.now()
+    )
+    return deleted
