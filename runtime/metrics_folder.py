@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Final
 
 VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"  #: prometheus_client reads the folder's name from it
+_NAME: Final = "coupon-metrics"
 _folder: Path | None = None
 _lock: int | None = None
 
@@ -26,7 +27,7 @@ _lock: int | None = None
 def make(*, port: int) -> None:
     """Make this master's folder, and remove the folders of this port's dead masters."""
     global _folder
-    prefix = f"coupon-metrics-{os.getuid()}-{port}-"
+    prefix = f"{_NAME}-{os.getuid()}-{port}-"
     for folder in Path(tempfile.gettempdir()).glob(f"{prefix}*"):
         _remove_if_left(folder)
     while _folder is None or not _is_ours(_folder):  # another master may have removed it as a dead one's
@@ -52,6 +53,25 @@ def forget(worker: int) -> None:
         for file in _folder.glob(f"gauge_live*_{worker}.db"):
             with suppress(OSError):
                 file.unlink()
+
+
+def workers() -> dict[int, list[int]]:
+    """The pids of living workers on this machine that count in such folders, by their master's port."""
+    found: dict[int, list[int]] = {}
+    for folder in Path(tempfile.gettempdir()).glob(f"{_NAME}-{os.getuid()}-*-*-*"):
+        port = folder.name.removeprefix(f"{_NAME}-{os.getuid()}-").split("-")[0]
+        pids = {int(file.stem.split("_")[1]) for file in folder.glob("counter_[0-9]*.db")}
+        if port.isdigit() and (living := sorted(filter(_lives, pids))):
+            found.setdefault(int(port), []).extend(living)
+    return found
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except OSError:
+        return False
+    return True
 
 
 def remove() -> None:

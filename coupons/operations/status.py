@@ -20,6 +20,7 @@ from coupons.eventlog.log_reader import LogUnavailable
 from coupons.eventlog.log_state import PartitionState
 from coupons.gate.admission import GateUnavailable, gate
 from coupons.models import Coupon, CouponStatus, DeadLetter, DeadLetterState
+from runtime import metrics_folder
 
 _GATES: Final = 10  #: those with the most reservations are shown: a screen
 _LOCKS: Final = 20
@@ -64,6 +65,7 @@ class Status:
     dead_letters: dict[str, int] | None = None
     gates: list[Gate] | None = None
     locks: list[Lock] | None = None
+    api_workers: dict[int, list[int]] = field(default_factory=dict)  #: pids by port, on this machine
     away: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -99,7 +101,7 @@ class Status:
 
 def look() -> Status:
     """Ask everything once. Waits some seconds for each server that does not answer."""
-    status = Status()
+    status = Status(api_workers=metrics_folder.workers())
 
     def asked(part: str, ask: Callable[[], T]) -> T | None:
         try:

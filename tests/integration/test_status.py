@@ -6,6 +6,7 @@ import io
 import json
 from typing import Any
 
+import psutil
 import pytest
 from django.core.management import CommandError, call_command
 from django_redis import get_redis_connection
@@ -100,6 +101,13 @@ def test_a_partition_that_stands_still_and_letters_that_wait_come_first() -> Non
     first, *others = [line for line in text.splitlines() if line.startswith("WRONG")]
     assert first == f"WRONG  partition {partition} stands still: BEYOND_THE_LOG"
     assert "WRONG  1 dead letters wait: `manage.py dead_letters list`" in others
+
+
+def test_the_workers_of_this_machine_are_told(topic: str) -> None:
+    with System(topic=topic, consumers=0) as system:
+        pids = told_as_json()["apiWorkers"][str(system.api.port)]
+        assert sorted(pids) == sorted(each.pid for each in psutil.Process(system.api.pid).children())
+        assert f"API on port {system.api.port}: {len(pids)} workers" in told()[1]
 
 
 def test_locks_are_told_and_expire() -> None:

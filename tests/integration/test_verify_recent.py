@@ -15,7 +15,7 @@ from consumer.batch import BatchProcessor
 from consumer.watch import Watch
 from coupons.eventlog import positions
 from coupons.eventlog.delivery import Record
-from coupons.eventlog.events import encode, partition_key
+from coupons.eventlog.events import encode, partition_key, partition_of
 from coupons.eventlog.producer import event_producer
 from coupons.models import Coupon, DeadLetter, IssueOutcome, UserCoupon
 from coupons.operations.verification import recent
@@ -72,6 +72,25 @@ def test_a_look_is_bounded(decided: Coupon, monkeypatch: pytest.MonkeyPatch) -> 
     looks = [verifying.look() for _ in range(3)]
 
     assert [(each.verified, each.behind) for each in looks] == [(3, 4), (3, 1), (1, 0)]
+
+
+def test_no_partition_waits_for_a_busier_one(decided: Coupon, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While one partition always has more than a look takes, the others are verified all the same."""
+    partition = partition_of(partition_key(decided.pk), 3)
+    coupons = iter(make_coupon, None)
+    other = next(each for each in coupons if partition_of(partition_key(each.pk), 3) != partition)
+    verifying = Recent()
+    verifying.look()
+    monkeypatch.setattr(recent, "MOST_AT_ONCE", 3)
+    publish(other, make_users(1))
+    looks = []
+    for _ in range(3):
+        publish(decided, make_users(3))
+        decide()
+        Coupon.objects.filter(pk=other.pk).update(issued_count=7)
+        looks.append(checks(verifying.look()))
+
+    assert Check.ISSUED_COUNT in looks[-1]
 
 
 def _delete_an_outcome(coupon: Coupon) -> None:

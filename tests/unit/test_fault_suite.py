@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from django.conf import settings
 
-from dev.faults import bugs, patching
+from dev.faults import bugs, patching, prometheus
 from dev.faults.proxy import Link
 from dev.faults.rush import Answer
 from dev.faults.table import Row, as_markdown, as_text
@@ -206,3 +206,18 @@ def test_the_end_of_a_partition_is_cut_off_and_what_kafka_would_believe_is_gone(
         "leader-epoch-checkpoint",
     ]
     assert [each.name for each in tmp_path.iterdir()] == [folder.name]
+
+
+def test_the_watchs_rules_are_made_quicker_and_stay_what_they_are() -> None:
+    rules = {
+        rule.get("alert") or rule["record"]: rule
+        for group in prometheus.quicker_rules()
+        for rule in group["rules"]
+    }
+
+    assert rules["CouponGateAway"]["for"] == "2s"
+    assert rules["CouponGateAway"]["expr"] == "sum by (instance) (rate(coupon_gate_failures_total[5s])) > 0"
+    assert rules["CouponNothingDecided"]["expr"] == "max by (instance) (coupon_stalled_seconds) > 4"
+    assert rules["CouponVerifyNotRun"]["expr"].endswith("> 900"), "it does not grow with a fault"
+    assert rules["CouponVerifyRed"]["expr"] == "max(max_over_time(coupon_verify_findings[240s])) > 0"
+    assert rules["CouponGateAway"]["annotations"]["runbook"] == "docs/runbooks/CouponGateAway.md"

@@ -71,6 +71,7 @@ def _lines(found: Status) -> Iterator[str]:
     yield from _topic(found)
     yield from _positions(found)
     yield from _group(found)
+    yield from _workers(found)
     if (coupons := found.coupons) is not None:
         yield ""
         yield (
@@ -123,6 +124,15 @@ def _group(found: Status) -> Iterator[str]:
     for each in group.members:
         partitions = ", ".join(map(str, each.partitions)) or "none"
         yield f"  {each.member_id}  {each.host}  partitions {partitions}"
+
+
+def _workers(found: Status) -> Iterator[str]:
+    """The API's, as far as this machine knows: each host or container knows its own."""
+    yield ""
+    for port, pids in sorted(found.api_workers.items()):
+        yield f"API on port {port}: {len(pids)} workers ({', '.join(map(str, pids))})"
+    if not found.api_workers:
+        yield "API: no workers on this machine"
 
 
 def _gates(found: Status) -> Iterator[str]:

@@ -73,19 +73,25 @@ class Recent:
     def _stretches(
         self, decided: Mapping[int, int], first: Mapping[int, FirstOffset]
     ) -> dict[int, Positions]:
-        """What to read of each partition where something is new."""
+        """What to read of each partition where something is new. None waits for a busier one."""
+        begins = {each: self._begin(each, at, first[each]) for each, at in decided.items()}
+        new = sorted((at - begins[each], each) for each, at in decided.items() if at > begins[each])
         left = MOST_AT_ONCE
         stretches = {}
-        for partition, offset in sorted(decided.items()):
-            begin = min(offset, self._at.get(partition, offset - MOST_AT_ONCE))  # it may have been moved back
-            begin = max(first[partition], begin)
-            end = min(offset, begin + left)
-            if begin < end:
-                left -= end - begin
-                stretches[partition] = Positions(
-                    first=FirstOffset(begin), next_to_decide=NextOffset(end), end=EndOffset(end)
-                )
+        for shared_by, (number, partition) in zip(range(len(new), 0, -1), new, strict=True):
+            taken = min(number, left // shared_by)
+            if not taken:
+                continue
+            left -= taken
+            end = begins[partition] + taken
+            stretches[partition] = Positions(
+                first=FirstOffset(begins[partition]), next_to_decide=NextOffset(end), end=EndOffset(end)
+            )
         return stretches
+
+    def _begin(self, partition: int, decided: int, first: FirstOffset) -> int:
+        """Where this look begins; the position may have been moved back, or the log may begin later."""
+        return max(first, min(decided, self._at.get(partition, decided - MOST_AT_ONCE)))
 
 
 def _read(partition: int, at: Positions) -> Entries:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dev.faults.case import Case
-from dev.faults.cases import brokers, bugs, links, log, positions, processes, servers, settings
+from dev.faults.cases import alerts, brokers, bugs, links, log, positions, processes, servers, settings
 
 ALL: list[Case] = [
     *processes.CASES,
@@ -12,6 +12,7 @@ ALL: list[Case] = [
     *log.CASES,
     *positions.CASES,
     *settings.CASES,
+    *alerts.CASES,
     *bugs.CASES,
 ]
 
