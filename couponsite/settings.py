@@ -7,7 +7,7 @@ from typing import Any
 
 import dj_database_url
 
-from runtime import config, database_server, logs
+from runtime import config, database_server, logs, sentry
 
 try:
     CONFIG = config.load()
@@ -231,3 +231,4 @@ warnings.filterwarnings("ignore", "No directory at", UserWarning)
 
 LOGGING_CONFIG = None
 logs.configure(CONFIG.logs, role="consumer" if ROLE == "consumer" else "core")
+sentry.report(CONFIG.logs)

@@ -9,12 +9,13 @@ list as tables; ``tests/unit/test_config.py`` keeps them together. How a server 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from environs import Env, EnvError
-from marshmallow.validate import Length, OneOf, Range
+from marshmallow.validate import Length, OneOf, Range, Regexp
 
 from runtime.config import cors, database, kafka, limits, redis
 from runtime.config.cors import CorsSettings
@@ -37,6 +38,7 @@ LONGEST_READING_S: Final = 8.0  #: of the log, to load a gate (LOG_TIMEOUT_S in 
 #: The API's timeout for its database. Shorter, and a busy database refuses claims; longer, and one that hangs
 #: keeps the worker's few threads.
 LONGEST_QUERY_S: Final = 5
+_SENTRY_DSN: Final = re.compile(r"https?://\w+(:\w+)?@[\w.:-]+(/[\w-]+)*/\d+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +75,8 @@ class LogSettings:
     format: str
     max_bytes: int = 0  #: a file of this size is renamed; 0: never, because logrotate does it
     backups: int = 1  #: how many renamed files are kept
+    sentry_dsn: str = ""  #: errors are reported there (runtime/sentry.py); empty: nowhere
+    sentry_environment: str = "production"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,7 +189,20 @@ def _logs(env: Env) -> LogSettings:
         format=env.str("COUPON_LOG_FORMAT", "text", validate=OneOf(["text", "json"])),
         max_bytes=env.int("COUPON_LOG_MAX_BYTES", 268_435_456, validate=Range(min=0, max=1_000_000_000_000)),
         backups=env.int("COUPON_LOG_BACKUPS", 10, validate=Range(min=1, max=1000)),
+        sentry_dsn=_sentry_dsn(env),
+        sentry_environment=env.str(
+            "COUPON_SENTRY_ENVIRONMENT", "production", validate=Regexp(r"[^\s/]{1,64}\Z")
+        ),
     )
+
+
+def _sentry_dsn(env: Env) -> str:
+    dsn = env.str("COUPON_SENTRY_DSN", "")
+    if dsn and not _SENTRY_DSN.fullmatch(dsn):
+        raise ConfigError(
+            "COUPON_SENTRY_DSN is no DSN: it is https://KEY@HOST/PROJECT, as the project's settings show it"
+        )
+    return dsn
 
 
 def _producer(env: Env) -> ProducerSettings:

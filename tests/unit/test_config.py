@@ -91,6 +91,13 @@ VARIABLES: dict[str, tuple[str, Any, str, Any, list[str]]] = {
     ),
     "COUPON_LOG_MAX_BYTES": ("logs.max_bytes", 268_435_456, "0", 0, ["-1", "1e9", "100MB"]),
     "COUPON_LOG_BACKUPS": ("logs.backups", 10, "1", 1, ["0", "1001", "x"]),
+    "COUPON_SENTRY_DSN": (
+        "logs.sentry_dsn", "", "https://k@s.kr/7", "https://k@s.kr/7",
+        ["s.kr", "https://s.kr/7", "https://k@s.kr", "ftp://k@s.kr/7"],
+    ),
+    "COUPON_SENTRY_ENVIRONMENT": (
+        "logs.sentry_environment", "production", "stage", "stage", ["", "a b", "a/b"],
+    ),
     "COUPON_LOG_DIR": ("logs.directory", BASE_DIR / "logs", "/var/log/x", Path("/var/log/x"), []),
     "COUPON_LOG_LEVEL": ("logs.level", "INFO", "DEBUG", "DEBUG", ["info", "TRACE", ""]),
     "COUPON_LOG_FORMAT": ("logs.format", "text", "json", "json", ["xml", ""]),
