@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 
 from dev.monitoring import files, lint
 from dev.processes import PROJECT
@@ -94,3 +96,21 @@ def test_every_metric_that_is_documented_is_exported_and_the_other_way_round() -
 
 def _metrics_of(page: str) -> str:
     return (PROJECT / page).read_text().partition("\n## Metrics\n")[2].partition("\n## ")[0]
+
+
+def test_the_containers_are_given_files_that_are_there() -> None:
+    text = (PROJECT / "docker-compose.yml").read_text()
+    mounted = re.findall(r"- \./(deploy/monitoring/\S+?):", text)
+
+    assert len(mounted) == 4
+    assert all((PROJECT / path).exists() for path in mounted)
+
+
+def test_the_dashboards_ask_the_source_that_is_provisioned() -> None:
+    folder = files.MONITORING / "grafana/provisioning/datasources"
+    [source] = yaml.safe_load((folder / "prometheus.yml").read_text())["datasources"]
+    boards = [json.loads(path.read_text()) for path in files.dashboards(files.MONITORING)]
+    asked = {panel["datasource"]["uid"] for board in boards for panel in board["panels"]}
+
+    assert asked == {source["uid"]}
+    assert len({board["uid"] for board in boards}) == len(boards) == 2
