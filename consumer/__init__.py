@@ -4,7 +4,8 @@ While the database works on a batch, in ``database_thread.py``, the loop's threa
 and receives and reads the next one, if there is a backlog.
 
 ``loop.py``          polls, waits; ``state.py``: what health shows of it; ``processor.py``: who decides for it
-``rebalances.py``    partitions come and go between batches
+``group.py``         by which protocol, and under which name, we are a member of the group
+``rebalances.py``    partitions come and go between batches; ``fetching.py``: the client is told of it
 ``ground_watch.py``  are positions and topic still those that the loop began with
 ``partitions.py``    the assigned partitions and their positions; ``offsets.py``: Kafka's copy of those
 ``batch.py``         decides a batch, event by event if it must; ``reading.py``: messages as requests

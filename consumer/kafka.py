@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from typing import Final
+from typing import Any, Final
 
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 from django.conf import settings
 
 from coupons.eventlog import kafka_client
 from coupons.eventlog.place import NextOffset, Place
+from runtime.config.kafka import GroupProtocol
 
 log = logging.getLogger(__name__)
 
@@ -34,11 +35,11 @@ class ClientLost(RuntimeError):
 def make_consumer(
     *,
     group_id: str,
+    protocol: GroupProtocol,
     on_error: Callable[[KafkaError], None],
     on_commit: Callable[[KafkaError | None, list[TopicPartition]], None],
 ) -> Consumer:
     """A consumer that begins at the offsets it is assigned, and commits only when asked.
-
     ``on_error`` and ``on_commit`` (the end of an asynchronous commit) run inside poll() and consume(), in the
     thread that calls these.
     """
@@ -47,13 +48,12 @@ def make_consumer(
         kafka_client.common()
         | {
             "group.id": group_id,
+            **membership(protocol),
             # No jump: an offset outside of the log makes its partition stand still (consumer/partitions.py).
             "auto.offset.reset": "error",
             "enable.partition.eof": True,
             "enable.auto.commit": False,
             "enable.auto.offset.store": False,
-            "session.timeout.ms": consumer.session_timeout_ms,
-            "heartbeat.interval.ms": max(consumer.session_timeout_ms // 15, 100),
             "max.poll.interval.ms": consumer.max_poll_interval_ms,
             "fetch.min.bytes": consumer.fetch_min_bytes,
             "fetch.wait.max.ms": consumer.fetch_wait_max_ms,
@@ -68,6 +68,23 @@ def make_consumer(
             "on_commit": on_commit,
         }
     )
+
+
+def membership(protocol: GroupProtocol) -> dict[str, Any]:
+    """librdkafka's properties of a member that speaks this protocol."""
+    name = settings.CONFIG.kafka.group_instance_id
+    named = {"group.instance.id": name} if name else {}
+    if protocol is GroupProtocol.CONSUMER:
+        return {"group.protocol": "consumer", **named}  # sessions and heartbeats are the broker's
+    session_ms = settings.CONFIG.consumer.session_timeout_ms
+    return {
+        "partition.assignment.strategy": (
+            "range,roundrobin" if protocol is GroupProtocol.EAGER else "cooperative-sticky"
+        ),
+        "session.timeout.ms": session_ms,
+        "heartbeat.interval.ms": max(session_ms // 15, 100),
+        **named,
+    }
 
 
 def abandon(consumer: Consumer) -> None:

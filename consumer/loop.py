@@ -19,7 +19,9 @@ from django.db import Error as DatabaseLayerError
 from django.db import close_old_connections, connection
 
 from consumer.broker_watch import BrokerWatch
+from consumer.fetching import Fetching
 from consumer.ground_watch import GroundWatch
+from consumer.group import JoinAnew, Membership, is_fatal
 from consumer.kafka import ClientLost, abandon, close, first_offsets, place, timestamp_ms, topic_partitions
 from consumer.offsets import OffsetCopy
 from consumer.partitions import AssignedPartitions
@@ -57,6 +59,7 @@ class ConsumerLoop:
         self._stop = stop
         self._make_consumer = make_consumer
         self._on_partitions = on_partitions
+        self._membership = Membership()
         self.state = LoopState()
         self.state.show_in_metrics()
 
@@ -68,7 +71,8 @@ class ConsumerLoop:
                 try:
                     self._run_once()
                 except ClientLost as lost:
-                    self._begin_anew(lost)
+                    self._end_client(lost)
+                    self._begin()
         finally:
             self._processor.tell()
             self._copy_offsets(is_last=True)
@@ -81,7 +85,12 @@ class ConsumerLoop:
         self._broker_watch = BrokerWatch(
             self._topic, session_timeout_s=self._settings.session_timeout_ms / 1000
         )
-        self._consumer = self._make_consumer(on_error=self._on_error, on_commit=self._copy.answered)
+        self._consumer = self._make_consumer(
+            protocol=self._membership.choose(), on_error=self._on_error, on_commit=self._copy.answered
+        )
+        self._fetching = Fetching(
+            self._consumer, topic=self._topic, is_incremental=self._membership.is_incremental
+        )
         self._held: list[Message] = []  # received while the batch in hand waited or was decided
         self._outside: set[int] = set()  # partitions with nothing at their position
         self._ground_watch = GroundWatch()
@@ -94,12 +103,17 @@ class ConsumerLoop:
             [self._topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
         )
 
-    def _begin_anew(self, lost: ClientLost) -> None:
-        log.error("the consumer's Kafka client is made anew: %s", lost)
-        metrics.CONSUMER_REBUILDS.inc()
+    def _end_client(self, lost: ClientLost) -> None:
+        """Part with a client that is of no use, and wait until the next one may be."""
         self._let_go(self._partitions(), "lost")
-        abandon(self._consumer)
-        self._begin()
+        if isinstance(lost, JoinAnew):
+            log.warning("the consumer joins the group anew: %s", lost)
+            close(self._consumer)
+            self._stop.wait(lost.pause_s)
+        else:
+            log.error("the consumer's Kafka client is made anew: %s", lost)
+            metrics.CONSUMER_REBUILDS.inc()
+            abandon(self._consumer)
 
     def _run_once(self) -> None:
         self.state.turned_at = time.monotonic()
@@ -116,7 +130,7 @@ class ConsumerLoop:
         """Begin at the database's positions, in the partitions that are assigned to us."""
         close_old_connections()
         try:
-            is_news = self._assigned.find(self._consumer)
+            found = self._assigned.find(self._consumer)
         except (DatabaseLayerError, KafkaException) as error:
             self.state.waits()
             self.state.retries(type(error).__name__)
@@ -124,13 +138,13 @@ class ConsumerLoop:
             connection.close()
             self._stop.wait(0.2)
             return
-        if is_news:
-            self._held = []
-            assignment = self._assigned.assignment()
-            self._consumer.assign(assignment)
-            self._consumer.resume(assignment)  # librdkafka keeps a pause across assignments
+        if found:
+            if not self._membership.is_incremental:
+                self._held = []
+                self._assigned.begins_anew()
+            self._fetching.begin(self._assigned.assignment(), anew=found)
             self._on_partitions()
-        self.state.has_joined = True
+        self._has_joined()
         self.state.stuck = dict(self._assigned.stuck)
         self.state.retrying_since = self.state.retry_cause = None
 
@@ -140,7 +154,7 @@ class ConsumerLoop:
         self._held = []
         self._outside.clear()
         if self._assigned.owned:  # they may all have been revoked while the batch was decided
-            self._consumer.assign([])
+            self._fetching.stop()
 
     def _receive(self) -> list[Message]:
         """The messages that are there, at most a batch; waits only for the first."""
@@ -159,6 +173,8 @@ class ConsumerLoop:
     def _rest(self) -> None:
         """While nothing comes, ask whether there is nothing, or whether the client does not fetch it."""
         self.state.oldest_undecided_ms = None
+        if not self.state.has_joined and self._membership.is_counted(self._consumer):
+            self._has_joined()
         match self._broker_watch.ask(self._consumer, self._assigned.assignment()):
             case True:
                 self.state.waits()
@@ -279,21 +295,23 @@ class ConsumerLoop:
         return [TopicPartition(self._topic, partition) for partition in sorted(self._assigned.owned)]
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        # Read nothing yet: the database has the positions, and it may be away.
-        consumer.assign([])
+        self._fetching.assigned()  # the database has the positions, and it may be away
         self._rebalances.make(partial(self._take_over, partitions))
 
     def _take_over(self, partitions: list[TopicPartition]) -> None:
         self._assigned.own({each.partition for each in partitions})
-        self.state.has_joined |= not partitions  # more consumers than partitions: this one has none
+        if not self._assigned.owned:  # more consumers than partitions: this one has none
+            self._has_joined()
         self._owned_changed("assigned", partitions)
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self._copy_offsets(is_last=True)
+        self._fetching.revoked({each.partition for each in partitions})
         self._rebalances.make(partial(self._lose, partitions, "revoked"))
 
     def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         # The partitions are not ours any more: their new owner goes on at the database's positions.
+        self._fetching.revoked({each.partition for each in partitions})
         self._rebalances.make(partial(self._lose, partitions, "lost"))
 
     def _lose(self, partitions: list[TopicPartition], what: str) -> None:
@@ -304,8 +322,11 @@ class ConsumerLoop:
             self.state.oldest_undecided_ms = None
 
     def _let_go(self, partitions: list[TopicPartition], what: str) -> None:
-        self._assigned.lose({each.partition for each in partitions})
-        self.state.has_joined = False
+        gone = {each.partition for each in partitions}
+        self._assigned.lose(gone)
+        self._held = [each for each in self._held if each.partition() not in gone]
+        if what == "lost" or not self._membership.is_incremental:
+            self.state.has_joined = False
         self._owned_changed(what, partitions)
 
     def _owned_changed(self, what: str, partitions: Sequence[TopicPartition]) -> None:
@@ -319,5 +340,10 @@ class ConsumerLoop:
     def _on_error(self, error: KafkaError) -> None:
         """librdkafka recovers from errors by itself, except from fatal ones, which need a new process."""
         log.log(kafka_client.level_of(error), "consumer: %s", error)
-        if error.fatal():
+        self._membership.refused(error)
+        if is_fatal(error):
             raise KafkaException(error)
+
+    def _has_joined(self) -> None:
+        self.state.has_joined = True
+        self._membership.joined()

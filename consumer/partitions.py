@@ -71,16 +71,16 @@ class AssignedPartitions:
             self._ends.pop(partition, None)
             self.stuck.pop(partition, None)
 
-    def find(self, client: Consumer) -> bool:
+    def find(self, client: Consumer) -> frozenset[int]:
         """Ask the database and the log for missing positions. Raises DatabaseError, KafkaException.
 
-        Returns whether there are new positions to go on from.
+        Returns the partitions that have new positions to go on from.
         """
-        missing = self._owned - self._at.keys()
+        missing = frozenset(self._owned - self._at.keys())
         if kafka_client.is_compacted(timeout_s=_ANSWER_S):
             for partition in missing:
                 self._get_stuck(partition, _COMPACTED.format(partition=partition, topic=self._topic))
-            return False
+            return frozenset()
         topic_id = kafka_client.topic_id(timeout_s=_ANSWER_S)
         rows = positions.stored()
         bounds = {
@@ -105,8 +105,11 @@ class AssignedPartitions:
         if any(row.topic_id and row.topic_id != topic_id for row in rows.values()):
             self._forget_former(client, topic_id)
         self._look_again_at.clear()
-        self._ends.clear()  # these belong to a reading that is over: the next one begins at the positions
-        return bool(missing & self._at.keys())
+        return missing & self._at.keys()
+
+    def begins_anew(self) -> None:
+        """Note that all partitions are read from their positions: how far they were read is over."""
+        self._ends.clear()
 
     def _forget_former(self, client: Consumer, topic_id: str) -> None:
         """Delete the rows of partitions that a topic that was made anew does not have any more."""

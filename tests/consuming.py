@@ -15,6 +15,7 @@ from consumer.partitions import AssignedPartitions
 from coupons.eventlog import backlog, kafka_client
 from coupons.eventlog import positions as rows
 from coupons.eventlog.positions import Position
+from runtime.config.kafka import GroupProtocol
 from tests import stack
 
 #: Past the told ends, quiet is the end: the embedded broker leaves out all but the first event of the last
@@ -32,7 +33,10 @@ def consume_all(process: Process, *, batch_size: int = 100, within_s: float = 30
     deadline = time.monotonic() + within_s
     assigned = AssignedPartitions(kafka.topic)
     consumer = make_consumer(
-        group_id=kafka.group_id, on_error=lambda error: None, on_commit=lambda error, partitions: None
+        group_id=kafka.group_id,
+        protocol=GroupProtocol.EAGER,
+        on_error=lambda error: None,
+        on_commit=lambda error, partitions: None,
     )
     try:
         assigned.own(ends)

@@ -95,7 +95,7 @@ def topic_id(*, timeout_s: float) -> str:
     ``timeout_s`` and a second.
     """
     topic = settings.CONFIG.kafka.topic
-    client = _admin(settings.CONFIG.kafka.bootstrap_servers)
+    client = admin()
     asked = client.describe_topics(TopicCollection([topic]), request_timeout=timeout_s)[topic]
     try:
         found = str(asked.result(timeout_s + 1).topic_id)
@@ -115,7 +115,7 @@ def is_compacted(*, timeout_s: float) -> bool:
     ``timeout_s``.
     """
     resource = ConfigResource(ResourceType.TOPIC, settings.CONFIG.kafka.topic)
-    client = _admin(settings.CONFIG.kafka.bootstrap_servers)
+    client = admin()
     [asked] = client.describe_configs([resource], request_timeout=timeout_s).values()
     try:
         found = asked.result(timeout_s + 1).get("cleanup.policy")
@@ -128,9 +128,14 @@ def is_compacted(*, timeout_s: float) -> bool:
     return found is not None and "compact" in str(found.value)
 
 
+def admin() -> AdminClient:
+    """The process's only admin client, for any thread. Never before a fork."""
+    return _admin(settings.CONFIG.kafka.bootstrap_servers)
+
+
 @lru_cache(maxsize=1)
 def _admin(bootstrap_servers: str) -> AdminClient:
-    """The process's only one: it has connections and threads of its own. Never made before a fork."""
+    """It has connections and threads of its own."""
     return AdminClient(common())
 
 

@@ -36,6 +36,11 @@ auto.create.topics.enable=false
 group.initial.rebalance.delay.ms=0
 # Tests that kill consumers may have them missed sooner than after 6 s.
 group.min.session.timeout.ms=1000
+# The same of members that speak KIP-848, whose session is the broker's: 45 s as shipped, and 5 s a heartbeat.
+group.consumer.min.session.timeout.ms=1000
+group.consumer.session.timeout.ms=3000
+group.consumer.min.heartbeat.interval.ms=100
+group.consumer.heartbeat.interval.ms=300
 # After kill -9 the restarted broker must wait until its old self has timed out.
 broker.session.timeout.ms=3000
 broker.heartbeat.interval.ms=500

@@ -6,6 +6,7 @@ import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Final
 
 from environs import Env
 from marshmallow.validate import Length, OneOf, Range, Regexp
@@ -36,11 +37,21 @@ class Mechanism(StrEnum):
     OAUTHBEARER = "OAUTHBEARER"
 
 
+class GroupProtocol(StrEnum):
+    """How the consumers of the group agree on who has which partition (docs/decisions/groups.md)."""
+
+    AUTO = "auto"  #: what the broker has and the group speaks (consumer/group.py)
+    CONSUMER = "consumer"  #: KIP-848: the broker decides, changes alone are told
+    COOPERATIVE = "cooperative"  #: cooperative-sticky: the consumers decide, changes alone are told
+    EAGER = "eager"  #: range: all stop at each change, as before this release
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KafkaSettings:
     """Shared by the API, the consumer and the commands.
 
     ``properties``: librdkafka's, of security and of KAFKA_CLIENT_CONFIG. They hold passwords.
+    ``group_instance_id``: the consumer's name for static membership; "": it has none.
     """
 
     bootstrap_servers: str
@@ -51,7 +62,14 @@ class KafkaSettings:
     replication_factor: int
     protocol: Protocol = Protocol.PLAINTEXT
     mechanism: Mechanism | None = None
+    group_protocol: GroupProtocol = GroupProtocol.AUTO
+    group_instance_id: str = ""
     properties: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+_INSTANCE_ID: Final = Regexp(
+    r"^[A-Za-z0-9._-]{0,249}$", error="an instance id has letters, digits, '.', '_' and '-', 249 at the most"
+)
 
 
 def load(env: Env) -> KafkaSettings:
@@ -70,6 +88,10 @@ def load(env: Env) -> KafkaSettings:
         replication_factor=env.int("COUPON_TOPIC_REPLICATION_FACTOR", 1, validate=Range(min=1, max=32)),
         protocol=protocol,
         mechanism=mechanism,
+        group_protocol=GroupProtocol(
+            env.str("KAFKA_GROUP_PROTOCOL", "auto", validate=OneOf(list(GroupProtocol)))
+        ),
+        group_instance_id=env.str("KAFKA_GROUP_INSTANCE_ID", "", validate=_INSTANCE_ID),
         properties={
             "security.protocol": protocol.value,
             **_login(env, mechanism),

@@ -10,6 +10,7 @@ from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
+from runtime.config.kafka import GroupProtocol
 from tests.messages import ReceivedMessage
 
 Step = ReceivedMessage | None | Callable[["FakeConsumer"], None]
@@ -36,6 +37,7 @@ class FakeConsumer:
         self.beyond = 0  # how much the broker has beyond a position, when asked
         self.copied: dict[int, int] = {}  # Kafka's committed offsets
         self.closed = False
+        self.protocol = GroupProtocol.AUTO
         self._in_vain = 0
         self._stop = stop
         self._callbacks: dict[str, Callable[[Any, list[TopicPartition]], None]] = {}
@@ -56,8 +58,9 @@ class FakeConsumer:
 
     # What the loop calls
 
-    def made(self, *, on_error: Any, on_commit: Any) -> Any:
+    def made(self, *, protocol: GroupProtocol, on_error: Any, on_commit: Any) -> Any:
         """As ``make_consumer``."""
+        self.protocol = protocol
         self._on_commit = on_commit
         return self
 
@@ -72,7 +75,7 @@ class FakeConsumer:
                 self._stop()
             self._nothing()
             return None
-        if isinstance(self.incoming[0], ReceivedMessage) and not self._is_read(self.incoming[0].partition()):
+        if isinstance(self.incoming[0], ReceivedMessage) and not self._is_given(self.incoming[0]):
             if not self.fetched_before:
                 self._nothing()
                 return None
@@ -86,6 +89,9 @@ class FakeConsumer:
 
     def _is_read(self, partition: int) -> bool:
         return partition in self.assigned - self.paused
+
+    def _is_given(self, message: ReceivedMessage) -> bool:
+        return message.error() is not None or self._is_read(message.partition())
 
     def _nothing(self) -> None:
         self._in_vain += 1
@@ -129,6 +135,24 @@ class FakeConsumer:
         told = ", ".join(f"{each.partition}:{each.offset}" for each in partitions)
         self.assigned = {each.partition for each in partitions}
         self.journal.append(f"assign {told}" if told else "assign nothing")
+
+    def incremental_assign(self, partitions: list[TopicPartition]) -> None:
+        """As librdkafka, refuses what is assigned already."""
+        new = {each.partition for each in partitions}
+        assert not new & self.assigned
+        self.assigned |= new
+        told = ", ".join(f"{each.partition}:{each.offset}" for each in partitions)
+        self.journal.append(f"begin {told}" if told else "begin nothing")
+
+    def incremental_unassign(self, partitions: list[TopicPartition]) -> None:
+        """As librdkafka, refuses what is not assigned."""
+        gone = {each.partition for each in partitions}
+        assert gone <= self.assigned
+        self.assigned -= gone
+        self.journal.append(f"end {sorted(gone)}")
+
+    def memberid(self) -> str:
+        return "this one"
 
     def committed(self, partitions: list[TopicPartition], *, timeout: float) -> list[TopicPartition]:
         return [

@@ -18,6 +18,7 @@ from consumer.partitions import AssignedPartitions
 from coupons.eventlog import kafka_client, positions
 from coupons.eventlog.place import EndOffset
 from coupons.eventlog.positions import Position, PositionMoved
+from runtime.config.kafka import GroupProtocol
 from tests.messages import ReceivedMessage
 from tests.unit.fake_kafka import FakeConsumer, Step
 
@@ -56,10 +57,11 @@ class Rows:
         self.at[partition] = replace(seen, lost_end=EndOffset(end))
 
 
-def on_no_servers(monkeypatch: pytest.MonkeyPatch) -> Rows:
+def on_no_servers(monkeypatch: pytest.MonkeyPatch, *, protocol: GroupProtocol = GroupProtocol.EAGER) -> Rows:
     """Pauses are short; a connection that another test left open is none of the loop's."""
     consumer = replace(settings.CONFIG.consumer, retry_backoff_max_s=0.02)
-    monkeypatch.setattr(settings, "CONFIG", replace(settings.CONFIG, consumer=consumer))
+    kafka = replace(settings.CONFIG.kafka, group_protocol=protocol)
+    monkeypatch.setattr(settings, "CONFIG", replace(settings.CONFIG, consumer=consumer, kafka=kafka))
     monkeypatch.setattr("consumer.loop.close_old_connections", lambda: None)
     monkeypatch.setattr("consumer.loop.connection.close", lambda: None)
     return Rows(monkeypatch)

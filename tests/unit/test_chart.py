@@ -91,7 +91,7 @@ def test_every_other_setting_can_be_given() -> None:
 @pytest.mark.parametrize("options", [(), PRODUCTION], ids=["default", "production"])
 class TestBothValues:
     def test_the_application_knows_what_it_is_told(self, options: tuple[str, ...]) -> None:
-        known = set(VARIABLES) | set(example()) | {"KAFKA_GROUP_INSTANCE_ID"}
+        known = set(VARIABLES) | set(example())
         for pod in pods(*options):
             told = {name.removesuffix("_FILE") for name in environment(pod)}
             assert told - known == set()
@@ -103,7 +103,7 @@ class TestBothValues:
         for pod in pods(*options):
             for name, value in environment(pod).items():
                 if name in VARIABLES and value is not None and "_SSL_" not in name and "_SASL_" not in name:
-                    monkeypatch.setenv(name, "PLAINTEXT" if name.endswith("_PROTOCOL") else value)
+                    monkeypatch.setenv(name, "PLAINTEXT" if name.endswith("SECURITY_PROTOCOL") else value)
             monkeypatch.delenv("DATABASE_SSL_MODE", raising=False)
             config.load()
 

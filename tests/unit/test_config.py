@@ -9,10 +9,12 @@ import subprocess
 import sys
 from contextlib import suppress
 from ipaddress import ip_network
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from django.conf import settings
 
 from consumer import kafka as consumer_kafka
 from coupons.eventlog import kafka_client, log_reader
@@ -20,6 +22,7 @@ from dev.processes import PROJECT
 from runtime import config
 from runtime.config import BASE_DIR, ConfigError
 from runtime.config.limits import Limit
+from runtime.config.kafka import GroupProtocol
 from runtime.config.redis import RedisKind
 
 HERE = __file__  #: a file that can be read
@@ -124,13 +127,21 @@ VARIABLES: dict[str, tuple[str, Any, str, Any, list[str]]] = {
         "kafka.properties[client.rack]", None, "# near us\n client.rack = b \n\n", "b",
         ["client.rack", "=b", "acks=1", "enable.idempotence=false", "enable.auto.commit=true",
          "partitioner=random", "isolation.level=read_uncommitted", "request.required.acks=0",
-         "sasl.password=x", "bootstrap.servers=x", "group.id=x", "client.rack=a\nauto.offset.reset=latest"],
+         "sasl.password=x", "bootstrap.servers=x", "group.id=x",
+         "group.protocol=consumer", "partition.assignment.strategy=range", "group.instance.id=x",
+         "client.rack=a\nauto.offset.reset=latest"],
     ),
     "COUPON_DEAD_LETTER_TOPIC": (
         "kafka.dead_letter_topic", "coupon-issue-events.DLT", "d", "d",
         ["", "d" * 250, "coupon-issue-events"],
     ),
     "COUPON_CONSUMER_GROUP_ID": ("kafka.group_id", "coupon-issue-consumer-group", "g", "g", [""]),
+    "KAFKA_GROUP_PROTOCOL": (
+        "kafka.group_protocol", "auto", "cooperative", "cooperative", ["", "classic", "AUTO"],
+    ),
+    "KAFKA_GROUP_INSTANCE_ID": (
+        "kafka.group_instance_id", "", "consumer-0", "consumer-0", ["a b", "a/b", "a" * 250],
+    ),
     "COUPON_TOPIC_PARTITIONS": ("kafka.partitions", 3, "12", 12, ["0", "10001", "x"]),
     "COUPON_TOPIC_REPLICATION_FACTOR": ("kafka.replication_factor", 1, "3", 3, ["0", "33"]),
     "COUPON_PRODUCER_LINGER_MS": ("producer.linger_ms", 1, "0", 0, ["-1", "1001"]),
@@ -365,7 +376,10 @@ def test_what_we_fix_ourselves_cannot_be_set_beside(monkeypatch: pytest.MonkeyPa
     made: list[dict[str, Any]] = []
     for module in (consumer_kafka, log_reader):
         monkeypatch.setattr(module, "Consumer", made.append)
-    consumer_kafka.make_consumer(group_id="g", on_error=print, on_commit=print)
+    kafka = replace(settings.CONFIG.kafka, group_instance_id="a")
+    monkeypatch.setattr(settings, "CONFIG", replace(settings.CONFIG, kafka=kafka))
+    for protocol in (GroupProtocol.CONSUMER, GroupProtocol.COOPERATIVE):
+        consumer_kafka.make_consumer(group_id="g", protocol=protocol, on_error=print, on_commit=print)
     with suppress(AttributeError), log_reader.reader():
         pass
     ours = {name for each in (*made, kafka_client.producer_config()) for name in each}
@@ -374,7 +388,7 @@ def test_what_we_fix_ourselves_cannot_be_set_beside(monkeypatch: pytest.MonkeyPa
         "client.id", "reconnect.backoff.ms", "reconnect.backoff.max.ms",
         "socket.connection.setup.timeout.ms", "topic.metadata.refresh.interval.ms",
     }  # fmt: skip
-    assert len(made) == 2
+    assert len(made) == 3
     for name in sorted(ours - functions - may_differ):
         monkeypatch.setenv("KAFKA_CLIENT_CONFIG", f"{name}=1")
         assert name in refusal()

@@ -12,6 +12,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from consumer.batch import BatchProcessor
 from consumer.database_thread import DatabaseThread
+from consumer.group import NotAMember
 from consumer.health import actuator_of, served
 from consumer.housekeeping import Housekeeper
 from consumer.kafka import make_consumer
@@ -72,6 +73,9 @@ class Command(BaseCommand):
             host = settings.CONFIG.api.host
             with served(health, host=host, port=health_port), housekeeper.running():
                 self.stdout.write(f"consuming; health on http://{host}:{health_port}/actuator/health")
-                loop.run()
+                try:
+                    loop.run()
+                except NotAMember as error:
+                    raise CommandError(f"{error}") from error
         close_event_producer()
         self.stdout.write("stopped")
