@@ -128,7 +128,9 @@ class Membership:
                 f"another consumer of the group runs as KAFKA_GROUP_INSTANCE_ID={self._name}, and has taken "
                 "this one's place: give each its own, or none"
             )
-        if cause in _REFUSALS and self._is_free_to_choose:
+        if cause not in _REFUSALS or not (is_fatal(error) or cause == KafkaError.INCONSISTENT_GROUP_PROTOCOL):
+            return  # what is not fatal is about another request
+        if self._is_free_to_choose:
             self._refusals += 1
             refused = self._order.pop(0)
             self._order.append(refused)
@@ -137,7 +139,7 @@ class Membership:
                 f"the group does not take {refused}: {error.str()}; next is {self.protocol}",
                 pause_s=TRY_AGAIN_S if have_all_been_tried else 0.0,
             )
-        if cause in _REFUSALS and is_fatal(error):
+        if is_fatal(error):
             raise NotAMember(
                 f"the broker does not take KAFKA_GROUP_PROTOCOL={self.protocol}: {error.str()}. "
                 "Set it to auto, or to cooperative"

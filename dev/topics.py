@@ -31,7 +31,7 @@ def own_topic(name: str) -> Iterator[str]:
 
 
 @contextmanager
-def in_settings(**kafka: str) -> Iterator[None]:
+def in_settings(**kafka: str | int) -> Iterator[None]:
     """Another topic or group for code in this process."""
     before = settings.CONFIG
     changed = replace(before.kafka, **kafka)  # type: ignore[arg-type]

@@ -47,6 +47,7 @@ class System:
         }
         self.api = self.new_api()
         self.consumers = [self.new_consumer() for _ in range(consumers)]
+        self.others: list[Process] = []  #: whatever else is to be stopped at the end
 
     def new_api(self, **env: str) -> Process:
         port = free_port()
@@ -89,7 +90,7 @@ class System:
         self._end()
 
     def _end(self) -> None:
-        for process in [self.api, *self.consumers]:
+        for process in [self.api, *self.consumers, *self.others]:
             process.kill()
 
     def manage(self, *words: str, timeout_s: float = 60) -> subprocess.CompletedProcess[str]:

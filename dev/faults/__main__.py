@@ -54,9 +54,13 @@ def _all(options: argparse.Namespace) -> list[Case]:
 
 
 def _run(options: argparse.Namespace, services: Services) -> int:
-    from dev.faults import running, scene
+    from dev.faults import former, running, scene
 
     cases = suite.chosen(_all(options), options)
+    left_out = [each.name for each in cases if each.begins_with_former and not former.is_at_hand()]
+    if left_out and options.only:
+        former.require()
+    cases = [each for each in cases if each.name not in left_out]
     scene.make_users(20_000)
     scale = SHORT if options.short else LONG
     rows = suite.in_turn(
@@ -64,6 +68,8 @@ def _run(options: argparse.Namespace, services: Services) -> int:
         lambda case: running.run(case, scale=scale, services=services),
         told=lambda row: f"{row.verdict} ({row.seconds:.0f} s)",
     )
+    if left_out:
+        print(f"NOT RUN: {', '.join(left_out)}: {former.MISSING}")
     return reporting.report(rows, stack=", ".join(services.versions().values()), options=options)
 
 

@@ -63,6 +63,7 @@ class Case:
     processes that are started. ``lasts_s``: where the rush must last longer than in other cases, and
     nearly everybody gets a coupon. ``around``: what holds from before the start to after the judgement.
     ``meanwhile``: the same from after the start, for what would be refused at a start.
+    ``begins_with_former``: the processes at the start, and the tables, are of the release before.
     """
 
     name: str
@@ -83,3 +84,4 @@ class Case:
     lasts_s: Callable[[Scale], float] | None = None
     around: Callable[[Services], AbstractContextManager[None]] = lambda services: nullcontext()
     meanwhile: Callable[[], AbstractContextManager[None]] = nullcontext
+    begins_with_former: bool = False

@@ -13,7 +13,7 @@ from typing import Final
 
 from dev.processes import LOOPBACK, wait_until
 
-_AT_ONCE: Final = 16
+AT_ONCE: Final = 16
 _PATIENCE_S: Final = 90.0  #: of a user who tries again
 _ANSWER_S: Final = 25.0  #: an answer takes no longer, or there is none
 
@@ -44,19 +44,23 @@ class Rush:
         self, *, ports: Sequence[int], coupon_id: int, users: Iterable[int], per_s: float | None = None
     ) -> None:
         self.answers: list[Answer] = []  # appended to by all threads, never changed otherwise
-        self._ports = ports
+        self._ports = tuple(ports)
         self._coupon_id = coupon_id
         self._users = enumerate(users)
         self._next = threading.Lock()
         self._per_s = per_s
         self._stop = threading.Event()
         self._started_at = time.monotonic()
-        self._threads = [threading.Thread(target=self._claim_on, daemon=True) for _ in range(_AT_ONCE)]
+        self._threads = [threading.Thread(target=self._claim_on, daemon=True) for _ in range(AT_ONCE)]
 
     def start(self) -> None:
         self._started_at = time.monotonic()
         for thread in self._threads:
             thread.start()
+
+    def lead_to(self, *ports: int) -> None:
+        """Claims from now on go to these in turn, as a balancer does with those that are ready."""
+        self._ports = ports
 
     @property
     def is_over(self) -> bool:
@@ -92,7 +96,7 @@ class Rush:
                 thread.join(_ANSWER_S)
 
     def _claim_on(self) -> None:
-        clients = {port: Client(port) for port in self._ports}
+        clients: dict[int, Client] = {}
         while not self._stop.is_set():
             with self._next:
                 index, user = next(self._users, (0, None))
@@ -100,13 +104,16 @@ class Rush:
                 break
             if self._per_s is not None:
                 self._stop.wait(max(0.0, self._started_at + index / self._per_s - time.monotonic()))
-            self._claim_until_told(clients[self._ports[index % len(self._ports)]], user)
+            self._claim_until_told(clients, user, turn=index)
         for client in clients.values():
             client.close()
 
-    def _claim_until_told(self, client: Client, user: int) -> None:
+    def _claim_until_told(self, clients: dict[int, Client], user: int, *, turn: int) -> None:
         deadline = time.monotonic() + _PATIENCE_S
         while not self._stop.is_set() and time.monotonic() < deadline:
+            ports = self._ports
+            port = ports[turn % len(ports)]
+            client = clients.setdefault(port, Client(port))
             answer = client.claim(self._coupon_id, user)
             self.answers.append(answer)
             if answer.is_last_word:

@@ -15,6 +15,7 @@ from django_redis import get_redis_connection
 from coupons.eventlog.events import partition_key, partition_of
 from coupons.models import Coupon, IssueOutcome, User
 from dev import topics
+from dev.faults import former
 from dev.faults.case import Case, Scale
 from dev.faults.proxy import Link
 from dev.faults.rush import Rush
@@ -142,6 +143,10 @@ def staged(case: Case, *, scale: Scale, services: Services) -> Iterator[Scene]:
         ]
         for server in system.consumers:
             _patch_consumer(server, case.consumer_patch)
+        if case.begins_with_former:
+            folder = stack.enter_context(former.release(services))
+            for process in (system.api, *system.consumers):
+                process.folder = folder
         stack.enter_context(system)
         rush = Rush(
             ports=[system.api.port],

@@ -13,10 +13,12 @@ from typing import Any
 import pytest
 from django.conf import settings
 
-from dev.faults import bugs, patching, prometheus
+from dev.faults import bugs, former, patching, prometheus
+from dev.faults import rush as module
 from dev.faults.proxy import Link
-from dev.faults.rush import Answer
+from dev.faults.rush import Answer, Client, Rush
 from dev.faults.table import Row, as_markdown, as_text
+from dev.servers import ServiceError
 
 GREEN = Row(
     name="redis-flushed",
@@ -221,3 +223,36 @@ def test_the_watchs_rules_are_made_quicker_and_stay_what_they_are() -> None:
     assert rules["CouponVerifyNotRun"]["expr"].endswith("> 900"), "it does not grow with a fault"
     assert rules["CouponVerifyRed"]["expr"] == "max(max_over_time(coupon_verify_findings[240s])) > 0"
     assert rules["CouponGateAway"]["annotations"]["runbook"] == "docs/runbooks/CouponGateAway.md"
+
+
+def test_claims_go_where_the_balancer_leads(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    class Answering(Client):
+        def __init__(self, port: int) -> None:
+            self.port = port
+
+        def claim(self, coupon_id: int, user_id: int) -> Answer:
+            asked.append(self.port)
+            if len(asked) == 2:
+                rush.lead_to(3)
+            return Answer(user_id=user_id, status=202, request_id="x")
+
+        def close(self) -> None:
+            """There is nothing to close."""
+
+    monkeypatch.setattr(module, "Client", Answering)
+    monkeypatch.setattr(module, "AT_ONCE", 1)
+    rush = Rush(ports=[1, 2], coupon_id=1, users=range(1, 5))
+    rush.start()
+
+    assert rush.finish(within_s=5)
+    assert asked == [1, 2, 3, 3]
+
+
+def test_a_clone_without_the_release_before_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(former, "COMMIT", "0" * 40)
+
+    assert not former.is_at_hand()
+    with pytest.raises(ServiceError, match="git fetch --unshallow"):
+        former.require()

@@ -26,7 +26,8 @@ from runtime.arguments import whole_number
 class Command(BaseCommand):
     help = (
         "Read coupon-issue-events and issue coupons. Run any number of instances, each with its own "
-        "--health-port. SIGTERM or Ctrl-C finishes the batch in hand, commits and leaves the group."
+        "--health-port. SIGTERM or Ctrl-C finishes the batch in hand, commits and leaves the group (with "
+        "KAFKA_GROUP_INSTANCE_ID it keeps its place there for when it comes back)."
     )
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dev.faults.case import Case
-from dev.faults.cases import alerts, brokers, bugs, links, log, positions, processes, servers, settings
+from dev.faults.cases import alerts, brokers, bugs, deploys, links, log, positions, processes, servers, settings
 
 ALL: list[Case] = [
     *processes.CASES,
@@ -13,6 +13,7 @@ ALL: list[Case] = [
     *positions.CASES,
     *settings.CASES,
     *alerts.CASES,
+    *deploys.CASES,
     *bugs.CASES,
 ]
 
