@@ -24,14 +24,14 @@ from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-def
 from coupons.operations.preflight import running
 from coupons.operations.preflight.catalogue import SUBJECTS
 from coupons.operations.preflight.findings import Expected, Level
+from dev.clusters import urls
+from dev.clusters.certificates import Certificates
+from dev.clusters.redis import Server
 from dev.processes import PROJECT
 from dev.servers import SILENT
 from dev.services.kafka import Kafka
 from dev.services.stack import Stack
 from tests import stack
-from tests.connections import urls
-from tests.connections.certificates import Certificates
-from tests.connections.redis import Server
 from tests.connections.three_brokers import three_brokers
 
 SERVERS = ("--only", "settings,database,redis,kafka")  #: without this machine, which may be anything

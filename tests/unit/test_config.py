@@ -8,8 +8,8 @@ import re
 import subprocess
 import sys
 from contextlib import suppress
-from ipaddress import ip_network
 from dataclasses import replace
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,8 @@ from coupons.eventlog import kafka_client, log_reader
 from dev.processes import PROJECT
 from runtime import config
 from runtime.config import BASE_DIR, ConfigError
-from runtime.config.limits import Limit
 from runtime.config.kafka import GroupProtocol
+from runtime.config.limits import Limit
 from runtime.config.redis import RedisKind
 
 HERE = __file__  #: a file that can be read

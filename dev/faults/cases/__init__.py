@@ -3,7 +3,18 @@
 from __future__ import annotations
 
 from dev.faults.case import Case
-from dev.faults.cases import alerts, brokers, bugs, deploys, links, log, positions, processes, servers, settings
+from dev.faults.cases import (
+    alerts,
+    brokers,
+    bugs,
+    deploys,
+    links,
+    log,
+    positions,
+    processes,
+    servers,
+    settings,
+)
 
 ALL: list[Case] = [
     *processes.CASES,
