@@ -15,6 +15,7 @@ from math import ceil
 from typing import Final
 from urllib.parse import unquote
 
+import gevent
 from django.conf import settings
 
 from coupons.api import errors, messages
@@ -38,6 +39,33 @@ _NAMED: Final = {
     name: limit for name, limit in (("address", _LIMITS.address), ("user", _LIMITS.user)) if limit
 }
 _limiting: Limiting | None = None
+#: Who was told 429 and goes on asking is answered so much later: a flood that waits for its answers becomes
+#: a trickle. Shorter, and it takes more of our time from others; longer, and clients give up.
+_HELD_S: Final = 1.0
+#: Requests that one worker holds at the same time; more are answered at once. More, and a flood takes the
+#: connections of others.
+MOST_HELD: Final = 1000
+
+
+class Held:
+    """Answers that wait. In the loop's hub."""
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    def answer_later(self, request: Request, reply: Reply) -> None:
+        if self._count >= MOST_HELD:
+            request.answer(reply)
+            return
+        self._count += 1
+        gevent.spawn_later(_HELD_S, self._answer, request, reply)
+
+    def _answer(self, request: Request, reply: Reply) -> None:
+        self._count -= 1
+        request.answer(reply)
+
+
+_held: Final = Held()
 
 GoOn = Callable[[], None]
 #: Calls the second if the user is within the limits, else answers 429. None: no user is proven.
@@ -95,7 +123,11 @@ def _refuse(request: Request, verdict: Verdict, *, is_claim: bool) -> None:
         metrics.CLAIMS.labels(outcome=Code.TOO_MANY_REQUESTS.value).inc()
     request.answer_fields += _fields(verdict)
     language = messages.language_for(request.header(b"accept-language"))
-    request.answer(too_many(language, retry_after_s=_seconds(verdict.wait_us)))
+    reply = too_many(language, retry_after_s=_seconds(verdict.wait_us))
+    if verdict.is_remembered:
+        _held.answer_later(request, reply)
+    else:
+        request.answer(reply)
 
 
 @lru_cache(maxsize=256)
@@ -121,15 +153,17 @@ _POLICIES: Final = fields_of(
 
 def _fields(verdict: Verdict) -> bytes:
     """``r``: how many are left; ``t``: seconds until all are there again, or the next one if none is left."""
-    told = [
-        _left(name, _NAMED[name], bucket)
-        for name, bucket in zip(("address", "user"), verdict, strict=True)
-        if bucket is not None
-    ]
-    return b"%bRateLimit: %b\r\n" % (_POLICIES, ", ".join(told).encode())
+    named = (("address", verdict.address), ("user", verdict.user))
+    told = [_left(name, _NAMED[name], bucket) for name, bucket in named if bucket is not None]
+    return b"%bRateLimit: %b\r\n" % (_POLICIES, b", ".join(told))
 
 
-def _left(name: str, limit: Limit, bucket: Bucket) -> str:
+def _left(name: str, limit: Limit, bucket: Bucket) -> bytes:
     if bucket.wait_us:
-        return f'"{name}";r=0;t={_seconds(bucket.wait_us)}'
-    return f'"{name}";r={bucket.remaining(limit)};t={_seconds(bucket.full_in_us)}'
+        return _told(name, 0, _seconds(bucket.wait_us))
+    return _told(name, bucket.remaining(limit), _seconds(bucket.full_in_us))
+
+
+@lru_cache(maxsize=4096)
+def _told(name: str, remaining: int, seconds: int) -> bytes:
+    return f'"{name}";r={remaining};t={seconds}'.encode()

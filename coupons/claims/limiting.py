@@ -80,7 +80,7 @@ class Limiting:
     def known(self, asking: Asking) -> Verdict | None:
         """The refusal, if it is known without asking Redis."""
         address, user = self._empty.find(asking.address), self._empty.find(asking.user_id)
-        return Verdict(address, user) if address or user else None
+        return Verdict(address, user, is_remembered=True) if address or user else None
 
     def take(self, asking: Asking, then: Then) -> None:
         """Have tokens taken. ``then`` is called once: now, or in the hub. It must not wait or raise."""

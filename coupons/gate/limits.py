@@ -41,15 +41,19 @@ class Bucket(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """None where that limit is off, or does not concern the request."""
+    """None where that limit is off, or does not concern the request.
+
+    ``is_remembered``: a refusal that Redis was not asked for, because the bucket was empty a moment ago.
+    """
 
     address: Bucket | None
     user: Bucket | None
+    is_remembered: bool = False
 
     @property
     def wait_us(self) -> int:
         """How long to wait for the next try; 0: the request is within the limits."""
-        return max((bucket.wait_us for bucket in self if bucket), default=0)
+        return max((bucket.wait_us for bucket in (self.address, self.user) if bucket), default=0)
 
 
 def take(limits: LimitSettings, asking: Sequence[Asking]) -> list[Verdict]:

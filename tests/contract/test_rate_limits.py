@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import pytest
@@ -150,6 +151,25 @@ def test_who_is_no_proxy_of_ours_names_no_address(running: System) -> None:
         statuses = [get(port, "/api/coupons/987654321", f"198.51.100.{n}").status for n in range(6)]
 
     assert statuses == [404] * 4 + [429] * 2
+
+
+def test_who_goes_on_asking_is_answered_after_others(port: int, client: str) -> None:
+    for _ in range(9):
+        first_refusal = get(port, "/api/coupons/987654321", client)
+    assert first_refusal.status == 429
+    ended: list[str] = []
+
+    def ask_as(address: str) -> int:
+        status = get(port, "/api/coupons/987654321", address).status
+        ended.append(address)
+        return status
+
+    with ThreadPoolExecutor(2) as pool:
+        asked_again = pool.submit(ask_as, client)
+        other = pool.submit(ask_as, f"11{client[2:]}")
+
+    assert (asked_again.result(), other.result()) == (429, 404)
+    assert ended[-1] == client
 
 
 def test_one_limit_without_the_other(running: System) -> None:

@@ -11,12 +11,14 @@ from django.conf import settings as django_settings
 from django_redis import get_redis_connection
 from prometheus_client import REGISTRY
 
+from coupons.api.limits import MOST_HELD, Held, too_many
 from coupons.claims import limiting
 from coupons.claims.limiting import EmptyBuckets, Limiting
 from coupons.gate import limits
 from coupons.gate.admission import GateUnavailable
 from coupons.gate.limits import Asking, Bucket, Verdict
 from runtime.config.limits import Limit, LimitSettings
+from tests.asking import Client, request_of
 
 SECOND_US = 1_000_000
 #: A token of a user every 10 s, of an address every second.
@@ -195,6 +197,22 @@ def test_without_redis_nobody_is_limited_and_a_metric_says_so(monkeypatch: pytes
 
     assert run_in_loop(Limiting(SETTINGS), [Asking("203.0.113.7", 1)] * 20) == [None] * 20
     assert unlimited() == before + 20
+
+
+@pytest.mark.usefixtures("in_a_loop")
+def test_answers_that_wait_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a flood takes the connections of others; what is beyond is answered at once."""
+    held, client = Held(), Client()
+    reply = too_many("en", retry_after_s=7)
+    for number in range(MOST_HELD + 5):
+        held.answer_later(request_of(client, "GET", f"/{number}"), reply)
+
+    assert len(client.replies) == 5
+    with gevent.Timeout(10):
+        while len(client.replies) < MOST_HELD + 5:
+            gevent.sleep(0.05)
+    held.answer_later(request_of(client, "GET", "/again"), reply)
+    assert len(client.replies) == MOST_HELD + 5
 
 
 def test_limits_are_off_unless_they_are_set() -> None:
