@@ -61,6 +61,7 @@ def _read(config: Config, expected: Expected, component: Component, client: Admi
         for name in (config.kafka.topic, config.kafka.dead_letter_topic)
         if name in metadata.topics and not metadata.topics[name].error
     ]
+    group = rights.of_group(client, config.kafka.group_id)
     return KafkaFacts(
         config=config,
         expected=expected,
@@ -70,8 +71,9 @@ def _read(config: Config, expected: Expected, component: Component, client: Admi
         offsets=Topic(name=OFFSETS, partitions=_partitions(metadata.topics[OFFSETS]))
         if OFFSETS in metadata.topics
         else None,
-        group_operations=rights.of_group(client, config.kafka.group_id),
-        states=_states() if config.kafka.topic in ours else (),
+        group_operations=group,
+        # Without a right to the group its positions are asked for in vain, and for long.
+        states=_states() if config.kafka.topic in ours and group != frozenset() else (),
         settings=_of_broker(client, min(metadata.brokers)),
         unreachable=[each for each in _addresses(config) if not _connects(each)],
         clocks=broker_clocks.read(client, sorted(metadata.brokers), may_write=expected.may_write),
