@@ -19,10 +19,8 @@ log = logging.getLogger(__name__)
 #: Shorter, and nobody is told sooner who looks at metrics; longer, and an alert comes later.
 EVERY_S: Final = 60.0
 #: Verifying shares its process with the deciding loop. While there is much to verify, it may take this part
-#: of the time. More, and deciding is slower in a rush; less, and a mistake is found later.
+#: of a core. More, and deciding is slower in a rush; less, and a mistake is found later.
 _SHARE: Final = 0.02
-#: After a look that took long because a server was slow. Longer, and the alert for that comes.
-_LONGEST_REST_S: Final = 300.0
 _LOGGED: Final = 5  #: findings of one look
 
 
@@ -57,16 +55,15 @@ class Watch:
             gauge.set(0)
 
     def _verify(self) -> None:
-        began = time.monotonic()
+        began, cpu_s = time.monotonic(), time.thread_time()
         self._next_verifying = began + EVERY_S  # where it fails too
         try:
             look = self._recent.look()
         except LogUnavailable as error:
             log.info("what was decided lately is not verified: %s", error)
             return
-        took_s = time.monotonic() - began
-        rest_s = min(took_s / _SHARE, _LONGEST_REST_S)
-        self._next_verifying = began + (rest_s if look.behind else max(EVERY_S, rest_s))
+        rest_s = min((time.thread_time() - cpu_s) / _SHARE, EVERY_S) if look.behind else EVERY_S
+        self._next_verifying = time.monotonic() + rest_s
         metrics.VERIFY_FINDINGS.set(len(look.findings))
         metrics.VERIFY_BEHIND.set(look.behind)
         metrics.VERIFIED_AT.set(time.time())
