@@ -26,7 +26,7 @@ from dev.processes import wait_until
 _WITHIN_S: Final = 40.0
 #: As _WITHIN_S, for what a consumer looks after once a minute.
 _WATCHED_WITHIN_S: Final = 100.0
-_LASTS_S: Final = 240.0  #: of the rush: claims come as long as faults do
+_LASTS_S: Final = 120.0  #: of the rush: claims come as long as the faults last that need some
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +73,8 @@ def _delete_undecided(scene: Scene) -> None:
     at, enough = log.positions(), len(scene.rush.accepted) + 5
     scene.rush.wait_accepted(enough)
     undecided = [(place, request) for place, request in log.entries() if place.offset >= at[place.partition]]
+    if not undecided:
+        raise RuntimeError("the rush was over before the consumer was stopped")
     gone = undecided[: max(1, len(undecided) // 2)]
     scene.gone_ids += [str(request.event.request_id) for _, request in gone if request is not None]
     log.delete_before(gone[0][0].partition, gone[-1][0].following)
@@ -106,6 +108,7 @@ class _Tampering:
 
 
 def _faults() -> list[_Fault]:
+    """Those first that need claims."""
     tampering = _Tampering()
     return [
         _Fault(
@@ -123,13 +126,13 @@ def _faults() -> list[_Fault]:
             end=_read_only(0),
             alerts=("CouponRetrying", "CouponNothingDecided"),
         ),
+        _Fault(begin=_delete_undecided, end=_accept_loss, alerts=("CouponPartitionStuck",)),
         _Fault(
             begin=lambda scene: scene.consumer.kill(),
             end=_start_consumer,
             alerts=("CouponTargetDown",),
         ),
         _Fault(begin=_write_rubbish, end=lambda scene: None, alerts=("CouponDeadLetters",)),
-        _Fault(begin=_delete_undecided, end=_accept_loss, alerts=("CouponPartitionStuck",)),
         _Fault(
             begin=tampering.begin,
             end=tampering.end,
