@@ -3,7 +3,7 @@
 
     DATABASE_URL=mysql://user:password@host:3306/name deploy/backup/backup.py dump FOLDER
     DATABASE_URL=mysql://user:password@host:3306/name deploy/backup/backup.py restore FILE.sql.gz
-    deploy/backup/backup.py dump FOLDER --through "docker compose exec -T -e MYSQL_PWD mysql"
+    deploy/backup/backup.py dump FOLDER --in-container     (Compose's: its own client, user and password)
 
 A dump is of one moment, so that positions and outcomes agree; claims and consumers go on meanwhile. Beside it
 stands a file of the settings that the environment has, without secrets. What to do with Kafka and Redis, and
@@ -17,7 +17,6 @@ import contextlib
 import gzip
 import os
 import re
-import shlex
 import shutil
 import subprocess
 import sys
@@ -34,6 +33,11 @@ SECRET = re.compile(r"\w*(SECRET|PASSWORD|_URL|CLIENT_CONFIG|SSL_KEY)\w*")
 COMPLETED = b"-- Dump completed"
 #: MariaDB's tool begins with it, and MySQL's client takes it for a command.
 SANDBOX = b"/*M!999999\\- enable the sandbox mode"
+#: The password is the container's own, which has it in its environment.
+IN_CONTAINER = (
+    *("docker", "compose", "exec", "-T", "mysql"),
+    *("sh", "-c", 'MYSQL_PWD="$MYSQL_PASSWORD" exec "$@"', "--"),
+)
 TLS = {
     "--ssl-ca": "DATABASE_SSL_CA",
     "--ssl-cert": "DATABASE_SSL_CERTIFICATE",
@@ -70,16 +74,14 @@ class Database:
 
 @dataclass(frozen=True)
 class Client:
-    """MySQL's or MariaDB's programs. ``through``: words before each, as of a container."""
+    """MySQL's or MariaDB's programs: this machine's, or those in Compose's container."""
 
     database: Database
-    through: Sequence[str]
+    is_in_container: bool
 
     def command(self, names: Sequence[str], *words: str) -> list[str]:
-        if self.through:
-            # Inside of the server's container: by the name that both kinds have there.
-            where = ["--host=127.0.0.1", f"--user={self.database.user}"]
-            return [*self.through, names[-1], *where, *words]
+        if self.is_in_container:
+            return [*IN_CONTAINER, names[-1], "--host=127.0.0.1", f"--user={self.database.user}", *words]
         program = next(filter(None, map(shutil.which, names)), None)
         if program is None:
             raise BackupError(f"none of {', '.join(names)} is here: install mariadb-client or mysql-client")
@@ -198,14 +200,14 @@ def main() -> int:
     actions.add_parser("dump").add_argument("path", type=Path, metavar="FOLDER")
     actions.add_parser("restore").add_argument("path", type=Path, metavar="FILE")
     for action in actions.choices.values():
-        action.add_argument("--through", type=shlex.split, default=[], metavar="WORDS")
+        action.add_argument("--in-container", action="store_true", help="with the client in Compose's mysql")
     options = parser.parse_args()
     try:
         url = (
             os.environ.get("DATABASE_URL")
             or Path(os.environ.get("DATABASE_URL_FILE", os.devnull)).read_text()
         )
-        client = Client(Database.of(url.strip()), options.through)
+        client = Client(Database.of(url.strip()), options.in_container)
         if options.action == "dump":
             file = dump(client, options.path)
             print(f"{file} ({file.stat().st_size:,} bytes)")

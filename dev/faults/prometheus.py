@@ -89,6 +89,7 @@ def watching(system: System) -> Iterator[Prometheus]:
             process.start().wait_ready(lambda: _answers(prometheus), within_s=_READY_S)
             if not wait_until(lambda: prometheus.is_scraping(1 + len(system.consumers)), within_s=_READY_S):
                 raise RuntimeError("Prometheus does not reach the API and the consumers")
+            prometheus.wait_quiet("CouponTargetDown", within_s=_READY_S)  # it was right until then
             yield prometheus
         finally:
             process.kill()
