@@ -227,3 +227,29 @@ def test_what_the_example_names_is_there() -> None:
     for name, value in values["config"].items():
         if value.startswith("/"):
             assert str(Path(value).parent) in folders, name
+
+
+@with_helm
+def test_the_alerts_come_with_the_service_monitor_and_know_its_jobs() -> None:
+    objects = rendered("--set", "serviceMonitor.enabled=true")
+    [monitor] = [each for (kind, _), each in objects.items() if kind == "ServiceMonitor"]
+    rules = [each for (kind, _), each in objects.items() if kind == "PrometheusRule"]
+    alerts = {
+        rule["alert"]: rule["expr"]
+        for each in rules
+        for group in each["spec"]["groups"]
+        for rule in group["rules"]
+        if "alert" in rule
+    }
+    components = {
+        each["metadata"]["labels"][monitor["spec"]["jobLabel"]]
+        for (kind, _), each in objects.items()
+        if kind == "Service" and each["metadata"]["labels"].get("coupon-system/metrics") == "true"
+    }
+
+    [relabeling] = monitor["spec"]["endpoints"][0]["relabelings"]
+    jobs = {relabeling["replacement"].replace("$1", component) for component in components}
+    assert jobs == {"coupon-api", "coupon-consumer"}
+    assert all(f'up{{job="{job}"}}' in alerts["CouponTargetDown"] for job in jobs)
+    assert "CouponGateAway" in alerts
+    assert not [kind for kind, _ in rendered() if kind == "PrometheusRule"]
