@@ -19,7 +19,7 @@ from dev.servers import ServiceError
 from dev.services.own import Services
 
 #: 0.1.0 by its commit, which is there where tags were not fetched. With each release it becomes that one.
-COMMIT: Final = "a8c876990"
+COMMIT: Final = "a8c87694bf4ca5954b97a536d93e6f1126128ea8"
 _GIT_S: Final = 30.0
 _NONE: Final = "zero"  #: Django's word for no migration of an app
 

@@ -150,6 +150,15 @@ CASES = [
     Case(name="redis-stopped", what="Redis stopped (SIGSTOP)", act=paused("redis")),
     Case(name="broker-stopped", what="broker stopped (SIGSTOP)", act=paused("kafka"), in_short=True),
     Case(name="broker-killed", what="broker killed and restarted", act=_killed("kafka")),
+    *(
+        Case(
+            name=f"broker-killed-named-{protocol}",
+            what=f"the same, the consumer with a name, by the {protocol} protocol",
+            act=_killed("kafka"),
+            env={"KAFKA_GROUP_PROTOCOL": protocol, "KAFKA_GROUP_INSTANCE_ID": "consumer-0"},
+        )
+        for protocol in ("cooperative", "consumer")
+    ),
     Case(name="database-stopped", what="database stopped (SIGSTOP)", act=paused("db")),
     Case(name="database-killed", what="database killed and restarted", act=_killed("db"), in_short=True),
     Case(name="database-read-only", what="database refuses writes (read_only)", act=_READ_ONLY),
