@@ -38,7 +38,7 @@ class Services:
         # A suite runs on what was asked for today, not on what the last run took.
         database = os.environ.get(DATABASE_VARIABLE) or database_programs.kind_at_hand()
         self.run("stop")
-        self.run("start", *self._names, "--database", database, "--no-binlog", *ports)
+        self.run("start", "--database", database, "--no-binlog", *ports, *self._names)
         told = self._status()["environment"]
         self.urls = {
             server: told[_VARIABLES[server]] for server, name in _NAMES.items() if name in self._names
