@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicCollection
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient
 
 #: For one question. Shorter, and a busy broker counts as silent; longer, and the operator waits.
@@ -23,23 +23,19 @@ def of_topics(client: AdminClient, names: Sequence[str]) -> Iterator[tuple[str, 
 
 
 def of_group(client: AdminClient, group_id: str) -> frozenset[str] | None:
-    """None where it is not told: nobody has joined the group yet, or its coordinator is not there yet."""
-    [asked] = client.list_consumer_group_offsets(
-        [ConsumerGroupTopicPartitions(group_id)], request_timeout=ASK_S
-    ).values()
-    try:
-        asked.result(ASK_S + 1)
-    except KafkaException as error:
-        is_refused = error.args[0].code() == KafkaError.GROUP_AUTHORIZATION_FAILED
-        return frozenset() if is_refused else None
-    return _if_told(lambda: _of_described(client, group_id))
+    """None where it is not told: nobody has joined the group yet, or its coordinator is not there yet.
 
-
-def _of_described(client: AdminClient, group_id: str) -> frozenset[str] | None:
+    Its offsets are not asked for: before there is a coordinator that ends the process
+    (https://github.com/confluentinc/librdkafka/issues/5040).
+    """
     [asked] = client.describe_consumer_groups(
         [group_id], include_authorized_operations=True, request_timeout=ASK_S
     ).values()
-    return _names(asked.result(ASK_S + 1))
+    try:
+        return _names(asked.result(ASK_S + 1))
+    except KafkaException as error:
+        is_refused = error.args[0].code() == KafkaError.GROUP_AUTHORIZATION_FAILED
+        return frozenset() if is_refused else None
 
 
 def _if_told(ask: Callable[[], frozenset[str] | None]) -> frozenset[str] | None:
@@ -51,9 +47,6 @@ def _if_told(ask: Callable[[], frozenset[str] | None]) -> frozenset[str] | None:
             KafkaError._UNSUPPORTED_FEATURE,
             KafkaError.UNSUPPORTED_VERSION,
             KafkaError.UNKNOWN_TOPIC_OR_PART,
-            KafkaError.GROUP_ID_NOT_FOUND,
-            KafkaError.COORDINATOR_NOT_AVAILABLE,
-            KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
         ):
             return None
         raise
