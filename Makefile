@@ -28,7 +28,7 @@ test: $(VENV)/.dev  ## the suite on the embedded stack and, wherever they can be
 generated-calls: $(VENV)/.dev  ## 10,000 calls that schemathesis makes from the OpenAPI document; 3 minutes
 	@COUPON_GENERATED_CALLS=10000 $(BIN)/python -m pytest tests/contract/test_generated_calls.py
 
-faults: $(VENV)/.dev  ## a rush of claims and a fault in its middle, case by case; half an hour (FAULTS=--short: 6; --clusters)
+faults: $(VENV)/.dev  ## a rush of claims and a fault in its middle, case by case; half an hour (FAULTS=--short: 8; --clusters)
 	@$(BIN)/python -m dev.faults $(FAULTS)
 
 bench: $(VENV)/.dev  ## every figure beside a baseline of the same run; BENCH=--short: under 3 minutes

@@ -6,7 +6,7 @@ import socket
 import struct
 import threading
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from django.conf import settings
 
 from dev.faults import bugs, former, patching, prometheus
 from dev.faults import rush as module
+from dev.faults.cases import alerts
 from dev.faults.proxy import Link
 from dev.faults.rush import Answer, Client, Rush
 from dev.faults.table import Row, as_markdown, as_text
@@ -256,3 +257,49 @@ def test_a_clone_without_the_release_before_says_so(monkeypatch: pytest.MonkeyPa
     assert not former.is_at_hand()
     with pytest.raises(ServiceError, match="git fetch --unshallow"):
         former.require()
+
+
+@dataclass
+class Seen:
+    """As much of a scene, and of a Prometheus, as a fault's alerts need."""
+
+    fires: bool
+    fired_before: bool = False
+    did: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def expect(self, condition: bool, complaint: str) -> None:
+        if not condition:
+            self.notes.append(complaint)
+
+    def firing(self) -> set[str]:
+        return {"CouponGateAway"} if self.fired_before else set()
+
+    def wait_firing(self, name: str, *, within_s: float) -> bool:
+        self.did.append(name)
+        return self.fires
+
+
+@pytest.mark.parametrize(
+    ("fires", "fired_before", "complaint"),
+    [
+        (True, False, None),
+        (False, False, "CouponGateAway did not fire within 3 s"),
+        (True, True, "['CouponGateAway'] fired before anything was wrong"),
+    ],
+)
+def test_an_alert_that_does_not_fire_for_its_fault_is_a_complaint(
+    fires: bool, fired_before: bool, complaint: str | None
+) -> None:
+    seen: Any = Seen(fires=fires, fired_before=fired_before)
+    fault = alerts.Fault(
+        begin=lambda scene: seen.did.append("begin"),
+        end=lambda scene: seen.did.append("end"),
+        alerts=("CouponGateAway",),
+        within_s=3,
+    )
+
+    alerts.strike(fault, seen, seen)
+
+    assert seen.did == ["begin", "CouponGateAway", "end"]
+    assert seen.notes == ([complaint] if complaint else [])

@@ -30,7 +30,7 @@ _LASTS_S: Final = 120.0  #: of the rush: claims come as long as the faults last 
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Fault:
+class Fault:
     """``end`` is called however the wait for the alerts ended."""
 
     begin: Callable[[Scene], object]
@@ -39,7 +39,7 @@ class _Fault:
     within_s: float = _WITHIN_S
 
 
-def _strike(fault: _Fault, scene: Scene, prometheus: Prometheus) -> None:
+def strike(fault: Fault, scene: Scene, prometheus: Prometheus) -> None:
     already = prometheus.firing() & set(fault.alerts)
     scene.expect(not already, f"{sorted(already)} fired before anything was wrong")
     fault.begin(scene)
@@ -107,33 +107,33 @@ class _Tampering:
         IssueOutcome.objects.filter(pk=self._pk).update(requested_at=F("requested_at") + by)
 
 
-def _faults() -> list[_Fault]:
+def _faults() -> list[Fault]:
     """Those first that need claims."""
     tampering = _Tampering()
     return [
-        _Fault(
+        Fault(
             begin=lambda scene: scene.services.do("pause", "redis"),
             end=lambda scene: scene.services.do("resume", "redis"),
             alerts=("CouponGateAway",),
         ),
-        _Fault(
+        Fault(
             begin=lambda scene: scene.services.do("pause", "kafka"),
             end=lambda scene: scene.services.do("resume", "kafka"),
             alerts=("CouponPublishingFails",),
         ),
-        _Fault(
+        Fault(
             begin=_read_only(1),
             end=_read_only(0),
             alerts=("CouponRetrying", "CouponNothingDecided"),
         ),
-        _Fault(begin=_delete_undecided, end=_accept_loss, alerts=("CouponPartitionStuck",)),
-        _Fault(
+        Fault(begin=_delete_undecided, end=_accept_loss, alerts=("CouponPartitionStuck",)),
+        Fault(
             begin=lambda scene: scene.consumer.kill(),
             end=_start_consumer,
             alerts=("CouponTargetDown",),
         ),
-        _Fault(begin=_write_rubbish, end=lambda scene: None, alerts=("CouponDeadLetters",)),
-        _Fault(
+        Fault(begin=_write_rubbish, end=lambda scene: None, alerts=("CouponDeadLetters",)),
+        Fault(
             begin=tampering.begin,
             end=tampering.end,
             alerts=("CouponVerifyRed",),
@@ -145,7 +145,7 @@ def _faults() -> list[_Fault]:
 def _each_alert(scene: Scene) -> None:
     with watching(scene.system) as prometheus:
         for fault in _faults():
-            _strike(fault, scene, prometheus)
+            strike(fault, scene, prometheus)
         lasting = ("CouponGateAway", "CouponPublishingFails", "CouponRetrying", "CouponTargetDown")
         is_quiet = wait_until(lambda: not prometheus.firing() & set(lasting), within_s=_WITHIN_S, every_s=0.5)
         scene.expect(is_quiet, f"fired on after their faults: {sorted(prometheus.firing())}")
