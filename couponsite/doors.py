@@ -112,8 +112,8 @@ class Doors:
             request.answer(preflight)
         elif not limits.IS_ON or not limits.is_counted(request):
             self._serve_page(request)
-        elif within := limits.within(request):
-            within(None, lambda: self._serve_counted(request))
+        elif limit := limits.of_request(request):
+            limit.take(lambda: self._serve_counted(request))
 
     def _serve_counted(self, request: Request) -> None:
         """In the hub, among others that were counted with it: an error is this request's alone."""

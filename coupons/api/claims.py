@@ -20,7 +20,7 @@ from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from coupons.api import messages, security
-from coupons.api.limits import Within, unlimited
+from coupons.api.limits import RequestLimit
 from coupons.api.messages import Language
 from coupons.api.openapi import parameters
 from coupons.api.openapi.describing import described
@@ -52,12 +52,12 @@ def submit(
     token: str,
     language: Language,
     reply: Callable[[Reply], None],
-    within: Within = unlimited,
+    limit: RequestLimit | None = None,
 ) -> None:
     """Check one claim and submit it. ``reply`` gets the answer, once: now, or when the claim's batch is done.
 
-    ``within`` lets it go on, or answers in place of ``reply``. ``is_too_long``: the body was longer than
-    LONGEST_BODY. Runs in the loop, or in its hub: nothing here may wait.
+    ``limit`` counts it, and answers in place of ``reply`` if it refuses. ``is_too_long``: the body was longer
+    than LONGEST_BODY. Runs in the loop, or in its hub: nothing here may wait.
     """
 
     def answer(answered: Answer | Exception) -> None:
@@ -69,18 +69,16 @@ def submit(
     began = time.monotonic()
     try:
         claim = _checked(coupon_id, query, body, is_too_long=is_too_long, token=token)
+        if limit is None:
+            batching.submit(claim, answer)
+        else:
+            batching.submit(claim, answer, limit.of(claim.user_id))
     except Exception as error:  # noqa: BLE001 - as above
         refused = _refused(error, language, began)
-        within(None, lambda: reply(refused))
-    else:
-        within(claim.user_id, lambda: _submit(claim, answer))
-
-
-def _submit(claim: Claim, answer: Callable[[Answer | Exception], None]) -> None:
-    try:
-        batching.submit(claim, answer)
-    except Exception as error:  # noqa: BLE001 - without a loop the batch is submitted here
-        answer(error)
+        if limit is None:
+            reply(refused)
+        else:
+            limit.take(lambda: reply(refused))
 
 
 def _refused(error: Exception, language: Language, began: float) -> Reply:

@@ -60,8 +60,8 @@ def is_claim_in_other_letters(request: Request) -> bool:
 
 def serve(request: Request, claimed: ClaimedCoupon) -> None:
     """Answer a claim, now or when its batch is done. In the loop's hub: nothing here may wait."""
-    within = limits.within(request, is_claim=True)
-    if within is None:
+    limit = limits.of_request(request, is_claim=True) if limits.IS_ON else None
+    if limit is None and limits.IS_ON:
         return
     claims.submit(
         claimed.coupon_id,
@@ -71,5 +71,5 @@ def serve(request: Request, claimed: ClaimedCoupon) -> None:
         token=request.header(_TOKEN) or "",
         language=messages.language_for(request.header(b"accept-language")),
         reply=request.answer,
-        within=within,
+        limit=limit,
     )

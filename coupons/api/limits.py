@@ -21,7 +21,8 @@ from django.conf import settings
 from coupons.api import errors, messages
 from coupons.api.messages import Language
 from coupons.api.replies import json_reply
-from coupons.claims.limiting import Limiting
+from coupons.claims import limiting
+from coupons.claims.limiting import Counted, Limiting
 from coupons.errors import RefusedError
 from coupons.gate.limits import Asking, Bucket, Verdict
 from coupons.outcomes import Code
@@ -38,7 +39,6 @@ _PROXIES: Final = Proxies(_LIMITS.proxies)
 _NAMED: Final = {
     name: limit for name, limit in (("address", _LIMITS.address), ("user", _LIMITS.user)) if limit
 }
-_limiting: Limiting | None = None
 #: Who was told 429 and goes on asking is answered so much later: a flood that waits for its answers becomes
 #: a trickle. Shorter, and it takes more of our time from others; longer, and clients give up.
 _HELD_S: Final = 1.0
@@ -67,53 +67,64 @@ class Held:
 
 _held: Final = Held()
 
-GoOn = Callable[[], None]
-#: Calls the second if the user is within the limits, else answers 429. None: no user is proven.
-Within = Callable[[int | None, GoOn], None]
-
-
-def unlimited(user_id: int | None, go_on: GoOn) -> None:
-    """Where there are no limits."""
-    go_on()
-
 
 def start() -> None:
     """From now on this process limits, if a limit is set. Call it in the thread of its loop."""
-    global _limiting
-    _limiting = Limiting(_LIMITS) if IS_ON else None
+    limiting.start(_LIMITS)
 
 
 def is_counted(request: Request) -> bool:
     return unquote(request.path).startswith(_API)
 
 
-def within(request: Request, *, is_claim: bool = False) -> Within | None:
-    """What takes the request's tokens. None if it is refused at once, and answered. In the loop's hub."""
-    limiting = _limiting
-    if limiting is None:
-        return unlimited
-    address = _PROXIES.client(request.connection.peer[0], request.header(b"x-forwarded-for"))
-    if (verdict := limiting.known(Asking(address))) is not None:
-        _refuse(request, verdict, is_claim=is_claim)
-        return None
+class RequestLimit:
+    """Of one request, whose address may go on asking. In the loop's hub."""
 
-    def take(user_id: int | None, go_on: GoOn) -> None:
-        if user_id is None and _LIMITS.address is None:
+    __slots__ = ("_address", "_is_claim", "_limiting", "_request")
+
+    def __init__(self, request: Request, address: str, counts: Limiting, *, is_claim: bool) -> None:
+        self._request, self._address = request, address
+        self._limiting, self._is_claim = counts, is_claim
+
+    def take(self, go_on: Callable[[], None]) -> None:
+        """Count the address; then call ``go_on``, or answer 429. For what is no claim, or no right one."""
+        if _LIMITS.address is None:
             go_on()
             return
 
         def then(verdict: Verdict | None) -> None:
-            if verdict is None:
-                go_on()
-            elif verdict.wait_us:
-                _refuse(request, verdict, is_claim=is_claim)
-            else:
-                request.answer_fields += _fields(verdict)
+            if self._passes(verdict):
                 go_on()
 
-        limiting.take(Asking(address, user_id), then)
+        self._limiting.take(Asking(self._address), then)
 
-    return take
+    def of(self, user_id: int) -> Counted:
+        """For a claim of this user, whose batch counts it."""
+        return Counted(Asking(self._address, user_id), self._passes)
+
+    def _passes(self, verdict: Verdict | None) -> bool:
+        """Whether the request goes on. If not, it is answered."""
+        if verdict is None:
+            return True
+        if verdict.wait_us:
+            _refuse(self._request, verdict, is_claim=self._is_claim)
+            return False
+        self._request.answer_fields += _fields(verdict)
+        return True
+
+
+def of_request(request: Request, *, is_claim: bool = False) -> RequestLimit | None:
+    """The request's limit; None if it is refused, and answered, because its address has to wait.
+
+    In the loop's hub. Only where limits are on.
+    """
+    counts = limiting.current()
+    assert counts is not None, "the loop was entered"
+    address = _PROXIES.client(request.connection.peer[0], request.header(b"x-forwarded-for"))
+    if (verdict := counts.known(Asking(address))) is not None:
+        _refuse(request, verdict, is_claim=is_claim)
+        return None
+    return RequestLimit(request, address, counts, is_claim=is_claim)
 
 
 def _refuse(request: Request, verdict: Verdict, *, is_claim: bool) -> None:

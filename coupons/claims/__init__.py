@@ -6,10 +6,11 @@ blocks a thread must not run in the loop, see ``runtime/greenlets.py``):
 1.  ``runtime/http`` reads the request, ``couponsite/doors.py`` takes it and ``coupons/api/front.py`` sees
     that it is a claim. ``coupons/api/claims.py`` checks userId and body, ``identity.py`` the user's token,
     and gives the claim its request id.                            [the loop's hub: a connection's callback]
-    Where a limit is set, ``limiting.py`` gathers claims and other requests, and takes their tokens in one
-    call to Redis (``coupons/gate/limits.py``); a flood is refused here.          [a thread of its own]
 2.  ``batching.py`` puts the claim with those that wait in this worker. The busier the worker, the larger
     the batch, and the cheaper each claim.                                              [nobody waits]
+    Where a limit is set, ``limiting.py`` takes the batch's tokens in one call to Redis
+    (``coupons/gate/limits.py``), and gathers requests that are no claims; a flood is refused without Redis.
+                                                                                  [a thread of its own]
 3.  ``screening.py`` checks the batch: one query for users and holders (``coupons/selectors.py``), the coupons
     from ``coupons/coupon_cache.py``, at most COUPON_VIEW_TTL_MS (0.2 s) old. ``admitting.py`` asks the gates
     for a slot each, in one call to Redis (``coupons/gate/admission.py``, ``lua/admit.lua``).

@@ -19,7 +19,8 @@ from gevent.event import Event
 
 from coupons import measures
 from coupons.claim import Claim
-from coupons.claims import screening, submitting
+from coupons.claims import limiting, screening, submitting
+from coupons.claims.limiting import Counted
 from coupons.claims.screening import Refused
 from coupons.claims.submitting import Answer
 from coupons.gate import loading
@@ -57,6 +58,7 @@ _COLD_GATHER_AT_MOST_S: Final = 0.5
 class Waiting:
     claim: Claim
     answer: Callable[[Answer | Exception], None]
+    counted: Counted | None = None  #: None: no limit concerns it
     since: float = field(default_factory=time.monotonic)
     was_loaded: bool = False  #: the gate was loaded for this claim at least once
 
@@ -73,12 +75,15 @@ class Gathering:
         greenlets.spawn_for_life(self._run)
         greenlets.spawn_for_life(self._warm_up)
 
-    def submit(self, claim: Claim, answer: Callable[[Answer | Exception], None]) -> None:
-        """Let the claim wait for its batch. ``answer`` gets the answer, or what submitting the batch raised.
+    def submit(
+        self, claim: Claim, answer: Callable[[Answer | Exception], None], counted: Counted | None = None
+    ) -> None:
+        """Let the claim wait for its batch. ``answer`` gets the answer, or what submitting the batch raised;
+        nothing, where a limit refuses the claim (``counted``).
 
         Called in the loop or its hub, and so is ``answer``, which must not wait.
         """
-        self._waiting.append(Waiting(claim, answer))
+        self._waiting.append(Waiting(claim, answer, counted))
         self._claims_wait.set()
 
     def _run(self) -> None:
@@ -97,6 +102,9 @@ class Gathering:
 
     def _submit(self, batch: list[Waiting], is_screened: Event) -> None:
         try:
+            batch = _within_limits(batch)
+            if not batch:
+                return
             screened = screening.screen([each.claim for each in batch])
             if screened.cold:
                 batch = self._set_aside(batch, screened.cold)
@@ -175,6 +183,12 @@ class Gathering:
             self._loop.run_callback(_wake, waiting, answers)
 
 
+def _within_limits(batch: list[Waiting]) -> list[Waiting]:
+    """The claims that go on. One whose gate was loaded meanwhile has paid before."""
+    go_on = limiting.within([None if each.was_loaded else each.counted for each in batch])
+    return [each for each, goes_on in zip(batch, go_on, strict=True) if goes_on]
+
+
 def _wake(batch: Sequence[Waiting], answers: Mapping[UUID, Answer]) -> None:
     """In the hub: no greenlet is switched to for an answer."""
     _count(batch, [outcome_of(answers[each.claim.request_id]) for each in batch])
@@ -212,14 +226,16 @@ def start() -> None:
     _gathering = Gathering()
 
 
-def submit(claim: Claim, answer: Callable[[Answer | Exception], None]) -> None:
+def submit(
+    claim: Claim, answer: Callable[[Answer | Exception], None], counted: Counted | None = None
+) -> None:
     """Have the claim answered, in a batch with the claims that wait beside it if this process gathers.
 
     In a worker ``answer`` is called later, in the loop's hub. Elsewhere this blocks its thread until it was
     called, or raises what submitting raised.
     """
     if _gathering is not None:
-        _gathering.submit(claim, answer)
+        _gathering.submit(claim, answer, counted)
         return
     waiting = Waiting(claim, answer)
     [answered] = submitting.submit([claim])

@@ -28,7 +28,7 @@ def main() -> None:
     from runtime.http.wsgi import environ_of
     from tests.asking import Client, request_of
 
-    batching.submit = lambda claim, answer: answer(Accepted(request_id=claim.request_id))
+    batching.submit = lambda claim, answer, counted=None: answer(Accepted(request_id=claim.request_id))
     pages = Pages()
 
     def by_front(request: Request) -> None:

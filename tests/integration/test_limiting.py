@@ -13,7 +13,7 @@ from prometheus_client import REGISTRY
 
 from coupons.api.limits import MOST_HELD, Held, too_many
 from coupons.claims import limiting
-from coupons.claims.limiting import EmptyBuckets, Limiting
+from coupons.claims.limiting import Counted, EmptyBuckets, Limiting
 from coupons.gate import limits
 from coupons.gate.admission import GateUnavailable
 from coupons.gate.limits import Asking, Bucket, Verdict
@@ -197,6 +197,34 @@ def test_without_redis_nobody_is_limited_and_a_metric_says_so(monkeypatch: pytes
 
     assert run_in_loop(Limiting(SETTINGS), [Asking("203.0.113.7", 1)] * 20) == [None] * 20
     assert unlimited() == before + 20
+
+
+@pytest.mark.usefixtures("in_a_loop")
+def test_a_batch_of_claims_is_counted_in_one_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that must not go on are told, and so are those that may: their answers say what is left."""
+    asked: list[int] = []
+    take_tokens = limits.take
+
+    def counting(settings: LimitSettings, asking: list[Asking]) -> list[Verdict]:
+        asked.append(len(asking))
+        return take_tokens(settings, asking)
+
+    def passes(verdict: Verdict | None) -> bool:
+        told.append(verdict)
+        return verdict is not None and is_let(verdict)
+
+    monkeypatch.setattr(limits, "take", counting)
+    told: list[Verdict | None] = []
+    limiting.start(SETTINGS)
+    batch = [None, *[Counted(Asking("203.0.113.7", 1), passes)] * 3, None]
+
+    assert limiting.within(batch) == [True, True, True, False, True]
+    assert limiting.within(batch) == [True, False, False, False, True]
+    assert limiting.within([None, None]) == [True, True]
+    assert len(told) == 6
+    assert asked == [3]  # the second time it is known that the user has to wait
+    limiting.start(LimitSettings())
+    assert limiting.within(batch) == [True] * 5
 
 
 @pytest.mark.usefixtures("in_a_loop")
