@@ -9,6 +9,7 @@ follows a claim from the HTTP request to the stored coupon and back.
 ``claims``      a claim's way in, and the way back: the status of a request
 ``gate``        Redis: refuses claims early that are too late; never the truth
 ``eventlog``    all code that knows Kafka
+``tickets``     proof of who asks: the shop's signed tickets, the back office's keys
 ``issuing``     the transaction that decides
 ``operations``  what operators run: seed, reset, reconcile, verify, dead letters, checks of the database
 ``admin``       Django's admin

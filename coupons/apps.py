@@ -14,9 +14,11 @@ class CouponsConfig(AppConfig):
 
     def ready(self) -> None:
         from coupons.operations.surroundings import system_check
+        from coupons.tickets import deploy_check
 
         connection_created.connect(_refuse_clear_text)
         register(system_check.surroundings, Tags.database)
+        register(deploy_check.identity, Tags.security, deploy=True)
 
 
 def _refuse_clear_text(*, connection: BaseDatabaseWrapper, **_: Any) -> None:

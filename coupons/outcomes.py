@@ -9,7 +9,18 @@ class Code(StrEnum):
     """Why a request was refused at the API, or rejected by the consumer (docs/api.md, Refusals)."""
 
     INVALID_REQUEST = "INVALID_REQUEST"
-    IDENTITY_NOT_PROVEN = "IDENTITY_NOT_PROVEN"  # only if COUPON_IDENTITY_SECRET is set
+    # The next ones only where identity is on (docs/integrate.md).
+    TICKET_MISSING = "TICKET_MISSING"
+    TICKET_MALFORMED = "TICKET_MALFORMED"
+    TICKET_FOREIGN = "TICKET_FOREIGN"  # signed by another, or meant for another
+    TICKET_EXPIRED = "TICKET_EXPIRED"
+    TICKET_NOT_YET_VALID = "TICKET_NOT_YET_VALID"
+    TICKET_OF_ANOTHER_USER = "TICKET_OF_ANOTHER_USER"
+    TICKET_FOR_ANOTHER_COUPON = "TICKET_FOR_ANOTHER_COUPON"
+    IDENTITY_NOT_PROVEN = "IDENTITY_NOT_PROVEN"  # by the header before tickets, X-User-Token
+    OFFICE_KEY_UNKNOWN = "OFFICE_KEY_UNKNOWN"
+    SCOPE_MISSING = "SCOPE_MISSING"
+    SIGNER_UNAVAILABLE = "SIGNER_UNAVAILABLE"  # a key we do not have, and the shop's address is away
     USER_NOT_FOUND = "USER_NOT_FOUND"
     COUPON_NOT_FOUND = "COUPON_NOT_FOUND"
     COUPON_CLOSED = "COUPON_CLOSED"

@@ -21,6 +21,7 @@ from coupons.claims import batching, lookup_threads
 from coupons.errors import RefusedError
 from coupons.operations import health
 from coupons.outcomes import Code
+from coupons.tickets import key_ring
 from runtime import greenlets, metrics
 from runtime.http.reply import Reply
 from runtime.http.request import Request
@@ -35,6 +36,11 @@ _LOOK_AT_FILES_EVERY_S: Final = 1.0  #: deleted metrics files are back after so 
 #: wants it, which is thousands of times a second. With Python's default, 5 ms, the loop nearly stands still;
 #: shorter, and threads switch more than they work.
 _SWITCH_S: Final = 0.0005
+
+
+#: A worker waits so long at its start for the shop's keys. Shorter, and the first claims wait in its place;
+#: longer, and a login that is away delays the start.
+_KEYS_S: Final = 3.0
 
 
 class PageServer(Protocol):
@@ -58,6 +64,7 @@ class Doors:
         sys.setswitchinterval(_SWITCH_S)
         gc.collect()
         gc.freeze()  # objects of the start live as long as the worker: no collection looks at them again
+        key_ring.start(patience_s=_KEYS_S)
         greenlets.start()
         lookup_threads.start()
         batching.start()

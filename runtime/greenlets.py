@@ -97,6 +97,12 @@ def event() -> threading.Event | LoopEvent:
     return LoopEvent() if is_here() else threading.Event()
 
 
+def in_hub_later(function: Callable[[], None]) -> Callable[[], None]:
+    """What any thread may call to have ``function`` run in the loop's hub. Made in the loop, or its hub."""
+    loop = gevent.get_hub().loop
+    return lambda: loop.run_callback_threadsafe(function)
+
+
 def in_thread(function: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:
     """Call a function that may block. From the loop: in a pool thread, while the greenlet sleeps.
 

@@ -25,13 +25,21 @@ def refuse_weak(config: Config) -> None:
         raise ConfigError(f"{weakness}: {MEND}")
 
 
+def refuse_weak_identity_secret(text: str) -> None:
+    """Raise ConfigError for one that can be guessed; several may stand there, one on a line."""
+    for weakness in identity_weaknesses(text):
+        raise ConfigError(f"{weakness}: {MEND}")
+
+
 def weaknesses(config: Config) -> Iterator[str]:
     """What is wrong with the secrets, each beginning with the variable's name; MEND mends it."""
     yield from _weakness("SECRET_KEY", config.site.secret_key, shortest=SHORTEST_SECRET_KEY)
-    if config.api.identity_secret:
-        yield from _weakness(
-            "COUPON_IDENTITY_SECRET", config.api.identity_secret, shortest=SHORTEST_IDENTITY_SECRET
-        )
+    yield from identity_weaknesses(config.identity.secret)
+
+
+def identity_weaknesses(text: str) -> Iterator[str]:
+    for secret in text.split():
+        yield from _weakness("COUPON_IDENTITY_SECRET", secret, shortest=SHORTEST_IDENTITY_SECRET)
 
 
 def _weakness(name: str, value: str, *, shortest: int) -> Iterator[str]:

@@ -23,7 +23,7 @@ _COULD_NOT_START = 4  # pytest's exit code when the plugin tests/stack.py raises
 _LANES = {
     "embedded": [
         ["tests/unit", "tests/integration", "tests/concurrency", "tests/e2e"],
-        ["tests/contract", "tests/faults"],
+        ["tests/contract", "tests/faults", "tests/samples"],
     ],
     "services": [
         ["tests/integration"],

@@ -6,7 +6,7 @@
 ``views.py``, ``urls.py``, ``serializers.py``, ``negotiation.py``, ``converters.py``   what Django serves
 ``openapi/``           the document that describes all of it
 ``cors.py``            pages of other origins; ``limits.py`` how often anybody may ask, and from where
-``security.py``        what the document says of who may ask
+``callers.py``         who asks, and what they may; ``security.py``: the same for the OpenAPI document
 ``errors.py``, ``messages.py``, ``replies.py``   every refusal's code, words and bytes
 ``hosts.py``           which Host headers are ours
 """

@@ -10,6 +10,7 @@ import json
 import re
 import time
 from collections.abc import Callable
+from functools import partial
 from http import HTTPStatus
 from typing import Final
 from urllib.parse import parse_qs
@@ -19,7 +20,8 @@ from django.http import HttpResponse
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
-from coupons.api import messages, security
+from coupons.api import callers, messages, security
+from coupons.api.callers import Credentials
 from coupons.api.limits import RequestLimit
 from coupons.api.messages import Language
 from coupons.api.openapi import parameters
@@ -27,11 +29,12 @@ from coupons.api.openapi.describing import described
 from coupons.api.replies import json_reply, refusal_reply, sold_out
 from coupons.api.serializers import AcceptedSerializer
 from coupons.claim import Claim
-from coupons.claims import batching, identity
+from coupons.claims import batching
 from coupons.claims.submitting import Accepted, Answer
 from coupons.errors import RefusedError
 from coupons.eventlog.events import MAX_ID
 from coupons.outcomes import Code
+from coupons.tickets.ticket import UnknownKeyError
 from runtime import metrics
 from runtime.http.reply import Reply
 
@@ -49,15 +52,17 @@ def submit(
     query: str,
     body: bytes,
     is_too_long: bool,
-    token: str,
+    credentials: Credentials,
     language: Language,
     reply: Callable[[Reply], None],
     limit: RequestLimit | None = None,
+    has_waited: bool = False,
 ) -> None:
     """Check one claim and submit it. ``reply`` gets the answer, once: now, or when the claim's batch is done.
 
     ``limit`` counts it, and answers in place of ``reply`` if it refuses. ``is_too_long``: the body was longer
-    than LONGEST_BODY. Runs in the loop, or in its hub: nothing here may wait.
+    than LONGEST_BODY. ``has_waited``: for the shop's new keys. Runs in the loop, or in its hub: nothing here
+    may wait.
     """
 
     def answer(answered: Answer | Exception) -> None:
@@ -68,12 +73,27 @@ def submit(
 
     began = time.monotonic()
     try:
-        claim = _checked(coupon_id, query, body, is_too_long=is_too_long, token=token)
+        claim = _checked(coupon_id, query, body, is_too_long=is_too_long, credentials=credentials)
         if limit is None:
             batching.submit(claim, answer)
         else:
             batching.submit(claim, answer, limit.of(claim.user_id))
     except Exception as error:  # noqa: BLE001 - as above
+        if isinstance(error, UnknownKeyError) and not has_waited:
+            again = partial(
+                submit,
+                coupon_id,
+                query=query,
+                body=body,
+                is_too_long=is_too_long,
+                credentials=credentials,
+                language=language,
+                reply=reply,
+                limit=limit,
+                has_waited=True,
+            )
+            if callers.when_keys_are_fetched(again):
+                return
         refused = _refused(error, language, began)
         if limit is None:
             reply(refused)
@@ -89,13 +109,14 @@ def _refused(error: Exception, language: Language, began: float) -> Reply:
     return refusal_reply(error, language)
 
 
-def _checked(coupon_id: int, query: str, body: bytes, *, is_too_long: bool, token: str) -> Claim:
+def _checked(
+    coupon_id: int, query: str, body: bytes, *, is_too_long: bool, credentials: Credentials
+) -> Claim:
     """The claim. Raises RefusedError."""
     user_id = _user_id(query, body)
     if is_too_long or body:
         _refuse_malformed(body, is_too_long=is_too_long)
-    if not identity.is_proven(user_id, token=token):
-        raise RefusedError(Code.IDENTITY_NOT_PROVEN, detail=identity.HEADER)
+    callers.refuse_claim(credentials, user_id=user_id, coupon_id=coupon_id)
     # Version 7: ids that sort by time keep the index of the outcomes small and warm.
     return Claim(coupon_id=coupon_id, user_id=user_id, request_id=uuid_utils.compat.uuid7())
 
@@ -161,7 +182,7 @@ class ClaimView(APIView):
         status=202,
         parameters=[parameters.COUPON_ID, parameters.CLAIMING_USER_ID],
         refuses=[
-            Code.IDENTITY_NOT_PROVEN,
+            *callers.REFUSES_CLAIM,
             Code.USER_NOT_FOUND,
             Code.COUPON_NOT_FOUND,
             Code.COUPON_CLOSED,
@@ -173,14 +194,15 @@ class ClaimView(APIView):
     )
     def post(self, request: Request, coupon_id: int) -> HttpResponse:
         replies: list[Reply] = []
+        credentials = callers.credentials_in(request)
         submit(
             coupon_id,
             query=request.META.get("QUERY_STRING", ""),
             body=request.body,
             is_too_long=False,
-            token=request.headers.get(identity.HEADER, ""),
+            credentials=credentials,
             language=messages.language(),
-            reply=replies.append,
+            reply=callers.with_warning(replies.append, credentials),
         )
         [reply] = replies
         return HttpResponse(reply.body, status=reply.status, headers=reply.headers)

@@ -22,10 +22,21 @@ from coupons.outcomes import Code
 
 log = logging.getLogger(__name__)
 
+_CHALLENGE: Final = 'Bearer realm="coupons"'
 _LATER: Final = {"Retry-After": "2"}
 HTTP_STATUS: Final[dict[Code, HTTPStatus]] = {
     Code.INVALID_REQUEST: HTTPStatus.BAD_REQUEST,
+    Code.TICKET_MISSING: HTTPStatus.UNAUTHORIZED,
+    Code.TICKET_MALFORMED: HTTPStatus.UNAUTHORIZED,
+    Code.TICKET_FOREIGN: HTTPStatus.UNAUTHORIZED,
+    Code.TICKET_EXPIRED: HTTPStatus.UNAUTHORIZED,
+    Code.TICKET_NOT_YET_VALID: HTTPStatus.UNAUTHORIZED,
+    Code.TICKET_OF_ANOTHER_USER: HTTPStatus.FORBIDDEN,
+    Code.TICKET_FOR_ANOTHER_COUPON: HTTPStatus.FORBIDDEN,
     Code.IDENTITY_NOT_PROVEN: HTTPStatus.FORBIDDEN,
+    Code.OFFICE_KEY_UNKNOWN: HTTPStatus.UNAUTHORIZED,
+    Code.SCOPE_MISSING: HTTPStatus.FORBIDDEN,
+    Code.SIGNER_UNAVAILABLE: HTTPStatus.SERVICE_UNAVAILABLE,
     Code.USER_NOT_FOUND: HTTPStatus.NOT_FOUND,
     Code.COUPON_NOT_FOUND: HTTPStatus.NOT_FOUND,
     Code.REQUEST_NOT_FOUND: HTTPStatus.NOT_FOUND,
@@ -109,8 +120,22 @@ def _refusal(
             "message": messages.refusal(code, language or messages.language(), **names),
             "requestId": str(request_id) if request_id else "",
         },
-        headers=_LATER if code is Code.BROKER_UNAVAILABLE else {},
+        headers=_headers(code, names.get("detail")),
     )
+
+
+def _headers(code: Code, detail: object) -> dict[str, str]:
+    """Retry-After, or what RFC 6750 wants of an answer about a ticket. In English: it is for programs."""
+    if code in (Code.BROKER_UNAVAILABLE, Code.SIGNER_UNAVAILABLE):
+        return _LATER
+    if code is Code.SCOPE_MISSING:
+        return {"WWW-Authenticate": f'{_CHALLENGE}, error="insufficient_scope", scope="{detail}"'}
+    if HTTP_STATUS[code] is not HTTPStatus.UNAUTHORIZED:
+        return {}
+    if code is Code.TICKET_MISSING:
+        return {"WWW-Authenticate": _CHALLENGE}
+    told = messages.refusal(code, "en", detail=detail or "").replace('"', "'")
+    return {"WWW-Authenticate": f'{_CHALLENGE}, error="invalid_token", error_description="{told}"'}
 
 
 def page_not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:

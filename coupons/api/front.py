@@ -12,8 +12,7 @@ import re
 from typing import Final, NamedTuple
 from urllib.parse import unquote_to_bytes
 
-from coupons.api import claims, limits, messages
-from coupons.claims import identity
+from coupons.api import callers, claims, limits, messages
 from coupons.eventlog.events import MAX_ID
 from runtime.http.request import Request
 
@@ -30,7 +29,6 @@ def route_below(prefix: str) -> bytes:
 
 _SPELT_OUT: Final = re.compile(route_below(os.environ.get("SCRIPT_NAME", "")))
 _IN_OTHER_LETTERS: Final = re.compile(rb".*" + _ROUTE, re.DOTALL)
-_TOKEN: Final = identity.HEADER.lower().encode()
 
 
 class ClaimedCoupon(NamedTuple):
@@ -63,13 +61,14 @@ def serve(request: Request, claimed: ClaimedCoupon) -> None:
     limit = limits.of_request(request, is_claim=True) if limits.IS_ON else None
     if limit is None and limits.IS_ON:
         return
+    credentials = callers.credentials_of(request)
     claims.submit(
         claimed.coupon_id,
         query=claimed.query,
         body=request.body,
         is_too_long=request.is_too_long,
-        token=request.header(_TOKEN) or "",
+        credentials=credentials,
         language=messages.language_for(request.header(b"accept-language")),
-        reply=request.answer,
+        reply=callers.with_warning(request.answer, credentials),
         limit=limit,
     )

@@ -8,18 +8,21 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from coupons.api import messages
+from coupons.api import callers, messages
+from coupons.api.callers import Credentials
 from coupons.api.messages import Language
 from coupons.api.serializers import PendingStatusSerializer, RequestStatusSerializer
 from coupons.claims import queue
 from coupons.claims.request_status import status_of
 from coupons.errors import RefusedError
 from coupons.outcomes import Code, RequestStatus
+from coupons.tickets.office_keys import Scope
 
 
-def request_status(request_id: UUID, language: Language) -> dict[str, Any]:
+def request_status(request_id: UUID, language: Language, credentials: Credentials) -> dict[str, Any]:
     """The answer, ready for JSON. Raises RefusedError, LogUnavailable or a database error."""
-    report = status_of(request_id)
+    caller = callers.reader(credentials, Scope.REQUESTS_READ, what=f"the status of request {request_id}")
+    report = status_of(request_id, may_see=caller.may)
     if report is None:
         raise RefusedError(Code.REQUEST_NOT_FOUND, asked_for=request_id)
     is_pending = report.status is RequestStatus.PENDING

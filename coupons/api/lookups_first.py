@@ -15,14 +15,15 @@ from uuid import UUID
 
 from rest_framework.renderers import JSONRenderer
 
-from coupons.api import lookups, messages
+from coupons.api import callers, lookups, messages
+from coupons.api.callers import Credentials
 from coupons.api.converters import IdConverter, RequestIdConverter
 from coupons.api.messages import Language
 from coupons.api.replies import json_reply, refusal_reply
-from runtime.http.reply import Reply
+from runtime.http.reply import Reply, fields_of
 from runtime.http.request import Request
 
-Lookup = Callable[[Language], dict[str, Any]]
+Lookup = Callable[[Language, Credentials], dict[str, Any]]
 _STATUS: Final = re.compile(rf"/api/coupons/requests/({RequestIdConverter.regex})")
 _QUEUE_SIZE: Final = re.compile(rf"/api/coupons/({IdConverter.regex})/queue-size")
 
@@ -35,21 +36,26 @@ def lookup_in(request: Request) -> Lookup | None:
 def reply_to(request: Request, lookup: Lookup) -> Reply:
     """Called in the loop by the request's greenlet, which sleeps while threads ask: it must not block."""
     language = messages.language_for(request.header(b"accept-language"))
+    credentials = callers.credentials_of(request)
     try:
-        body: bytes = JSONRenderer().render(lookup(language))
-        return json_reply(HTTPStatus.OK, body, language)
+        body: bytes = JSONRenderer().render(lookup(language, credentials))
+        reply = json_reply(HTTPStatus.OK, body, language)
     except Exception as error:  # noqa: BLE001 - the edge: every error is answered as JSON, and logged
-        return refusal_reply(error, language)
+        reply = refusal_reply(error, language)
+    if callers.is_old(credentials):
+        callers.warn()
+        reply.fields += fields_of([callers.DEPRECATION])
+    return reply
 
 
 def _lookup(path: str) -> Lookup | None:
     if match := _STATUS.fullmatch(path):
         request_id = UUID(match[1])
-        return lambda language: lookups.request_status(request_id, language)
+        return lambda language, credentials: lookups.request_status(request_id, language, credentials)
     if match := _QUEUE_SIZE.fullmatch(path):
         try:
             coupon_id = IdConverter().to_python(match[1])
         except ValueError:
             return None
-        return lambda language: lookups.queue_size(coupon_id, language)
+        return lambda language, _: lookups.queue_size(coupon_id, language)
     return None

@@ -10,6 +10,7 @@ from django.utils import translation
 from django.utils.translation import get_language
 
 from coupons.outcomes import Code
+from coupons.tickets.ticket import Flaw
 
 Language = Literal["ko", "en"]
 
@@ -26,6 +27,46 @@ _REFUSALS: Final[dict[Code, dict[str, str]]] = {
     Code.IDENTITY_NOT_PROVEN: {
         "ko": "본인 확인에 실패했습니다. {detail} 헤더를 확인해 주세요.",
         "en": "Your identity is not proven. See the {detail} header.",
+    },
+    Code.TICKET_MISSING: {
+        "ko": "로그인이 필요합니다. Authorization: Bearer 헤더에 티켓을 넣어 주세요.",
+        "en": "A ticket is needed: send it as Authorization: Bearer.",
+    },
+    Code.TICKET_MALFORMED: {
+        "ko": "티켓을 사용할 수 없습니다. {detail}",
+        "en": "The ticket cannot be used. {detail}",
+    },
+    Code.TICKET_FOREIGN: {
+        "ko": "이 서비스를 위해 발급된 티켓이 아닙니다. {detail}",
+        "en": "The ticket is not from our login, or not for this service. {detail}",
+    },
+    Code.TICKET_EXPIRED: {
+        "ko": "티켓이 만료되었습니다. 새 티켓을 받아 주세요.",
+        "en": "The ticket has expired: get a new one.",
+    },
+    Code.TICKET_NOT_YET_VALID: {
+        "ko": "아직 사용할 수 없는 티켓입니다.",
+        "en": "The ticket is not valid yet.",
+    },
+    Code.TICKET_OF_ANOTHER_USER: {
+        "ko": "다른 사용자의 티켓입니다.",
+        "en": "The ticket is another user's.",
+    },
+    Code.TICKET_FOR_ANOTHER_COUPON: {
+        "ko": "다른 쿠폰을 위한 티켓입니다.",
+        "en": "The ticket is for another coupon.",
+    },
+    Code.OFFICE_KEY_UNKNOWN: {
+        "ko": "X-API-Key 헤더의 키를 알 수 없습니다.",
+        "en": "The key in X-API-Key is not known.",
+    },
+    Code.SCOPE_MISSING: {
+        "ko": "이 키에는 {detail} 권한이 없습니다.",
+        "en": "This key does not have the scope {detail}.",
+    },
+    Code.SIGNER_UNAVAILABLE: {
+        "ko": "지금은 티켓을 확인할 수 없습니다. 잠시 후 다시 시도해 주세요.",
+        "en": "Tickets cannot be checked right now. Please try again shortly.",
     },
     Code.USER_NOT_FOUND: {
         "ko": "사용자를 찾을 수 없습니다. 사용자 ID: {user_id}",
@@ -68,6 +109,27 @@ _REFUSALS: Final[dict[Code, dict[str, str]]] = {
         "ko": "일시적인 오류가 발생했습니다. 잠시 후 다시 시도해 주세요.",
         "en": "Something went wrong on our side. Please try again shortly.",
     },
+}
+FLAWS: Final[dict[Flaw, dict[str, str]]] = {
+    Flaw.LENGTH: {"ko": "너무 깁니다.", "en": "It is too long."},
+    Flaw.FORM: {"ko": "JWT 형식이 아닙니다.", "en": "It is no JWT in compact form."},
+    Flaw.ALGORITHM: {
+        "ko": "알고리즘은 EdDSA, RS256, HS256 중 하나여야 합니다.",
+        "en": "Its algorithm must be EdDSA, RS256 or HS256.",
+    },
+    Flaw.CRITICAL: {
+        "ko": "crit 또는 b64 헤더는 지원하지 않습니다.",
+        "en": "Its header has crit or b64, which are not supported.",
+    },
+    Flaw.CLAIMS: {
+        "ko": "sub은 사용자 ID 문자열, exp는 초 단위 숫자, couponId는 정수여야 합니다.",
+        "en": "sub must be the user's id as a string, exp a number of seconds, couponId a whole number.",
+    },
+    Flaw.LIFETIME: {"ko": "유효 기간이 너무 깁니다.", "en": "It is valid for too long."},
+    Flaw.KEY: {"ko": "서명한 키를 알 수 없습니다.", "en": "The key that signed it is not known."},
+    Flaw.SIGNATURE: {"ko": "서명이 올바르지 않습니다.", "en": "Its signature is wrong."},
+    Flaw.ISSUER: {"ko": "iss가 다릅니다.", "en": "Its iss is another one."},
+    Flaw.AUDIENCE: {"ko": "aud가 다릅니다.", "en": "Its aud is another one."},
 }
 USER_ID_EXPECTED: Final = {
     "ko": "userId는 1 이상 9223372036854775807 이하의 정수여야 합니다.",

@@ -13,7 +13,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from coupons import selectors
-from coupons.api import lookups, messages
+from coupons.api import callers, lookups, messages, security
 from coupons.api.openapi import parameters
 from coupons.api.openapi.describing import described
 from coupons.api.openapi.document import document
@@ -21,6 +21,7 @@ from coupons.api.serializers import CouponSerializer, QueueSizeSerializer, UserC
 from coupons.errors import RefusedError
 from coupons.models import Coupon
 from coupons.outcomes import Code
+from coupons.tickets.office_keys import Scope
 
 
 class CouponView(APIView):
@@ -42,10 +43,12 @@ class RequestStatusView(APIView):
         "getRequest",
         answers=OpenApiResponse({"$ref": "#/components/schemas/RequestStatus"}),
         parameters=[parameters.REQUEST_ID],
-        refuses=[Code.REQUEST_NOT_FOUND, Code.BROKER_UNAVAILABLE],
+        refuses=[*callers.REFUSES_READ, Code.REQUEST_NOT_FOUND, Code.BROKER_UNAVAILABLE],
+        security=security.REQUESTS,
     )
     def get(self, request: Request, request_id: UUID) -> Response:
-        return Response(lookups.request_status(request_id, messages.language()))
+        credentials = callers.credentials_in(request)
+        return Response(lookups.request_status(request_id, messages.language(), credentials))
 
 
 class SchemaView(SpectacularJSONAPIView):
@@ -70,8 +73,21 @@ class DocsView(SpectacularSwaggerView):
 
 
 class UserCouponsView(APIView):
-    @described("getUserCoupons", answers=UserCouponsSerializer, parameters=[parameters.USER_ID])
+    @described(
+        "getUserCoupons",
+        answers=UserCouponsSerializer,
+        parameters=[parameters.USER_ID],
+        refuses=[*callers.REFUSES_READ, Code.TICKET_OF_ANOTHER_USER, Code.IDENTITY_NOT_PROVEN],
+        security=security.USERS,
+    )
     def get(self, request: Request, user_id: int) -> Response:
+        credentials = callers.credentials_in(request)
+        if callers.is_old(credentials):
+            callers.warn()
+            self.headers.update([callers.DEPRECATION])
+        caller = callers.reader(credentials, Scope.USERS_READ, what=f"the coupons of user {user_id}")
+        if not caller.may(user_id):  # before any row is looked for
+            raise callers.refusal_of(caller)
         coupons = selectors.coupons_of_user(user_id)
         return Response(UserCouponsSerializer({"userCoupons": coupons}).data)
 

@@ -4,7 +4,7 @@ The way in, in a gunicorn worker (``runtime/gunicorn_worker.py``: one loop of gr
 blocks a thread must not run in the loop, see ``runtime/greenlets.py``):
 
 1.  ``runtime/http`` reads the request, ``couponsite/doors.py`` takes it and ``coupons/api/front.py`` sees
-    that it is a claim. ``coupons/api/claims.py`` checks userId and body, ``identity.py`` the user's token,
+    that it is a claim. ``coupons/api/claims.py`` checks userId and body, ``callers.py`` the user's ticket,
     and gives the claim its request id.                            [the loop's hub: a connection's callback]
 2.  ``batching.py`` puts the claim with those that wait in this worker. The busier the worker, the larger
     the batch, and the cheaper each claim.                                              [nobody waits]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -37,23 +38,36 @@ class StatusReport:
     eta_s: float | None = None
 
 
-def status_of(request_id: UUID) -> StatusReport | None:
+def _anybodys(user_id: int | None) -> bool:
+    return True
+
+
+def status_of(request_id: UUID, *, may_see: Callable[[int | None], bool] = _anybodys) -> StatusReport | None:
     """The request's status, or None if nothing is known of it. Raises a database error.
+
+    A request whose user ``may_see`` does not want is looked for everywhere, as one that is not there: the
+    time that the answer takes tells nothing. ``may_see`` runs in pool threads too.
 
     Raises backlog.LogUnavailable when only the log could answer and it cannot be read. Runs in the loop:
     short questions hold a pool thread; a request that waits for the log holds none, and is in nobody's way.
     """
-    known = lookup_threads.in_thread(_known, request_id)
-    if known is not None:
-        return known
-    waiting = _from_log(request_id)
-    if waiting is not None:
-        return waiting
-    return lookup_threads.in_thread(_outcome, request_id)  # decided while we looked elsewhere
 
+    def seen(report: StatusReport | None) -> StatusReport | None:
+        return report if report is not None and may_see(report.user_id) else None
 
-def _known(request_id: UUID) -> StatusReport | None:
-    return _outcome(request_id) or _from_redis(request_id) or _from_disclosed(request_id)
+    def known() -> StatusReport | None:
+        return (
+            seen(_outcome(request_id))
+            or _from_redis(request_id, may_see)
+            or seen(_from_disclosed(request_id))
+        )
+
+    if report := lookup_threads.in_thread(known):
+        return report
+    if report := _from_log(request_id, may_see):
+        return report
+    # Decided while we looked elsewhere?
+    return lookup_threads.in_thread(lambda: seen(_outcome(request_id)))
 
 
 def _outcome(request_id: UUID) -> StatusReport | None:
@@ -75,11 +89,11 @@ def _outcome(request_id: UUID) -> StatusReport | None:
     )
 
 
-def _from_redis(request_id: UUID) -> StatusReport | None:
+def _from_redis(request_id: UUID, may_see: Callable[[int | None], bool]) -> StatusReport | None:
     try:
         # Through the gate: after a failure all callers leave Redis alone for a second.
         noted = gate.guarded(lambda: pending.find(request_id))
-        if noted is None:
+        if noted is None or not may_see(noted[0].user_id):
             return None
         event, place = noted
         events_per_s = None if place is None else gate.guarded(lambda: pending.rate(place.partition))
@@ -98,8 +112,8 @@ def _from_disclosed(request_id: UUID) -> StatusReport | None:
     return None if event is None else _pending(event, None)
 
 
-def _from_log(request_id: UUID) -> StatusReport | None:
-    found = undecided.index.find(request_id)
+def _from_log(request_id: UUID, may_see: Callable[[int | None], bool]) -> StatusReport | None:
+    found = undecided.index.find(request_id, may_see=may_see)
     if found is None:
         return None
     request, position = found

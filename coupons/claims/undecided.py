@@ -12,6 +12,7 @@ import struct
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 from uuid import UUID
@@ -66,12 +67,22 @@ class UndecidedIndex:
         self._thread: threading.Thread | None = None
         self._began_at = float("-inf")
 
-    def find(self, request_id: UUID) -> tuple[IssueRequest, int] | None:
-        """The request, and how many events are ahead of it. Raises LogUnavailable."""
-        found = self._found(request_id)
+    def find(
+        self, request_id: UUID, *, may_see: Callable[[int | None], bool] = lambda user_id: True
+    ) -> tuple[IssueRequest, int] | None:
+        """The request, and how many events are ahead of it. Raises LogUnavailable.
+
+        None for the request of a user whom ``may_see`` does not want, as late as for one that is not there.
+        """
+
+        def seen() -> tuple[IssueRequest, int] | None:
+            found = self._found(request_id)
+            return found if found is not None and may_see(found[0].event.user_id) else None
+
+        found = seen()
         if found is None:
             self._wait_for_reading()
-            return self._found(request_id)
+            return seen()
         if time.monotonic() - self._began_at > FRESH_S:
             self._ask()  # the request's position has changed: the next caller gets the new one
         return found

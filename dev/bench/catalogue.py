@@ -19,6 +19,12 @@ ALL: Final = (
     Measurement(
         "accept", "claims answered 202 per second, closed loop, 64 and 256 at once", "accepting.accept"
     ),
+    Measurement(
+        "tickets",
+        "claims with tickets, beside claims without, by algorithm",
+        "tickets.tickets",
+        in_short=False,
+    ),
     Measurement("refuse", "refusals per second on a sold-out coupon", "accepting.refuse"),
     Measurement("mixed", "claims on 100 hot coupons at once, beside one", "accepting.mixed", in_short=False),
     Measurement(

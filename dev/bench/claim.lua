@@ -1,5 +1,6 @@
 -- For wrk: claims by users who have not come before, answers counted by status and by code.
--- wrk ... -- FIRST_USER THREADS HEAD ..., where HEAD .. user is a request's target, one head after the other
+-- wrk ... -- FIRST_USER THREADS TICKETS HEAD ..., where HEAD .. user is a request's target, one head after the
+-- other, and TICKETS is a file with a line for each user from FIRST_USER on, or - for none (one thread then)
 local threads = {}
 
 function setup(thread)
@@ -8,10 +9,11 @@ function setup(thread)
 end
 
 function init(args)
-  heads, tail = {}, " HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 0\r\n\r\n"
+  heads, tail = {}, " HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 0\r\n"
   user, step = tonumber(args[1]) + number, tonumber(args[2])
-  for each = 3, #args do
-    heads[each - 2] = "POST " .. args[each]
+  tickets = args[3] ~= "-" and io.open(args[3]) or nil
+  for each = 4, #args do
+    heads[each - 3] = "POST " .. args[each]
   end
   statuses, codes, asked = {}, {}, 0
 end
@@ -20,7 +22,9 @@ function request()
   local claimant = user
   user = user + step
   asked = asked + 1
-  return heads[claimant % #heads + 1] .. claimant .. tail
+  local ticket = tickets and tickets:read("*l")
+  local rest = ticket and "Authorization: Bearer " .. ticket .. "\r\n\r\n" or "\r\n"
+  return heads[claimant % #heads + 1] .. claimant .. tail .. rest
 end
 
 function response(status, headers, body)

@@ -24,7 +24,7 @@ class Scale:
 
 
 LONG = Scale(
-    users=3_000_000,
+    users=3_500_000,
     rounds=4,
     slice_s=3,
     warm_s=3,

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -55,18 +56,25 @@ class Slices:
         api: Process | None = None,
         connections: int = CONNECTIONS,
         while_issuing: bool = False,
+        tickets: Callable[[], Path] | None = None,
     ) -> Turn:
         """A turn of claims, decided to its end; its CPU time is that of both together.
 
-        Unless ``while_issuing``, the consumer stands still during the load, for less than the group waits.
+        ``tickets`` makes a file of them for the users who claim next (dev/bench/tickets.py). Unless
+        ``while_issuing``, the consumer stands still during the load, for less than the group waits.
         """
 
         def take(name: str) -> None:
             stage = self.stage
+            signed = tickets() if tickets else None
             with cpu_counted(stage.pids() | ({"api": api.pid} if api else {})) as cpu_s:
                 with nullcontext() if while_issuing else self.consumer.paused():
                     counted = stage.load(
-                        *coupon_ids, seconds=stage.run.scale.slice_s, connections=connections, api=api
+                        *coupon_ids,
+                        seconds=stage.run.scale.slice_s,
+                        connections=connections,
+                        api=api,
+                        tickets=signed,
                     )
                 stage.wait_decided(*coupon_ids)
             self.complaints += counted.complaints(status=self.status, code=self.code)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Final
 from uuid import uuid4
 
@@ -56,7 +57,12 @@ class Stage:
         return process
 
     def load(
-        self, *coupon_ids: int, seconds: int, connections: int = wrk.CONNECTIONS, api: Process | None = None
+        self,
+        *coupon_ids: int,
+        seconds: int,
+        connections: int = wrk.CONNECTIONS,
+        api: Process | None = None,
+        tickets: Path | None = None,
     ) -> Counted:
         """So many seconds of claims by new users, on one coupon after the other."""
         counted = wrk.run(
@@ -65,6 +71,7 @@ class Stage:
             first_user=self.run.users.next,
             seconds=seconds,
             connections=connections,
+            tickets=tickets,
         )
         self.run.users.take(counted.used)
         return counted

@@ -46,14 +46,24 @@ def provide() -> None:
 
 
 def run(
-    *, port: int, heads: Sequence[str], first_user: int, seconds: int, connections: int = CONNECTIONS
+    *,
+    port: int,
+    heads: Sequence[str],
+    first_user: int,
+    seconds: int,
+    connections: int = CONNECTIONS,
+    tickets: Path | None = None,
 ) -> Counted:
-    """Ask for one head + user after the other, user after user, on so many connections at once."""
+    """Ask for one head + user after the other, user after user, on so many connections at once.
+
+    ``tickets``: a file with a line for each user from the first one on; who has none left asks without.
+    """
     program = programs.require(["wrk"], packages=["wrk"])
     words = [f"-t{_THREADS}", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s", "-s", str(_SCRIPT)]
+    script = [str(first_user), str(_THREADS), str(tickets or "-"), *heads]
     cpu_before = _children_cpu_s()
     done = subprocess.run(
-        [str(program), *words, f"http://127.0.0.1:{port}/", "--", str(first_user), str(_THREADS), *heads],
+        [str(program), *words, f"http://127.0.0.1:{port}/", "--", *script],
         capture_output=True,
         text=True,
         timeout=seconds + 60,

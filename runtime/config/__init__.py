@@ -3,8 +3,8 @@
 No other package reads a setting from ``os.environ``. This one imports no Django, so that gunicorn's
 configuration and scripts can use it before Django is set up. README.md and docs/connections.md have the same
 list as tables; ``tests/unit/test_config.py`` keeps them together. How a server is reached is in ``kafka``,
-``redis`` and ``database``, which pages of other origins may ask in ``cors``, how often anybody may in
-``limits``; all else is here.
+``redis`` and ``database``, who may ask in ``identity``, which pages of other origins may in ``cors``, how
+often anybody may in ``limits``; all else is here.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from typing import Final
 from environs import Env, EnvError
 from marshmallow.validate import Length, OneOf, Range, Regexp
 
-from runtime.config import cors, database, kafka, limits, redis
+from runtime.config import cors, database, identity, kafka, limits, redis
 from runtime.config.cors import CorsSettings
 from runtime.config.database import DatabaseSettings
+from runtime.config.identity import IdentitySettings
 from runtime.config.kafka import KafkaSettings
 from runtime.config.limits import LimitSettings
 from runtime.config.reading import ConfigError, secret
@@ -63,7 +64,6 @@ class ApiSettings:
     operations_port: int  #: has health, metrics and the admin, then not on ``port``; 0: all on ``port``
     workers: int
     threads: int  #: per worker, for everything but claims
-    identity_secret: str = field(repr=False)  #: empty: any client may name any user (SECURITY.md)
     keepalive_s: int  #: must be longer than a balancer's, or it sends claims into closed connections
     coupon_view_ttl_s: float  #: how old the API's view of a coupon row may be; docs/api.md promises 2 s
 
@@ -112,6 +112,7 @@ class Config:
     api: ApiSettings
     cors: CorsSettings
     limits: LimitSettings
+    identity: IdentitySettings
     logs: LogSettings
     kafka: KafkaSettings
     producer: ProducerSettings
@@ -139,6 +140,7 @@ def load() -> Config:
             api=_api(env),
             cors=cors.load(env),
             limits=limits.load(env),
+            identity=identity.load(env),
             logs=_logs(env),
             kafka=kafka.load(env),
             producer=_producer(env),
@@ -177,7 +179,6 @@ def _api(env: Env) -> ApiSettings:
         workers=env.int("COUPON_API_WORKERS", 2, validate=Range(min=1, max=256)),
         threads=env.int("COUPON_API_THREADS", 4, validate=Range(min=1, max=256)),
         keepalive_s=env.int("COUPON_API_KEEPALIVE_S", 75, validate=Range(min=1, max=3600)),
-        identity_secret=secret(env, "COUPON_IDENTITY_SECRET"),
         coupon_view_ttl_s=env.int("COUPON_VIEW_TTL_MS", 200, validate=Range(min=0, max=1500)) / 1000,
     )
 

@@ -22,6 +22,11 @@ def secret(env: Env, name: str, default: str = "") -> str:
     return _text(f"{name}_FILE", path).removesuffix("\n").removesuffix("\r")
 
 
+def secret_file(env: Env, name: str) -> str:
+    """The file that a ``secret`` stands in, for those that are read again when it changes; empty: none."""
+    return env.str(f"{name}_FILE", "")
+
+
 def readable_file(env: Env, name: str) -> str:
     """The path of a file that we can read; empty if the variable is not set."""
     path = env.str(name, "")

@@ -108,6 +108,26 @@ def test_every_answer_of_a_claim_is_in_it(document: dict[str, Any]) -> None:
     assert "Location" in claim["responses"]["202"]["headers"]
 
 
+def test_each_route_says_who_may_ask(document: dict[str, Any]) -> None:
+    """And, with an empty entry, that identity is off on this server."""
+    schemes = document["components"]["securitySchemes"]
+    taken = {
+        path: route["security"] for path, methods in document["paths"].items() for route in methods.values()
+    }
+
+    def of_a_user(scope: str) -> list[dict[str, list[str]]]:
+        return [{}, {"ticket": []}, {"officeKey": [scope]}, {"userToken": []}]
+
+    assert set(schemes) == {"ticket", "officeKey", "userToken"}
+    assert taken == {
+        "/api/coupons/{coupon_id}": [{}],
+        ISSUE: of_a_user("claims:write"),
+        "/api/coupons/{coupon_id}/queue-size": [{}],
+        "/api/coupons/requests/{request_id}": of_a_user("requests:read"),
+        "/api/coupons/users/{user_id}": of_a_user("users:read"),
+    }
+
+
 class Assets(HTMLParser):
     """Every address that a page loads."""
 

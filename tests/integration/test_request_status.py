@@ -10,6 +10,8 @@ from uuid import UUID
 
 import pytest
 from django.conf import settings
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django_redis import get_redis_connection
 from uuid_utils.compat import uuid7
 
@@ -21,7 +23,7 @@ from coupons.eventlog.backlog import Entry, LogUnavailable, Positions
 from coupons.eventlog.events import CouponIssueEvent, IssueRequest, encode, partition_key
 from coupons.eventlog.place import EndOffset, FirstOffset, NextOffset, Place
 from coupons.eventlog.positions import Position
-from coupons.gate import pending
+from coupons.gate import disclosed, pending
 from coupons.gate.pending import Undecided
 from coupons.issuing.deciding import issue_coupons
 from coupons.outcomes import RequestStatus
@@ -261,7 +263,7 @@ def test_without_redis_the_log_is_asked(log: Log, redis_away: pytest.MonkeyPatch
 def test_what_is_decided_while_the_log_is_read_is_final(monkeypatch: pytest.MonkeyPatch) -> None:
     [request] = make_requests(make_coupon().pk, make_users(1))
 
-    def find_nothing(request_id: UUID) -> None:
+    def find_nothing(request_id: UUID, **_: object) -> None:
         issue_coupons([request])
 
     monkeypatch.setattr(undecided.index, "find", find_nothing)
@@ -405,3 +407,32 @@ def test_in_a_log_that_lost_its_end_the_position_counts_from_where_it_ended() ->
     note(moved(second, offset=85))
 
     assert status(second.event.request_id).position == 5
+
+
+@pytest.mark.parametrize("known_by", ["outcome", "redis", "disclosed", "log"])
+def test_anothers_request_is_looked_for_everywhere_like_one_that_is_not_there(
+    known_by: str, log: Log
+) -> None:
+    """The same questions to the database and the same reading of the log: the time tells nothing."""
+    coupon, [owner] = make_coupon(), make_users(1)
+    [request] = make_requests(coupon.pk, [owner])
+    request_id = request.event.request_id
+    if known_by == "outcome":
+        issue_coupons([request])
+    elif known_by == "redis":
+        note(request)
+    elif known_by == "disclosed":
+        disclosed.keep([Claim(coupon_id=coupon.pk, user_id=owner, request_id=request_id)])
+    else:
+        log.append(moved(request, offset=100))
+    assert status(request_id).user_id == owner
+
+    def asked(wanted: UUID) -> tuple[int, int]:
+        readings = len(log.readings)
+        with CaptureQueriesContext(connection) as queries:
+            assert status_of(wanted, may_see=lambda user_id: user_id == owner + 1) is None
+        return len(queries), len(log.readings) - readings
+
+    not_there = asked(uuid7())
+    assert asked(request_id) == not_there
+    assert not_there[1] == 1

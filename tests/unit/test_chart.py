@@ -25,7 +25,9 @@ _BUILT = PROJECT / ".venv/chart/bin/helm"
 _HELM = os.environ.get("HELM") or shutil.which("helm") or (str(_BUILT) if _BUILT.exists() else None)
 with_helm = pytest.mark.skipif(_HELM is None, reason="helm is not here (`make chart` builds it where Go is)")
 #: Read by the application from these alone, and each may stand in a file.
-SECRET = re.compile(r"^(SECRET_KEY|COUPON_IDENTITY_SECRET|\w+_URL|\w+_PASSWORD|\w+_CLIENT_SECRET)$")
+SECRET = re.compile(
+    r"^(SECRET_KEY|COUPON_IDENTITY_SECRET|COUPON_OFFICE_KEYS|\w+_URL|\w+_PASSWORD|\w+_CLIENT_SECRET)$"
+)
 
 
 def helm(*options: str) -> subprocess.CompletedProcess[str]:
@@ -103,7 +105,8 @@ class TestBothValues:
         for pod in pods(*options):
             for name, value in environment(pod).items():
                 if name in VARIABLES and value is not None and "_SSL_" not in name and "_SASL_" not in name:
-                    monkeypatch.setenv(name, "PLAINTEXT" if name.endswith("SECURITY_PROTOCOL") else value)
+                    stood = {"KAFKA_SECURITY_PROTOCOL": "PLAINTEXT", "COUPON_TICKET_KEYS": __file__}
+                    monkeypatch.setenv(name, stood.get(name, value))
             monkeypatch.delenv("DATABASE_SSL_MODE", raising=False)
             config.load()
 

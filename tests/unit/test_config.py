@@ -166,7 +166,18 @@ VARIABLES: dict[str, tuple[str, Any, str, Any, list[str]]] = {
     "COUPON_LOCK_WAIT_S": ("consumer.lock_wait_s", 2, "5", 5, ["0", "61", "0.5"]),
     "COUPON_DEAD_LETTERS_IN_A_ROW": ("consumer.dead_letters_in_a_row", 1000, "0", 0, ["-1", "x"]),
     "COUPON_STALLED_AFTER_S": ("consumer.stalled_after_s", 60, "1", 1, ["0", "3601", "x"]),
-    "COUPON_IDENTITY_SECRET": ("api.identity_secret", "", "s", "s", []),
+    "COUPON_IDENTITY_SECRET": ("identity.secret", "", "s", "s", []),
+    "COUPON_IDENTITY_OLD_HEADER": ("identity.old_header", True, "false", False, ["maybe", ""]),
+    "COUPON_TICKET_KEYS": ("identity.keys_file", "", HERE, HERE, ["/nowhere.pem"]),
+    "COUPON_TICKET_JWKS": (
+        "identity.jwks", "", "https://login.kr/jwks", "https://login.kr/jwks",
+        ["login.kr/jwks", "file:///etc/passwd", "ftp://login.kr/jwks", "https://"],
+    ),
+    "COUPON_TICKET_ISSUER": ("identity.issuer", "", "https://login.kr", "https://login.kr", ["i"]),
+    "COUPON_TICKET_AUDIENCE": ("identity.audience", "", "coupons", "coupons", ["a"]),
+    "COUPON_TICKET_LIFETIME_S": ("identity.lifetime_s", 3600, "60", 60, ["9", "86401", "1h"]),
+    "COUPON_TICKET_LEEWAY_S": ("identity.leeway_s", 10, "0", 0, ["-1", "301", "x"]),
+    "COUPON_OFFICE_KEYS": ("identity.office_keys", "", "k", "k", ["k"]),
     "COUPON_RETRY_BACKOFF_MAX_MS": ("consumer.retry_backoff_max_s", 30.0, "100", 0.1, ["99", "300001"]),
 }  # fmt: skip
 _LOGIN = {"KAFKA_SECURITY_PROTOCOL": "SASL_SSL", "KAFKA_SASL_MECHANISM": "PLAIN"}
@@ -188,6 +199,9 @@ _DATABASE = {
 _KAFKA = {"KAFKA_SECURITY_PROTOCOL": "SSL", "KAFKA_SSL_CERTIFICATE": HERE, "KAFKA_SSL_KEY": HERE}
 #: What else must be set for the variable's other value to be taken.
 BESIDE: dict[str, dict[str, str]] = {
+    "COUPON_TICKET_ISSUER": {"COUPON_IDENTITY_SECRET": "s"},
+    "COUPON_TICKET_AUDIENCE": {"COUPON_IDENTITY_SECRET": "s"},
+    "COUPON_OFFICE_KEYS": {"COUPON_IDENTITY_SECRET": "s"},
     "DATABASE_SSL_MODE": {"DATABASE_URL": "mysql://h/db"},
     "DATABASE_SSL_CA": {"DATABASE_URL": "mysql://h/db"},
     "DATABASE_SSL_CERTIFICATE": _DATABASE,
@@ -215,6 +229,7 @@ BESIDE: dict[str, dict[str, str]] = {
 SECRETS = [
     "SECRET_KEY",
     "COUPON_IDENTITY_SECRET",
+    "COUPON_OFFICE_KEYS",
     "DATABASE_URL",
     "DATABASE_REPLICA_URL",
     "REDIS_URL",
@@ -266,7 +281,7 @@ def test_these_are_all_the_variables() -> None:
 def test_the_tables_list_every_variable_with_its_default(
     language: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pages = [PROJECT / f"README{language}.md", PROJECT / "docs" / f"connections{language}.md"]
+    pages = [PROJECT / f"{name}{language}.md" for name in ("README", "docs/connections", "docs/integrate")]
     text = "\n".join(page.read_text() for page in pages)
     rows = re.findall(r"^\| `([A-Z_]+)` \| (?:`([^`]*)`)? ?\|", text, re.MULTILINE)
     table = dict(rows)
@@ -323,6 +338,7 @@ def test_no_secret_is_in_the_settings_text(monkeypatch: pytest.MonkeyPatch) -> N
             "KAFKA_CLIENT_CONFIG": "ssl.keystore.password=geheim",
             "SECRET_KEY": "geheim",
             "COUPON_IDENTITY_SECRET": "geheim",
+            "COUPON_OFFICE_KEYS": "geheim",
             "DATABASE_URL": "mysql://u:geheim@h/db",
             "DATABASE_REPLICA_URL": "mysql://u:geheim@r/db",
             "REDIS_URL": "redis+sentinel://u:geheim@h/m?sentinel_password=geheim",

@@ -16,6 +16,7 @@ from runtime import __version__, metrics
 PAGES = sorted([*PROJECT.glob("*.md"), *PROJECT.glob("docs/**/*.md")])
 #: in both languages, with the same commands, tables and headings
 PAIRS = ["README", "docs/walk", "docs/api", "docs/operations", "docs/kubernetes", "docs/moving"]
+PAIRS += ["docs/integrate"]
 PAIRS += sorted(
     str(path.relative_to(PROJECT))[: -len(".ko.md")] for path in PROJECT.glob("docs/runbooks/*.ko.md")
 )

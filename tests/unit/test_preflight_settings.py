@@ -37,8 +37,8 @@ RED, YELLOW, NOTE = Level.RED, Level.YELLOW, Level.NOTE
     [
         ("site", {"secret_key": "short"}, site.secrets, RED, "openssl rand -hex 32"),
         ("site", {"secret_key": "django-insecure-" + "abcdef0" * 8}, site.secrets, RED, "SECRET_KEY"),
-        ("api", {"identity_secret": "ab"}, site.secrets, RED, "COUPON_IDENTITY_SECRET"),
-        ("api", {"identity_secret": ""}, site.identity, YELLOW, "set COUPON_IDENTITY_SECRET to"),
+        ("identity", {"secret": "ab"}, site.secrets, RED, "COUPON_IDENTITY_SECRET"),
+        ("identity", {"secret": ""}, site.identity, YELLOW, "COUPON_TICKET_KEYS"),
         ("site", {"debug": True}, site.debug, RED, "DEBUG=false"),
         ("site", {"allowed_hosts": ("*",)}, site.hosts, YELLOW, "ALLOWED_HOSTS"),
         ("site", {"allowed_hosts": ("localhost", "[::1]")}, site.hosts, YELLOW, "this machine alone"),
@@ -63,7 +63,8 @@ def test_right_settings() -> None:
     loaded = changed("site", behind_https=True, allowed_hosts=("coupons.example.com",))
     right = replace(
         loaded,
-        api=replace(loaded.api, operations_port=8082, host="0.0.0.0", identity_secret="0123456789abcdef" * 2),
+        api=replace(loaded.api, operations_port=8082, host="0.0.0.0"),
+        identity=replace(loaded.identity, secret="0123456789abcdef" * 2),
     )
     for check in site.SUBJECT.checks:
         if check.name != "encryption":  # the tests' servers have none
@@ -151,7 +152,7 @@ def test_logins_that_are_guessed() -> None:
     known = "mysql://shop:application@db.example.com/c"
     only(encryption.findings(replace(right, database=replace(right.database, url=known))), YELLOW, "password")
     same = changed("site", secret_key="0123456789abcdef" * 4)
-    same = replace(same, api=replace(same.api, identity_secret=same.site.secret_key))
+    same = replace(same, identity=replace(same.identity, secret=same.site.secret_key))
     only(site.secrets(Site(config=same)), RED, "is the SECRET_KEY")
 
 

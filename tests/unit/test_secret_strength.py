@@ -22,7 +22,7 @@ def configured(*, secret_key: str = STRONG, identity_secret: str = "", debug: bo
     return replace(
         loaded,
         site=replace(loaded.site, secret_key=secret_key, debug=debug),
-        api=replace(loaded.api, identity_secret=identity_secret),
+        identity=replace(loaded.identity, secret=identity_secret),
     )
 
 

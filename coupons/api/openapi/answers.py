@@ -6,11 +6,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 from uuid import UUID
 
-from coupons.api import errors, messages
+from coupons.api import callers, errors, messages
 from coupons.api.openapi import schemas, texts
-from coupons.claims import identity
 from coupons.errors import RefusedError
 from coupons.outcomes import Code, RequestStatus
+from coupons.tickets.office_keys import Scope
+from coupons.tickets.ticket import Flaw
 
 Responses = dict[str, Any]
 
@@ -40,13 +41,23 @@ RATE_LIMITS: Final[Mapping[str, Any]] = {
     for name, described in texts.RATE_LIMITS.items()
 }
 _HEADERS: Final[Mapping[int, Mapping[str, Any]]] = {
+    401: {
+        "WWW-Authenticate": {
+            "description": texts.CHALLENGE,
+            "required": True,
+            "schema": {"type": "string"},
+        }
+    },
     405: {"Allow": {"description": texts.ALLOW, "required": True, "schema": {"type": "string"}}},
     429: {"Retry-After": _RETRY_AFTER, **RATE_LIMITS},
     503: {"Retry-After": _RETRY_AFTER},
 }
 _DETAILS: Final[Mapping[Code, object]] = {
     Code.INVALID_REQUEST: messages.host_expected("shop.example"),
-    Code.IDENTITY_NOT_PROVEN: identity.HEADER,
+    Code.IDENTITY_NOT_PROVEN: callers.OLD_HEADER,
+    Code.TICKET_MALFORMED: messages.FLAWS[Flaw.CLAIMS],
+    Code.TICKET_FOREIGN: messages.FLAWS[Flaw.SIGNATURE],
+    Code.SCOPE_MISSING: Scope.USERS_READ.value,
     Code.METHOD_NOT_ALLOWED: "Allow: GET, HEAD, OPTIONS",
 }
 

@@ -81,5 +81,5 @@ def _complete(operation: dict[str, Any], *, has_id: bool) -> None:
 
 def _security(asked: list[dict[str, list[str]]]) -> list[dict[str, list[str]]]:
     """What an operation asks for on this server; an empty entry means that it may be left out."""
-    is_asked = bool(settings.CONFIG.api.identity_secret)
+    is_asked = settings.CONFIG.identity.is_on
     return asked if asked and is_asked else [{}, *asked]

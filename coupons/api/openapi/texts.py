@@ -65,7 +65,14 @@ OPERATIONS: Final[dict[str, tuple[str, str]]] = {
 #: By status: when it is answered.
 STATUSES: Final[dict[int, str]] = {
     400: said(ko="요청이 잘못되었습니다.", en="The request is not a right one."),
-    403: said(ko="본인임이 확인되지 않았습니다.", en="The user's identity is not proven."),
+    401: said(
+        ko="티켓이나 키가 없거나 쓸 수 없습니다. 새 티켓을 받으세요.",
+        en="The ticket or key is missing, or cannot be used: get a new ticket.",
+    ),
+    403: said(
+        ko="다른 사용자나 다른 쿠폰의 티켓이거나, 키에 권한이 없습니다.",
+        en="The ticket is another user's or for another coupon, or the key has no such scope.",
+    ),
     404: said(ko="없습니다.", en="There is no such thing."),
     405: said(ko="이 경로에 없는 메서드입니다.", en="The address has no such method."),
     408: said(ko="요청이 제때 도착하지 않았습니다.", en="The request did not come in time."),
@@ -88,6 +95,7 @@ ACCEPT_LANGUAGE: Final = said(
     en="The language of messages: English for `en`, else Korean.",
 )
 LOCATION: Final = said(ko="요청의 결과를 물을 주소", en="Where to ask for the request's result")
+CHALLENGE: Final = said(ko="어떤 증명이 필요한지(RFC 6750)", en="What proof is asked for (RFC 6750)")
 RETRY_AFTER: Final = said(ko="다시 시도하기까지의 초", en="Seconds to wait before another try")
 RATE_LIMITS: Final[dict[str, str]] = {
     "RateLimit-Policy": said(
@@ -116,9 +124,21 @@ ETA: Final = said(
 )
 #: By the scheme's name in coupons/api/security.py.
 SECURITY: Final[dict[str, str]] = {
+    "ticket": said(
+        ko="쇼핑몰의 로그인이 서명한 티켓(JWT). `sub`은 사용자 ID 문자열, `exp`는 필수, `couponId`는 그 "
+        "쿠폰에만 쓸 수 있다는 뜻입니다. 본인 확인이 켜진 서버만 요구합니다.",
+        en="A ticket of the shop's login: `sub` is the user's id as a string, `exp` is required, `couponId` "
+        "limits it to one coupon. Asked for where identity is on.",
+    ),
+    "officeKey": said(
+        ko="백오피스의 키(`manage.py office_key`). 경로마다 권한이 필요합니다: `claims:write`, "
+        "`requests:read`, `users:read`.",
+        en="A key of the shop's back office (`manage.py office_key`), with a scope for each route: "
+        "`claims:write`, `requests:read`, `users:read`.",
+    ),
     "userToken": said(
-        ko="userId의 HMAC-SHA256(hex). COUPON_IDENTITY_SECRET이 설정된 서버만 요구합니다.",
-        en="The hex HMAC-SHA256 of userId; asked for where COUPON_IDENTITY_SECRET is set.",
+        ko="곧 없어집니다. userId의 HMAC-SHA256(hex).",
+        en="Deprecated: the hex HMAC-SHA256 of the user's id, which is valid for ever.",
     ),
 }
 EXAMPLE_COUPON: Final = said(ko="신규가입 할인쿠폰", en="Welcome coupon")

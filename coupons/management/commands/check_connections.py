@@ -6,10 +6,13 @@ import argparse
 import sys
 from typing import Any, Final
 
-from django.core.management.base import BaseCommand
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
 
 from coupons.operations import connections, surroundings
+from coupons.tickets import key_ring
 from runtime.actuator import Component
+from runtime.config import ConfigError
 
 AWAY: Final = 3  #: the exit status while a server is away; 1 means that one cannot be worked with
 
@@ -27,6 +30,10 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, refuse_only: bool, **options: Any) -> None:
+        try:
+            key_ring.refuse_unusable(settings.CONFIG.identity)
+        except ConfigError as error:
+            raise CommandError(str(error)) from error
         connections.refuse()
         surroundings.refuse()
         if refuse_only:

@@ -16,7 +16,7 @@ from runtime.config import Config
 
 #: Of `check --deploy`, what other checks here tell in our settings' words: SECRET_KEY, DEBUG,
 #: ALLOWED_HOSTS; and what COUPON_BEHIND_HTTPS alone decides.
-_TOLD_HERE: Final = frozenset({"security.W009", "security.W018", "security.W020"})
+_TOLD_HERE: Final = frozenset({"security.W009", "security.W018", "security.W020", "coupons.E010"})
 _OF_HTTPS: Final = frozenset({"security.W004", "security.W008", "security.W012", "security.W016"})
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "[::1]", ""})
 
@@ -36,7 +36,7 @@ def read(expected: Expected) -> Site:
 def secrets(site: Site) -> Iterator[Finding]:
     for weakness in secret_strength.weaknesses(site.config):
         yield red(weakness, secret_strength.MEND)
-    if site.config.site.secret_key == site.config.api.identity_secret:
+    if site.config.site.secret_key in site.config.identity.secret.split():
         yield red(
             "COUPON_IDENTITY_SECRET is the SECRET_KEY: the shop could forge logins", secret_strength.MEND
         )
@@ -80,10 +80,10 @@ def deploy(site: Site) -> Iterator[Finding]:
 
 
 def identity(site: Site) -> Iterator[Finding]:
-    if not site.config.api.identity_secret:
+    if not site.config.identity.is_on:
         yield yellow(
-            "COUPON_IDENTITY_SECRET is not set: any client may claim in the name of any user",
-            secret_strength.MEND.replace("it", "COUPON_IDENTITY_SECRET", 1) + " (SECURITY.md)",
+            "nobody proves who they are: any client may claim and read in the name of any user",
+            "COUPON_TICKET_KEYS, COUPON_TICKET_JWKS or COUPON_IDENTITY_SECRET (docs/integrate.md)",
         )
 
 
