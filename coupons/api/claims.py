@@ -10,9 +10,8 @@ import json
 import re
 import time
 from collections.abc import Callable
-from functools import partial
 from http import HTTPStatus
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import parse_qs
 
 import uuid_utils.compat
@@ -56,49 +55,60 @@ def submit(
     language: Language,
     reply: Callable[[Reply], None],
     limit: RequestLimit | None = None,
-    has_waited: bool = False,
 ) -> None:
     """Check one claim and submit it. ``reply`` gets the answer, once: now, or when the claim's batch is done.
 
     ``limit`` counts it, and answers in place of ``reply`` if it refuses. ``is_too_long``: the body was longer
-    than LONGEST_BODY. ``has_waited``: for the shop's new keys. Runs in the loop, or in its hub: nothing here
-    may wait.
+    than LONGEST_BODY. Runs in the loop, or in its hub: nothing here may wait. A claim that is signed with a key
+    that we do not have is checked again when the shop's keys were fetched.
     """
+    asked = _Asked(
+        coupon_id, query, body, is_too_long, credentials, language, reply, limit, time.monotonic()
+    )
+    _go_on(asked, has_waited=False)
 
+
+class _Asked(NamedTuple):
+    """A claim before it is checked. ``began``: monotonic seconds."""
+
+    coupon_id: int
+    query: str
+    body: bytes
+    is_too_long: bool
+    credentials: Credentials
+    language: Language
+    reply: Callable[[Reply], None]
+    limit: RequestLimit | None
+    began: float
+
+
+def _go_on(asked: _Asked, *, has_waited: bool) -> None:
+    """``has_waited``: for the shop's new keys."""
+    try:
+        claim = _checked(asked)
+        _submit(claim, asked)
+    except Exception as error:  # noqa: BLE001 - the edge: every error is answered as JSON, and logged
+        may_be_new = isinstance(error, UnknownKeyError) and not has_waited
+        if may_be_new and callers.when_keys_are_fetched(lambda: _go_on(asked, has_waited=True)):
+            return
+        refused = _refused(error, asked.language, asked.began)
+        if asked.limit is None:
+            asked.reply(refused)
+        else:
+            asked.limit.take(lambda: asked.reply(refused))
+
+
+def _submit(claim: Claim, asked: _Asked) -> None:
     def answer(answered: Answer | Exception) -> None:
         try:
-            reply(_reply(claim, answered, language))
-        except Exception as error:  # noqa: BLE001 - the edge: every error is answered as JSON, and logged
-            reply(refusal_reply(error, language))
+            asked.reply(_reply(claim, answered, asked.language))
+        except Exception as error:  # noqa: BLE001 - as above
+            asked.reply(refusal_reply(error, asked.language))
 
-    began = time.monotonic()
-    try:
-        claim = _checked(coupon_id, query, body, is_too_long=is_too_long, credentials=credentials)
-        if limit is None:
-            batching.submit(claim, answer)
-        else:
-            batching.submit(claim, answer, limit.of(claim.user_id))
-    except Exception as error:  # noqa: BLE001 - as above
-        if isinstance(error, UnknownKeyError) and not has_waited:
-            again = partial(
-                submit,
-                coupon_id,
-                query=query,
-                body=body,
-                is_too_long=is_too_long,
-                credentials=credentials,
-                language=language,
-                reply=reply,
-                limit=limit,
-                has_waited=True,
-            )
-            if callers.when_keys_are_fetched(again):
-                return
-        refused = _refused(error, language, began)
-        if limit is None:
-            reply(refused)
-        else:
-            limit.take(lambda: reply(refused))
+    if asked.limit is None:
+        batching.submit(claim, answer)
+    else:
+        batching.submit(claim, answer, asked.limit.of(claim.user_id))
 
 
 def _refused(error: Exception, language: Language, began: float) -> Reply:
@@ -109,16 +119,14 @@ def _refused(error: Exception, language: Language, began: float) -> Reply:
     return refusal_reply(error, language)
 
 
-def _checked(
-    coupon_id: int, query: str, body: bytes, *, is_too_long: bool, credentials: Credentials
-) -> Claim:
+def _checked(asked: _Asked) -> Claim:
     """The claim. Raises RefusedError."""
-    user_id = _user_id(query, body)
-    if is_too_long or body:
-        _refuse_malformed(body, is_too_long=is_too_long)
-    callers.refuse_claim(credentials, user_id=user_id, coupon_id=coupon_id)
+    user_id = _user_id(asked.query, asked.body)
+    if asked.is_too_long or asked.body:
+        _refuse_malformed(asked.body, is_too_long=asked.is_too_long)
+    callers.refuse_claim(asked.credentials, user_id=user_id, coupon_id=asked.coupon_id)
     # Version 7: ids that sort by time keep the index of the outcomes small and warm.
-    return Claim(coupon_id=coupon_id, user_id=user_id, request_id=uuid_utils.compat.uuid7())
+    return Claim(coupon_id=asked.coupon_id, user_id=user_id, request_id=uuid_utils.compat.uuid7())
 
 
 def _reply(claim: Claim, answered: Answer | Exception, language: Language) -> Reply:
