@@ -205,7 +205,7 @@ def is_old(credentials: Credentials) -> bool:
 
 def with_warning(reply: Callable[[Reply], None], credentials: Credentials) -> Callable[[Reply], None]:
     """``reply``, saying that the header before tickets will not be read any more, if it was used."""
-    if not is_old(credentials):
+    if credentials is NOTHING or not is_old(credentials):
         return reply
     warn()
     name, value = DEPRECATION
