@@ -14,7 +14,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 )
 from django.conf import settings
 
-from coupons.eventlog import log_reader
+from coupons.eventlog import kafka_client, log_reader
 from coupons.eventlog.place import Place
 from dev.processes import wait_until
 
@@ -78,6 +78,6 @@ def alter_topic(topic: str, settings_of_topic: dict[str, str]) -> None:
         for name, value in settings_of_topic.items()
     ]
     resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=entries)
-    client = AdminClient({"bootstrap.servers": settings.CONFIG.kafka.bootstrap_servers})
+    client = AdminClient(kafka_client.common())
     [done] = client.incremental_alter_configs([resource]).values()
     done.result(10)

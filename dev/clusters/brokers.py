@@ -13,7 +13,14 @@ from pathlib import Path
 from typing import Final
 
 from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient, PartitionMetadata  # type: ignore[attr-defined]
+from confluent_kafka.admin import (  # type: ignore[attr-defined]
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    PartitionMetadata,
+    ResourceType,
+)
 
 from dev.clusters import urls
 from dev.clusters.certificates import Certificates
@@ -24,7 +31,8 @@ from dev.servers import SILENT
 NUMBERS: Final = (1, 2, 3)
 READY_S: Final = 120.0
 #: Three of them run beside everything else.
-_HEAP: Final = "-Xmx320m"
+_HEAP: Final = "-Xmx384m"
+_SHOWN: Final = "listener.name.clients.ssl.keystore.location"
 _PROPERTIES: Final = f"""\
 process.roles=broker,controller
 node.id={{number}}
@@ -42,15 +50,20 @@ default.replication.factor=3
 min.insync.replicas=2
 offsets.topic.replication.factor=3
 offsets.topic.num.partitions=3
+# A third of the heap else.
+log.cleaner.dedupe.buffer.size=4194304
 # As docs/operations.md recommends.
 broker.session.timeout.ms=3000
 broker.heartbeat.interval.ms=500
+controller.quorum.election.timeout.ms=500
+controller.quorum.election.backoff.max.ms=500
 ssl.keystore.type=PEM
 ssl.keystore.location=server-with-key.pem
 ssl.truststore.type=PEM
 ssl.truststore.location={{ca}}
 listener.name.clients.ssl.keystore.type=PEM
-listener.name.clients.ssl.keystore.location=for-clients.pem
+{_SHOWN}=for-clients.pem
+listener.name.clients.ssl.allow.dn.changes=true
 listener.name.clients.sasl.enabled.mechanisms=SCRAM-SHA-512
 listener.name.clients.scram-sha-512.sasl.jaas.config={SCRAM} required;
 """
@@ -62,6 +75,7 @@ class Brokers:
     def __init__(self, folder: Path, *, libs: Path, certificates: Certificates) -> None:
         first = free_port(in_a_row=3 * len(NUMBERS))
         self.certificates = certificates
+        self._shown = 0  #: how many certificates were shown in place of the first
         self.ports = {number: first + 3 * index for index, number in enumerate(NUMBERS)}
         voters = ",".join(f"{number}@{LOOPBACK}:{port + 2}" for number, port in self.ports.items())
         keys = certificates.server_with_key
@@ -88,13 +102,33 @@ class Brokers:
         settings = urls.of_kafka(addresses, self.certificates, "SCRAM-SHA-512")
         return settings | {"COUPON_TOPIC_REPLICATION_FACTOR": str(len(NUMBERS))}
 
-    def start(self, *numbers: int) -> None:
-        """Start these, or those that do not run, and wait for all that were started to answer."""
+    def start(self, *numbers: int, trusting: bool = False) -> None:
+        """Start these, or those that do not run, and wait until they answer: us, who may trust anybody."""
         for number in numbers or NUMBERS:
             if not self.is_running(number):
                 self.nodes[number].start()
         for number in numbers or NUMBERS:
-            self.nodes[number].server.wait_ready(partial(self._answers, number), within_s=READY_S)
+            is_ready = partial(self._answers, number, trusting=trusting)
+            self.nodes[number].server.wait_ready(is_ready, within_s=READY_S)
+
+    def restart(self, number: int) -> None:
+        """As an operator does: it hands over what it leads, stops and comes back."""
+        self.nodes[number].server.stop(grace_s=60)
+        self.start(number)
+
+    def present(self, certificate: str) -> None:
+        """The nodes show clients this certificate, with its key, from now on: new connections see it."""
+        self._shown += 1
+        name = f"for-clients-{self._shown}.pem"
+        for node in self.nodes.values():
+            (node.folder / name).write_text(certificate)
+        changed = ConfigEntry(_SHOWN, name, incremental_operation=AlterConfigOpType.SET)
+        trusting = self._client(*self.ports) | {"enable.ssl.certificate.verification": False}
+        admin = AdminClient(trusting, logger=SILENT)
+        for number in self.ports:
+            resource = ConfigResource(ResourceType.BROKER, str(number), incremental_configs=[changed])
+            [done] = admin.incremental_alter_configs([resource], request_timeout=10).values()
+            done.result(15)
 
     def kill(self, *numbers: int) -> None:
         """SIGKILL: these, or all."""
@@ -107,6 +141,10 @@ class Brokers:
 
     def leader_of(self, topic: str, partition: int) -> int:
         return int(self._partitions(topic)[partition].leader)
+
+    def replicas(self, topic: str) -> dict[int, set[int]]:
+        """The nodes that have a replica, by partition."""
+        return {number: set(each.replicas) for number, each in self._partitions(topic).items()}
 
     def controller(self) -> int:
         """The node that is the active controller, as the nodes' own files say."""
@@ -122,21 +160,26 @@ class Brokers:
 
         def is_whole() -> bool:
             try:
-                return all(len(each.isrs) == len(NUMBERS) for each in self._partitions(topic).values())
+                return all(set(each.isrs) == set(each.replicas) for each in self._partitions(topic).values())
             except KafkaException:
                 return False
 
         if not wait_until(is_whole, within_s=within_s, every_s=0.2):
             raise ProcessFailed(f"the replicas of {topic} were not in sync again after {within_s:.0f} s")
 
+    def in_sync(self, topic: str) -> set[int]:
+        """The nodes that have each partition in sync."""
+        return set.intersection(*(set(each.isrs) for each in self._partitions(topic).values()))
+
     def _partitions(self, topic: str) -> Mapping[int, PartitionMetadata]:
         admin = AdminClient(self._client(*self.ports), logger=SILENT)
         return admin.list_topics(topic, timeout=10).topics[topic].partitions
 
-    def _answers(self, number: int) -> bool:
-        """Whether this one does, and sees the others that run."""
+    def _answers(self, number: int, *, trusting: bool) -> bool:
+        """Whether this one does, and is part of the cluster."""
+        changes = {"enable.ssl.certificate.verification": not trusting}
         try:
-            told = AdminClient(self._client(number), logger=SILENT).list_topics(timeout=3)
+            told = AdminClient(self._client(number) | changes, logger=SILENT).list_topics(timeout=3)
         except KafkaException:
             return False
         return number in told.brokers

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import trustme
@@ -15,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 KEY_PASSWORD = "of-the-key"
+_SERVER = ("127.0.0.1", "localhost")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,11 +30,22 @@ class Certificates:
     client: Path
     client_key: Path
     locked_client_key: Path  #: needs KEY_PASSWORD
+    authority: trustme.CA = field(repr=False)
 
     @property
     def server_with_key(self) -> str:
         """As Kafka wants it."""
         return self.server_key.read_text() + self.server.read_text()
+
+    def renewed(self) -> str:
+        """Another certificate of the server, with its key, as Kafka wants it."""
+        return _with_key(self.authority.issue_cert(*_SERVER))
+
+    def expired(self) -> str:
+        """The same, of yesterday."""
+        now = datetime.now(UTC)
+        since, until = now - timedelta(days=2), now - timedelta(days=1)
+        return _with_key(self.authority.issue_cert(*_SERVER, not_before=since, not_after=until))
 
 
 def make(folder: Path) -> Certificates:
@@ -46,10 +59,11 @@ def make(folder: Path) -> Certificates:
         client=folder / "client.pem",
         client_key=folder / "client.key",
         locked_client_key=folder / "client-locked.key",
+        authority=authority,
     )
     made.ca.write_bytes(authority.cert_pem.bytes())
     made.other_ca.write_bytes(trustme.CA().cert_pem.bytes())
-    server = authority.issue_cert("127.0.0.1", "localhost")
+    server = authority.issue_cert(*_SERVER)
     client = authority.issue_cert("client.test", common_name="client")
     for leaf, certificate, key in (
         (server, made.server, made.server_key),
@@ -59,6 +73,11 @@ def make(folder: Path) -> Certificates:
         key.write_bytes(_pkcs8(leaf.private_key_pem.bytes()))
     made.locked_client_key.write_bytes(_pkcs8(client.private_key_pem.bytes(), password=KEY_PASSWORD))
     return made
+
+
+def _with_key(leaf: trustme.LeafCert) -> str:
+    chain = b"".join(blob.bytes() for blob in leaf.cert_chain_pems)
+    return (_pkcs8(leaf.private_key_pem.bytes()) + chain).decode()
 
 
 def _pkcs8(key: bytes, *, password: str = "") -> bytes:

@@ -12,7 +12,7 @@ from dev import suite
 from dev.clusters.parts import Part
 from dev.clusters.servers import ClusterServers
 from dev.faults import clustered, reporting
-from dev.faults.case import LONG, SHORT, Case
+from dev.faults.case import CLUSTERS_LONG, CLUSTERS_SHORT, LONG, SHORT, Case
 from dev.services.own import Services
 
 
@@ -62,7 +62,8 @@ def _run(options: argparse.Namespace, services: Services) -> int:
         former.require()
     cases = [each for each in cases if each.name not in left_out]
     scene.make_users(20_000)
-    scale = SHORT if options.short else LONG
+    long, short = (CLUSTERS_LONG, CLUSTERS_SHORT) if options.clusters else (LONG, SHORT)
+    scale = short if options.short else long
     rows = suite.in_turn(
         cases,
         lambda case: running.run(case, scale=scale, services=services),

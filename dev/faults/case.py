@@ -48,6 +48,9 @@ def lasting(
 
 
 LONG = Scale(users=2000, stock=1000, rush_s=12, kills=10, outage_s=20, storm_s=60, poison=1000)
+#: For the rows of clusters: 250 claims/s, for as long as a cluster takes to fail and to come back.
+CLUSTERS_LONG = Scale(users=6000, stock=5400, rush_s=24, kills=3, outage_s=20, storm_s=30, poison=100)
+CLUSTERS_SHORT = Scale(users=3000, stock=2700, rush_s=12, kills=1, outage_s=8, storm_s=12, poison=100)
 SHORT = Scale(users=400, stock=200, rush_s=8, kills=2, outage_s=8, storm_s=12, poison=100)
 
 
@@ -62,6 +65,8 @@ class Case:
     ``links`` go through a proxy, as "api-redis". ``*_patch`` name changes of ``patching.py`` for the
     processes that are started. ``lasts_s``: where the rush must last longer than in other cases, and
     nearly everybody gets a coupon. ``around``: what holds from before the start to after the judgement.
+    ``demands``: what it must hold to beyond the promises, noted by ``scene.expect`` at the end.
+    ``is_stream``: its users come whether or not those before were answered (``stream.py``).
     ``meanwhile``: the same from after the start, for what would be refused at a start.
     ``begins_with_former``: the processes at the start, and the tables, are of the release before.
     """
@@ -80,6 +85,8 @@ class Case:
     api_patch: str = ""
     consumer_patch: str = ""
     env: Mapping[str, str] = field(default_factory=dict)
+    demands: Callable[[Scene], None] = lambda scene: None
+    is_stream: bool = False
     parts: frozenset[Part] = frozenset()  #: what runs as a cluster, for the rows of ``--clusters``
     lasts_s: Callable[[Scale], float] | None = None
     around: Callable[[Services], AbstractContextManager[None]] = lambda services: nullcontext()

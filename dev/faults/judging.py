@@ -14,7 +14,7 @@ from coupons.gate.admission import GateUnavailable, gate
 from coupons.models import Coupon, UserCoupon
 from coupons.operations.verification.findings import Check
 from dev import suite
-from dev.faults import log
+from dev.faults import log, waits
 from dev.faults.rush import Answer, Client
 from dev.faults.scene import Scene
 from dev.faults.table import Row
@@ -51,6 +51,7 @@ def judge(scene: Scene, *, recovered_s: float | None) -> Row:
     """Compare the clients' record, the database, the gate and ``manage.py verify``."""
     answers = list(scene.rush.answers)
     statuses = _statuses(scene)
+    scene.case.demands(scene)
     scene.expect(recovered_s is not None, "what was accepted before the fault's end was not decided in time")
     complaints = list(scene.notes)
     lost = _lost(answers, statuses, scene.written_ids, gone=set(scene.gone_ids))
@@ -80,6 +81,8 @@ def judge(scene: Scene, *, recovered_s: float | None) -> Row:
         lost=len(lost),
         doubled=(issued - len(held)) + len(issued_twice) + max(0, issued - scene.stock),
         leaked=max(0, scene.stock - issued) + reserved,
+        refused_s=waits.longest_refused(answers),
+        longest_s=waits.longest(answers),
         recovered_s=recovered_s,
         bug_shows_in=scene.case.bug_shows_in,
         complaints=complaints,

@@ -7,7 +7,7 @@ import json
 import random
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -20,12 +20,30 @@ _ANSWER_S: Final = 25.0  #: an answer takes no longer, or there is none
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What one claim was told. Status 0: no answer."""
+    """What one claim was told, and when, by the monotonic clock. Status 0: no answer."""
 
     user_id: int
     status: int
     code: str | None = None
     request_id: str | None = None
+    asked_at: float = 0.0
+    took_s: float = 0.0
+
+    @classmethod
+    def of(cls, user_id: int, status: int, body: Mapping[str, object], *, asked_at: float) -> Answer:
+        """Of a claim that was asked for then and has just been answered."""
+        return cls(
+            user_id=user_id,
+            status=status,
+            code=_text(body.get("code")),
+            request_id=_text(body.get("requestId")),
+            asked_at=asked_at,
+            took_s=time.monotonic() - asked_at,
+        )
+
+    @property
+    def answered_at(self) -> float:
+        return self.asked_at + self.took_s
 
     @property
     def is_accepted(self) -> bool:
@@ -128,13 +146,9 @@ class Client:
         self._connection = http.client.HTTPConnection(LOOPBACK, port, timeout=_ANSWER_S)
 
     def claim(self, coupon_id: int, user_id: int) -> Answer:
+        asked_at = time.monotonic()
         status, body = self._ask("POST", f"/api/coupons/{coupon_id}/issue?userId={user_id}")
-        return Answer(
-            user_id=user_id,
-            status=status,
-            code=_text(body.get("code")),
-            request_id=_text(body.get("requestId")),
-        )
+        return Answer.of(user_id, status, body, asked_at=asked_at)
 
     def _ask(self, method: str, path: str) -> tuple[int, dict[str, object]]:
         """Status and decoded body; (0, {}) when there was no answer."""

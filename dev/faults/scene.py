@@ -19,6 +19,7 @@ from dev.faults import former
 from dev.faults.case import Case, Scale
 from dev.faults.proxy import Link
 from dev.faults.rush import Rush
+from dev.faults.stream import Stream
 from dev.processes import Process, wait_until
 from dev.services.own import Services
 from tests.system import System
@@ -61,6 +62,10 @@ class Scene:
     @property
     def group_id(self) -> str:
         return f"group-{self.system.topic}"
+
+    @property
+    def publish_timeout_s(self) -> float:
+        return int({**_ENVIRONMENT, **self.case.env}["COUPON_PUBLISH_TIMEOUT_MS"]) / 1000
 
     @property
     def partition(self) -> int:
@@ -148,12 +153,7 @@ def staged(case: Case, *, scale: Scale, services: Services) -> Iterator[Scene]:
             for process in (system.api, *system.consumers):
                 process.folder = folder
         stack.enter_context(system)
-        rush = Rush(
-            ports=[system.api.port],
-            coupon_id=coupon.pk,
-            users=range(1, scale.users + 1),
-            per_s=scale.users / (case.lasts_s(scale) if case.lasts_s else scale.rush_s),
-        )
+        rush = _rush(case, scale, port=system.api.port, coupon_id=coupon.pk)
         stack.callback(rush.abandon)
         yield Scene(
             case=case,
@@ -165,6 +165,14 @@ def staged(case: Case, *, scale: Scale, services: Services) -> Iterator[Scene]:
             rush=rush,
             links=links,
         )
+
+
+def _rush(case: Case, scale: Scale, *, port: int, coupon_id: int) -> Rush:
+    users = range(1, scale.users + 1)
+    per_s = scale.users / (case.lasts_s(scale) if case.lasts_s else scale.rush_s)
+    if case.is_stream:
+        return Stream(port=port, coupon_id=coupon_id, users=users, per_s=per_s)
+    return Rush(ports=[port], coupon_id=coupon_id, users=users, per_s=per_s)
 
 
 def _start_link(name: str, services: Services, stack: ExitStack) -> Link:

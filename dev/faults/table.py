@@ -9,7 +9,8 @@ from typing import Final
 from dev import tables
 
 _NUMBERS: Final = ("requests", "accepted", "refused", "issued", "lost", "doubled", "leaked")
-_HEAD: Final = ("fault", *_NUMBERS, "recovered s", "verdict")
+_TIMES: Final = ("refused_s", "longest_s", "recovered_s")
+_HEAD: Final = ("fault", *_NUMBERS, "refused s", "longest s", "recovered s", "verdict")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +26,8 @@ class Row:
     lost: int = 0
     doubled: int = 0
     leaked: int = 0
+    refused_s: float | None = None  #: the longest time in which claims were refused and none was accepted
+    longest_s: float | None = None  #: the longest that a claim waited for its answer
     recovered_s: float | None = None  #: from the fault's end until all that was accepted before is decided
     bug_shows_in: str = ""  #: a bug was put in on purpose: this field must not be empty or 0
     seconds: float = 0.0
@@ -48,9 +51,9 @@ class Row:
         return "caught" if self.bug_shows_in else "ok"
 
     def cells(self) -> tuple[str, ...]:
-        recovered = "-" if self.recovered_s is None else f"{self.recovered_s:.1f}"
         numbers = (str(getattr(self, name)) for name in _NUMBERS)
-        return (self.name, *numbers, recovered, self.verdict)
+        times = ("-" if (s := getattr(self, name)) is None else f"{s:.1f}" for name in _TIMES)
+        return (self.name, *numbers, *times, self.verdict)
 
 
 def as_text(rows: Sequence[Row]) -> str:
