@@ -55,6 +55,11 @@ PRODUCER_UP = Gauge(
     multiprocess_mode="livemin",
 )
 PRODUCER_UP.set(1)
+DEAD_PARTITIONS = Gauge(
+    "coupon_dead_partitions",
+    "Partitions that take no events, as far as some process knows; all of them while no broker answers.",
+    multiprocess_mode="livemax",
+)
 PRODUCER_REBUILDS = Counter(
     "coupon_producer_rebuilds_total", "Producers made anew: messages timed out, or no broker was found."
 )

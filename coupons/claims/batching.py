@@ -109,13 +109,13 @@ class Gathering:
             if screened.cold:
                 batch = self._set_aside(batch, screened.cold)
             is_screened.set()
-            answers = submitting.publish(screened)
+            for answers in submitting.publish(screened):
+                answered, batch = _split(batch, answers)
+                self._loop.run_callback(_wake, answered, answers)
         except Exception as error:
             self._loop.run_callback(_fail, batch, error)
             if not isinstance(error, screening.DATABASE_AWAY):
                 raise  # a bug: gevent prints it
-        else:
-            self._loop.run_callback(_wake, batch, answers)
         finally:
             is_screened.set()
 
@@ -187,6 +187,14 @@ def _within_limits(batch: list[Waiting]) -> list[Waiting]:
     """The claims that go on. One whose gate was loaded meanwhile has paid before."""
     go_on = limiting.within([None if each.was_loaded else each.counted for each in batch])
     return [each for each, goes_on in zip(batch, go_on, strict=True) if goes_on]
+
+
+def _split(batch: list[Waiting], answers: Mapping[UUID, Answer]) -> tuple[list[Waiting], list[Waiting]]:
+    """Those that have an answer, and those that wait on."""
+    if len(answers) == len(batch):
+        return batch, []
+    answered = [each for each in batch if each.claim.request_id in answers]
+    return answered, [each for each in batch if each.claim.request_id not in answers]
 
 
 def _wake(batch: Sequence[Waiting], answers: Mapping[UUID, Answer]) -> None:

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 from uuid import UUID
 
 from django.conf import settings
@@ -21,6 +22,7 @@ from django.db import Error as DatabaseLayerError
 from coupons import selectors
 from coupons.claim import Claim
 from coupons.claims import screening
+from coupons.claims.grouping import Grouped
 from coupons.claims.screening import Refused, Screened
 from coupons.eventlog.delivery import Acknowledged, NotPublished, Receipt, Record, Uncertain
 from coupons.eventlog.events import CouponIssueEvent, encode, partition_key
@@ -46,6 +48,7 @@ class Accepted:
 
 
 Answer = Accepted | Refused
+Published = tuple[Claim, CouponIssueEvent, Receipt]
 
 
 def submit(claims: Sequence[Claim]) -> list[Answer]:
@@ -55,7 +58,7 @@ def submit(claims: Sequence[Claim]) -> list[Answer]:
     screening.DATABASE_AWAY.
     """
     screened = screening.screen(claims)
-    answers = publish(screened)
+    answers = _all_answers(screened)
     give_up_at = time.monotonic() + loading.LOG_TIMEOUT_S
     while cold := screened.cold:
         is_over = time.monotonic() >= give_up_at
@@ -63,8 +66,15 @@ def submit(claims: Sequence[Claim]) -> list[Answer]:
             answers |= refused(cold)
             break
         screened = screening.screen(cold)
-        answers |= publish(screened)
+        answers |= _all_answers(screened)
     return [answers[claim.request_id] for claim in claims]
+
+
+def _all_answers(screened: Screened) -> dict[UUID, Answer]:
+    answers: dict[UUID, Answer] = {}
+    for part in publish(screened):
+        answers |= part
+    return answers
 
 
 def warm_up(coupon_ids: Collection[int]) -> bool:
@@ -88,36 +98,77 @@ def refused(cold: Iterable[Claim]) -> dict[UUID, Answer]:
     return {claim.request_id: Refused(code=Code.BROKER_UNAVAILABLE) for claim in cold}
 
 
-def publish(screened: Screened) -> dict[UUID, Answer]:
-    """Publish the admitted claims, give back the slots of those not published. Returns answers by request id.
+def publish(screened: Screened) -> Iterator[dict[UUID, Answer]]:
+    """Publish the admitted claims, give back the slots of those not published.
 
-    Cold claims have no answer yet. Called in the loop by the batch's greenlet, which sleeps while threads
-    work.
+    Yields answers by request id, in up to three parts: a partition that hangs keeps its own claims waiting
+    and no others. Cold claims have no answer yet. Called in the loop by the batch's greenlet, which sleeps
+    while threads work.
     """
     if not screened.admitted and not screened.unproven:
+        yield dict(screened.refusals)
+        return
+    events = [
+        CouponIssueEvent.of(claim, timestamp_ms=screened.requested_at_ms) for claim in screened.admitted
+    ]
+    is_first = True
+    for receipts in _receipts(events, screened.reserving_since):
+        published = [
+            (screened.admitted[index], events[index], receipt) for index, receipt in receipts.items()
+        ]
+        if is_first:
+            yield _first_answers(screened, published)
+        elif published:
+            answers = _late_answers(published)
+            yield {claim.request_id: answers[claim.request_id] for claim, _, _ in published}
+        is_first = False
+
+
+def _receipts(events: Sequence[CouponIssueEvent], reserving_since: float) -> Iterator[dict[int, Receipt]]:
+    records = [Record(key=partition_key(event.coupon_id), value=encode(event)) for event in events]
+    return publish_in_time(records, reserving_since) if records else iter([{}])
+
+
+def _first_answers(screened: Screened, published: Sequence[Published]) -> dict[UUID, Answer]:
+    if not published and not screened.unproven:
         return dict(screened.refusals)
-    records = [_record(claim, screened.requested_at_ms) for claim in screened.admitted]
-    receipts = publish_in_time(records, screened.reserving_since) if records else []
-    published = list(zip(screened.admitted, receipts, strict=True))
-    acknowledged = [claim for claim, receipt in published if isinstance(receipt, Acknowledged)]
+    return _answers(published, screened.unproven, screened.refusals, since=screened.reserving_since)
+
+
+def _answers(
+    published: Sequence[Published],
+    unproven: Iterable[Claim],
+    refusals: Mapping[UUID, Refused],
+    *,
+    since: float,
+) -> dict[UUID, Answer]:
+    """``since``: when the first of the published ones was reserved."""
+    acknowledged = [claim for claim, _, receipt in published if isinstance(receipt, Acknowledged)]
     logs.info_each(
         log,
         "쿠폰 발급 이벤트 발행 - EventId: %s, UserId: %s, CouponId: %s",
         [(claim.request_id, claim.user_id, claim.coupon_id) for claim in acknowledged],
     )
-    given_up = _given_up_meanwhile(acknowledged, screened.reserving_since)
-    disclosing = _disclosing(screened.unproven, published)
-    is_kept = greenlets.in_thread(_note, published, screened.requested_at_ms, disclosing)
-    answers: dict[UUID, Answer] = dict(screened.refusals)
-    for claim, receipt in published:
+    given_up = _given_up_meanwhile(acknowledged, since)
+    disclosing = _disclosing(unproven, published)
+    is_kept = greenlets.in_thread(_note, published, disclosing)
+    answers: dict[UUID, Answer] = dict(refusals)
+    for claim, _, receipt in published:
         answers[claim.request_id] = _answer(claim, receipt, is_given_up=claim.request_id in given_up)
     return answers if is_kept else _without(answers, {claim.request_id for claim in disclosing})
 
 
-def _disclosing(unproven: Iterable[Claim], published: Sequence[tuple[Claim, Receipt]]) -> list[Claim]:
+#: When a partition comes back or is given up, many small batches are told at once: each batch by
+#: itself would take its turn in the few threads, and the last claim waited for seconds.
+_late_answers: Final = Grouped[Published, dict[UUID, Answer]](
+    lambda published: _answers(published, [], {}, since=float("-inf"))
+)
+
+
+def _disclosing(unproven: Iterable[Claim], published: Sequence[Published]) -> list[Claim]:
     """The requests that answers will name although neither the log nor an outcome is known to hold them."""
-    proven = {claim.request_id for claim, receipt in published if isinstance(receipt, Acknowledged)}
-    uncertain = [claim for claim, receipt in published if isinstance(receipt, Uncertain)]
+    proven = {claim.request_id for claim, _, receipt in published if isinstance(receipt, Acknowledged)}
+    uncertain = [claim for claim, _, receipt in published if isinstance(receipt, Uncertain)]
     return [*uncertain, *(claim for claim in unproven if claim.request_id not in proven)]
 
 
@@ -131,25 +182,14 @@ def _without(answers: Mapping[UUID, Answer], unkept: Collection[UUID]) -> dict[U
     }
 
 
-def _record(claim: Claim, requested_at_ms: int) -> Record:
-    event = CouponIssueEvent.of(claim, timestamp_ms=requested_at_ms)
-    return Record(key=partition_key(claim.coupon_id), value=encode(event))
-
-
-def _note(
-    published: Sequence[tuple[Claim, Receipt]], requested_at_ms: int, disclosing: Sequence[Claim]
-) -> bool:
+def _note(published: Sequence[Published], disclosing: Sequence[Claim]) -> bool:
     """Give slots back, note places, keep disclosed requests. Returns whether the disclosed ones are kept.
 
     Runs in a pool thread: it waits for Redis and the database.
     """
-    give_back(claim for claim, receipt in published if isinstance(receipt, NotPublished))
+    give_back(claim for claim, _, receipt in published if isinstance(receipt, NotPublished))
     pending.note(
-        [
-            (CouponIssueEvent.of(claim, timestamp_ms=requested_at_ms), _place(receipt))
-            for claim, receipt in published
-            if not isinstance(receipt, NotPublished)
-        ]
+        [(event, _place(receipt)) for _, event, receipt in published if not isinstance(receipt, NotPublished)]
     )
     if not disclosing:
         return True
@@ -166,15 +206,16 @@ def _place(receipt: Receipt) -> Place | None:
     return receipt.place if isinstance(receipt, Acknowledged) else None
 
 
-def publish_in_time(records: Sequence[Record], reserving_since: float) -> list[Receipt]:
+def publish_in_time(records: Sequence[Record], reserving_since: float) -> Iterator[dict[int, Receipt]]:
     """Publish, unless the process was held up (frozen, swapped out) for too long since it reserved.
 
     The search for leaked slots relies on this: a publish begins within the publish timeout of its
     reservation. A seam: dev/faults stops an API worker here, which has reserved and published nothing.
     """
     if time.monotonic() - reserving_since > settings.CONFIG.producer.publish_timeout_ms / 1000:
-        return [NotPublished(error="held up between reserving and publishing")] * len(records)
-    return event_producer().publish(records)
+        held_up = NotPublished(error="held up between reserving and publishing")
+        return iter([dict.fromkeys(range(len(records)), held_up)])
+    return event_producer().publish_in_parts(records, since=reserving_since)
 
 
 def _given_up_meanwhile(claims: Sequence[Claim], reserving_since: float) -> set[UUID]:

@@ -6,6 +6,9 @@ The group's own client is in ``consumer/``; the command ``create_topics`` makes 
 ``place.py``         where an event stands: partition and offset; the offsets that bound a partition
 ``kafka_client.py``  what all clients have in common, the topic's id
 ``producer.py``      publishing, acknowledged; ``delivery.py``: the three answers of a publish
+``publication.py``   one call to publish, answered in parts
+``circuits.py``      a circuit breaker for each partition; ``watchdog.py`` looks whether brokers live, by
+                     ``broker_probe.py``, and has the producer mended
 ``positions.py``     how far the log is decided: rows of the database
 ``backlog.py``       what is not decided, read from outside of the group
 ``log_reader.py``    reading to where a partition truly ends; ``log_search.py``: where a request stands

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 import struct
+from functools import lru_cache
 from typing import Annotated, Any, Final
 from uuid import UUID
 
@@ -119,6 +120,7 @@ def partition_key(coupon_id: int) -> bytes:
     return b"coupon-%d" % coupon_id
 
 
+@lru_cache(maxsize=16_384)
 def partition_of(key: bytes, partitions: int) -> int:
     """The partition of this key in a topic of so many partitions: murmur2, as Java's and our producers.
 

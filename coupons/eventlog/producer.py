@@ -1,12 +1,16 @@
 """Acknowledged publishing: one producer per process, made after fork, watched over.
 
-``publish`` returns receipts: acknowledged, certainly not published, or uncertain. The watchdog asks the
-broker for metadata whenever something looks wrong: while the broker does not answer, claims are refused at
-once and nothing is queued. The producer is made anew in two cases. Either messages still time out although
-the broker answers: a broker that lost its state makes a live idempotent producer fail for ever, without a
-fatal error. Or no broker has answered for longer than a message may live: librdkafka may have forgotten all
-brokers (its issue 5301) and never ask again. Batches are made smaller when the topic refuses them, as after
-somebody lowered its max.message.bytes.
+``publish`` returns receipts: acknowledged, certainly not published, or uncertain. What a publish says
+decides: a partition whose acknowledgements fail to come is tried by one record at a time, and all others are
+refused at once (``circuits.py``). The watchdog looks at the brokers whenever something is wrong
+(``broker_probe.py``): while none answers, claims are refused at once and nothing is queued.
+
+The producer is made anew in three cases. Messages time out although it looked all the time as if their
+partition could be written: a broker that lost its state makes a live idempotent producer fail for ever, and
+librdkafka may keep to a leader that was replaced (its issue 4976). A fatal error. Or no broker has answered
+for longer than a message may live: librdkafka may have forgotten all brokers (its issue 5301) and never ask
+again. Where replicas are missing it stays, because librdkafka tries again by itself. Batches are made smaller
+when the topic refuses them, as after somebody lowered its max.message.bytes.
 """
 
 from __future__ import annotations
@@ -15,7 +19,7 @@ import atexit
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import gevent
@@ -24,27 +28,20 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from django.conf import settings
 
 from coupons.eventlog import kafka_client
+from coupons.eventlog.circuits import Circuits, Held
 from coupons.eventlog.delivery import Acknowledged, Delivery, NotPublished, Receipt, Record, Uncertain
+from coupons.eventlog.events import partition_of
 from coupons.eventlog.place import Place
+from coupons.eventlog.publication import Publication
+from coupons.eventlog.watchdog import Watchdog
 from runtime import greenlets, metrics
 
 log = logging.getLogger(__name__)
 
-#: A broker that does not answer for so long is down, and claims are refused at once. Shorter, and a slow
-#: broker is taken for a dead one; longer, and claims wait for their publish timeout instead.
-PROBE_TIMEOUT_S: Final = 2.0
-#: A broker that is down is asked so often. Longer, and claims are refused for longer after it is back.
-_PROBE_EVERY_S: Final = 1.0
-#: A broker may die silently while nobody claims: shorter, and idle workers ask for nothing; longer, and the
-#: first claims after that wait for their publish timeout.
-_LOOK_EVERY_S: Final = 10.0
-#: A producer without a broker is made anew after the publish timeout and so long. Shorter, and one that is
-#: about to reconnect is thrown away; longer, and a producer that librdkafka gave up refuses claims for
-#: longer.
-PATIENCE_S: Final = 10.0
-#: A publish that takes longer makes the watchdog look. Shorter, and ordinary peaks do; longer, and a broker
-#: that hangs is noticed only by the first timeouts.
-_SLOW_S: Final = 1.0
+#: librdkafka looks for messages that timed out once a second.
+_REPORTED_S: Final = 2.0
+#: Of the publish timeout: the rest is for what follows, until the answer is written.
+_WAITING_SHARE: Final = 0.95
 #: Between looks for delivery reports, in the loop. Longer, and each claim is answered later by as much;
 #: shorter, and the loop does little else.
 _POLL_S: Final = 0.001
@@ -64,36 +61,49 @@ class EventProducer:
         self._topic = settings.CONFIG.kafka.topic
         self._timeout_s = settings.CONFIG.producer.publish_timeout_ms / 1000
         self._stop = threading.Event()
-        self._suspicion = threading.Event()  # set when something failed: the watchdog looks at once
-        self._timed_out = False  # whether a message was not delivered since the producer was made
+        self._broken = ""  # why the producer must be made anew, if it must
         self._is_batch_refused = False
         self._batch_bytes = settings.CONFIG.producer.batch_bytes
-        self._is_down = False
-        self._down_since = 0.0
-        self._brokers: tuple[int, ...] = ()
         self._refusal = ""
+        self._circuits = Circuits(send=self._send_held, probe_lives_s=self._timeout_s + _REPORTED_S)
+        self._watchdog = Watchdog(
+            topic=self._topic,
+            timeout_s=self._timeout_s,
+            circuits=self._circuits,
+            mend=self._mend,
+            rebuild=self.rebuild,
+        )
         self._producer = self._make()
-        self._threads = [threading.Thread(target=self._watch, name="producer-watchdog", daemon=True)]
-        self._under_way = 0  # calls of ``publish`` that wait for their reports
+        self._serving: threading.Thread | None = None
+        self._wanted: gevent.event.Event | None = None
         if greenlets.is_here():
             self._wanted = gevent.event.Event()
             greenlets.spawn_for_life(self._serve_reports_in_loop)
         else:
-            serving = threading.Thread(target=self._serve_reports, name="producer-poll", daemon=True)
-            self._threads.append(serving)
-        for thread in self._threads:
-            thread.start()
-        self._suspicion.set()
+            self._serving = threading.Thread(target=self._serve_reports, name="producer-poll", daemon=True)
+            self._serving.start()
+        self._watchdog.start()
 
     @property
     def is_down(self) -> bool:
-        """Whether the broker did not answer when it was last asked. From any thread."""
-        return self._is_down
+        """Whether no broker answered when they were last asked. From any thread."""
+        return self._watchdog.is_down
 
     @property
     def brokers(self) -> tuple[int, ...]:
         """The ids of the brokers, when they last answered. From any thread."""
-        return self._brokers
+        return self._watchdog.brokers
+
+    @property
+    def dead_partitions(self) -> tuple[int, ...]:
+        """The topic's partitions that cannot be written, as far as we know. From any thread."""
+        return self._circuits.dead()
+
+    @property
+    def can_write(self) -> bool:
+        """Whether any partition can be written, as far as we know. From any thread."""
+        known = self._watchdog.partitions
+        return not self.is_down and (not known or len(self.dead_partitions) < known)
 
     @property
     def refusal(self) -> str:
@@ -107,45 +117,83 @@ class EventProducer:
 
     def suspect(self) -> None:
         """Let the watchdog look now: the caller found the broker silent. From any thread."""
-        self._suspicion.set()
+        self._watchdog.suspect()
 
     def publish(self, records: Sequence[Record]) -> list[Receipt]:
         """Publish, wait for the broker, and return a receipt for each record, in the order given.
 
-        Takes COUPON_PUBLISH_TIMEOUT_MS and a second at most. In the loop the caller's greenlet sleeps,
-        elsewhere its thread blocks. A broker that fails is a receipt, never an error.
+        Takes COUPON_PUBLISH_TIMEOUT_MS at most. In the loop the caller's greenlet sleeps, elsewhere its
+        thread blocks. A broker that fails is a receipt, never an error.
         """
-        if self._is_down:
-            return [NotPublished(error="the broker does not answer")] * len(records)
+        receipts: dict[int, Receipt] = {}
+        for part in self.publish_in_parts(records):
+            receipts |= part
+        return [receipts[index] for index in range(len(records))]
+
+    def publish_in_parts(
+        self, records: Sequence[Record], *, since: float | None = None
+    ) -> Iterator[dict[int, Receipt]]:
+        """As ``publish``; the receipts come in up to three parts, by the record's index.
+
+        Those of a partition that hangs come last, and the others do not wait for them. ``since``: when the
+        claims reserved, by the monotonic clock. A record goes to librdkafka within the publish timeout of
+        that moment or not at all, and lives there for another one: the search for leaked slots relies on it.
+        """
         started = time.monotonic()
-        delivery = Delivery(len(records))
-        for index, record in enumerate(records):
-            self._enqueue(record, index, delivery)
-        self._under_way += 1
-        if greenlets.is_here():
-            self._wanted.set()
-        if not delivery.is_complete(_SLOW_S):  # a broker that hangs is noticed before the first timeout
-            self._suspicion.set()
-        receipts = delivery.wait(self._timeout_s + 1 - _SLOW_S)
-        self._under_way -= 1
-        metrics.PUBLISH_SECONDS.observe(time.monotonic() - started)
-        return receipts
+        since = started if since is None else since
+        if self.is_down:
+            silent = NotPublished(error="the broker does not answer")
+            yield dict.fromkeys(range(len(records)), silent)
+            return
+        publication = Publication(
+            records,
+            until=since + _WAITING_SHARE * self._timeout_s,
+            circuits=self._circuits,
+            send=self._send,
+            partition_of=self._partition_of,
+            fetch_reports=self._fetch_reports,
+            suspect=self._watchdog.suspect,
+        )
+        took_s = 0.0
+        for part in publication.parts():
+            took_s = time.monotonic() - started
+            if any(isinstance(receipt, Acknowledged) for receipt in part.values()):
+                self._watchdog.acknowledged_at = started + took_s
+            yield part
+        metrics.PUBLISH_SECONDS.observe(took_s)
 
     def close(self) -> None:
         """Deliver queued records, for as long as a message may live, and stop. Blocks its thread."""
+        self._watchdog.ask_to_stop()
         self._producer.flush(self._timeout_s)
         self._stop.set()
-        self._suspicion.set()
-        for thread in self._threads:
-            thread.join(PROBE_TIMEOUT_S + 1)
+        self._watchdog.join()
+        if self._serving is not None:
+            self._serving.join(1)
 
     def _make(self) -> Producer:
         changes = {"batch.size": self._batch_bytes, "error_cb": self._on_error}
         return Producer(kafka_client.producer_config() | changes)
 
-    def _enqueue(self, record: Record, index: int, delivery: Delivery) -> None:
+    def _partition_of(self, record: Record) -> int | None:
+        """The claim's partition; None for a record of another topic, or while the topic is not known."""
+        if record.topic is not None or record.key is None or not self._watchdog.partitions:
+            return None
+        return partition_of(record.key, self._watchdog.partitions)
+
+    def _fetch_reports(self) -> None:
+        """Reports are to come: wake the greenlet that fetches them, if one does."""
+        if self._wanted is not None:
+            self._wanted.set()
+
+    def _send_held(self, held: Held) -> None:
+        self._send(held.record, held.index, held.delivery, time.monotonic())
+
+    def _send(self, record: Record, index: int, delivery: Delivery, sent_at: float) -> None:
+        """Give it to librdkafka. In whichever thread or greenlet publishes, or in librdkafka's callback."""
+
         def report(error: KafkaError | None, message: Message) -> None:
-            delivery.note(index, self._receipt(error, message))
+            delivery.note(index, self._receipt(error, message, sent_at))
 
         try:
             self._producer.produce(
@@ -158,29 +206,49 @@ class EventProducer:
         except BufferError:
             delivery.note(index, NotPublished(error="the producer's buffer is full"))
         except KafkaException as error:  # refused before it was queued: a fatal state, or a message too large
-            self._timed_out = True
-            self._suspicion.set()
+            self._break("the producer refuses records")
             delivery.note(index, NotPublished(error=str(error)))
 
-    def _receipt(self, error: KafkaError | None, message: Message) -> Receipt:
+    def _receipt(self, error: KafkaError | None, message: Message, sent_at: float) -> Receipt:
+        """Runs in librdkafka's callback, where polls run: it must not wait."""
         if error is None:
-            return Acknowledged(place=Place(_number(message.partition()), _number(message.offset())))
+            place = Place(_number(message.partition()), _number(message.offset()))
+            if not self._circuits.is_calm and message.topic() == self._topic:
+                self._circuits.acknowledged(place.partition)
+            return Acknowledged(place=place)
         log.warning("event not acknowledged: %s", error)
         if error.code() == KafkaError.MSG_SIZE_TOO_LARGE:  # the batch is too large: each record alone may fit
             self._is_batch_refused = True
-            self._suspicion.set()
+            self._watchdog.suspect()
             return NotPublished(error=str(error))
         # Purged from an old producer: the record may have been sent before, and its answer lost.
         if error.code() not in (KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT):
-            self._timed_out = True
-            self._suspicion.set()
+            self._note_failure(error, message, sent_at)
         return Uncertain(error=str(error))
+
+    def _note_failure(self, error: KafkaError, message: Message, sent_at: float) -> None:
+        well_since = self._watchdog.well_since
+        is_strange = well_since is not None and sent_at >= well_since
+        partition = message.partition()
+        if message.topic() == self._topic and partition is not None and partition >= 0:
+            is_strange = self._circuits.failed(partition, sent_at=sent_at)
+        if error.fatal() or error.code() == KafkaError._FATAL:
+            self._break(f"a fatal error: {error}")
+        elif is_strange:
+            self._break("messages timed out although leader and replicas are there")
+        self._watchdog.suspect()
+
+    def _break(self, why: str) -> None:
+        self._broken = self._broken or why
+        self._watchdog.suspect()
 
     def _on_error(self, error: KafkaError) -> None:
         """librdkafka's callback, in whichever thread or greenlet polls: it must not wait."""
         log.log(kafka_client.level_of(error), "producer: %s", error)
         self._refusal = kafka_client.refusal_in(error) or self._refusal
-        self._suspicion.set()
+        if error.fatal():
+            self._break(f"a fatal error: {error}")
+        self._watchdog.suspect()
 
     def _serve_reports(self) -> None:
         while not self._stop.is_set():
@@ -191,51 +259,23 @@ class EventProducer:
 
         A thread that waits there would compete with the loop for the interpreter at each report.
         """
+        wanted = self._wanted or gevent.event.Event()
         while not self._stop.is_set():
             self._producer.poll(0)
-            if not self._under_way:
-                self._wanted.clear()
-                self._wanted.wait(_IDLE_POLL_S)
-            else:
+            if self.held:
                 gevent.sleep(_POLL_S)
+            else:
+                wanted.clear()
+                wanted.wait(_IDLE_POLL_S)
 
-    def _watch(self) -> None:
-        """The watchdog's thread: the only one that makes the producer anew."""
-        while not self._stop.is_set():
-            # Looks without suspicion too: a broker may die silently while nobody claims.
-            self._suspicion.wait(_PROBE_EVERY_S if self._is_down else _LOOK_EVERY_S)
-            if self._stop.is_set():
-                return
-            self._suspicion.clear()
-            self._set_down(not self._broker_answers())
-            if self._is_down:
-                if time.monotonic() - self._down_since > self._timeout_s + PATIENCE_S:
-                    self._down_since = time.monotonic()  # the new producer gets as long
-                    self.rebuild("neither broker nor topic has answered for long")
-                self._stop.wait(_PROBE_EVERY_S)
-            elif self._is_batch_refused:
-                self._batch_bytes = max(1, self._batch_bytes // _SMALLER)
-                self.rebuild(
-                    f"the topic's max.message.bytes is too small: batches of {self._batch_bytes} bytes"
-                )
-            elif self._timed_out:
-                self.rebuild("messages timed out although the broker answers")
-
-    def _broker_answers(self) -> bool:
-        try:
-            told = self._producer.list_topics(self._topic, timeout=PROBE_TIMEOUT_S)
-        except KafkaException:
-            return False
-        self._brokers = tuple(sorted(told.brokers))
+    def _mend(self) -> None:
+        """Runs in the watchdog's thread, the only one that makes the producer anew."""
         self._refusal = ""
-        return told.topics[self._topic].error is None
-
-    def _set_down(self, is_down: bool) -> None:
-        if is_down != self._is_down:
-            self._down_since = time.monotonic()
-            log.warning("the broker %s", "does not answer" if is_down else "answers again")
-        self._is_down = is_down
-        metrics.PRODUCER_UP.set(not is_down)
+        if self._is_batch_refused:
+            self._batch_bytes = max(1, self._batch_bytes // _SMALLER)
+            self.rebuild(f"the topic's max.message.bytes is too small: batches of {self._batch_bytes} bytes")
+        elif self._broken:
+            self.rebuild(self._broken)
 
     def rebuild(self, why: str) -> None:
         """Make a new producer for records to come; the old one's records get the receipt Uncertain.
@@ -244,8 +284,9 @@ class EventProducer:
         """
         log.warning("%s: the producer is made anew", why)
         old, self._producer = self._producer, self._make()
-        self._timed_out = self._is_batch_refused = False
+        self._broken, self._is_batch_refused = "", False
         metrics.PRODUCER_REBUILDS.inc()
+        self._circuits.renew()
         old.purge(in_queue=True, in_flight=True)
         old.flush(1)
 

@@ -14,9 +14,13 @@ from runtime.actuator import Actuator, Check, Component
 def broker() -> Component:
     """Whether the broker answers: the producer's watchdog knows, so that asking costs nothing."""
     producer = event_producer()
-    if not producer.is_down:
-        return Component(is_up=True, details={"brokers": list(producer.brokers), **kafka_client.details()})
-    details = {"error": "the broker or the topic does not answer", **kafka_client.details()}
+    details = kafka_client.details()
+    dead = list(producer.dead_partitions)
+    if producer.can_write:
+        told = {"brokers": list(producer.brokers), **({"deadPartitions": dead} if dead else {})}
+        return Component(is_up=True, details=told | details)
+    is_silent = producer.is_down
+    details["error"] = "the broker or the topic does not answer" if is_silent else "no partition takes events"
     if producer.refusal:
         details["cause"] = producer.refusal
     return Component(is_up=False, details=details)

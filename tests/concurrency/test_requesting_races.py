@@ -30,11 +30,12 @@ from coupons.issuing.deciding import issue_coupons
 from coupons.models import UserCoupon
 from coupons.outcomes import Code
 from tests.factories import make_coupon, make_users
+from tests.in_parts import Publisher
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-class Log:
+class Log(Publisher):
     """A producer and the log behind it, in memory."""
 
     def __init__(self) -> None:

@@ -28,11 +28,12 @@ from coupons.gate.admission import (
 from coupons.models import DisclosedRequest, IssueOutcome
 from coupons.outcomes import Code, RequestStatus
 from tests.factories import make_coupon, make_users
+from tests.in_parts import Publisher
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-class Broker:
+class Broker(Publisher):
     """Stands in for the producer and its log: tells of each record what it is told to."""
 
     is_down = False

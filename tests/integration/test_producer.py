@@ -16,7 +16,7 @@ from django.conf import settings
 from django.core.management import call_command
 from prometheus_client import REGISTRY
 
-from coupons.eventlog import producer
+from coupons.eventlog import watchdog
 from coupons.eventlog.delivery import Acknowledged, NotPublished, Record, Uncertain
 from coupons.eventlog.events import partition_key, partition_of
 from coupons.eventlog.producer import EventProducer, close_event_producer, event_producer
@@ -256,7 +256,7 @@ def nowhere(monkeypatch: pytest.MonkeyPatch) -> EventProducer:
     kafka = replace(there.kafka, bootstrap_servers=f"127.0.0.1:{free_port()}")
     timing = replace(there.producer, publish_timeout_ms=500)
     monkeypatch.setattr(settings, "CONFIG", replace(there, kafka=kafka, producer=timing))
-    monkeypatch.setattr(producer, "PROBE_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(watchdog, "PROBE_TIMEOUT_S", 0.3)
     own = EventProducer()
     monkeypatch.setattr(settings, "CONFIG", replace(there, producer=timing))
     return own
@@ -308,7 +308,7 @@ def test_a_producer_that_finds_no_broker_is_made_anew(
     topic: str, nowhere: EventProducer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As librdkafka stays when a broker that came back named no brokers; here it never knew one."""
-    monkeypatch.setattr(producer, "PATIENCE_S", 0.5)
+    monkeypatch.setattr(watchdog, "PATIENCE_S", 0.5)
     before = rebuilds()
 
     eventually(

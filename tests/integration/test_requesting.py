@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -17,7 +17,7 @@ from uuid_utils.compat import uuid7
 
 from coupons import coupon_cache, selectors
 from coupons.claim import Claim
-from coupons.claims import submitting
+from coupons.claims import screening, submitting
 from coupons.claims.screening import Refused
 from coupons.claims.submitting import Accepted, Answer, submit
 from coupons.eventlog import backlog
@@ -31,12 +31,13 @@ from coupons.issuing.deciding import issue_coupons
 from coupons.models import Coupon, IssueOutcome, UserCoupon
 from coupons.outcomes import Code
 from tests.factories import make_coupon, make_requests, make_users
+from tests.in_parts import Publisher
 
 pytestmark = pytest.mark.django_db
 
 
 @dataclass
-class Broker:
+class Broker(Publisher):
     """Stands in for the producer: answers each record with ``receipt`` and keeps the acknowledged."""
 
     receipt: Callable[[int], Receipt] = lambda offset: Acknowledged(place=Place(0, offset))
@@ -444,3 +445,31 @@ def test_a_request_decided_while_it_is_looked_up_is_not_taken_for_over() -> None
     assert asked
     assert decided == {}
     assert UserCoupon.objects.get().user_id == user
+
+
+class HangingPartition(Broker):
+    """Each other record is acknowledged at once, the others are refused for certain at the end."""
+
+    def publish_in_parts(
+        self, records: Sequence[Record], *, since: float | None = None
+    ) -> Iterator[dict[int, Receipt]]:
+        receipts = self.publish(records)
+        yield {index: receipts[index] for index in range(0, len(records), 2)}
+        yield {index: NotPublished(error="held") for index in range(1, len(records), 2)}
+
+
+def test_claims_are_answered_in_the_parts_in_which_they_were_published(
+    monkeypatch: pytest.MonkeyPatch, broker: Broker
+) -> None:
+    monkeypatch.setattr(submitting, "event_producer", HangingPartition)
+    coupon, users = make_coupon(stock=4), make_users(4)
+    submitting.warm_up({coupon.pk})
+    screened = screening.screen([claim(coupon.pk, user) for user in users])
+
+    parts = list(submitting.publish(screened))
+
+    admitted = [each.request_id for each in screened.admitted]
+    assert [list(part) for part in parts] == [admitted[::2], admitted[1::2]]
+    assert all(isinstance(answer, Accepted) for answer in parts[0].values())
+    assert told([*parts[1].values()]) == [Code.BROKER_UNAVAILABLE] * 2
+    assert gate.reserved(coupon.pk) == 2  # those of the second part are free again

@@ -36,11 +36,12 @@ from coupons.issuing.deciding import issue_coupons
 from coupons.models import Coupon, UserCoupon
 from coupons.outcomes import Code, Decision
 from tests.factories import make_coupon, make_requests, make_users
+from tests.in_parts import Publisher
 
 pytestmark = pytest.mark.django_db
 
 
-class Log:
+class Log(Publisher):
     """A producer, the log behind it, and how often that was read."""
 
     is_down = False

@@ -147,7 +147,7 @@ VARIABLES: dict[str, tuple[str, Any, str, Any, list[str]]] = {
     "COUPON_PRODUCER_LINGER_MS": ("producer.linger_ms", 1, "0", 0, ["-1", "1001"]),
     "COUPON_PRODUCER_BATCH_BYTES": ("producer.batch_bytes", 131072, "1024", 1024, ["1023", "10000001"]),
     "COUPON_PRODUCER_BUFFER_KBYTES": ("producer.buffer_kbytes", 32768, "64", 64, ["63", "2000001"]),
-    "COUPON_PUBLISH_TIMEOUT_MS": ("producer.publish_timeout_ms", 5000, "9000", 9000, ["499", "9001"]),
+    "COUPON_PUBLISH_TIMEOUT_MS": ("producer.publish_timeout_ms", 9000, "5000", 5000, ["499", "9001"]),
     "COUPON_CONSUMER_BATCH_SIZE": ("consumer.batch_size", 1000, "1", 1, ["0", "10001", "1e3"]),
     "COUPON_CONSUMER_POLL_TIMEOUT_MS": ("consumer.poll_timeout_ms", 100, "1", 1, ["0", "5001"]),
     "COUPON_CONSUMER_SESSION_TIMEOUT_MS": (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from uuid import UUID
 
@@ -47,12 +47,12 @@ class Desk:
         admitted = [claim for claim in group if claim.user_id % 2]
         return Screened(refusals=refusals, admitted=admitted, reserving_since=0.0, requested_at_ms=0)
 
-    def publish(self, screened: Screened) -> dict[UUID, Answer]:
+    def publish(self, screened: Screened) -> Iterator[dict[UUID, Answer]]:
         assert self.may_publish.wait(10)
         accepted: dict[UUID, Answer] = {
             claim.request_id: Accepted(request_id=claim.request_id) for claim in screened.admitted
         }
-        return screened.refusals | accepted
+        yield {**screened.refusals, **accepted}
 
 
 @pytest.fixture
@@ -322,3 +322,39 @@ def test_what_is_waited_for_in_the_loop_may_be_set_from_any_thread() -> None:
         setting.start()
         assert waiting.get(timeout=10) is True
         setting.join()
+
+
+def test_whoever_has_an_answer_does_not_wait_for_the_others_of_the_group(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where one of the claims' partitions hangs."""
+    may_go_on = Event()
+
+    def publish(screened: Screened) -> Iterator[dict[UUID, Answer]]:
+        yield dict(screened.refusals)
+        assert may_go_on.wait(10)
+        yield {claim.request_id: Accepted(request_id=claim.request_id) for claim in screened.admitted}
+
+    monkeypatch.setattr(submitting, "publish", publish)
+    hangs, passes = ask(Gathering(), claims(2))
+
+    assert passes.is_told.wait(10)
+    assert not hangs.is_told.is_set()
+    may_go_on.set()
+    assert hangs.is_told.wait(10)
+    assert (len(passes.told), len(hangs.told)) == (1, 1)
+
+
+def test_an_error_after_the_first_answers_reaches_the_others_alone(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    error = OperationalError("away")
+
+    def publish(screened: Screened) -> Iterator[dict[UUID, Answer]]:
+        yield dict(screened.refusals)
+        raise error
+
+    monkeypatch.setattr(submitting, "publish", publish)
+    asking = ask(Gathering(), claims(2))
+
+    assert answers(asking) == [error, Refused(code=Code.OUT_OF_STOCK)]

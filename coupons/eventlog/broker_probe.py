@@ -1,0 +1,104 @@
+"""Whether brokers and partitions look alive: asked by a client of its own.
+
+A producer's own questions wait behind its Produce requests, on a connection that may be stuck. And metadata
+alone deceives: the last of three brokers, without its controller, still names the others as leaders and
+in-sync replicas. So each broker that has a replica is asked for itself, if something is wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
+from dataclasses import dataclass
+from typing import Any, Final
+
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import (  # type: ignore[attr-defined]
+    AdminClient,
+    ConfigResource,
+    ResourceType,
+    TopicMetadata,
+)
+
+from coupons.eventlog import kafka_client
+
+#: A broker that does not answer for so long is down. Shorter, and a slow broker is taken for a dead one;
+#: longer, and claims wait for their publish timeout instead.
+BROKER_TIMEOUT_S: Final = 1.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """``partitions``: whether leader and enough replicas of each are there. Empty: there is no such topic."""
+
+    brokers: tuple[int, ...]
+    partitions: Mapping[int, bool]
+
+
+class BrokerProbe:
+    """Of one topic. Belongs to the thread that uses it; connects at the first look."""
+
+    def __init__(self, topic: str) -> None:
+        self._topic = topic
+        self._client: AdminClient | None = None
+        self._least_in_sync: int | None = None  #: None: not known
+
+    def look(self, *, timeout_s: float, closely: bool) -> Look | None:
+        """None if no broker answers. ``closely``: ask each broker, which takes BROKER_TIMEOUT_S more."""
+        self._client = self._client or AdminClient(kafka_client.common())
+        try:
+            told = self._client.list_topics(self._topic, timeout=timeout_s)
+        except KafkaException:
+            return None
+        topic = told.topics[self._topic]
+        brokers = tuple(sorted(told.brokers))
+        if topic.error is not None:
+            return Look(brokers=brokers, partitions={})
+        alive: Collection[int] = brokers
+        if closely:
+            alive = self._alive(self._client, topic)
+        return Look(brokers=brokers, partitions=self._partitions(topic, alive))
+
+    def renew(self) -> None:
+        """The next look is that of a new client: this one may have forgotten all brokers."""
+        self._client = None
+
+    def _partitions(self, topic: TopicMetadata, alive: Collection[int]) -> dict[int, bool]:
+        return {
+            number: each.leader in alive
+            and len(set(each.isrs) & set(alive)) >= self._least(len(each.replicas))
+            for number, each in topic.partitions.items()
+        }
+
+    def _least(self, replicas: int) -> int:
+        """Where we may not ask, as ``create_topics`` sets it. Kafka asks for no more than there are."""
+        least = max(1, replicas - 1) if self._least_in_sync is None else self._least_in_sync
+        return min(least, replicas)
+
+    def _alive(self, client: AdminClient, topic: TopicMetadata) -> set[int]:
+        """The brokers with replicas of the topic that answer. Notes min.insync.replicas on the way."""
+        holders = {broker for each in topic.partitions.values() for broker in each.replicas}
+        asked = {broker: _ask(client, ConfigResource(ResourceType.BROKER, str(broker))) for broker in holders}
+        about_topic = _ask(client, ConfigResource(ResourceType.TOPIC, self._topic))
+        alive = {broker for broker, answer in asked.items() if _is_answered(answer)}
+        if _is_answered(about_topic) and about_topic.exception() is None:
+            self._least_in_sync = int(about_topic.result()["min.insync.replicas"].value)
+        return alive
+
+
+def _ask(client: AdminClient, resource: ConfigResource) -> Future[Any]:
+    [answer] = client.describe_configs([resource], request_timeout=BROKER_TIMEOUT_S).values()
+    return answer
+
+
+def _is_answered(answer: Future[Any]) -> bool:
+    """Also if it is refused, which is an answer of a living broker."""
+    try:
+        error = answer.exception(BROKER_TIMEOUT_S + 1)
+    except FutureTimeout:
+        return False
+    if error is None:
+        return True
+    code = error.args[0].code() if isinstance(error, KafkaException) else KafkaError._TIMED_OUT
+    return bool(code >= 0 or code == KafkaError._UNSUPPORTED_FEATURE)
