@@ -35,6 +35,10 @@ SHORTEST_PUBLISH_MS: Final = 500
 #: Leaked slots are searched for after twice this time (coupons/gate/leaked_slots.py): longer, and they refuse
 #: claims for longer; shorter, and an API cannot wait out a slow broker.
 LONGEST_PUBLISH_MS: Final = 9000
+#: A leader that died is replaced some 4 to 6 s later where brokers have broker.session.timeout.ms=3000
+#: (docs/operations.md). Shorter, and claims are refused that its successor would have taken; longer, and the
+#: first claims on a dead partition wait for longer.
+_USUAL_PUBLISH_MS: Final = 9000
 LONGEST_READING_S: Final = 8.0  #: of the log, to load a gate (LOG_TIMEOUT_S in coupons/gate/loading.py)
 #: The API's timeout for its database. Shorter, and a busy database refuses claims; longer, and one that hangs
 #: keeps the worker's few threads.
@@ -212,7 +216,9 @@ def _producer(env: Env) -> ProducerSettings:
         batch_bytes=env.int("COUPON_PRODUCER_BATCH_BYTES", 131_072, validate=Range(min=1024, max=10_000_000)),
         buffer_kbytes=env.int("COUPON_PRODUCER_BUFFER_KBYTES", 32_768, validate=Range(min=64, max=2_000_000)),
         publish_timeout_ms=env.int(
-            "COUPON_PUBLISH_TIMEOUT_MS", 5000, validate=Range(min=SHORTEST_PUBLISH_MS, max=LONGEST_PUBLISH_MS)
+            "COUPON_PUBLISH_TIMEOUT_MS",
+            _USUAL_PUBLISH_MS,
+            validate=Range(min=SHORTEST_PUBLISH_MS, max=LONGEST_PUBLISH_MS),
         ),
     )
 
