@@ -3,6 +3,6 @@
     python -m dev.faults [--short] [--clusters [PART ...]] [--only NAME ...] [--json FILE] [--list]
 
 Runs on the real services alone, in a folder and on ports of its own; with ``--clusters`` on those of
-``dev/clusters``, each choice of parts in a process of its own (``clustered.py``). ``cases/`` says what breaks,
-``judging.py`` what must hold afterwards. Nothing in production imports this package.
+``dev/clusters``, each choice of parts in a process of its own (``clustered.py``). ``cases/`` says what
+breaks, ``judging.py`` what must hold afterwards. Nothing in production imports this package.
 """
