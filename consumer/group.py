@@ -161,16 +161,20 @@ class Membership:
 
 
 def _preferred() -> list[GroupProtocol]:
-    """The protocols to try, best first: KIP-848 where it misses a dead consumer as soon as we are to."""
+    """The protocols to try, best first: KIP-848 where it misses a dead consumer as soon as we are to.
+
+    Never where the broker does not tell of it: librdkafka asks an older one for ever, without an error.
+    """
     wanted_ms = settings.CONFIG.consumer.session_timeout_ms
     found_ms = group_coordinator.session_timeout_ms(timeout_s=_ANSWER_S)
-    if found_ms is not None and found_ms <= wanted_ms:
+    if found_ms is None:
+        return [GroupProtocol.COOPERATIVE, GroupProtocol.EAGER]
+    if found_ms <= wanted_ms:
         return [GroupProtocol.CONSUMER, GroupProtocol.COOPERATIVE, GroupProtocol.EAGER]
-    if found_ms is not None:
-        log.info(
-            "group.consumer.session.timeout.ms of the brokers is %d, above "
-            "COUPON_CONSUMER_SESSION_TIMEOUT_MS=%d: the cooperative protocol comes first",
-            found_ms,
-            wanted_ms,
-        )
+    log.info(
+        "group.consumer.session.timeout.ms of the brokers is %d, above "
+        "COUPON_CONSUMER_SESSION_TIMEOUT_MS=%d: the cooperative protocol comes first",
+        found_ms,
+        wanted_ms,
+    )
     return [GroupProtocol.COOPERATIVE, GroupProtocol.CONSUMER, GroupProtocol.EAGER]

@@ -59,12 +59,10 @@ def submit(
     """Check one claim and submit it. ``reply`` gets the answer, once: now, or when the claim's batch is done.
 
     ``limit`` counts it, and answers in place of ``reply`` if it refuses. ``is_too_long``: the body was longer
-    than LONGEST_BODY. Runs in the loop, or in its hub: nothing here may wait. A claim that is signed with a key
-    that we do not have is checked again when the shop's keys were fetched.
+    than LONGEST_BODY. Runs in the loop, or in its hub: nothing here may wait. A claim that is signed with a
+    key that we do not have is checked again when the shop's keys were fetched.
     """
-    asked = _Asked(
-        coupon_id, query, body, is_too_long, credentials, language, reply, limit, time.monotonic()
-    )
+    asked = _Asked(coupon_id, query, body, is_too_long, credentials, language, reply, limit, time.monotonic())
     _go_on(asked, has_waited=False)
 
 
