@@ -65,7 +65,7 @@ CASES = [
         act=_roll_out,
         begins_with_former=True,
         consumers=2,
-        lasts_s=lambda scale: 3 * scale.rush_s,
+        lasts_s=lambda scale: 5 * scale.rush_s,
         in_short=True,
     ),
 ]
