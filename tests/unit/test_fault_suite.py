@@ -15,7 +15,7 @@ from django.conf import settings
 
 from dev.faults import bugs, former, patching, prometheus
 from dev.faults import rush as module
-from dev.faults.cases import alerts
+from dev.faults.cases import alerts, deploys
 from dev.faults.proxy import Link
 from dev.faults.rush import Answer, Client, Rush
 from dev.faults.table import Row, as_markdown, as_text
@@ -303,3 +303,12 @@ def test_an_alert_that_does_not_fire_for_its_fault_is_a_complaint(
 
     assert seen.did == ["begin", "CouponGateAway", "end"]
     assert seen.notes == ([complaint] if complaint else [])
+
+
+def test_in_a_roll_out_nobody_may_go_unanswered_or_be_refused_but_by_the_stock() -> None:
+    accepted = Answer(user_id=1, status=202, request_id="x")
+    sold_out = Answer(user_id=2, status=409, code="OUT_OF_STOCK")
+    unanswered, draining = Answer(user_id=3, status=0), Answer(user_id=4, status=503, code="X")
+
+    assert not deploys.refused([accepted, sold_out])
+    assert deploys.refused([accepted, unanswered, draining, sold_out]) == {(0, None): 1, (503, "X"): 1}

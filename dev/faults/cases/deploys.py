@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Sequence
 from typing import Final
 
 from dev.faults.case import Case
+from dev.faults.rush import Answer
 from dev.faults.scene import Scene
 from dev.processes import Process
 
@@ -28,9 +30,15 @@ def _roll_out(scene: Scene) -> None:
         _replace_consumer(scene, old)
     scene.struck()
     scene.expect(scene.rush.finish(within_s=_RUSH_S), "some users never had a last word")
-    told = Counter((each.status, each.code) for each in scene.rush.answers if not each.is_accepted)
-    del told[409, "OUT_OF_STOCK"]
+    told = refused(scene.rush.answers)
     scene.expect(not told, f"refused, and not by the stock: {dict(told)}")
+
+
+def refused(answers: Sequence[Answer]) -> Counter[tuple[int, str | None]]:
+    """Those that were refused for another reason than the stock, or not answered: by status and code."""
+    told = Counter((each.status, each.code) for each in answers if not each.is_accepted)
+    del told[409, "OUT_OF_STOCK"]
+    return told
 
 
 def _one_more_like(api: Process, scene: Scene) -> Process:
