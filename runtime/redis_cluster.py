@@ -18,13 +18,44 @@ from redis import ConnectionPool, Redis, RedisCluster
 from redis.backoff import NoBackoff
 from redis.client import Pipeline
 from redis.cluster import ClusterNode
-from redis.exceptions import AskError, ConnectionError, RedisClusterException, TimeoutError
+from redis.exceptions import (
+    AskError,
+    ClusterDownError,
+    ClusterError,
+    ConnectionError,
+    RedisClusterException,
+    RedisError,
+    SlotNotCoveredError,
+    TimeoutError,
+    TryAgainError,
+)
 from redis.retry import Retry
 
 Command = tuple[tuple[Any, ...], dict[str, Any]]  #: a command with its arguments, and redis-py's options
 
 #: Where the first key stands in a command's arguments; in all others that we put into pipelines it is 1.
-_FIRST_KEY: Final = {"EVALSHA": 3}
+_FIRST_KEY: Final = {"EVALSHA": 3, "EVAL": 3}
+#: What Redis says of keys whose slot has left one node and is not yet another one's: of a script that was let
+#: in, and of a slot that nobody has for a moment. Other slots are served meanwhile.
+_MOVING: Final = ("non local key", "Hash slot not served")
+
+
+def is_moving(error: RedisError) -> bool:
+    """Whether the error is about keys that are moving to another node right now: soon they can be asked.
+
+    redis-py raises a plain ClusterError when it was sent to and fro too often.
+    """
+    if isinstance(error, TryAgainError | AskError):  # MovedError is an AskError
+        return True
+    if isinstance(error, ClusterError) and not isinstance(error, ClusterDownError):
+        return True
+    return any(words in str(error) for words in _MOVING)
+
+
+class _Nodes(RedisCluster):
+    #: Nodes that one command is sent to: one that had the slot, one that has it, or the two between which it
+    #: moves. redis-py's 16 sleep for 0.4 s while a slot moves, and claims on other coupons would wait.
+    RedisClusterRequestTTL = 4
 
 
 class ClusterRedis(Redis):
@@ -68,7 +99,7 @@ class ClusterRedis(Redis):
         return self.nodes.get_random_node()  # type: ignore[no-untyped-call,no-any-return]
 
     def _made(self) -> RedisCluster:
-        return RedisCluster(
+        return _Nodes(
             startup_nodes=[ClusterNode(host, port) for host, port in self._addresses],  # type: ignore[no-untyped-call]
             retry=Retry(NoBackoff(), 0),
             dynamic_startup_nodes=False,
@@ -77,7 +108,7 @@ class ClusterRedis(Redis):
 
     def execute_command(self, *args: Any, **options: Any) -> Any:
         nodes = self.nodes
-        with _redis_errors():
+        with self._healing():
             return nodes.execute_command(*args, **options)  # type: ignore[no-untyped-call]
 
     def scan_iter(self, *args: Any, **options: Any) -> Iterator[Any]:
@@ -123,7 +154,7 @@ class ClusterRedis(Redis):
         """The commands' places in the pipeline, by the connections to the node that has their keys."""
         nodes = self.nodes
         places: defaultdict[ClusterNode, list[int]] = defaultdict(list)
-        with _redis_errors():
+        with self._healing():
             for place, (arguments, _) in enumerate(stack):
                 slot = nodes.keyslot(arguments[_FIRST_KEY.get(arguments[0], 1)])  # type: ignore[no-untyped-call]
                 places[nodes.nodes_manager.get_node_from_slot(slot)].append(place)
@@ -138,6 +169,20 @@ class ClusterRedis(Redis):
             with _redis_errors():
                 self.nodes.nodes_manager.initialize()
             raise
+
+    @contextmanager
+    def _healing(self) -> Iterator[None]:
+        """As ``_redis_errors``, and ask which node has which slots where none was known to have one.
+
+        redis-py asks only on a node's answer, and no node is asked for such a slot: it stays unknown for ever
+        (https://github.com/redis/redis-py/issues/3620).
+        """
+        with _redis_errors():
+            try:
+                yield
+            except SlotNotCoveredError:
+                self.nodes.nodes_manager.initialize()
+                raise
 
 
 class _ClusterPipeline(Pipeline):

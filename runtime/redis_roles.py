@@ -15,9 +15,10 @@ from redis.exceptions import RedisError
 
 log = logging.getLogger(__name__)
 
-#: Errors of a server that is no master, or of a master that lost its replicas and must not write. In a
-#: script, and before Redis 7, the word stands in the middle of the message.
-_DEMOTED: Final = ("READONLY", "MASTERDOWN", "NOREPLICAS", "UNBLOCKED")
+#: Errors of a server that is no master, of a master that lost its replicas and must not write, or of one that
+#: was restarted and loads what may be old. In a script, and before Redis 7, the word stands in the middle of
+#: the message. The last one is redis-py's, for READONLY behind a Sentinel.
+_DEMOTED: Final = ("READONLY", "MASTERDOWN", "NOREPLICAS", "UNBLOCKED", "LOADING", "previous master")
 
 
 def leave_if_demoted(client: Redis, error: RedisError) -> None:

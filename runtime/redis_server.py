@@ -29,6 +29,9 @@ _MENDS: Final = (
 )
 
 
+_UNNOTICED: Final = "not noticed by the gates: give REDIS_URL's user +info, as docs/connections.md says"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RedisServer:
     kind: RedisKind
@@ -56,6 +59,8 @@ def details(client: Redis, reached: RedisSettings) -> dict[str, Any]:
     """For health. Raises RedisError, also if a cluster does not serve all slots."""
     server = ask(client)
     shown: dict[str, Any] = {"mode": reached.kind.value, "encrypted": reached.is_encrypted}
+    if not _tells_its_history(client):
+        shown["failovers"] = _UNNOTICED
     if server is not None:
         shown["version"] = server.version
     if isinstance(client, ClusterRedis):
@@ -64,6 +69,16 @@ def details(client: Redis, reached: RedisSettings) -> dict[str, Any]:
             raise ResponseError("CLUSTERDOWN The cluster does not serve all slots")
         return shown | {"masters": client.masters}
     return shown | ({"role": server.role} if server is not None else {})
+
+
+def _tells_its_history(client: Redis) -> bool:
+    """Whether we may ask what the gate's scripts ask, to notice that another server has taken over."""
+    any_node = {"target_nodes": client.any_node} if isinstance(client, ClusterRedis) else {}
+    try:
+        client.execute_command("INFO", "replication", **any_node)  # type: ignore[no-untyped-call]
+    except ResponseError:
+        return False
+    return True
 
 
 def mend_of(error: RedisError) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, Final
 from uuid import UUID
 
@@ -28,10 +28,10 @@ from coupons.gate.keys import (
     paired,
     pairs,
 )
-from coupons.gate.redis_client import Call, GateRedis, GateUnavailable
+from coupons.gate.redis_client import Call, GateMoving, GateRedis, GateUnavailable
 from runtime.chunks import in_chunks
 
-__all__ = ["AdmissionGate", "GateUnavailable", "GateUnknown", "gate"]
+__all__ = ["AdmissionGate", "GateMoving", "GateUnavailable", "GateUnknown", "gate"]
 
 #: Reservations that one script loads, and keys in one pipeline. Redis answers nobody else for 10 ms
 #: meanwhile. Fewer, and loading takes more round trips; more, and every claim waits longer.
@@ -109,16 +109,19 @@ class AdmissionGate(GateRedis):
     def admit_each(
         self, asked: Sequence[tuple[CachedCoupon, Sequence[Claim]]]
     ) -> list[list[Admission] | GateUnknown]:
-        """Reserve slots on several coupons in one call; GateUnknown stands for a gate that must be loaded."""
+        """Reserve slots on several coupons in one call; GateUnknown stands for a gate that must be loaded.
+
+        Also for one that is between two nodes of a cluster: its claims wait as for a loading.
+        """
         calls: list[Call] = [
             (keys_of(coupon.coupon_id), [coupon.epoch, coupon.stock, coupon.issued_count, *pairs(claims)])
             for coupon, claims in asked
         ]
         return [
             GateUnknown(f"coupon {coupon.coupon_id}")
-            if answers == [b"UNKNOWN"]
+            if isinstance(answers, GateMoving) or answers == [b"UNKNOWN"]
             else [_admission(answer) for answer in answers]
-            for (coupon, _), answers in zip(asked, self.run_each("admit", calls), strict=True)
+            for (coupon, _), answers in zip(asked, self.try_each("admit", calls), strict=True)
         ]
 
     def load(self, coupon: CachedCoupon, undecided: Sequence[Claim]) -> bool:
@@ -127,11 +130,20 @@ class AdmissionGate(GateRedis):
         return loaded
 
     def load_each(self, loading: Sequence[tuple[CachedCoupon, Sequence[Claim]]]) -> list[bool]:
-        calls: list[Call] = []
-        for coupon, undecided in loading:
-            calls += _loading_calls(coupon, undecided)
-        lasts = [done for call, done in zip(calls, self.run_each("load", calls), strict=True) if call[1][2]]
-        return [bool(done) for done in lasts]
+        parts = [list(_loading_calls(coupon, undecided)) for coupon, undecided in loading]
+        answers = iter(self.try_each("load", list(chain.from_iterable(parts))))
+        return [
+            self._is_loaded(coupon, list(islice(answers, len(calls))))
+            for (coupon, _), calls in zip(loading, parts, strict=True)
+        ]
+
+    def _is_loaded(self, coupon: CachedCoupon, answers: Sequence[Any | GateMoving]) -> bool:
+        """Whether all parts are in it. One that met the gate between two nodes is missing from what came."""
+        if not any(isinstance(answer, GateMoving) for answer in answers):
+            return bool(answers[-1])
+        if answers[-1] == 1:
+            self.unload(coupon.coupon_id)
+        return False
 
     def release(self, claims: Sequence[Claim]) -> int:
         """Give slots back, each only if it still belongs to that request. Returns how many it gave back."""
@@ -197,11 +209,16 @@ class AdmissionGate(GateRedis):
         return standing
 
     def standing_each(self, coupons: Sequence[CachedCoupon]) -> list[list[Claim] | Loaded]:
-        """The reservations that stand in gates that must be loaded; none of another row's."""
+        """The reservations that stand in gates that must be loaded; none of another row's.
+
+        A gate that is between two nodes of a cluster counts as loaded: it cannot be loaded now.
+        """
         calls: list[Call] = [(keys_of(coupon.coupon_id), [coupon.epoch]) for coupon in coupons]
         return [
-            Loaded() if is_known else list(claims_in(coupon.coupon_id, paired(*reserved)))
-            for coupon, (is_known, *reserved) in zip(coupons, self.run_each("standing", calls), strict=True)
+            Loaded()
+            if isinstance(answer, GateMoving) or answer[0]
+            else list(claims_in(coupon.coupon_id, paired(*answer[1:])))
+            for coupon, answer in zip(coupons, self.try_each("standing", calls), strict=True)
         ]
 
     def state(self, coupon_id: int) -> GateState | None:

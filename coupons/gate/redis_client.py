@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
+from hashlib import sha1
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from django_redis import get_redis_connection
 from redis import Redis
-from redis.commands.core import Script
 from redis.exceptions import NoScriptError, RedisError
 
 from runtime import metrics, redis_server
+from runtime.redis_cluster import is_moving
 from runtime.redis_roles import leave_if_demoted
 
 _LUA: Final = Path(__file__).parent / "lua"
@@ -34,6 +36,20 @@ class GateUnavailable(RuntimeError):
     """Redis did not answer, or refused to write. Let the database decide instead."""
 
 
+class GateMoving(GateUnavailable):
+    """The gate is between two nodes of a cluster. Ask again: others answer, and this one soon will."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Script:
+    text: str
+    name: str  #: its SHA-1: Redis's name for it
+
+    @classmethod
+    def of(cls, text: str) -> _Script:
+        return cls(text, sha1(text.encode(), usedforsecurity=False).hexdigest())
+
+
 class GateRedis:
     """Runs scripts. Every method raises GateUnavailable when Redis does not answer.
 
@@ -50,10 +66,10 @@ class GateRedis:
         return client
 
     @cached_property
-    def _scripts(self) -> Mapping[str, Script]:
+    def _scripts(self) -> Mapping[str, _Script]:
         common = (_LUA / "common.lua").read_text()
         return {
-            path.stem: self._redis.register_script(common + path.read_text())
+            path.stem: _Script.of(common + path.read_text())
             for path in _LUA.glob("*.lua")
             if path.stem != "common"
         }
@@ -73,6 +89,8 @@ class GateRedis:
         try:
             return call()
         except RedisError as error:
+            if is_moving(error):
+                raise GateMoving(str(error)) from error
             if _ONE_KEY not in str(error):
                 self._away_until = time.monotonic() + RETRY_REDIS_AFTER_S
             metrics.GATE_FAILURES.inc()
@@ -81,31 +99,57 @@ class GateRedis:
             raise GateUnavailable(str(error)) from error
 
     def run(self, script: str, call: Call) -> Any:
-        keys, args = call
-        return self.guarded(lambda: self._scripts[script](keys=keys, args=args))
+        return self.guarded(lambda: self._evaluated(self._scripts[script], call))
 
     def run_each(self, script: str, calls: Sequence[Call]) -> list[Any]:
         """Run the script with each of these, in order, in as few round trips as their size allows."""
-        if len(calls) == 1:
-            return [self.run(script, calls[0])]
-        return [answer for some in _in_pipelines(calls) for answer in self._run_together(script, some)]
-
-    def _run_together(self, script: str, calls: Sequence[Call]) -> list[Any]:
-        answers = self.guarded(lambda: self._pipelined(self._scripts[script], calls))
-        if any(isinstance(answer, NoScriptError) for answer in answers):
-            # Redis was restarted, or never saw the script. Calls that have run already give the same answer
-            # again.
-            self.guarded(lambda: self._redis.script_load(self._scripts[script].script))
-            answers = self.guarded(lambda: self._pipelined(self._scripts[script], calls))
+        answers = self.try_each(script, calls)
         for answer in answers:
-            if isinstance(answer, RedisError):
-                self.guarded(_raiser(answer))
+            if isinstance(answer, GateMoving):
+                raise answer
         return answers
 
-    def _pipelined(self, script: Script, calls: Sequence[Call]) -> list[Any]:
+    def try_each(self, script: str, calls: Sequence[Call]) -> list[Any | GateMoving]:
+        """As ``run_each``, with GateMoving in the place of an answer: the other gates have theirs."""
+        if len(calls) == 1:
+            try:
+                return [self.run(script, calls[0])]
+            except GateMoving as moving:
+                return [moving]
+        return [answer for some in _in_pipelines(calls) for answer in self._run_together(script, some)]
+
+    def _run_together(self, script: str, calls: Sequence[Call]) -> list[Any | GateMoving]:
+        named = self._scripts[script]
+        answers = self.guarded(lambda: self._pipelined("EVALSHA", named.name, calls))
+        unknown = [place for place, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
+        if unknown:
+            these = [calls[place] for place in unknown]
+            again = self.guarded(lambda: self._pipelined("EVAL", named.text, these))
+            for place, answer in zip(unknown, again, strict=True):
+                answers[place] = answer
+        return [self._as_answer(answer) for answer in answers]
+
+    def _as_answer(self, answer: Any) -> Any | GateMoving:
+        if not isinstance(answer, RedisError):
+            return answer
+        try:
+            return self.guarded(_raiser(answer))
+        except GateMoving as moving:
+            return moving
+
+    def _evaluated(self, script: _Script, call: Call) -> Any:
+        keys, args = call
+        try:
+            return self._redis.evalsha(script.name, len(keys), *keys, *args)
+        except NoScriptError:
+            # Redis was restarted, is another server, or its scripts were flushed. This asks that node alone:
+            # SCRIPT LOAD would ask all masters of a cluster, and fail while one of them is away.
+            return self._redis.eval(script.text, len(keys), *keys, *args)
+
+    def _pipelined(self, command: str, script: str, calls: Sequence[Call]) -> list[Any]:
         pipeline = self._redis.pipeline(transaction=False)
         for keys, args in calls:
-            pipeline.evalsha(script.sha, len(keys), *keys, *args)
+            pipeline.execute_command(command, script, len(keys), *keys, *args)  # type: ignore[no-untyped-call]
         return list(pipeline.execute(raise_on_error=False))
 
 

@@ -347,7 +347,7 @@ def test_what_was_decided_between_the_parts_of_a_loading_holds_no_slot(
         return [*answers, gate.run(script, last)]
 
     with monkeypatch.context() as together:
-        together.setattr(gate, "run_each", run_apart)
+        together.setattr(gate, "try_each", run_apart)
         gate.load(replace(COUPON, stock=9), under_way)
 
     assert set(gate.reservations(limit=9)) == set(under_way[1:])

@@ -23,15 +23,38 @@ local function request_of(key, user)
   return request or nil, false
 end
 
--- The number of issued coupons and of reservations, if the gate is whole and belongs to this row; else nil.
--- The gate keeps the number of reservations apart from their hash, because a hash that was lost or evicted is
--- as long as an empty one. epoch nil: the gate may belong to any row.
+-- The id of this server's history, which is another one after every promotion and every restart: what it
+-- holds may then be older than what was told to its predecessor. '' where our user may not ask (+info). A
+-- replica is refused as it refuses writes: a master that was demoted would go on telling what it last knew.
+local function history()
+  local told = redis.pcall('INFO', 'replication')
+  if type(told) ~= 'string' then
+    return ''
+  end
+  if not told:find('role:master', 1, true) then
+    error('READONLY a replica answers')
+  end
+  return told:match('master_replid:(%x+)') or ''
+end
+
+-- Whether a gate that was loaded under this history holds what another server was told, or an older state.
+local function is_of_another(loaded_under, here)
+  return loaded_under and loaded_under ~= '' and here ~= '' and loaded_under ~= here
+end
+
+-- The number of issued coupons and of reservations, if the gate is whole, belongs to this row and was loaded
+-- under this server's history; else nil. The gate keeps the number of reservations apart from their hash,
+-- because a hash that was lost or evicted is as long as an empty one. epoch nil: the gate may belong to any
+-- row.
 local function known(gate_key, reservations_key, epoch)
   only('hash', gate_key)
   only('hash', reservations_key)
-  local gate = redis.call('HMGET', gate_key, 'ready', 'epoch', 'issued', 'reserved')
+  local gate = redis.call('HMGET', gate_key, 'ready', 'epoch', 'issued', 'reserved', 'history')
   local issued, reserved = whole(gate[3]), whole(gate[4])
   if gate[1] ~= '1' or not gate[2] or (epoch and gate[2] ~= epoch) or not issued then
+    return nil
+  end
+  if (gate[5] or '') ~= history() then
     return nil
   end
   if reserved ~= redis.call('HLEN', reservations_key) then

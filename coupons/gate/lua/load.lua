@@ -44,7 +44,7 @@ if is_ahead and is_one_of_several then
   end
 end
 -- This first write needs memory: a Redis that is full refuses it, before anything is lost.
-redis.call('HSET', KEYS[1], 'ready', '1', 'epoch', ARGV[1], 'issued', issued)
+redis.call('HSET', KEYS[1], 'ready', '1', 'epoch', ARGV[1], 'issued', issued, 'history', history())
 redis.call('DEL', KEYS[2])
 if redis.call('EXISTS', KEYS[4]) == 1 then
   redis.call('RENAME', KEYS[4], KEYS[2])
