@@ -15,6 +15,7 @@ from typing import Final, Protocol, Self, TypeVar
 from django.db import Error as DatabaseLayerError
 from django.db import close_old_connections, connection
 
+from runtime import database_roles
 from runtime.database_errors import Kind, kind_of
 
 #: The loop's thread keeps the interpreter for so long when an answer of the database has come: a batch has a
@@ -65,7 +66,8 @@ class DatabaseThread:
 def _connected(decide: Callable[[], T]) -> T:
     close_old_connections()
     try:
-        return decide()
+        with database_roles.watched():
+            return decide()
     except DatabaseLayerError as error:
         if kind_of(error) is not Kind.OF_THE_EVENT:
             connection.close()  # the next one may lead to another server

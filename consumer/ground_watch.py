@@ -15,6 +15,7 @@ from django.db import close_old_connections, connection
 
 from consumer.partitions import AssignedPartitions
 from coupons.eventlog import kafka_client
+from runtime import database_roles
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +46,8 @@ class GroundWatch:
         self._looked_at = time.monotonic()
         close_old_connections()
         try:
-            is_as_before = assigned.look_again()
+            with database_roles.watched():
+                is_as_before = assigned.look_again()
         except DatabaseLayerError as error:  # health shows it, and the next batch waits for the database
             log.info("the positions were not looked at: %s", error)
             connection.close()

@@ -11,7 +11,7 @@ from typing import Final
 import redis_lock
 from django.conf import settings
 from django.db import Error as DatabaseLayerError
-from django.db import close_old_connections, connection
+from django.db import connection
 from django_redis import get_redis_connection
 from redis.exceptions import RedisError
 
@@ -21,6 +21,7 @@ from coupons.gate import catching_up, disclosed
 from coupons.gate.admission import GateUnavailable
 from coupons.gate.catching_up import CatchingUp
 from coupons.gate.leaked_slots import LeakSearch
+from runtime import database_roles
 from runtime.actuator import Component
 
 log = logging.getLogger(__name__)
@@ -76,8 +77,9 @@ class Housekeeper:
         while not self._stop.is_set():
             self._partitions_came.wait(STEP_S)
             try:
-                self._free_decided()
-                self._take_a_turn()
+                with database_roles.watched():
+                    self._free_decided()
+                    self._take_a_turn()
                 self._failure = ""
             except _TRANSIENT as error:
                 log.info("housekeeping waits: %s", error)
@@ -100,14 +102,14 @@ class Housekeeper:
             self._catch_up()
             while search.advance() is None and not self._stop.wait(STEP_S):
                 turn.extend()
-                close_old_connections()
+                database_roles.look()
                 self._catch_up()  # a gate must not be behind for a whole round
 
     def _free_decided(self) -> None:
         """Free decided reservations without a turn: the turn may still be a dead consumer's."""
         if self._partitions_came.is_set():
             self._partitions_came.clear()
-            close_old_connections()
+            database_roles.look()
             try:
                 catching_up.free_decided()
             except BaseException:

@@ -31,7 +31,7 @@ from consumer.state import LoopState
 from coupons.eventlog import kafka_client
 from coupons.eventlog.place import NextOffset
 from coupons.eventlog.positions import PositionMoved
-from runtime import logs, metrics
+from runtime import database_roles, logs, metrics
 
 log = logging.getLogger(__name__)
 
@@ -130,7 +130,8 @@ class ConsumerLoop:
         """Begin at the database's positions, in the partitions that are assigned to us."""
         close_old_connections()
         try:
-            found = self._assigned.find(self._consumer)
+            with database_roles.watched():
+                found = self._assigned.find(self._consumer)
         except (DatabaseLayerError, KafkaException) as error:
             self.state.waits()
             self.state.retries(type(error).__name__)

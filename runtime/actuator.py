@@ -92,7 +92,10 @@ def database(alias: str = DEFAULT_DB_ALIAS) -> Component:
     connection = connections[alias]
     try:
         connection.close_if_unusable_or_obsolete()
-        return Component(is_up=True, details=database_server.details(connection))
+        details = database_server.details(connection)
+        if details.get("readOnly"):
+            connection.close()  # the next look is at the server that the name leads to then
+        return Component(is_up=True, details=details)
     except DatabaseLayerError as error:
         connection.close()
         return Component(is_up=False, details={"error": type(error).__name__})

@@ -46,6 +46,8 @@ _OURS: Final = frozenset({
     1046, 1049, 1051, 1054, 1060, 1064, 1109, 1136, 1146, 1176, 1305, 1364, 1467, 1932,
 })
 # fmt: on
+#: The client library's: no connection, or a lost one. Not TLS that fails (2026): the server is there.
+_NO_CONNECTION: Final = frozenset({2002, 2003, 2005, 2006, 2012, 2013, 2055})
 #: SQLite has no numbers here. https://www.sqlite.org/rescode.html
 _SQLITE_TRANSIENT: Final = (
     "locked",
@@ -72,6 +74,11 @@ def kind_of(error: Error) -> Kind:
     if code in _OURS or isinstance(error, ProgrammingError | NotSupportedError):
         return Kind.OURS
     return Kind.OF_THE_EVENT
+
+
+def is_unreachable(error: Error) -> bool:
+    """Whether no server of MySQL or MariaDB answered, not even with an error of its own."""
+    return bool(error.args) and error.args[0] in _NO_CONNECTION
 
 
 def _sqlite_kind_of(error: Error) -> Kind:

@@ -8,6 +8,7 @@ from typing import Any, Final
 from django.db import OperationalError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from runtime import database_roles
 from runtime.config.database import DatabaseSettings, SslMode
 
 #: The client library's number for TLS that failed.
@@ -50,12 +51,12 @@ def details(connection: BaseDatabaseWrapper) -> dict[str, Any]:
         return {"database": connection.display_name, "version": sqlite3.sqlite_version}
     with connection.cursor() as cursor:
         cursor.execute("SELECT VERSION(), @@GLOBAL.read_only")
-        version, is_read_only = cursor.fetchone()
+        version, read_only = cursor.fetchone()
     return {
         "database": connection.display_name,
         "version": str(version).partition("-")[0],
         "encrypted": bool(_cipher(connection)),
-        "readOnly": bool(is_read_only),
+        "readOnly": not database_roles.takes_writes(read_only),
     }
 
 

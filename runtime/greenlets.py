@@ -11,16 +11,15 @@ import logging
 import os
 import signal
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, ParamSpec, TypeVar
 
 import gevent
 import gevent.event
-from django.db import Error as DatabaseLayerError
-from django.db import close_old_connections, connection
 from gevent.threadpool import ThreadPool
+
+from runtime import database_roles
 
 log = logging.getLogger(__name__)
 
@@ -31,10 +30,6 @@ T = TypeVar("T")
 #: connection. Fewer, and a batch cannot be screened while another one is noted; more, and they compete with
 #: the loop for the interpreter.
 THREADS: Final = 2
-#: How often a thread checks its database connection. Shorter, and claims pay for the check; longer, and after
-#: a failover claims read the old primary for longer.
-LOOK_EVERY_S: Final = 1.0
-_looked = threading.local()
 _pool: ThreadPool | None = None
 _apart: ThreadPool | None = None
 _thread: int | None = None
@@ -124,8 +119,8 @@ def _apply(pool: ThreadPool | None, function: Callable[P, T], *args: P.args, **n
         return function(*args, **named)
 
     def call() -> T:
-        look_at_connection()
-        return function(*args, **named)
+        with database_roles.watched():
+            return function(*args, **named)
 
     return call_in(pool, call)
 
@@ -152,35 +147,3 @@ def call_in(pool: ThreadPool, call: Callable[[], T]) -> T:
     if isinstance(result, _Raised):
         raise result.error
     return result
-
-
-def look_at_connection() -> None:
-    """Check once a second that this thread's database connection lives, and that its server takes writes.
-
-    Django checks around each request; this is for threads without requests that keep a connection and read
-    rows that claims rely on. It asks the database: never in the loop.
-    """
-    if time.monotonic() - getattr(_looked, "at", 0.0) > LOOK_EVERY_S:
-        close_old_connections()
-        leave_read_only_database()
-        _looked.at = time.monotonic()
-
-
-def leave_read_only_database() -> None:
-    """Close this thread's connection to a database that takes no writes.
-
-    After a failover the old primary lives on as a replica, and a kept connection would read its rows, which
-    become older. The next connection is made by name, which leads to the new primary. Never in the loop.
-    """
-    if connection.vendor != "mysql" or connection.connection is None:
-        return
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT @@global.read_only")
-            [is_read_only] = cursor.fetchone()
-    except DatabaseLayerError:
-        connection.close()  # the next query finds out whether the database is away
-        return
-    if str(is_read_only).upper() not in ("0", "OFF"):
-        log.warning("this database takes no writes: connecting anew")
-        connection.close()

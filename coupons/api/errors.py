@@ -19,6 +19,7 @@ from coupons.api.messages import Language
 from coupons.errors import RefusedError
 from coupons.eventlog.backlog import LogUnavailable
 from coupons.outcomes import Code
+from runtime.database_watch import DatabaseAwayError
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +89,8 @@ def refusal_to(error: Exception, *, allowed: str = "", language: Language | None
         return _refusal(refused.code, language=language, request_id=refused.request_id, **refused.names)
     if isinstance(error, OperationalError | InterfaceError):
         # The database is away: the client may try again later, as while the broker is away.
-        log.warning("the database does not answer: %s", error)
+        if not isinstance(error, DatabaseAwayError):  # that is said once, not for each claim
+            log.warning("the database does not answer: %s", error)
         refusal = _refusal(Code.INTERNAL_ERROR, language=language)
         return replace(refusal, status=HTTPStatus.SERVICE_UNAVAILABLE, headers=_LATER)
     log.error("unexpected error", exc_info=error)

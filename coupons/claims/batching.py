@@ -27,6 +27,7 @@ from coupons.gate import loading
 from coupons.outcomes import Code
 from runtime import greenlets, metrics
 from runtime.chunks import in_chunks
+from runtime.database_watch import DatabaseAwayError, watch
 
 #: Claims in a batch. Fewer, and a busy worker pays more round trips for each claim; more, and the first claim
 #: of a batch waits longer for the last one's screening.
@@ -42,6 +43,9 @@ _GATHER_S: Final = 0.001
 #: After a batch is screened, the next one waits for its publishing, but no longer than this. Shorter, and
 #: batches are small; longer, and a slow broker holds up claims that could be screened meanwhile.
 _PACE_S: Final = 0.003
+#: A screening that takes longer makes us ask whether the database is away. Shorter, and a busy one is asked
+#: for nothing; longer, and claims wait for longer until they are refused at once.
+SLOW_S: Final = 0.5
 #: One reading of the log, which takes a second where much is undecided, serves the cold coupons that are
 #: known when it begins; after a flush a crowd meets hundreds of them within a few batches. So the reading
 #: begins so long after the first cold coupon. Shorter, and each coupon gets a reading of its own; longer, and
@@ -81,9 +85,14 @@ class Gathering:
         """Let the claim wait for its batch. ``answer`` gets the answer, or what submitting the batch raised;
         nothing, where a limit refuses the claim (``counted``).
 
-        Called in the loop or its hub, and so is ``answer``, which must not wait.
+        Called in the loop or its hub, and so is ``answer``, which must not wait. While the database is away
+        the claim is refused at once.
         """
-        self._waiting.append(Waiting(claim, answer, counted))
+        waiting = Waiting(claim, answer, counted)
+        if watch.is_away:
+            _refuse_without_database([waiting])
+            return
+        self._waiting.append(waiting)
         self._claims_wait.set()
 
     def _run(self) -> None:
@@ -97,8 +106,17 @@ class Gathering:
             metrics.CLAIM_GROUP_SIZE.observe(len(batch))
             is_screened = Event()
             under_way = gevent.spawn(self._submit, batch, is_screened)
-            is_screened.wait()
+            while not is_screened.wait(SLOW_S):
+                self._suspect_database()
             under_way.join(_PACE_S)
+
+    def _suspect_database(self) -> None:
+        """Refuse what waits if the database is away; a claim that is being screened waits for its timeout."""
+        watch.suspect()
+        if watch.is_away:
+            waiting, self._waiting = self._waiting, []
+            self._claims_wait.clear()
+            self._loop.run_callback(_refuse_without_database, waiting)
 
     def _submit(self, batch: list[Waiting], is_screened: Event) -> None:
         try:
@@ -116,6 +134,7 @@ class Gathering:
             self._loop.run_callback(_fail, batch, error)
             if not isinstance(error, screening.DATABASE_AWAY):
                 raise  # a bug: gevent prints it
+            watch.suspect()
         finally:
             is_screened.set()
 
@@ -161,6 +180,7 @@ class Gathering:
             self._loop.run_callback(_fail, waiting, error)
             if not isinstance(error, screening.DATABASE_AWAY):
                 raise  # a bug: gevent prints it
+            watch.suspect()
         else:
             if is_warm:
                 self._go_on(waiting)
@@ -208,6 +228,11 @@ def _fail(batch: Sequence[Waiting], error: Exception) -> None:
     _count(batch, [Code.INTERNAL_ERROR.value] * len(batch))
     for each in batch:
         each.answer(error)
+
+
+def _refuse_without_database(waiting: Sequence[Waiting]) -> None:
+    """In the hub."""
+    _fail(waiting, DatabaseAwayError("the database did not answer a moment ago"))
 
 
 def _count(batch: Sequence[Waiting], outcomes: Sequence[str]) -> None:

@@ -10,10 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, ParamSpec, TypeVar
 
+from django.db import Error as DatabaseLayerError
 from django.db import close_old_connections
 from gevent.threadpool import ThreadPool
 
-from runtime import greenlets
+from runtime import database_roles, greenlets
+from runtime.database_watch import watch
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -39,14 +41,20 @@ def stop() -> None:
 def in_thread(function: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:
     """Call a function that asks a short question. From the loop: in a pool thread, while the greenlet sleeps.
 
-    The function must not wait for the log, nor touch greenlets: it runs outside the loop.
+    The function must not wait for the log, nor touch greenlets: it runs outside the loop. Raises
+    DatabaseAwayError at once while the database is away.
     """
     if _pool is None or not greenlets.is_here():
         return function(*args, **named)
 
     def call() -> T:
         close_old_connections()  # else a question that meets a dead connection is answered with 503
-        greenlets.look_at_connection()  # the coupon views that the function reads are those that claims use
-        return function(*args, **named)
+        with database_roles.watched():  # the coupon views that the function reads are those that claims use
+            return function(*args, **named)
 
-    return greenlets.call_in(_pool, call)
+    watch.refuse_if_away()
+    try:
+        return greenlets.call_in(_pool, call)
+    except DatabaseLayerError:
+        watch.suspect()
+        raise

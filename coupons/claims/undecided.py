@@ -24,7 +24,7 @@ from coupons.eventlog.backlog import LogUnavailable, Positions
 from coupons.eventlog.events import CouponIssueEvent, IssueRequest
 from coupons.eventlog.place import FirstOffset, NextOffset, Place
 from coupons.eventlog.producer import event_producer
-from runtime import greenlets
+from runtime import database_roles, greenlets
 
 #: Readings begin so far apart at least. Shorter, and a crowd that asks for unknown ids keeps the broker busy;
 #: longer, and each answer of "not found" comes later by as much.
@@ -146,8 +146,8 @@ class UndecidedIndex:
     def _reading_failed(self) -> Exception | None:
         try:
             close_old_connections()
-            greenlets.look_at_connection()  # an old primary's positions would call decided events undecided
-            self._read()
+            with database_roles.watched():  # an old primary's positions would call decided events undecided
+                self._read()
         except LogUnavailable as error:
             return error
         except Exception as error:  # noqa: BLE001 - raised in the callers that asked

@@ -11,7 +11,7 @@ from uuid_utils.compat import uuid7
 from coupons.claims import lookup_threads, undecided
 from coupons.eventlog import backlog
 from coupons.eventlog.backlog import Positions
-from runtime import greenlets
+from runtime import database_roles, greenlets
 from tests.stack import services
 
 pytestmark = [pytest.mark.services_only, pytest.mark.django_db(transaction=True)]
@@ -53,7 +53,7 @@ def _undecided() -> int:
 @pytest.fixture
 def one_thread_each(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A loop whose pools have one thread each, and so one connection."""
-    monkeypatch.setattr(greenlets, "LOOK_EVERY_S", 0.0)
+    monkeypatch.setattr(database_roles, "LOOK_EVERY_S", 0.0)
     monkeypatch.setattr(greenlets, "THREADS", 1)
     monkeypatch.setattr(lookup_threads, "THREADS", 1)
     monkeypatch.setattr(undecided, "index", undecided.UndecidedIndex())

@@ -20,11 +20,31 @@ from coupons.claims.screening import Refused, Screened
 from coupons.claims.submitting import Accepted, Answer
 from coupons.gate import loading
 from coupons.outcomes import Code
+from dev.processes import wait_until
 from runtime import greenlets
+from runtime.database_watch import DatabaseAwayError, DatabaseWatch
 
 
 def claims(count: int) -> list[Claim]:
     return [Claim(coupon_id=1, user_id=n + 1, request_id=uuid7()) for n in range(count)]
+
+
+class Database:
+    """Stands in for the database that the watch asks."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.error: Exception | None = None
+        self.watch = DatabaseWatch(self.ask)
+        monkeypatch.setattr(batching, "watch", self.watch)
+
+    def ask(self) -> None:
+        if self.error is not None:
+            raise self.error
+
+
+@pytest.fixture(autouse=True)
+def database(monkeypatch: pytest.MonkeyPatch) -> Database:
+    return Database(monkeypatch)
 
 
 class Desk:
@@ -152,6 +172,43 @@ def test_what_goes_wrong_reaches_every_claim_of_the_group_and_no_other(
 
     assert ("a bug" in capsys.readouterr().err) or isinstance(error, OperationalError)
     assert len(answers(ask(own, claims(3)))) == 3
+
+
+def test_claims_behind_a_database_that_hangs_are_refused_and_later_ones_at_once(
+    desk: Desk, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batching, "SLOW_S", 0.02)
+    own, wanted = Gathering(), claims(6)
+    database.error = OperationalError(2013, "Lost connection to server during query")
+    desk.may_screen.clear()
+    hanging = ask(own, wanted[:1])
+    gevent.sleep(0.01)  # it is being screened
+
+    behind = answers(ask(own, wanted[1:3]))
+    [late] = ask(own, wanted[3:4])
+
+    assert [type(each) for each in (*behind, *late.told)] == [DatabaseAwayError] * 3
+    assert not hanging[0].told
+    database.error = None
+    assert wait_until(lambda: not database.watch.is_away, within_s=10)
+    desk.may_screen.set()
+    assert len(answers(hanging + ask(own, wanted[4:]))) == 3
+    assert desk.groups == [wanted[:1], wanted[4:]]
+
+
+def test_an_error_of_a_database_that_answers_refuses_no_other_claim(
+    desk: Desk, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = Gathering()
+
+    def fail(group: Sequence[Claim]) -> Screened:
+        raise OperationalError(2006, "a connection was killed")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(screening, "screen", fail)
+        assert isinstance(answers(ask(own, claims(1)))[0], OperationalError)
+
+    assert answers(ask(own, claims(1))) == [Accepted(request_id=desk.groups[0][0].request_id)]
 
 
 def test_where_nothing_gathers_a_claim_is_submitted_alone(desk: Desk) -> None:

@@ -71,8 +71,8 @@ os.environ["DJANGO_SETTINGS_MODULE"] = "couponsite.settings"
 import django
 django.setup()
 from coupons.claims import lookup_threads
-from runtime import greenlets
-greenlets.look_at_connection = lambda: None
+from runtime import database_roles, greenlets
+database_roles.look = lambda: None
 def fail():
     raise ZeroDivisionError("as when the database is away")
 greenlets.start()
