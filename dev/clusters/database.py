@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,7 +16,9 @@ from dev.services.stack import APPLICATION_PASSWORD, APPLICATION_USER, DATABASE,
 _WITHOUT_TLS = {Kind.MARIADB: "--skip-ssl", Kind.MYSQL: "--tls-version="}
 
 
-class _Database(MariaDB):
+class DatabaseWithTls(MariaDB):
+    """``tls``: the options that turn it on or off."""
+
     tls: tuple[str, ...] = ()
 
     def log_options(self, choice: Choice) -> tuple[str, ...]:
@@ -30,15 +32,9 @@ class _Database(MariaDB):
 @contextmanager
 def database(folder: Path, *, like: Stack, certificates: Certificates | None) -> Iterator[str]:
     """Its URL, without TLS' options. ``like``: the stack whose kind of server and programs are used."""
-    kind = MariaDB(stack=like).choice.kind
-    folder.mkdir()
-    if (like.directory / MYSQL).exists():
-        (folder / MYSQL).symlink_to(like.directory / MYSQL)
-    stack = Stack(directory=folder, asked_ports={"mariadb": free_port()}, asked_kind=kind)
-    stack.run_dir.mkdir()
-    stack.log_dir.mkdir()
-    server = _Database(stack=stack)
-    server.tls = _tls_options(certificates, kind)
+    stack = own_stack(folder, like=like, ports={"mariadb": free_port()})
+    server = DatabaseWithTls(stack=stack)
+    server.tls = tls_options(certificates, server.choice.kind)
     process = server.prepare().start()
     try:
         process.wait_ready(server.answers, within_s=60)
@@ -49,7 +45,19 @@ def database(folder: Path, *, like: Stack, certificates: Certificates | None) ->
         process.kill()
 
 
-def _tls_options(certificates: Certificates | None, kind: Kind) -> tuple[str, ...]:
+def own_stack(folder: Path, *, like: Stack, ports: Mapping[str, int], with_binlog: bool = False) -> Stack:
+    """A new stack in this folder, of the same kind of database; both use the same programs."""
+    kind = MariaDB(stack=like).choice.kind
+    folder.mkdir()
+    if (like.directory / MYSQL).exists():
+        (folder / MYSQL).symlink_to(like.directory / MYSQL)
+    stack = Stack(directory=folder, asked_ports=ports, asked_kind=kind, asked_binlog=with_binlog)
+    stack.run_dir.mkdir()
+    stack.log_dir.mkdir()
+    return stack
+
+
+def tls_options(certificates: Certificates | None, kind: Kind) -> tuple[str, ...]:
     if certificates is None:
         return (_WITHOUT_TLS[kind],)
     return (

@@ -72,7 +72,7 @@ def replicated(folder: Path, certificates: Certificates) -> Iterator[tuple[Serve
         master = running.enter_context(server(folder / "master", certificates, *following))
         follow = ["--replicaof", f"{LOOPBACK} {master.port}"]
         replica = running.enter_context(server(folder / "replica", certificates, *following, *follow))
-        eventually(lambda: replica.client().info("replication")["master_link_status"] == "up")
+        eventually(lambda: follows(replica))
         port = running.enter_context(_sentinel(folder / "sentinel", certificates, master))
         yield master, replica, port
 
@@ -96,26 +96,49 @@ def _sentinel(folder: Path, certificates: Certificates, master: Server) -> Itera
 
 
 @contextmanager
-def cluster(folder: Path, certificates: Certificates) -> Iterator[Sequence[Server]]:
-    """Three masters that share the slots."""
+def cluster(
+    folder: Path, certificates: Certificates, *, with_replicas: bool = False
+) -> Iterator[Sequence[Server]]:
+    """Three masters that share the slots, then the replica of each, if there are any."""
     folder.mkdir()
     options = ["--cluster-enabled", "yes", "--tls-cluster", "yes", "--cluster-node-timeout", "2000"]
     with ExitStack() as running:
-        nodes = [
-            running.enter_context(server(folder / str(number), certificates, *options)) for number in range(3)
+        options += [
+            "--tls-replication",
+            "yes",
+            "--masterauth",
+            ADMIN,
+            "--cluster-replica-validity-factor",
+            "0",
         ]
+        nodes = [
+            running.enter_context(server(folder / str(number), certificates, *options))
+            for number in range(6 if with_replicas else 3)
+        ]
+        masters, replicas = nodes[:3], nodes[3:]
         bounds = [SLOTS * number // 3 for number in range(4)]
-        for node, first, beyond in zip(nodes, bounds, bounds[1:], strict=False):
+        for node, first, beyond in zip(masters, bounds, bounds[1:], strict=False):
             node.client().execute_command("CLUSTER ADDSLOTSRANGE", first, beyond - 1)
         for node in nodes[1:]:
             nodes[0].client().execute_command("CLUSTER MEET", LOOPBACK, node.port, node.port + 1)
-        eventually(lambda: all(_state(node) == "ok" for node in nodes))
+        eventually(lambda: all(_state(node, of=len(nodes)) == "ok" for node in nodes))
+        for master, replica in zip(masters, replicas, strict=False):
+            replica.client().execute_command("CLUSTER REPLICATE", master.client().cluster("MYID"))
+        eventually(lambda: all(map(follows, replicas)))
         yield nodes
 
 
-def _state(node: Server) -> str:
+def _state(node: Server, *, of: int) -> str:
     told: Any = node.client().execute_command("CLUSTER INFO")
-    return str(told["cluster_state"]) if int(told["cluster_known_nodes"]) == 3 else "alone"
+    return str(told["cluster_state"]) if int(told["cluster_known_nodes"]) == of else "alone"
+
+
+def follows(replica: Server) -> bool:
+    """Whether it is a replica that has all that its master has."""
+    try:
+        return bool(replica.client().info("replication").get("master_link_status") == "up")
+    except redis.RedisError:
+        return False
 
 
 @contextmanager

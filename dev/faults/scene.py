@@ -10,7 +10,6 @@ from uuid import UUID, uuid4
 
 from django.conf import settings
 from django.db import connection
-from django_redis import get_redis_connection
 
 from coupons.eventlog.events import partition_key, partition_of
 from coupons.models import Coupon, IssueOutcome, User
@@ -110,6 +109,12 @@ class Scene:
         found = IssueOutcome.objects.filter(coupon_id=self.coupon_id).exclude(reason="EVENT_LOST")
         return set(map(str, found.values_list("pk", flat=True)))
 
+    def issued_ids(self) -> set[str]:
+        """The requests that got a coupon."""
+        connection.close()
+        found = IssueOutcome.objects.filter(coupon_id=self.coupon_id, status="ISSUED")
+        return set(map(str, found.values_list("pk", flat=True)))
+
     def undecided(self, request_ids: list[str]) -> int:
         connection.close()
         return len(request_ids) - IssueOutcome.objects.filter(pk__in=map(UUID, request_ids)).count()
@@ -136,7 +141,7 @@ def staged(case: Case, *, scale: Scale, services: Services) -> Iterator[Scene]:
     stock = scale.stock if case.lasts_s is None else int(scale.users * _STOCK_WHERE_IT_LASTS)
     connection.close()
     coupon = Coupon.objects.create(description=case.name, discount_amount=5000, stock=stock)
-    get_redis_connection("default").flushall()
+    services.empty_redis()
     with ExitStack() as stack:
         stack.enter_context(topics.own_topic(topic))
         links = {name: _start_link(name, services, stack) for name in case.links}

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from redis import Redis
+
 from dev.processes import PROJECT, free_port
 from dev.servers import ServiceError
 from dev.services import database_programs
@@ -36,13 +38,21 @@ class Services:
         # Kafka takes the next port too.
         ports = [f"--{name}-port={free_port(in_a_row=2)}" for name in _NAMES.values()]
         # A suite runs on what was asked for today, not on what the last run took.
-        database = os.environ.get(DATABASE_VARIABLE) or database_programs.kind_at_hand()
+        database = self.database_kind
         self.run("stop")
         self.run("start", "--database", database, "--no-binlog", *ports, *self._names)
         told = self._status()["environment"]
         self.urls = {
             server: told[_VARIABLES[server]] for server, name in _NAMES.items() if name in self._names
         }
+
+    @property
+    def database_kind(self) -> str:
+        return os.environ.get(DATABASE_VARIABLE) or database_programs.kind_at_hand()
+
+    def empty_redis(self) -> None:
+        """With every right, which the application's user may not have."""
+        Redis(port=self.port("redis")).flushall()
 
     def start_again(self) -> None:
         """Those that do not run, where they ran."""

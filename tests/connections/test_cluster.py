@@ -9,11 +9,24 @@ import pytest
 from redis import Redis
 from redis.client import Pipeline
 from redis.exceptions import RedisError, ResponseError
+from uuid_utils.compat import uuid7
 
+from coupons.claim import Claim
+from coupons.coupon_cache import CachedCoupon
+from coupons.gate.admission import (
+    AdmissionGate,
+    Admitted,
+    GateUnavailable,
+    GateUnknown,
+    Loaded,
+)
+from coupons.gate.keys import keys_of
 from dev.clusters.redis import PASSWORD, SLOTS, USER, Server
+from dev.clusters.redis_nodes import RedisNodes
 from dev.processes import LOOPBACK
 from runtime import redis_clients
 from runtime.config.redis import RedisKind, RedisSettings
+from runtime.redis_cluster import ClusterRedis
 from tests.system import eventually
 
 KEYS = [f"{{coupon:{number}}}:gate" for number in range(30)]  #: on all of three nodes
@@ -121,3 +134,109 @@ def test_a_slot_that_moved_is_followed(redis_nodes: Sequence[Server], client: Re
     assert answers[1::2] == [b"1"] * len(KEYS)
     held = second.execute_command("CLUSTER COUNTKEYSINSLOT", slot)
     assert held >= 1
+
+
+def test_a_slot_that_nobody_is_known_to_have_is_asked_for(client: Redis) -> None:
+    """redis-py asks on a node's answer alone, and no node is asked for such a slot (its issue 3620)."""
+    of_all(client).execute()
+    assert isinstance(client, ClusterRedis)
+    for fails in (lambda: of_all(client).execute(), lambda: client.hget(KEYS[0], "n")):
+        client.nodes.nodes_manager.slots_cache.clear()
+        with pytest.raises(RedisError):
+            fails()
+        fails()
+
+
+@pytest.fixture
+def gate(client: Redis, monkeypatch: pytest.MonkeyPatch) -> AdmissionGate:
+    monkeypatch.setattr("coupons.gate.redis_client.get_redis_connection", lambda alias: client)
+    return AdmissionGate()
+
+
+def coupon(coupon_id: int) -> CachedCoupon:
+    return CachedCoupon(
+        coupon_id=coupon_id,
+        epoch="1",
+        stock=10,
+        issued_count=0,
+        is_opened=True,
+        opens_at=None,
+        closes_at=None,
+    )
+
+
+def claimed(coupon_id: int, user_id: int) -> tuple[CachedCoupon, list[Claim]]:
+    return coupon(coupon_id), [Claim(coupon_id=coupon_id, user_id=user_id, request_id=uuid7())]
+
+
+def test_while_its_slot_moves_a_gate_is_unknown_and_the_others_are_asked(
+    redis_nodes: Sequence[Server], gate: AdmissionGate
+) -> None:
+    """With all of its keys here, with some of them there, and with all of them there: TRYAGAIN and ASK."""
+    nodes = RedisNodes(redis_nodes)
+    nodes.flush()
+    moving = keys_of(1)[0]
+    staying = next(n for n in range(2, 50) if nodes.owner(keys_of(n)[0]) is not nodes.owner(moving))
+    gate.load_each([(coupon(1), []), (coupon(staying), [])])
+    gate.admit_each([claimed(1, 1), claimed(staying, 1)])
+    users = iter(range(2, 9))
+    seen = []
+
+    def ask() -> None:
+        user = next(users)
+        here, there = gate.admit_each([claimed(1, user), claimed(staying, user)])
+        seen.append(isinstance(here, GateUnknown))
+        assert there == [Admitted()]
+        assert not gate.is_away
+        assert isinstance(gate.standing(coupon(1)), Loaded)  # nothing can be loaded now
+        assert gate.load(coupon(1), []) is False
+
+    nodes.move(moving, at_each_step=ask)
+
+    assert seen == [True, True, True]
+    [again] = gate.admit_each([claimed(1, 20)])
+    assert isinstance(again, GateUnknown)  # it is another server's
+    assert gate.load(coupon(1), []) is True
+    assert gate.admit_each([claimed(1, 21)]) == [[Admitted()]]
+
+
+def test_a_script_that_its_node_does_not_know_needs_no_other_node(
+    redis_nodes: Sequence[Server], client: Redis, gate: AdmissionGate
+) -> None:
+    nodes = RedisNodes(redis_nodes)
+    gate.load(coupon(1), [])
+    owner = nodes.owner(keys_of(1)[0])
+    other = next(node for node in redis_nodes if node is not owner)
+    owner.client().script_flush()
+
+    with other.process.paused():
+        assert gate.admit(*claimed(1, 30)) == [Admitted()]
+
+
+def test_a_cluster_that_does_not_serve_all_slots_leaves_the_database_to_decide(
+    redis_nodes: Sequence[Server], gate: AdmissionGate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("coupons.gate.redis_client.RETRY_REDIS_AFTER_S", 0.0)
+    gate.load(coupon(1), [])
+    owner = RedisNodes(redis_nodes).owner(keys_of(1)[0])
+    lost = next(node for node in redis_nodes if node is not owner)
+    lost.process.signal(signal.SIGKILL)
+    lost.process.wait(within_s=10)
+
+    def is_down() -> bool:
+        try:
+            gate.admit(*claimed(1, 40))
+        except GateUnavailable as error:
+            return "CLUSTERDOWN" in str(error) or "cluster is down" in str(error)
+        return False
+
+    eventually(is_down, within_s=30)
+    lost.process.start()
+
+    def is_back() -> bool:
+        try:
+            return gate.admit(*claimed(1, 41)) == [Admitted()]
+        except GateUnavailable:
+            return False
+
+    eventually(is_back, within_s=30)

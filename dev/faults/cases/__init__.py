@@ -8,6 +8,7 @@ from dev.faults.cases import (
     brokers,
     bugs,
     deploys,
+    failovers,
     links,
     log,
     positions,
@@ -29,4 +30,4 @@ ALL: list[Case] = [
 ]
 
 #: Those of the same parts stand together: the servers are started anew where the parts change.
-CLUSTERED: list[Case] = [*brokers.CASES]
+CLUSTERED: list[Case] = [*brokers.CASES, *failovers.CASES]
