@@ -7,9 +7,19 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from django.conf import settings
 from django_redis import get_redis_connection
 from redis import Redis
-from redis.exceptions import OutOfMemoryError, RedisError
+from redis.exceptions import (
+    BusyLoadingError,
+    ConnectionError,
+    MasterDownError,
+    NoScriptError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+)
 from uuid_utils.compat import uuid7
 
 from coupons.claim import Claim
@@ -25,6 +35,8 @@ from coupons.gate.admission import (
     gate,
 )
 from coupons.issuing import locks
+from runtime import redis_clients
+from runtime.redis_roles import leave_if_demoted
 from tests.own_redis import PLACES, Name, own_redis, redis_at
 from tests.system import eventually
 
@@ -100,6 +112,48 @@ def test_tracking_alone_leaves_a_demoted_redis(
             write()
         name.close()
         assert Redis(port=new).dbsize() == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "is_left"),
+    [
+        (ReadOnlyError("You can't write against a read only replica."), True),
+        (ResponseError("user_script:8: READONLY a replica answers script: 3f0c"), True),
+        (MasterDownError("Link with MASTER is down and replica-serve-stale-data is set to 'no'."), True),
+        (ResponseError("NOREPLICAS Not enough good replicas to write."), True),
+        (ResponseError("UNBLOCKED force unblock from blocking operation, instance state changed"), True),
+        (BusyLoadingError("Redis is loading the dataset in memory"), True),
+        (ConnectionError("The previous master is now a slave"), True),
+        (ResponseError("WRONGTYPE Operation against a key holding the wrong kind of value"), False),
+        (NoScriptError("No matching script."), False),
+    ],
+)
+def test_each_sign_of_a_server_that_is_no_master_empties_the_pool(error: RedisError, is_left: bool) -> None:
+    client = redis_clients.make(settings.CONFIG.redis, name="test", timeout_s=1.0)
+    before = client.client_id()
+
+    leave_if_demoted(client, error)
+
+    assert (client.client_id() != before) is is_left
+    client.close()
+
+
+def test_a_replica_without_its_master_is_left(
+    tmp_path: Path, own_gate: AdmissionGate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with own_redis(tmp_path / "old") as old, own_redis(tmp_path / "new") as new:
+        name = Name(old)
+        with redis_at(name.port, monkeypatch, *PLACES):
+            own_gate.load(COUPON, [])
+            Redis(port=old).config_set("replica-serve-stale-data", "no")
+            Redis(port=old).replicaof("127.0.0.1", "1")
+            name.target = new
+
+            with pytest.raises(GateUnavailable, match="MASTER"):
+                own_gate.admit(COUPON, [claim(1)])
+            own_gate.load(COUPON, [])
+            assert own_gate.admit(COUPON, [claim(1)]) == [Admitted()]
+        name.close()
 
 
 def _fill(redis: Redis) -> None:
