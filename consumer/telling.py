@@ -13,6 +13,7 @@ from consumer import dead_letters
 from consumer.dead_letters import DeadMessage
 from coupons import measures
 from coupons.claim import Claim
+from coupons.figures.counting import desk as figures
 from coupons.gate import pending
 from coupons.gate.admission import (
     Decisions,
@@ -48,6 +49,8 @@ def _report(issued: Issued, letters: Sequence[DeadMessage]) -> None:
     measures.DECIDED.count(by_coupon)
     for decision, count in counted.items():
         metrics.EVENTS_DECIDED.labels(decision=decision.value).inc(count)
+    figures.decided([(a.request.event.coupon_id, a.decision.value) for a in issued.allocations])
+    figures.decided([(claim.coupon_id, "FAILED") for each in letters if (claim := each.claim) is not None])
     won = issued.user_coupon_ids
     logs.info_each(log, "쿠폰 발급 성공 - EventId: %s, UserCouponId: %s", list(won.items()))
     lost = {decision for decision in counted if decision.is_rejection}

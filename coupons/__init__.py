@@ -11,6 +11,7 @@ follows a claim from the HTTP request to the stored coupon and back.
 ``eventlog``    all code that knows Kafka
 ``tickets``     proof of who asks: the shop's signed tickets, the back office's keys
 ``issuing``     the transaction that decides
+``figures``     what happened to each coupon in each second, for the event's page and its report
 ``operations``  what operators run: seed, reset, reconcile, verify, dead letters, checks of the database
 ``admin``       Django's admin
 

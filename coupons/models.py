@@ -215,6 +215,29 @@ class DisclosedRequest(models.Model):
         return f"{self.request_id}: user {self.user_id}, coupon {self.coupon_id}"
 
 
+class SecondFigures(models.Model):
+    """What one process answered and decided of one coupon in one second (``coupons/figures``).
+
+    Kept, so that the report of an event can be drawn years later. ``second``: of Unix time; ``process``: a
+    number that the process drew when it started; ``figures``: JSON, so that a new answer needs no migration.
+    """
+
+    second_figures_id = models.BigAutoField(primary_key=True)
+    coupon_id = models.BigIntegerField()
+    second = models.BigIntegerField()
+    process = models.BigIntegerField()
+    figures = models.TextField()
+
+    class Meta:
+        db_table = "coupon_second_figures"
+        constraints = (
+            models.UniqueConstraint(fields=("coupon_id", "second", "process"), name="second_figures_once"),
+        )
+
+    def __str__(self) -> str:
+        return f"coupon {self.coupon_id}, {self.second}: {self.figures}"
+
+
 class DeadLetterState(models.TextChoices):
     WAITING = "WAITING"
     REPLAYED = "REPLAYED"

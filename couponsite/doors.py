@@ -19,6 +19,7 @@ from coupons.api.claims import LONGEST_BODY
 from coupons.api.replies import refusal_reply
 from coupons.claims import batching, lookup_threads
 from coupons.errors import RefusedError
+from coupons.figures import flushing
 from coupons.operations import health
 from coupons.outcomes import Code
 from coupons.tickets import key_ring
@@ -69,6 +70,7 @@ class Doors:
         lookup_threads.start()
         batching.start()
         limits.start()
+        flushing.start()
         self.pages = Pages(self._django, threads=settings.CONFIG.api.threads, refusal=self.refusal)
         greenlets.spawn_for_life(_keep_metrics_files)
 

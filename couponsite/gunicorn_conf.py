@@ -69,7 +69,9 @@ def post_worker_init(worker: Any) -> None:
 
 
 def worker_exit(server: Any, worker: Any) -> None:
-    """Deliver queued records. The master calls this too, for a worker that is gone: it has no producer."""
+    """Write the last figures, deliver queued records. The master calls this too, for a dead worker."""
+    if "coupons.figures.flushing" in sys.modules:
+        sys.modules["coupons.figures.flushing"].stop()
     if "coupons.eventlog.producer" in sys.modules:
         sys.modules["coupons.eventlog.producer"].close_event_producer()
 

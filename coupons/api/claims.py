@@ -32,6 +32,7 @@ from coupons.claims import batching
 from coupons.claims.submitting import Accepted, Answer
 from coupons.errors import RefusedError
 from coupons.eventlog.events import MAX_ID
+from coupons.figures.counting import desk as figures
 from coupons.outcomes import Code
 from coupons.tickets.ticket import UnknownKeyError
 from runtime import metrics
@@ -89,7 +90,7 @@ def _go_on(asked: _Asked, *, has_waited: bool) -> None:
         may_be_new = isinstance(error, UnknownKeyError) and not has_waited
         if may_be_new and callers.when_keys_are_fetched(lambda: _go_on(asked, has_waited=True)):
             return
-        refused = _refused(error, asked.language, asked.began)
+        refused = _refused(asked.coupon_id, error, asked.language, asked.began)
         if asked.limit is None:
             asked.reply(refused)
         else:
@@ -109,11 +110,13 @@ def _submit(claim: Claim, asked: _Asked) -> None:
         batching.submit(claim, answer, asked.limit.of(claim.user_id))
 
 
-def _refused(error: Exception, language: Language, began: float) -> Reply:
+def _refused(coupon_id: int, error: Exception, language: Language, began: float) -> Reply:
     """The answer to a claim that joins no batch."""
     code = error.code if isinstance(error, RefusedError) else Code.INTERNAL_ERROR
     metrics.CLAIMS.labels(outcome=code.value).inc()
-    metrics.CLAIM_SECONDS.observe(time.monotonic() - began)
+    took_s = time.monotonic() - began
+    metrics.CLAIM_SECONDS.observe(took_s)
+    figures.answered([coupon_id], [code.value], [took_s])
     return refusal_reply(error, language)
 
 

@@ -23,6 +23,7 @@ from coupons.claims import limiting, screening, submitting
 from coupons.claims.limiting import Counted
 from coupons.claims.screening import Refused
 from coupons.claims.submitting import Answer
+from coupons.figures.counting import desk as figures
 from coupons.gate import loading
 from coupons.outcomes import Code
 from runtime import greenlets, metrics
@@ -242,7 +243,9 @@ def _count(batch: Sequence[Waiting], outcomes: Sequence[str]) -> None:
     metrics.observe_each(metrics.CLAIM_SECONDS, seconds)
     for outcome, count in Counter(outcomes).items():
         metrics.CLAIMS.labels(outcome=outcome).inc(count)
-    measures.CLAIMS.count(Counter(zip([each.claim.coupon_id for each in batch], outcomes, strict=True)))
+    coupons = [each.claim.coupon_id for each in batch]
+    measures.CLAIMS.count(Counter(zip(coupons, outcomes, strict=True)))
+    figures.answered(coupons, outcomes, seconds)
 
 
 def outcome_of(answer: Answer) -> str:

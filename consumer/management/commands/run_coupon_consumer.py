@@ -19,6 +19,7 @@ from consumer.kafka import make_consumer
 from consumer.loop import ConsumerLoop
 from consumer.shutdown import stop_on_signals
 from coupons.eventlog.producer import close_event_producer, event_producer
+from coupons.figures import flushing
 from coupons.operations import connections, surroundings
 from runtime.arguments import whole_number
 
@@ -72,7 +73,7 @@ class Command(BaseCommand):
             )
             health = actuator_of(loop.state, housekeeper.health)
             host = settings.CONFIG.api.host
-            with served(health, host=host, port=health_port), housekeeper.running():
+            with served(health, host=host, port=health_port), housekeeper.running(), flushing.running():
                 self.stdout.write(f"consuming; health on http://{host}:{health_port}/actuator/health")
                 try:
                     loop.run()
