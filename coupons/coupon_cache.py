@@ -42,6 +42,7 @@ class CachedCoupon:
     is_opened: bool
     opens_at: datetime | None
     closes_at: datetime | None
+    is_paused: bool = False  #: claims are answered "later"
 
     def is_open(self, now: datetime) -> bool:
         return self.is_open_at(_to_ms(now))
@@ -107,6 +108,7 @@ def _view_of(coupon: Coupon) -> CachedCoupon:
         is_opened=coupon.coupon_status == CouponStatus.OPENED,
         opens_at=coupon.opens_at,
         closes_at=coupon.closes_at,
+        is_paused=coupon.claims_paused_at is not None,
     )
 
 

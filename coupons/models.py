@@ -73,6 +73,8 @@ class Coupon(Timestamped):
     )
     opens_at = models.DateTimeField(null=True, blank=True)
     closes_at = models.DateTimeField(null=True, blank=True)
+    #: since when claims are answered "later"; what was accepted is decided all the same. Null: they are not
+    claims_paused_at = models.DateTimeField(null=True, editable=False)
     #: earlier outcomes are not here: `seed --reset` or `purge` deleted them, or they were another's
     reset_at = models.DateTimeField(null=True, editable=False)
 
@@ -213,6 +215,29 @@ class DisclosedRequest(models.Model):
 
     def __str__(self) -> str:
         return f"{self.request_id}: user {self.user_id}, coupon {self.coupon_id}"
+
+
+class Steering(models.Model):
+    """What an operator did about an event: who, when, why, and what it was before and after.
+
+    Written in the transaction that does it. ``coupon_id`` is null where it was about dead letters.
+    """
+
+    steering_id = models.BigAutoField(primary_key=True)
+    coupon_id = models.BigIntegerField(null=True)
+    action = models.CharField(max_length=20)  # a SteeringAction
+    who = models.CharField(max_length=150)
+    why = models.CharField(max_length=255)
+    #: JSON: the columns that were changed, from what to what, and how many requests waited
+    change = models.TextField()
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        db_table = "coupon_steering"
+        indexes = (models.Index(fields=("coupon_id", "steering_id"), name="steering_of_coupon"),)
+
+    def __str__(self) -> str:
+        return f"{self.action} {self.coupon_id}: {self.who}"
 
 
 class SecondFigures(models.Model):

@@ -24,6 +24,7 @@ class Code(StrEnum):
     USER_NOT_FOUND = "USER_NOT_FOUND"
     COUPON_NOT_FOUND = "COUPON_NOT_FOUND"
     COUPON_CLOSED = "COUPON_CLOSED"
+    CLAIMS_PAUSED = "CLAIMS_PAUSED"  # by an operator; the same claim may succeed later
     OUT_OF_STOCK = "OUT_OF_STOCK"
     ALREADY_REQUESTED = "ALREADY_REQUESTED"
     BROKER_UNAVAILABLE = "BROKER_UNAVAILABLE"
@@ -68,3 +69,17 @@ class DeadLetterReason(StrEnum):
     COUPON_NOT_FOUND = "COUPON_NOT_FOUND"
     UNSTORABLE = "UNSTORABLE"
     EVENT_LOST = "EVENT_LOST"  # accepted, and deleted before it was decided: there is no dead letter
+
+
+class SteeringAction(StrEnum):
+    """What an operator does to an event (``coupons/operations/steering``)."""
+
+    OPEN = "OPEN"
+    PAUSE_CLAIMS = "PAUSE_CLAIMS"
+    RESUME_CLAIMS = "RESUME_CLAIMS"
+    STOP_CLAIMS = "STOP_CLAIMS"  # what was accepted is honoured
+    STOP_AT_ONCE = "STOP_AT_ONCE"  # what is undecided is rejected
+    CHANGE_STOCK = "CHANGE_STOCK"
+    CHANGE_WINDOW = "CHANGE_WINDOW"
+    REPLAY_LETTERS = "REPLAY_LETTERS"
+    DISCARD_LETTERS = "DISCARD_LETTERS"

@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 
 _CHALLENGE: Final = 'Bearer realm="coupons"'
 _LATER: Final = {"Retry-After": "2"}
+_AFTER_THE_PAUSE: Final = {"Retry-After": "5"}  #: an operator's pause lasts longer than a broker's election
 HTTP_STATUS: Final[dict[Code, HTTPStatus]] = {
     Code.INVALID_REQUEST: HTTPStatus.BAD_REQUEST,
     Code.TICKET_MISSING: HTTPStatus.UNAUTHORIZED,
@@ -44,6 +45,7 @@ HTTP_STATUS: Final[dict[Code, HTTPStatus]] = {
     Code.NOT_FOUND: HTTPStatus.NOT_FOUND,
     Code.METHOD_NOT_ALLOWED: HTTPStatus.METHOD_NOT_ALLOWED,
     Code.COUPON_CLOSED: HTTPStatus.CONFLICT,
+    Code.CLAIMS_PAUSED: HTTPStatus.SERVICE_UNAVAILABLE,
     Code.OUT_OF_STOCK: HTTPStatus.CONFLICT,
     Code.ALREADY_REQUESTED: HTTPStatus.CONFLICT,
     Code.TOO_MANY_REQUESTS: HTTPStatus.TOO_MANY_REQUESTS,
@@ -130,6 +132,8 @@ def _headers(code: Code, detail: object) -> dict[str, str]:
     """Retry-After, or what RFC 6750 wants of an answer about a ticket. In English: it is for programs."""
     if code in (Code.BROKER_UNAVAILABLE, Code.SIGNER_UNAVAILABLE):
         return _LATER
+    if code is Code.CLAIMS_PAUSED:
+        return _AFTER_THE_PAUSE
     if code is Code.SCOPE_MISSING:
         return {"WWW-Authenticate": f'{_CHALLENGE}, error="insufficient_scope", scope="{detail}"'}
     if HTTP_STATUS[code] is not HTTPStatus.UNAUTHORIZED:

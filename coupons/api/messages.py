@@ -80,6 +80,10 @@ _REFUSALS: Final[dict[Code, dict[str, str]]] = {
         "ko": "현재 발급할 수 없는 쿠폰입니다. 쿠폰 ID: {coupon_id}",
         "en": "This coupon is not open for claims now. Coupon ID: {coupon_id}",
     },
+    Code.CLAIMS_PAUSED: {
+        "ko": "쿠폰 발급 요청 접수가 잠시 중단되었습니다. 잠시 후 다시 시도해 주세요. 쿠폰 ID: {coupon_id}",
+        "en": "Claims of this coupon are paused. Please try again shortly. Coupon ID: {coupon_id}",
+    },
     Code.OUT_OF_STOCK: {
         "ko": "쿠폰 재고가 부족합니다. 쿠폰 ID: {coupon_id}",
         "en": "This coupon is sold out. Coupon ID: {coupon_id}",

@@ -105,6 +105,8 @@ def _check(coupon: CachedCoupon | None, claimant: selectors.Claimant | None, now
         return Refused(code=Code.ALREADY_REQUESTED, request_id=claimant.first_request_id)
     if not coupon.is_open_at(now_ms):
         return Refused(code=Code.COUPON_CLOSED)
+    if coupon.is_paused:
+        return Refused(code=Code.CLAIMS_PAUSED)
     return None
 
 

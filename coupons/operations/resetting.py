@@ -101,7 +101,7 @@ def reset(coupon_id: int, *, stock: int) -> History:
         coupon.stock = stock
         coupon.issued_count = coupon.adopted_count = 0
         coupon.coupon_status = CouponStatus.OPENED
-        coupon.opens_at = coupon.closes_at = None
+        coupon.opens_at = coupon.closes_at = coupon.claims_paused_at = None
         coupon.created_at = coupon.updated_at = coupon.reset_at = timezone.now()
         coupon.save()
     return deleted
