@@ -13,6 +13,7 @@ follows a claim from the HTTP request to the stored coupon and back.
 ``issuing``     the transaction that decides
 ``figures``     what happened to each coupon in each second, for the event's page and its report
 ``operations``  what operators run: seed, reset, reconcile, verify, dead letters, checks of the database
+``event_page``  what the admin's event page shows, made once a second for all who watch
 ``admin``       Django's admin
 
 Below them all: ``models`` (tables), ``claim`` (the claim), ``outcomes`` (the closed sets of answers),

@@ -13,6 +13,7 @@ from urllib.parse import unquote
 import gevent
 from django.conf import settings
 
+from coupons.admin.events import route
 from coupons.api import cors, front, hosts, limits, lookups_first, messages
 from coupons.api.actuator_routes import ActuatorRoutes
 from coupons.api.claims import LONGEST_BODY
@@ -136,6 +137,8 @@ class Doors:
         """Whatever is no claim, within the limits."""
         if lookup := lookups_first.lookup_in(request):
             _in_greenlet(request, lambda request: lookups_first.reply_to(request, lookup))
+        elif (event := route.asked_for(request)) is not None:
+            request.answer(route.reply_to(request, event))
         elif front.is_claim_in_other_letters(request):
             request.answer(refusal_reply(RefusedError(Code.NOT_FOUND), _language(request)))
         elif request.is_too_long:

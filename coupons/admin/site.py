@@ -10,6 +10,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from coupons.admin.events import pages, words
 from coupons.admin.forms import CouponChangeForm, CouponForm, PointForm, UserCouponForm, out_of_range
 from coupons.admin.lists import LargeTableAdmin, LiveTableAdmin
 from coupons.admin.names import name_tables, text
@@ -18,6 +19,7 @@ from coupons.operations import stock
 
 name_tables()
 admin.site.site_title = admin.site.site_header = text(en="Coupons", ko="선착순 쿠폰 관리")
+admin.site.index_template = "admin/coupons/index.html"
 admin.site.site_url = "/api/docs"  # "view site": the documentation is the only page
 
 _WHEN = text(en="When", ko="기간")
@@ -81,6 +83,7 @@ class CouponAdmin(LiveTableAdmin):
     list_display = (
         "coupon_id",
         "description",
+        "page",
         "discount_amount",
         "stock",
         "issued_count",
@@ -90,6 +93,16 @@ class CouponAdmin(LiveTableAdmin):
     )
     list_display_links = ("coupon_id", "description")
     search_help_text = text(en="A coupon's ID, exactly.", ko="쿠폰 ID (정확히 일치)")
+
+    def get_urls(self) -> list[Any]:
+        return [*pages.urls(), *super().get_urls()]
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        return super().changelist_view(request, {"today": words.label("today"), **(extra_context or {})})
+
+    @admin.display(description=text(en="event", ko="이벤트"))
+    def page(self, coupon: Coupon) -> SafeString:
+        return format_html('<a href="{}">{}</a>', reverse("admin:coupons_event", args=[coupon.pk]), _LOOK)
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         form = CouponChangeForm if obj is not None and self._may_change(request, obj) else CouponForm
@@ -139,7 +152,7 @@ class CouponAdmin(LiveTableAdmin):
         query = f"coupon_id={coupon.pk}"
         issued = _rows("usercoupon", query, text(en="issued coupons", ko="발급된 쿠폰"))
         outcomes = _rows("issueoutcome", query, text(en="outcomes of requests", ko="요청 결과"))
-        return format_html("{} · {}", issued, outcomes)
+        return format_html("{} · {} · {}", self.page(coupon), issued, outcomes)
 
 
 @admin.register(UserCoupon)

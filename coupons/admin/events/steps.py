@@ -1,0 +1,158 @@
+"""The page of one step: what it leads to, a form for why, and the step itself."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from django import forms
+from django.contrib import admin, messages
+from django.contrib.admin.widgets import AdminSplitDateTime
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import get_object_or_404
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils import timezone
+
+from coupons.admin.events import words
+from coupons.admin.forms import out_of_range
+from coupons.admin.lists import zone
+from coupons.admin.names import text
+from coupons.models import Coupon
+from coupons.operations import steering, stock
+from coupons.operations.steering import NotPossible, Step
+from coupons.outcomes import SteeringAction as Action
+
+_NOT_NOW: Final = text(
+    en="This is not possible now: the event was changed, or is in another state. Nothing was done.",
+    ko="지금은 할 수 없습니다. 이벤트가 그사이 변경되었거나 상태가 다릅니다. 아무것도 바뀌지 않았습니다.",
+)
+_DONE: Final = text(en="Done: {action}", ko="완료: {action}")
+
+
+class StepForm(forms.Form):
+    seen = forms.CharField(widget=forms.HiddenInput)
+    why = forms.CharField(
+        max_length=255,
+        label=text(en="Why", ko="사유"),
+        help_text=text(en="Kept with your name.", ko="이름과 함께 기록됩니다."),
+    )
+
+
+class StockForm(StepForm):
+    amount = forms.IntegerField(
+        min_value=-stock.MOST,
+        max_value=stock.MOST,
+        label=text(en="By how many", ko="증감 수량"),
+        help_text=text(en="50 adds fifty, -20 takes twenty.", ko="50은 50장 추가, -20은 20장 감소."),
+    )
+    field_order = ("amount", "why")
+
+    def clean_amount(self) -> int:
+        amount: int = self.cleaned_data["amount"]
+        if amount == 0:
+            raise forms.ValidationError(text(en="0 changes nothing.", ko="0은 아무것도 바꾸지 않습니다."))
+        return amount
+
+
+class WindowForm(StepForm):
+    opens_at = forms.SplitDateTimeField(
+        required=False, widget=AdminSplitDateTime, label=text(en="Opens", ko="시작")
+    )
+    closes_at = forms.SplitDateTimeField(
+        required=False, widget=AdminSplitDateTime, label=text(en="Closes", ko="종료")
+    )
+    field_order = ("opens_at", "closes_at", "why")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for name in ("opens_at", "closes_at"):
+            self.fields[name].help_text = text(
+                en="Time zone: {zone}. Empty: no bound.", ko="시간대: {zone}. 비우면 제한 없음."
+            ).format(zone=zone())
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        opens_at, closes_at = cleaned.get("opens_at"), cleaned.get("closes_at")
+        if opens_at and closes_at and opens_at >= closes_at:
+            self.add_error(
+                "closes_at",
+                text(en="It must close after it opens.", ko="종료 시각은 시작 시각보다 늦어야 합니다."),
+            )
+        return cleaned
+
+
+_FORMS: Final[dict[Action, type[StepForm]]] = {
+    Action.CHANGE_STOCK: StockForm,
+    Action.CHANGE_WINDOW: WindowForm,
+}
+
+
+def step(request: HttpRequest, coupon_id: int, action: str) -> HttpResponse:
+    """GET shows what the step leads to; POST takes it, if the event is still as it was shown."""
+    if not request.user.has_perm("coupons.change_coupon"):
+        raise PermissionDenied
+    coupon = get_object_or_404(Coupon, pk=coupon_id)
+    wanted = _action(action)
+    back = HttpResponseRedirect(reverse("admin:coupons_event", args=[coupon_id]))
+    try:
+        outlook = steering.outlook(coupon, wanted)
+    except NotPossible:
+        messages.warning(request, _NOT_NOW)
+        return back
+    form_class = _FORMS.get(wanted, StepForm)
+    if request.method != "POST":
+        given = {"seen": outlook.seen, "opens_at": coupon.opens_at, "closes_at": coupon.closes_at}
+        return _shown(request, coupon, outlook, form_class(initial=given))
+    form = form_class(request.POST)
+    if not form.is_valid():
+        return _shown(request, coupon, outlook, form)
+    try:
+        steering.take(_as_step(wanted, form, request), coupon_id=coupon_id)
+    except NotPossible:
+        messages.warning(request, _NOT_NOW)
+    except stock.StockOutOfRange as error:
+        messages.error(request, out_of_range(error))
+    else:
+        messages.success(request, str(_DONE).format(action=words.ACTIONS[wanted]))
+    return back
+
+
+def _action(name: str) -> Action:
+    try:
+        action = Action(name.upper())
+    except ValueError as error:
+        raise Http404 from error
+    if action in (Action.REPLAY_LETTERS, Action.DISCARD_LETTERS):
+        raise Http404
+    return action
+
+
+def _as_step(action: Action, form: StepForm, request: HttpRequest) -> Step:
+    given = {name: value for name, value in form.cleaned_data.items() if name not in ("seen", "why")}
+    return Step(
+        action=action,
+        who=request.user.get_username(),
+        why=form.cleaned_data["why"],
+        seen=form.cleaned_data["seen"],
+        **given,
+    )
+
+
+def _shown(request: HttpRequest, coupon: Coupon, outlook: steering.Outlook, form: StepForm) -> HttpResponse:
+    ends_at = f"{timezone.localtime(outlook.ends_at):%H:%M:%S} ({zone()})"
+    return TemplateResponse(
+        request,
+        "admin/coupons/event/step.html",
+        {
+            **admin.site.each_context(request),
+            "title": words.ACTIONS[outlook.action],
+            "coupon": coupon,
+            "consequence": words.consequence(outlook, ends_at=ends_at),
+            "is_harsh": outlook.action is Action.STOP_AT_ONCE,
+            "form": form,
+            "media": form.media,
+            "back": reverse("admin:coupons_event", args=[coupon.pk]),
+            "opts": Coupon._meta,
+        },
+    )
