@@ -67,6 +67,17 @@ class CouponChangeForm(CouponForm):
         ),
     )
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if "coupon_status" in self.fields:
+            self.fields["coupon_status"].help_text = text(
+                en="CLOSED here rejects what was accepted and is undecided, without a word of why. The event "
+                "page says how many that are, and has a stop that honours them.",
+                ko="여기서 CLOSED로 바꾸면 접수되었으나 처리되지 않은 요청이 사유 기록 없이 "
+                "거절됩니다. 이벤트 "
+                "화면은 그 수를 보여 주며, 접수분을 발급하고 마감하는 기능이 있습니다.",
+            )
+
     def clean_stock_change(self) -> int:
         amount: int = self.cleaned_data["stock_change"] or 0
         if amount:

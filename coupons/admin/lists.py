@@ -55,7 +55,7 @@ class LargeTableAdmin(_ModelAdmin):
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER  # facets count every filter's rows
     list_per_page = 50
-    actions = None  # "delete selected" could empty a whole table
+    actions: Any = None  # "delete selected" could empty a whole table
 
     def get_list_filter(self, request: HttpRequest) -> Sequence[str]:  # type: ignore[override]
         is_narrow = any(request.GET.get(name) for name in ("q", "coupon_id", "user_id"))

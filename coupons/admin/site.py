@@ -10,11 +10,12 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from coupons.admin import letters
 from coupons.admin.events import pages, words
 from coupons.admin.forms import CouponChangeForm, CouponForm, PointForm, UserCouponForm, out_of_range
 from coupons.admin.lists import LargeTableAdmin, LiveTableAdmin
 from coupons.admin.names import name_tables, text
-from coupons.models import Coupon, DeadLetter, IssueOutcome, Point, User, UserCoupon
+from coupons.models import Coupon, CouponStatus, DeadLetter, IssueOutcome, Point, User, UserCoupon
 from coupons.operations import stock
 
 name_tables()
@@ -23,6 +24,10 @@ admin.site.index_template = "admin/coupons/index.html"
 admin.site.site_url = "/api/docs"  # "view site": the documentation is the only page
 
 _WHEN = text(en="When", ko="기간")
+_CLOSED_AT_FIRST = text(
+    en="Without a start it is closed until somebody opens it on its event page.",
+    ko="시작 시각을 비우면 이벤트 화면에서 열 때까지 닫혀 있습니다.",
+)
 _STOCK = text(en="Stock", ko="재고")
 _LOOK = text(en="see", ko="보기")
 
@@ -111,7 +116,8 @@ class CouponAdmin(LiveTableAdmin):
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         what = ("description", "discount_amount", "coupon_status")
         if obj is None:
-            return [(None, {"fields": (*what, "stock")}), (_WHEN, {"fields": ("opens_at", "closes_at")})]
+            new = (None, {"fields": ("description", "discount_amount", "stock")})
+            return [new, (_WHEN, {"fields": ("opens_at", "closes_at"), "description": _CLOSED_AT_FIRST})]
         change = ("stock_change",) if self._may_change(request, obj) else ()
         return [
             (None, {"fields": ("coupon_id", *what)}),
@@ -140,6 +146,8 @@ class CouponAdmin(LiveTableAdmin):
             return HttpResponseRedirect(request.get_full_path())
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        if not change:
+            obj.coupon_status = CouponStatus.CLOSED if obj.opens_at is None else CouponStatus.OPENED
         super().save_model(request, obj, form, change)
         amount = form.cleaned_data.get("stock_change") if change else None
         if amount:
@@ -219,7 +227,9 @@ class ReadOnlyAdmin(LargeTableAdmin):
 
 @admin.register(DeadLetter)
 class DeadLetterAdmin(ReadOnlyAdmin):
-    """To look at; `manage.py dead_letters` replays and discards."""
+    """To look at, to replay and to discard; `manage.py dead_letters` does the same for any number."""
+
+    actions: Any = (letters.replay, letters.discard)
 
     list_display = ("dead_letter_id", "state", "reason", "error", "request_id", "created_at")
     list_filter = ("state", "reason")
@@ -240,6 +250,10 @@ class DeadLetterAdmin(ReadOnlyAdmin):
 
     def get_list_filter(self, request: HttpRequest) -> tuple[str, ...]:
         return self.list_filter  # an index serves them
+
+    def has_steer_permission(self, request: HttpRequest) -> bool:
+        """Whether this person may replay and discard, although nobody edits letters."""
+        return request.user.has_perm("coupons.change_deadletter")
 
     @admin.display(description=text(en="value", ko="내용"))
     def value(self, letter: DeadLetter) -> str:

@@ -14,6 +14,7 @@ from django.utils import timezone
 from coupons.event_page import health
 from coupons.event_page.series import EventSeries
 from coupons.figures.flushing import waiting_now
+from coupons.figures.spread import percentile_s
 from coupons.models import Coupon, IssueOutcome, Steering, User
 from coupons.operations import steering
 from coupons.outcomes import RequestStatus
@@ -109,6 +110,7 @@ def _numbers(coupon: Coupon, series: EventSeries) -> dict[str, Any]:
     refused = {name: count for name, count in totals.answers.items() if name != "ACCEPTED"}
     rejected = {name: count for name, count in totals.decisions.items() if name not in ("ISSUED", "REPLAYED")}
     return {
+        "took": {name: percentile_s(totals.took, share) for name, share in (("p50", 0.5), ("p99", 0.99))},
         "accepted": totals.answers.get("ACCEPTED", 0),
         "issued": coupon.issued_count,
         "left": coupon.stock,

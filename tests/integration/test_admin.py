@@ -105,7 +105,15 @@ class TestCoupon:
         assert "was added successfully" in posted(browser, "/admin/coupons/coupon/add/", inputs)
         made = Coupon.objects.get()
         assert (made.description, made.discount_amount, made.stock) == ("autumn", 3000, 70)
-        assert (made.issued_count, made.coupon_status) == (0, "OPENED")
+        assert (made.issued_count, made.coupon_status) == (0, "CLOSED")
+
+    def test_a_new_coupon_with_a_start_opens_then(self, browser: Client) -> None:
+        inputs = opened(browser, "/admin/coupons/coupon/add/")
+        assert "coupon_status" not in inputs
+        inputs |= {"description": "autumn", "discount_amount": "3000", "stock": "70"}
+        inputs |= {"opens_at_0": "2099-01-01", "opens_at_1": "12:00:00"}
+        posted(browser, "/admin/coupons/coupon/add/", inputs)
+        assert Coupon.objects.get().coupon_status == "OPENED"
 
     def test_times_are_typed_in_the_zone_that_the_form_names_and_stored_as_utc(self, browser: Client) -> None:
         url = "/admin/coupons/coupon/add/"

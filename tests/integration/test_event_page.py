@@ -15,11 +15,12 @@ from django.contrib.auth.models import User as Staff
 from django.test import Client
 from django.utils import timezone
 
+from coupons.admin import letters as letters_pages
 from coupons.admin.events import route
 from coupons.event_page import board as boards
 from coupons.event_page import snapshot
 from coupons.event_page.board import Board
-from coupons.models import Coupon, CouponStatus, SecondFigures, Steering
+from coupons.models import Coupon, CouponStatus, DeadLetter, SecondFigures, Steering
 from tests.factories import make_coupon, make_users
 from tests.system import System, ask, eventually
 
@@ -224,6 +225,59 @@ class TestSteps:
     def test_no_other_word_is_a_step(self, staff: Client, coupon: Coupon) -> None:
         for word in ("explode", "replay_letters"):
             assert staff.get(f"/admin/coupons/coupon/event/{coupon.pk}/{word}/").status_code == 404
+
+
+class TestDeadLetters:
+    URL = "/admin/coupons/deadletter/"
+
+    @pytest.fixture
+    def letters(self, topic: str) -> list[DeadLetter]:
+        coupon = make_coupon()
+        return [
+            DeadLetter.objects.create(
+                reason="NOT_JSON",
+                error="no JSON",
+                original_topic=topic,
+                original_partition=0,
+                original_offset=offset,
+                original_key=f"coupon-{coupon.pk}".encode(),
+                original_value=b"{",
+            )
+            for offset in range(3)
+        ]
+
+    @pytest.mark.parametrize(("action", "state"), [("replay", "REPLAYED"), ("discard", "DISCARDED")])
+    def test_ticked_ones_are_acted_on_after_a_page_that_says_what_follows(
+        self, staff: Client, letters: list[DeadLetter], action: str, state: str
+    ) -> None:
+        ticked = {"action": action, "_selected_action": [str(each.pk) for each in letters[:2]]}
+        page = unescape(staff.post(self.URL, ticked).content.decode())
+        assert "2 events are" in page
+        assert set(DeadLetter.objects.values_list("state", flat=True)) == {"WAITING"}
+
+        done = staff.post(self.URL, ticked | {"why": "mended"}, follow=True)
+
+        assert "2 done" in unescape(done.content.decode())
+        assert [each.state for each in DeadLetter.objects.order_by("pk")] == [state, state, "WAITING"]
+        [written] = Steering.objects.all()
+        assert (written.who, written.why, written.coupon_id) == ("kim", "mended", None)
+
+    def test_more_than_a_page_can_do_are_left_to_the_command(
+        self, staff: Client, letters: list[DeadLetter], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(letters_pages, "MOST", 2)
+        ticked = {"action": "discard", "_selected_action": [str(each.pk) for each in letters], "why": "x"}
+        page = staff.post(self.URL, ticked, follow=True)
+        assert "manage.py dead_letters" in page.content.decode()
+        assert set(DeadLetter.objects.values_list("state", flat=True)) == {"WAITING"}
+
+    def test_a_looker_may_only_look(self, letters: list[DeadLetter]) -> None:
+        looker = Staff.objects.create_user("lee", is_staff=True)
+        looker.user_permissions.add(Permission.objects.get(codename="view_deadletter"))
+        client = Client()
+        client.force_login(looker)
+        client.post(self.URL, {"action": "discard", "_selected_action": [str(letters[0].pk)], "why": "x"})
+        assert set(DeadLetter.objects.values_list("state", flat=True)) == {"WAITING"}
 
 
 def test_the_server_gives_figures_for_a_pass_ahead_of_django(system: System) -> None:

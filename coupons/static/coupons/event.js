@@ -49,11 +49,12 @@
     at(id).replaceChildren(body);
   }
 
-  function numbers(told) {
+  function numbers(told, isOver) {
+    const took = isOver ? told.took : told.recent;
     const shown = [
       ["accepted", count(told.accepted)], ["issued", count(told.issued)], ["left", count(told.left)],
       ["waiting", count(told.waiting)], ["claimsRate", short.format(told.recent.claims)],
-      ["issuedRate", short.format(told.recent.issued)], ["p50", seconds(told.recent.p50)], ["p99", seconds(told.recent.p99)],
+      ["issuedRate", short.format(told.recent.issued)], ["p50", seconds(took.p50)], ["p99", seconds(took.p99)],
     ];
     at("numbers").replaceChildren(...shown.map(([name, value]) => {
       const box = element("div", undefined, "event-number");
@@ -143,7 +144,7 @@
     at("report").textContent = labels.report + ": " + fill(labels.reportLine, {
       accepted: count(told.accepted), claims: count(claims), issued: count(told.issued), left: count(told.left), waiting: count(told.waiting),
     });
-    numbers(told);
+    numbers(told, isOver);
     for (const each of document.querySelectorAll("[data-action]")) {
       const isAlways = each.dataset.action.startsWith("CHANGE_");
       each.classList.toggle("event-off", !isAlways && !POSSIBLE[coupon.phase].includes(each.dataset.action));
