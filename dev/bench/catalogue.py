@@ -39,6 +39,12 @@ ALL: Final = (
         "limited.limits",
         in_short=False,
     ),
+    Measurement(
+        "watched",
+        "claims while a hundred people watch the event's page",
+        "watched.watched",
+        in_short=False,
+    ),
     Measurement("latency", "latency, open loop at 70 % of that rate", "latency.latency"),
     Measurement("issue-hot", "issued per second, one consumer, a backlog on one hot coupon", "issuing.hot"),
     Measurement("issue-spread", "the same, over 100 coupons", "issuing.spread"),

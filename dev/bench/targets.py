@@ -30,6 +30,7 @@ TARGETS: Final[dict[str, Target]] = {
     "accept, 10,000 kept / none kept": Target("/s", "none kept", reach=0.9, floor=0.4),
     "accept, limits on / off": Target("/s", "no limits", reach=0.9, floor=0.4),
     "p99 beside a flood / alone": Target("ms", "no flood", reach=1.5, floor=10.0, smaller_is_better=True),
+    "accept, 100 watching / nobody": Target("/s", "nobody watching", reach=0.97, floor=0.5),
     "latency p99 / p50": Target("ms", "p50 at 70 % load", reach=3.0, floor=40.0, smaller_is_better=True),
     "latency max / 1 s": Target("ms", "wanted", reach=1.0, floor=5.0, smaller_is_better=True),
     "issue-hot / executemany": Target("/s", "executemany", reach=0.85, stretch=0.95, floor=0.15),
