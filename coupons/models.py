@@ -75,6 +75,8 @@ class Coupon(Timestamped):
     closes_at = models.DateTimeField(null=True, blank=True)
     #: since when claims are answered "later"; what was accepted is decided all the same. Null: they are not
     claims_paused_at = models.DateTimeField(null=True, editable=False)
+    #: goes the whole way and is not shown to customers; `rehearsal --remove` takes it away with its traces
+    is_rehearsal = models.BooleanField(db_default=False, default=False)
     #: earlier outcomes are not here: `seed --reset` or `purge` deleted them, or they were another's
     reset_at = models.DateTimeField(null=True, editable=False)
 

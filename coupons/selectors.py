@@ -119,9 +119,11 @@ def given_up(request_ids: Sequence[UUID]) -> set[UUID]:
 
 
 def coupons_of_user(user_id: int) -> list[UserCoupon]:
-    """A user's coupons, newest first. May be some moments old, where there is a replica."""
+    """A user's coupons, newest first, but for rehearsals. May be moments old, where there is a replica."""
     return replica.read(
         lambda alias: list(
-            UserCoupon.objects.using(alias).filter(user_id=user_id).order_by("-user_coupon_id")
+            UserCoupon.objects.using(alias)
+            .filter(user_id=user_id, coupon__is_rehearsal=False)
+            .order_by("-user_coupon_id")
         )
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.db.models import QuerySet
@@ -12,6 +11,7 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 
 from coupons.admin.events import words
+from coupons.admin.events.steps import WhyForm
 from coupons.admin.names import text
 from coupons.models import DeadLetter, DeadLetterState
 from coupons.operations import dead_letters, steering
@@ -42,14 +42,6 @@ _CONSEQUENCES: Final = {
         "처리 불가 토픽의 사본은 그대로 남습니다.",
     ),
 }
-
-
-class WhyForm(forms.Form):
-    why = forms.CharField(
-        max_length=255,
-        label=text(en="Why", ko="사유"),
-        help_text=text(en="Kept with your name.", ko="이름과 함께 기록됩니다."),
-    )
 
 
 @admin.action(description=words.ACTIONS[Action.REPLAY_LETTERS], permissions=["steer"])

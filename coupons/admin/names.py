@@ -48,6 +48,7 @@ _KOREAN: Final[Mapping[type[models.Model], tuple[str, Mapping[str, str]]]] = {
             "coupon_status": "상태",
             "opens_at": "시작 시각",
             "closes_at": "종료 시각",
+            "is_rehearsal": "리허설 (고객에게 보이지 않음)",
             "reset_at": "초기화 시각",
             **_TIMES,
         },

@@ -116,11 +116,11 @@ class CouponAdmin(LiveTableAdmin):
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         what = ("description", "discount_amount", "coupon_status")
         if obj is None:
-            new = (None, {"fields": ("description", "discount_amount", "stock")})
+            new = (None, {"fields": ("description", "discount_amount", "stock", "is_rehearsal")})
             return [new, (_WHEN, {"fields": ("opens_at", "closes_at"), "description": _CLOSED_AT_FIRST})]
         change = ("stock_change",) if self._may_change(request, obj) else ()
         return [
-            (None, {"fields": ("coupon_id", *what)}),
+            (None, {"fields": ("coupon_id", *what, "is_rehearsal")}),
             (_STOCK, {"fields": ("stock", "issued_count", *change, "claims")}),
             (_WHEN, {"fields": ("opens_at", "closes_at", "created_at", "updated_at")}),
         ]
@@ -128,7 +128,7 @@ class CouponAdmin(LiveTableAdmin):
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         if obj is None:
             return ()
-        return ("coupon_id", "stock", "issued_count", "claims", "created_at", "updated_at")
+        return ("coupon_id", "is_rehearsal", "stock", "issued_count", "claims", "created_at", "updated_at")
 
     def _may_change(self, request: HttpRequest, obj: Coupon) -> bool:
         return self.has_change_permission(request, obj)

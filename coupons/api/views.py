@@ -32,7 +32,7 @@ class CouponView(APIView):
         refuses=[Code.COUPON_NOT_FOUND],
     )
     def get(self, request: Request, coupon_id: int) -> Response:
-        coupon = Coupon.objects.filter(pk=coupon_id).first()
+        coupon = Coupon.objects.filter(pk=coupon_id, is_rehearsal=False).first()
         if coupon is None:
             raise RefusedError(Code.COUPON_NOT_FOUND, coupon_id=coupon_id)
         return Response(CouponSerializer(coupon).data)

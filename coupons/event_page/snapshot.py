@@ -125,6 +125,7 @@ def _coupon(coupon: Coupon) -> dict[str, Any]:
         "id": coupon.pk,
         "description": coupon.description,
         "phase": phase,
+        "isRehearsal": coupon.is_rehearsal,
         "opensAt": _ms(coupon.opens_at),
         "closesAt": _ms(coupon.closes_at),
         "pausedAt": _ms(coupon.claims_paused_at),

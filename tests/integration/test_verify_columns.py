@@ -213,6 +213,7 @@ def test_every_column_of_coupon(scene: Scene) -> None:
             case("opens_at", coupon.created_at, "not looked at: opens_at"),
             case("closes_at", coupon.created_at, "not looked at: closes_at"),
             case("claims_paused_at", coupon.created_at, "not looked at: |claims_paused_at"),
+            case("is_rehearsal", True, "not looked at: |is_rehearsal"),
             case("reset_at", coupon.created_at, "not looked at: reset_at"),
             case("created_at", coupon.created_at + day, "ISSUED_COUNT"),
             case("updated_at", coupon.created_at + day, "not looked at: coupon: |updated_at"),

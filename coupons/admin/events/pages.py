@@ -46,6 +46,7 @@ def urls() -> list[URLPattern]:
         path("event/<int:key>/pass/", site.admin_view(new_pass), name="coupons_event_pass"),
         path("event/<int:coupon_id>/", site.admin_view(event), name="coupons_event"),
         path("event/<int:coupon_id>/winners.csv", site.admin_view(winners_file), name="coupons_winners"),
+        path("event/<int:coupon_id>/removal/", site.admin_view(steps.removal), name="coupons_removal"),
         path("event/<int:coupon_id>/<str:action>/", site.admin_view(steps.step), name="coupons_event_step"),
     ]
 
@@ -69,6 +70,8 @@ def event(request: HttpRequest, coupon_id: int) -> HttpResponse:
         key=coupon_id,
         title=str(coupon),
         coupon=coupon,
+        may_remove=coupon.is_rehearsal and request.user.has_perm("coupons.delete_coupon"),
+        remove=words.ACTIONS[Action.REMOVE_REHEARSAL],
         actions=[
             {
                 "value": action.value,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any, Final
 
 from django import forms
@@ -18,8 +19,10 @@ from coupons.admin.events import words
 from coupons.admin.forms import out_of_range
 from coupons.admin.lists import zone
 from coupons.admin.names import text
+from coupons.eventlog.backlog import LogUnavailable
 from coupons.models import Coupon
-from coupons.operations import steering, stock
+from coupons.operations import rehearsals, steering, stock
+from coupons.operations.rehearsals import NotRemoved
 from coupons.operations.steering import NotPossible, Step
 from coupons.outcomes import SteeringAction as Action
 
@@ -30,13 +33,22 @@ _NOT_NOW: Final = text(
 _DONE: Final = text(en="Done: {action}", ko="완료: {action}")
 
 
-class StepForm(forms.Form):
-    seen = forms.CharField(widget=forms.HiddenInput)
+_NOT_REMOVED: Final = text(
+    en="The rehearsal is not removed: stop it at once first, and wait until nothing of it is undecided.",
+    ko="리허설을 삭제하지 않았습니다. 먼저 즉시 중지하고, 처리되지 않은 요청이 없을 때까지 기다리세요.",
+)
+
+
+class WhyForm(forms.Form):
     why = forms.CharField(
         max_length=255,
         label=text(en="Why", ko="사유"),
         help_text=text(en="Kept with your name.", ko="이름과 함께 기록됩니다."),
     )
+
+
+class StepForm(WhyForm):
+    seen = forms.CharField(widget=forms.HiddenInput)
 
 
 class StockForm(StepForm):
@@ -118,12 +130,38 @@ def step(request: HttpRequest, coupon_id: int, action: str) -> HttpResponse:
     return back
 
 
+def removal(request: HttpRequest, coupon_id: int) -> HttpResponse:
+    """GET shows what removing a rehearsal takes away; POST removes it."""
+    if not request.user.has_perm("coupons.delete_coupon"):
+        raise PermissionDenied
+    coupon = get_object_or_404(Coupon, pk=coupon_id, is_rehearsal=True)
+    form = WhyForm(request.POST or None)
+    try:
+        rehearsals.refuse(coupon)
+        if form.is_valid():
+            who, why = request.user.get_username(), form.cleaned_data["why"]
+            rehearsals.remove(coupon_id, who=who, why=why)
+            done = str(_DONE).format(action=words.ACTIONS[Action.REMOVE_REHEARSAL])
+            messages.success(request, f"{done}: {coupon}")
+            return HttpResponseRedirect(reverse("admin:coupons_events"))
+    except (NotRemoved, LogUnavailable):
+        messages.warning(request, _NOT_REMOVED)
+        return HttpResponseRedirect(reverse("admin:coupons_event", args=[coupon_id]))
+    left = {name: f"{count:,}" for name, count in asdict(rehearsals.traces(coupon_id)).items()}
+    context = {
+        "title": words.ACTIONS[Action.REMOVE_REHEARSAL],
+        "consequence": str(words.REMOVAL).format(**left),
+        "is_harsh": True,
+    }
+    return _page(request, coupon, form, context)
+
+
 def _action(name: str) -> Action:
     try:
         action = Action(name.upper())
     except ValueError as error:
         raise Http404 from error
-    if action in (Action.REPLAY_LETTERS, Action.DISCARD_LETTERS):
+    if action in (Action.REPLAY_LETTERS, Action.DISCARD_LETTERS, Action.REMOVE_REHEARSAL):
         raise Http404
     return action
 
@@ -141,18 +179,25 @@ def _as_step(action: Action, form: StepForm, request: HttpRequest) -> Step:
 
 def _shown(request: HttpRequest, coupon: Coupon, outlook: steering.Outlook, form: StepForm) -> HttpResponse:
     ends_at = f"{timezone.localtime(outlook.ends_at):%H:%M:%S} ({zone()})"
+    context = {
+        "title": words.ACTIONS[outlook.action],
+        "consequence": words.consequence(outlook, ends_at=ends_at),
+        "is_harsh": outlook.action is Action.STOP_AT_ONCE,
+    }
+    return _page(request, coupon, form, context)
+
+
+def _page(request: HttpRequest, coupon: Coupon, form: forms.Form, context: dict[str, Any]) -> HttpResponse:
     return TemplateResponse(
         request,
         "admin/coupons/event/step.html",
         {
             **admin.site.each_context(request),
-            "title": words.ACTIONS[outlook.action],
             "coupon": coupon,
-            "consequence": words.consequence(outlook, ends_at=ends_at),
-            "is_harsh": outlook.action is Action.STOP_AT_ONCE,
             "form": form,
             "media": form.media,
             "back": reverse("admin:coupons_event", args=[coupon.pk]),
             "opts": Coupon._meta,
+            **context,
         },
     )

@@ -19,6 +19,7 @@ ACTIONS: Final = {
     Action.CHANGE_WINDOW: text(en="Change the window", ko="기간 변경"),
     Action.REPLAY_LETTERS: text(en="Replay dead letters", ko="처리 불가 이벤트 재처리"),
     Action.DISCARD_LETTERS: text(en="Discard dead letters", ko="처리 불가 이벤트 폐기"),
+    Action.REMOVE_REHEARSAL: text(en="Remove the rehearsal", ko="리허설 삭제"),
 }
 
 _PHASES: Final = {
@@ -95,6 +96,7 @@ _LABELS: Final = {
     "event": text(en="Event", ko="이벤트"),
     "state": text(en="State", ko="상태"),
     "winnersFile": text(en="Winners as CSV", ko="당첨자 CSV"),
+    "rehearsal": text(en="Rehearsal: not shown to customers", ko="리허설: 고객에게 보이지 않음"),
     "edit": text(en="Edit", ko="편집"),
     "zone": text(en="Times are in your browser's zone: {zone}", ko="시각은 브라우저 시간대 기준: {zone}"),
 }
@@ -153,6 +155,18 @@ def consequence(outlook: Outlook, *, ends_at: str) -> str:
     }
     return str(_CONSEQUENCES[outlook.action]).format(**names)
 
+
+REMOVAL: Final = text(
+    en="The rehearsal goes with all its traces: the coupon, {user_coupons} issued coupons, "
+    "{outcomes} outcomes, "
+    "{dead_letters} dead letters, {figures} rows of figures, {steps} steps, and its keys in Redis. "
+    "Its events stay "
+    "in Kafka's log. This cannot be taken back.",
+    ko="리허설을 모든 흔적과 함께 삭제합니다. 쿠폰, 발급된 쿠폰 {user_coupons}장, 요청 결과 "
+    "{outcomes}건, 처리 불가 이벤트 {dead_letters}건, "
+    "수치 {figures}행, 조치 기록 {steps}건, Redis의 키가 삭제됩니다. Kafka 로그의 이벤트는 남습니다. "
+    "되돌릴 수 없습니다.",
+)
 
 _CONSEQUENCES: Final = {
     Action.OPEN: text(

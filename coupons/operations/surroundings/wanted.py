@@ -52,6 +52,7 @@ def _columns(model: type[Model], fields: Any) -> tuple[str, ...]:
 
 def _column(field: Field[Any, Any]) -> Column:
     type_ = str(field.db_type(connection)) if reading.is_mysql() else None
+    type_ = "tinyint(1)" if type_ == "bool" else type_  # the server's own name for it
     is_counted = bool(type_ and "AUTO_INCREMENT" in type_) or field.get_internal_type() == "BigAutoField"
     type_ = type_.removesuffix(" AUTO_INCREMENT") if type_ else None
     return Column(

@@ -10,7 +10,8 @@ from uuid import UUID
 #: An error in one of these is not found. Each line says why nothing about it is certain.
 NOT_LOOKED_AT: Final = (
     "coupon: description, discount_amount, coupon_status, opens_at, closes_at, claims_paused_at, updated_at "
-    "(operators change them at any time), reset_at (whether there was a reset)",
+    "(operators change them at any time), is_rehearsal, reset_at (whether there was a "
+    "reset)",
     "coupon: a stock that was changed and is the same again, or of a coupon whose events are in several "
     "partitions",
     "user_coupon: status, used_at (whoever redeems writes them), created_at, updated_at, and rows of another "

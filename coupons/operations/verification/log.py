@@ -12,6 +12,7 @@ from coupons.eventlog.backlog import Positions
 from coupons.eventlog.events import IssueRequest
 from coupons.eventlog.place import NextOffset, Place
 from coupons.models import Coupon, DeadLetter, DeadLetterState, LogPosition, UserCoupon
+from coupons.operations import rehearsals
 from coupons.operations.verification import positions as group_positions
 from coupons.operations.verification.events import Events
 from coupons.operations.verification.findings import Check, Finding, finding
@@ -38,7 +39,7 @@ class LogCheck:
         """Check. All reading of the database is done here, so that one snapshot gives it one moment."""
         coupons = Coupon.objects.all()
         self._epochs = {coupon.pk: int(coupon.epoch) for coupon in coupons}
-        self._reset = {coupon.pk for coupon in coupons if coupon.reset_at is not None}
+        self._reset = {coupon.pk for coupon in coupons if coupon.reset_at is not None} | rehearsals.removed()
         self._races: defaultdict[int, list[OutcomeRow]] = defaultdict(list)
         self._missing: defaultdict[int, list[IssueRequest]] = defaultdict(list)
         self._of_other_rows: defaultdict[int, list[tuple[IssueRequest, OutcomeRow]]] = defaultdict(list)

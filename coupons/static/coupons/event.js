@@ -184,6 +184,7 @@
       card.href = config.eventUrl.replace("{id}", each.coupon.id);
       state.dataset.phase = each.coupon.phase;
       card.append(element("h3", `${each.coupon.description} (${each.coupon.id})`), state);
+      if (each.coupon.isRehearsal) card.append(" ", element("span", labels.rehearsal, "event-phase event-rehearsal"));
       card.append(element("p", span(each.coupon), "event-line"));
       card.append(element("p", ["accepted", "issued", "left", "waiting"].map((name) => `${labels[name]} ${count(each[name])}`).join(" · "), "event-line"));
       card.append(element("p", `${labels.claimsRate} ${short.format(each.recent.claims)} · ${labels.issuedRate} ${short.format(each.recent.issued)}`, "event-line"));
