@@ -17,6 +17,7 @@ from redis.exceptions import RedisError
 
 from consumer.watch import Watch
 from coupons.eventlog.backlog import LogUnavailable
+from coupons.figures import refusals
 from coupons.gate import catching_up, disclosed
 from coupons.gate.admission import GateUnavailable
 from coupons.gate.catching_up import CatchingUp
@@ -99,6 +100,7 @@ class Housekeeper:
                 return
             search = LeakSearch()
             disclosed.forget_decided()
+            refusals.forget_old()
             self._catch_up()
             while search.advance() is None and not self._stop.wait(STEP_S):
                 turn.extend()

@@ -14,6 +14,7 @@ from consumer.dead_letters import DeadMessage
 from coupons import measures
 from coupons.claim import Claim
 from coupons.figures.counting import desk as figures
+from coupons.figures.refusals import desk as refusals
 from coupons.gate import pending
 from coupons.gate.admission import (
     Decisions,
@@ -55,6 +56,10 @@ def _report(issued: Issued, letters: Sequence[DeadMessage]) -> None:
     logs.info_each(log, "쿠폰 발급 성공 - EventId: %s, UserCouponId: %s", list(won.items()))
     lost = {decision for decision in counted if decision.is_rejection}
     rejected = [(a.request.event.request_id, a.decision) for a in issued.allocations if a.decision in lost]
+    refusals.decided(
+        (a.request.event.claim, a.decision.value) for a in issued.allocations if a.decision in lost
+    )
+    refusals.decided((claim, each.reason.value) for each in letters if (claim := each.claim) is not None)
     logs.info_each(log, "쿠폰 발급 거절 - EventId: %s, Reason: %s", rejected)
     dead_letters.report(letters)
 

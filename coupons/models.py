@@ -265,6 +265,31 @@ class SecondFigures(models.Model):
         return f"coupon {self.coupon_id}, {self.second}: {self.figures}"
 
 
+class Refusal(models.Model):
+    """Somebody was told no: when, why, and how often in that second (``coupons/figures/refusals.py``).
+
+    A sample, for support; ``request_id`` where the request was accepted first and then rejected.
+    """
+
+    refusal_id = models.BigAutoField(primary_key=True)
+    user_id = models.BigIntegerField()
+    coupon_id = models.BigIntegerField()
+    code = models.CharField(max_length=40)
+    count = models.IntegerField()
+    request_id = models.UUIDField(null=True)
+    refused_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "coupon_refusal"
+        indexes = (
+            models.Index(fields=("user_id", "refusal_id"), name="refusal_of_user"),
+            models.Index(fields=("coupon_id", "refusal_id"), name="refusal_of_coupon"),
+        )
+
+    def __str__(self) -> str:
+        return f"user {self.user_id}, coupon {self.coupon_id}: {self.code}"
+
+
 class DeadLetterState(models.TextChoices):
     WAITING = "WAITING"
     REPLAYED = "REPLAYED"

@@ -10,7 +10,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from coupons.admin import letters
+from coupons.admin import letters, support
 from coupons.admin.events import pages, words
 from coupons.admin.forms import CouponChangeForm, CouponForm, PointForm, UserCouponForm, out_of_range
 from coupons.admin.lists import LargeTableAdmin, LiveTableAdmin
@@ -48,7 +48,7 @@ class NewPoint(admin.StackedInline):  # type: ignore[type-arg]
 
 @admin.register(User)
 class UserAdmin(LiveTableAdmin):
-    list_display = ("user_id", "name", "created_at")
+    list_display = ("user_id", "name", "told", "created_at")
     search_help_text = text(en="A user's ID, exactly.", ko="사용자 ID (정확히 일치)")
     readonly_fields = ("user_id", "belongings", "created_at", "updated_at")
 
@@ -58,11 +58,18 @@ class UserAdmin(LiveTableAdmin):
     def get_inlines(self, request: HttpRequest, obj: Any) -> list[Any]:
         return [NewPoint] if obj is None else []
 
+    def get_urls(self) -> list[Any]:
+        return [*support.urls(), *super().get_urls()]
+
+    @admin.display(description=text(en="requests", ko="요청 이력"))
+    def told(self, user: User) -> SafeString:
+        return format_html('<a href="{}">{}</a>', reverse("admin:coupons_support", args=[user.pk]), _LOOK)
+
     @admin.display(description=_LOOK)
     def belongings(self, user: User) -> SafeString:
         points = _rows("point", f"user_id={user.pk}", text(en="points", ko="포인트"))
         claims = _rows("usercoupon", f"user_id={user.pk}", text(en="coupons", ko="발급된 쿠폰"))
-        return format_html("{} · {}", points, claims)
+        return format_html("{} · {} · {}", points, claims, self.told(user))
 
 
 @admin.register(Point)

@@ -24,6 +24,7 @@ from coupons.claims.limiting import Counted
 from coupons.claims.screening import Refused
 from coupons.claims.submitting import Answer
 from coupons.figures.counting import desk as figures
+from coupons.figures.refusals import desk as refusals
 from coupons.gate import loading
 from coupons.outcomes import Code
 from runtime import greenlets, metrics
@@ -246,6 +247,7 @@ def _count(batch: Sequence[Waiting], outcomes: Sequence[str]) -> None:
     coupons = [each.claim.coupon_id for each in batch]
     measures.CLAIMS.count(Counter(zip(coupons, outcomes, strict=True)))
     figures.answered(coupons, outcomes, seconds)
+    refusals.answered((each.claim for each in batch), outcomes)
 
 
 def outcome_of(answer: Answer) -> str:

@@ -19,6 +19,7 @@ from django.db import Error as DatabaseLayerError
 from django.db import close_old_connections, connection
 
 from coupons import coupon_cache
+from coupons.figures import refusals
 from coupons.figures.counting import Desk, Figures, desk, merged
 from coupons.gate.admission import GateUnavailable, gate
 from coupons.gate.keys import keys_of
@@ -139,12 +140,12 @@ class FlushingThread:
         self._thread = threading.Thread(target=self._run, name="figures", daemon=True)
 
     def start(self) -> None:
-        self._source.is_open = True
+        self._source.is_open = refusals.desk.is_open = True
         self._thread.start()
 
     def stop(self, *, patience_s: float = 5.0) -> None:
         """Write what is left, within ``patience_s``. From any thread but this one's."""
-        self._source.is_open = False
+        self._source.is_open = refusals.desk.is_open = False
         self._stop.set()
         self._thread.join(patience_s)
 
@@ -159,6 +160,7 @@ class FlushingThread:
             close_old_connections()
             greenlets.look_at_connection()  # an old primary that lives on as a replica takes no rows
             self._flusher.flush(is_last=is_last)
+            refusals.desk.flush()
         except DatabaseLayerError as error:
             log.info("figures wait for the database: %s", error)
             connection.close()

@@ -204,6 +204,20 @@ class AdmissionGate(GateRedis):
         count = int(self.run("reserved", (keys_of(coupon_id), [])))
         return None if count < 0 else count
 
+    def of_user(self, user_id: int, coupon_ids: Sequence[int]) -> list[Claim]:
+        """This user's reservations on these coupons, for support."""
+        field = user_id.to_bytes((user_id.bit_length() + 7) // 8, "big")
+
+        def read() -> list[Claim]:
+            pipeline = self._redis.pipeline(transaction=False)
+            for coupon_id in coupon_ids:
+                pipeline.hget(keys_of(coupon_id)[1], field)
+            found = zip(coupon_ids, pipeline.execute(raise_on_error=False), strict=True)
+            claims = [claim_in(each, field, value) for each, value in found if isinstance(value, bytes)]
+            return [claim for claim in claims if claim is not None]
+
+        return self.guarded(read)
+
     def standing(self, coupon: CachedCoupon) -> list[Claim] | Loaded:
         [standing] = self.standing_each([coupon])
         return standing

@@ -20,6 +20,7 @@ from coupons.models import (
     DeadLetter,
     DisclosedRequest,
     IssueOutcome,
+    Refusal,
     SecondFigures,
     Steering,
     UserCoupon,
@@ -45,6 +46,7 @@ class Traces:
     user_coupons: int
     outcomes: int
     dead_letters: int
+    refusals: int
     figures: int
     steps: int
 
@@ -93,6 +95,7 @@ def _rows(coupon_id: int) -> dict[str, QuerySet[Any, Any]]:
         "dead_letters": DeadLetter.objects.filter(request_id__in=outcomes.values("request_id")),
         "user_coupons": UserCoupon.objects.filter(coupon_id=coupon_id),
         "outcomes": outcomes,
+        "refusals": Refusal.objects.filter(coupon_id=coupon_id),
         "figures": SecondFigures.objects.filter(coupon_id=coupon_id),
         "steps": Steering.objects.filter(coupon_id=coupon_id),
     }

@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from coupons.eventlog import backlog
 from coupons.gate.admission import GateUnavailable, gate
-from coupons.models import Coupon, CouponStatus, IssueOutcome, SecondFigures, UserCoupon
+from coupons.models import Coupon, CouponStatus, IssueOutcome, Refusal, SecondFigures, UserCoupon
 from runtime.chunks import in_chunks
 
 _LOG_TIMEOUT_S: Final = 3.0  #: an operator waits: a log that is not read by then is a warning only
@@ -84,11 +84,11 @@ def _reserved(coupon_id: int) -> int | None:
 
 
 def reset(coupon_id: int, *, stock: int) -> History:
-    """Delete the coupon's user coupons, outcomes and figures, open it without a window, and set its stock.
+    """Delete what the coupon's event has left (``History``, figures, refusals), open it, and set its stock.
 
-    One transaction holds the row's lock meanwhile, so that no consumer issues in between. The gate
-    takes the row for a new one afterwards (``Coupon.epoch`` is its creation time), so that Redis's
-    old data do not count. Call forget() afterwards all the same. Raises Coupon.DoesNotExist.
+    It has no window then. One transaction holds the row's lock meanwhile, so that no consumer issues in
+    between. The gate takes the row for a new one afterwards (``Coupon.epoch`` is its creation time), so that
+    Redis's old data do not count. Call forget() afterwards all the same. Raises Coupon.DoesNotExist.
     """
     with transaction.atomic(durable=True):
         coupon = Coupon.objects.select_for_update().get(pk=coupon_id)
@@ -98,6 +98,7 @@ def reset(coupon_id: int, *, stock: int) -> History:
             outcomes=_delete(IssueOutcome.objects.filter(coupon_id=coupon_id)),
         )
         _delete(SecondFigures.objects.filter(coupon_id=coupon_id))
+        _delete(Refusal.objects.filter(coupon_id=coupon_id))
         coupon.stock = stock
         coupon.issued_count = coupon.adopted_count = 0
         coupon.coupon_status = CouponStatus.OPENED

@@ -140,6 +140,11 @@ def for_script() -> dict[str, Mapping[str, str]]:
     }
 
 
+def code(name: str) -> str:
+    """An answer or a reason, in the reader's language; itself if there is no word for it."""
+    return str(_CODES.get(name, name))
+
+
 def label(name: str) -> str:
     return str(_LABELS[name])
 
