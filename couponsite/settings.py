@@ -219,6 +219,7 @@ SPECTACULAR_SETTINGS = {
 LANGUAGE_CODE = "ko"
 LANGUAGES = [("ko", "한국어"), ("en", "English")]
 USE_I18N = True
+FORMAT_MODULE_PATH = ["couponsite.formats"]
 USE_TZ = True
 TIME_ZONE = "Asia/Seoul"
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from django.contrib.auth.models import Group
+from django.contrib.auth.models import User as StaffUser
 from django.db import models
 from django.utils.functional import lazy
 from django.utils.translation import get_language
@@ -35,8 +37,8 @@ def text(*, en: str, ko: str) -> _StrPromise:
 
 _TIMES: Final = {"created_at": "생성 시각", "updated_at": "수정 시각"}
 _KOREAN: Final[Mapping[type[models.Model], tuple[str, Mapping[str, str]]]] = {
-    User: ("사용자", {"user_id": "사용자 ID", "name": "이름", **_TIMES}),
-    Point: ("포인트", {"point_id": "포인트 ID", "user": "사용자", "balance": "잔액", **_TIMES}),
+    User: ("고객", {"user_id": "고객 ID", "name": "이름", **_TIMES}),
+    Point: ("포인트", {"point_id": "포인트 ID", "user": "고객", "balance": "잔액", **_TIMES}),
     Coupon: (
         "쿠폰",
         {
@@ -57,7 +59,7 @@ _KOREAN: Final[Mapping[type[models.Model], tuple[str, Mapping[str, str]]]] = {
         "발급된 쿠폰",
         {
             "user_coupon_id": "발급 쿠폰 ID",
-            "user": "사용자",
+            "user": "고객",
             "coupon": "쿠폰",
             "status": "상태",
             "issued_at": "발급 시각",
@@ -71,7 +73,7 @@ _KOREAN: Final[Mapping[type[models.Model], tuple[str, Mapping[str, str]]]] = {
         {
             "request_id": "요청 ID",
             "coupon_id": "쿠폰 ID",
-            "user_id": "사용자 ID",
+            "user_id": "고객 ID",
             "status": "결과",
             "reason": "사유",
             "coupon_epoch": "쿠폰 행 식별값",
@@ -102,8 +104,18 @@ _KOREAN: Final[Mapping[type[models.Model], tuple[str, Mapping[str, str]]]] = {
 }
 
 
+#: Those who log in to the admin, told apart from those who get coupons. Django's Korean has "사용자(들)".
+_STAFF: Final = {
+    StaffUser: (text(en="staff account", ko="직원 계정"), text(en="staff accounts", ko="직원 계정")),
+    Group: (text(en="staff group", ko="직원 그룹"), text(en="staff groups", ko="직원 그룹")),
+}
+
+
 def name_tables() -> None:
-    """Give models and columns their Korean names."""
+    """Give models and columns their Korean names, and people the names that tell them apart."""
+    for staff, (one, many) in _STAFF.items():
+        staff._meta.verbose_name, staff._meta.verbose_name_plural = one, many
+    User._meta.verbose_name, User._meta.verbose_name_plural = "customer", "customers"
     for model, (name, columns) in _KOREAN.items():
         meta = model._meta
         meta.verbose_name = text(en=str(meta.verbose_name), ko=name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.apps import apps as django_apps
 from django.contrib import admin, messages
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
@@ -13,13 +14,15 @@ from django.utils.safestring import SafeString
 from coupons.admin import letters, support
 from coupons.admin.events import pages, words
 from coupons.admin.forms import CouponChangeForm, CouponForm, PointForm, UserCouponForm, out_of_range
-from coupons.admin.lists import LargeTableAdmin, LiveTableAdmin
+from coupons.admin.lists import LargeTableAdmin, LiveTableAdmin, NamedChangeList
 from coupons.admin.names import name_tables, text
 from coupons.models import Coupon, CouponStatus, DeadLetter, IssueOutcome, Point, User, UserCoupon
 from coupons.operations import stock
 
 name_tables()
 admin.site.site_title = admin.site.site_header = text(en="Coupons", ko="선착순 쿠폰 관리")
+django_apps.get_app_config("coupons").verbose_name = text(en="Coupon events", ko="쿠폰 이벤트")
+django_apps.get_app_config("auth").verbose_name = text(en="Staff", ko="직원")
 admin.site.index_template = "admin/coupons/index.html"
 admin.site.site_url = "/api/docs"  # "view site": the documentation is the only page
 
@@ -49,7 +52,7 @@ class NewPoint(admin.StackedInline):  # type: ignore[type-arg]
 @admin.register(User)
 class UserAdmin(LiveTableAdmin):
     list_display = ("user_id", "name", "told", "created_at")
-    search_help_text = text(en="A user's ID, exactly.", ko="사용자 ID (정확히 일치)")
+    search_help_text = text(en="A customer's ID, exactly.", ko="고객 ID (정확히 일치)")
     readonly_fields = ("user_id", "belongings", "created_at", "updated_at")
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
@@ -77,13 +80,13 @@ class PointAdmin(LiveTableAdmin):
     form = PointForm
     list_display = ("point_id", "owner", "balance", "updated_at")
     search_columns = {"": "user_id"}
-    search_help_text = text(en="A user's ID, exactly.", ko="사용자 ID (정확히 일치)")
+    search_help_text = text(en="A customer's ID, exactly.", ko="고객 ID (정확히 일치)")
     raw_id_fields = ("user",)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         return () if obj is None else ("user", "created_at", "updated_at")
 
-    @admin.display(description=text(en="user ID", ko="사용자 ID"))
+    @admin.display(description=text(en="customer ID", ko="고객 ID"))
     def owner(self, point: Point) -> int:
         return point.user_id
 
@@ -96,9 +99,9 @@ class CouponAdmin(LiveTableAdmin):
         "coupon_id",
         "description",
         "page",
-        "discount_amount",
-        "stock",
-        "issued_count",
+        "discount",
+        "left",
+        "issued",
         "coupon_status",
         "opens_at",
         "closes_at",
@@ -111,6 +114,18 @@ class CouponAdmin(LiveTableAdmin):
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         return super().changelist_view(request, {"today": words.label("today"), **(extra_context or {})})
+
+    @admin.display(description=text(en="discount amount", ko="할인 금액"))
+    def discount(self, coupon: Coupon) -> str:
+        return f"{coupon.discount_amount:,}"
+
+    @admin.display(description=text(en="left", ko="남은 재고"))
+    def left(self, coupon: Coupon) -> str:
+        return f"{coupon.stock:,}"
+
+    @admin.display(description=text(en="issued", ko="발급 수량"))
+    def issued(self, coupon: Coupon) -> str:
+        return f"{coupon.issued_count:,}"
 
     @admin.display(description=text(en="event", ko="이벤트"))
     def page(self, coupon: Coupon) -> SafeString:
@@ -209,14 +224,18 @@ class UserCouponAdmin(LiveTableAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
-    # Plain ids: a list that shows related rows joins them, and MySQL may then sort the whole table.
-    @admin.display(description=text(en="coupon ID", ko="쿠폰 ID"))
-    def of_coupon(self, user_coupon: UserCoupon) -> int:
-        return user_coupon.coupon_id
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[NamedChangeList]:
+        return NamedChangeList
 
-    @admin.display(description=text(en="user ID", ko="사용자 ID"))
-    def of_user(self, user_coupon: UserCoupon) -> int:
-        return user_coupon.user_id
+    @admin.display(description=text(en="coupon", ko="쿠폰"))
+    def of_coupon(self, user_coupon: Any) -> str:
+        named: str = user_coupon.named_coupon
+        return named
+
+    @admin.display(description=text(en="customer", ko="고객"))
+    def of_user(self, user_coupon: Any) -> str:
+        named: str = user_coupon.named_user
+        return named
 
 
 class ReadOnlyAdmin(LargeTableAdmin):
@@ -273,10 +292,10 @@ class IssueOutcomeAdmin(ReadOnlyAdmin):
 
     list_display = (
         "request_id",
-        "coupon_id",
-        "user_id",
+        "of_coupon",
+        "of_user",
         "status",
-        "reason",
+        "why",
         "claim_rank",
         "processed_at",
     )
@@ -286,3 +305,20 @@ class IssueOutcomeAdmin(ReadOnlyAdmin):
         en="A request ID, or coupon:1.",
         ko="요청 ID 또는 coupon:1",
     )
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[NamedChangeList]:
+        return NamedChangeList
+
+    @admin.display(description=text(en="coupon", ko="쿠폰"))
+    def of_coupon(self, outcome: Any) -> str:
+        named: str = outcome.named_coupon
+        return named
+
+    @admin.display(description=text(en="customer", ko="고객"))
+    def of_user(self, outcome: Any) -> str:
+        named: str = outcome.named_user
+        return named
+
+    @admin.display(description=text(en="reason", ko="사유"))
+    def why(self, outcome: IssueOutcome) -> str:
+        return words.code(outcome.reason) if outcome.reason else "-"

@@ -1,0 +1,1 @@
+"""Formats of times by language (Django's FORMAT_MODULE_PATH)."""
