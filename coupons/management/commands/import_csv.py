@@ -1,0 +1,72 @@
+"""Import users or coupons from CSV."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, no_translations
+from tqdm import tqdm
+
+from coupons.operations import importing, surroundings
+from coupons.operations.importing import Checked, Kind
+
+
+class Command(BaseCommand):
+    help = (
+        "Import users (user_id, name, balance) or coupons (coupon_id, description, discount_amount, stock, "
+        "opens_at, closes_at, is_rehearsal) from CSV in UTF-8, whose first line names its columns. The whole "
+        "file is checked first: an error in any line, and nothing is imported. Ids that exist are left as "
+        "they are. A coupon without a start is closed until somebody opens it."
+    )
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("kind", choices=[kind.value for kind in Kind])
+        parser.add_argument("file", type=Path)
+        parser.add_argument("--dry-run", action="store_true", help="check the file and import nothing")
+        parser.add_argument("--json", action="store_true", help="print JSON")
+
+    @no_translations  # our own messages are English too
+    def handle(self, *args: Any, kind: str, file: Path, **options: Any) -> None:
+        surroundings.refuse()
+        wanted = Kind(kind)
+        is_quiet = options["json"] or not sys.stderr.isatty()
+        try:
+            with file.open(encoding="utf-8-sig", newline="") as lines, _bar("checked", is_quiet) as bar:
+                checked = importing.check(wanted, lines, on_progress=bar.update)
+            if checked.error_count:
+                self._refuse(checked, **options)
+            made = existing = 0
+            if not options["dry_run"]:
+                with file.open(encoding="utf-8-sig", newline="") as lines, _bar("imported", is_quiet) as bar:
+                    done = importing.write(wanted, lines, on_progress=bar.update)
+                made, existing = done.made, done.existing
+        except (OSError, UnicodeDecodeError) as error:
+            raise CommandError(f"{file} cannot be read as CSV in UTF-8: {error}") from error
+        self._print(wanted, checked.rows, made, existing, **options)
+
+    def _refuse(self, checked: Checked, **options: Any) -> None:
+        if options["json"]:
+            errors = [asdict(each) for each in checked.errors]
+            self.stdout.write(json.dumps({"errorCount": checked.error_count, "errors": errors}))
+        else:
+            for each in checked.errors:
+                self.stderr.write(f"line {each.line}: {each.message}")
+        raise CommandError(f"{checked.error_count} lines are wrong: nothing was imported")
+
+    def _print(self, kind: Kind, rows: int, made: int, existing: int, **options: Any) -> None:
+        if options["json"]:
+            told = {"rows": rows, "made": made, "existing": existing, "dryRun": options["dry_run"]}
+            self.stdout.write(json.dumps(told))
+        elif options["dry_run"]:
+            self.stdout.write(f"{rows} {kind} are without error: nothing was imported")
+        else:
+            self.stdout.write(f"{made} {kind} imported, {existing} were there")
+
+
+def _bar(what: str, is_quiet: bool) -> tqdm[Any]:
+    return tqdm(desc=what, unit=" rows", disable=is_quiet, leave=False)
