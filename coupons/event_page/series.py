@@ -31,19 +31,23 @@ class EventSeries:
     step: int = 1
     before: Figures = field(default_factory=Figures)  #: all that happened before ``known_to``
     known_to: int = 0
+    read_to: int = 0  #: the second before which all was read that was there
     _whole_at: float = float("-inf")
     _whole_took_s: float = 0.0
-    _live_from: int = 0
+    _read_again_from: int = 0
 
-    def update(self, now: int) -> None:
-        """Read what is new. Raises database errors."""
+    def update(self, now: int, *, every_s: int = 1) -> None:
+        """Read what is new, if the last reading is so long ago. Raises database errors."""
+        if now - self.read_to < every_s:
+            return
         if time.monotonic() - self._whole_at > max(_WHOLE_EVERY_S, _WHOLE_COSTS * self._whole_took_s):
             self._read_whole(now)
         first = now - LIVE_S
-        since = max(first, self._live_from - _READ_AGAIN_S)
+        since = max(first, self._read_again_from - _READ_AGAIN_S)
         newer = reading.by_step(self.coupon_id, since=since, until=now)
         kept = {second: each for second, each in self.live.items() if first <= second < since}
-        self.live, self._live_from = kept | newer, now
+        self.live = kept | newer
+        self.read_to = self._read_again_from = now
 
     def _read_whole(self, now: int) -> None:
         began = time.monotonic()
@@ -55,7 +59,7 @@ class EventSeries:
             since = span[0] - span[0] % self.step
             self.whole = reading.by_step(self.coupon_id, since=since, until=self.known_to, step=self.step)
             self.before = reading.total(self.whole)
-        self._live_from = 0  # late rows are read too
+        self._read_again_from = 0  # late rows are read too
         self._whole_at = time.monotonic()
         self._whole_took_s = self._whole_at - began
 
@@ -68,8 +72,9 @@ class EventSeries:
                 total.add(figures)
         return total
 
-    def minutes(self, now: int) -> dict[str, Any]:
+    def minutes(self) -> dict[str, Any]:
         """The last minutes. The newest second has not been written by all: the chart ends before it."""
+        now = self.read_to
         return _columns(self.live, first=now - LIVE_S, last=now - 2, step=1)
 
     def all(self) -> dict[str, Any] | None:
@@ -77,8 +82,9 @@ class EventSeries:
             return None
         return _columns(self.whole, first=min(self.whole), last=max(self.whole), step=self.step)
 
-    def recent(self, now: int) -> dict[str, Any]:
+    def recent(self) -> dict[str, Any]:
         """Rates and times of the last seconds that are whole."""
+        now = self.read_to
         seconds = range(now - 1 - _RATE_S, now - 1)
         total = Figures()
         for second in seconds:

@@ -23,6 +23,9 @@ TODAY: Final = 0  #: stands for today's events, in place of a coupon
 _EVENTS: Final = 50  #: of a day. More, and their snapshot takes longer than a second
 _WINNERS: Final = 10
 _STEPS: Final = 8
+#: An event's small chart and its rates are this old at most; its numbers are new each second. Shorter, and a
+#: day of fifty events keeps a process busy; longer, and the list is no help in an emergency.
+_LIST_EVERY_S: Final = 4
 _SPARK_S: Final = 120  #: a small chart's seconds
 #: Events whose figures a process keeps: each has 600 points, some 500 kB.
 _MOST_SERIES: Final = 60
@@ -47,8 +50,8 @@ def _event(coupon_id: int) -> dict[str, Any]:
         "coupon": _coupon(coupon),
         **_numbers(coupon, series),
         "waiting": waiting_now([coupon_id]).get(coupon_id),
-        "recent": series.recent(int(now)),
-        "minutes": series.minutes(int(now)),
+        "recent": series.recent(),
+        "minutes": series.minutes(),
         "whole": series.all(),
         "partitions": [
             {"partition": each.partition, "lag": each.events, "decidedAt": each.decided_ms} for each in found
@@ -66,8 +69,8 @@ def _today() -> dict[str, Any]:
     waiting = waiting_now([coupon.pk for coupon in coupons])
     events = []
     for coupon in coupons:
-        series = _updated(coupon.pk, int(now))
-        minutes = series.minutes(int(now))
+        series = _updated(coupon.pk, int(now), every_s=_LIST_EVERY_S)
+        minutes = series.minutes()
         spark = (
             [sum(each) for each in zip(*minutes["answers"].values(), strict=True)]
             if minutes["answers"]
@@ -78,7 +81,7 @@ def _today() -> dict[str, Any]:
                 "coupon": _coupon(coupon),
                 **_numbers(coupon, series),
                 "waiting": waiting.get(coupon.pk),
-                "recent": series.recent(int(now)),
+                "recent": series.recent(),
                 "spark": spark[-_SPARK_S:],
             }
         )
@@ -96,9 +99,9 @@ def _of_day(begin: datetime) -> list[Coupon]:
     return list(Coupon.objects.filter(of_day | (lasting & begun) | Q(pk__in=ids)).order_by("-pk")[:_EVENTS])
 
 
-def _updated(coupon_id: int, now: int) -> EventSeries:
+def _updated(coupon_id: int, now: int, *, every_s: int = 1) -> EventSeries:
     series = _series.pop(coupon_id, None) or EventSeries(coupon_id=coupon_id)
-    series.update(now)
+    series.update(now, every_s=every_s)
     _series[coupon_id] = series
     while len(_series) > _MOST_SERIES:
         _series.popitem(last=False)

@@ -37,6 +37,9 @@ MOST_ROWS: Final = 200
 #: Coupons and seconds that wait while the database is away: some ten minutes of ten hot coupons, a few MB.
 #: Beyond, seconds are added up; fewer, and the chart of an outage is coarser.
 _MOST_WAITING: Final = 5_000
+#: A stopping worker has 2 s to end by itself (couponsite/gunicorn_conf.py). Longer, and the master kills it;
+#: shorter, and a busy database misses the last second's figures.
+_PATIENCE_S: Final = 1.0
 Waiting = dict[tuple[int, int], Figures]  #: by coupon and second
 
 
@@ -143,11 +146,11 @@ class FlushingThread:
         self._source.is_open = refusals.desk.is_open = True
         self._thread.start()
 
-    def stop(self, *, patience_s: float = 5.0) -> None:
-        """Write what is left, within ``patience_s``. From any thread but this one's."""
+    def stop(self) -> None:
+        """Write what is left, if the database answers at once. From any thread but this one's."""
         self._source.is_open = refusals.desk.is_open = False
         self._stop.set()
-        self._thread.join(patience_s)
+        self._thread.join(_PATIENCE_S)
 
     def _run(self) -> None:
         while not self._stop.wait(EVERY_S):
