@@ -49,7 +49,7 @@ def _event(coupon_id: int) -> dict[str, Any]:
         "at": int(now * 1000),
         "coupon": _coupon(coupon),
         **_numbers(coupon, series),
-        "waiting": waiting_now([coupon_id]).get(coupon_id),
+        "waiting": _waiting(coupon_id, found),
         "recent": series.recent(),
         "minutes": series.minutes(),
         "whole": series.all(),
@@ -60,6 +60,12 @@ def _event(coupon_id: int) -> dict[str, Any]:
         "winners": _winners(coupon_id),
         "steps": _steps(coupon_id),
     }
+
+
+def _waiting(coupon_id: int, found: list[health.Lag]) -> int | None:
+    """As the gate counts; where it is empty and all of the log is decided, nothing waits."""
+    is_all_decided = bool(found) and all(each.events == 0 for each in found)
+    return waiting_now([coupon_id]).get(coupon_id, 0 if is_all_decided else None)
 
 
 def _today() -> dict[str, Any]:

@@ -216,7 +216,8 @@
     }
     const told = await answer.json();
     if (told.gone) notice(labels.gone);
-    else if (!told.error && (!newest || told.at !== newest.at)) show(told);
+    // Another worker may still have an older one.
+    else if (!told.error && (!newest || told.at > newest.at)) show(told);
   }
 
   let staleSince = Date.now(), seenAt = null;
