@@ -40,8 +40,7 @@ _NO_COMPLAINT: Final = frozenset(
         Code.COUPON_NOT_FOUND.value,
         Code.INVALID_REQUEST.value,
         Code.IDENTITY_NOT_PROVEN.value,
-        "TOO_MANY_REQUESTS",
-        "TOO_MANY_CLAIMS",
+        Code.TOO_MANY_REQUESTS.value,
     }
 )
 

@@ -42,6 +42,7 @@ _CODES: Final = {
     "BROKER_UNAVAILABLE": text(en="broker away", ko="브로커 응답 없음"),
     "INVALID_REQUEST": text(en="malformed", ko="잘못된 요청"),
     "IDENTITY_NOT_PROVEN": text(en="identity not proven", ko="본인 확인 실패"),
+    "TOO_MANY_REQUESTS": text(en="too often", ko="너무 잦은 요청"),
     "INTERNAL_ERROR": text(en="error", ko="오류"),
     "FAILED": text(en="dead letter", ko="처리 불가"),
     "ISSUED": text(en="issued", ko="발급"),
