@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from django.db import Error as DatabaseLayerError
-from django.db import close_old_connections, connection
+from django.db import connection
 from django_redis import get_redis_connection
 from redis.exceptions import RedisError
 
 from coupons.event_page import snapshot
 from coupons.models import Coupon
-from runtime import greenlets
+from runtime import database_roles
 
 log = logging.getLogger(__name__)
 
@@ -71,9 +71,8 @@ class Board:
 
     def _refresh(self, key: int, entry: _Entry) -> None:
         try:
-            close_old_connections()
-            greenlets.look_at_connection()
-            entry.body = self._shared(key)
+            with database_roles.watched():
+                entry.body = self._shared(key)
         except Coupon.DoesNotExist:
             entry.body = b'{"gone":true}'
         except DatabaseLayerError as error:

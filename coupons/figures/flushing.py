@@ -16,7 +16,7 @@ from typing import Final
 
 import msgspec
 from django.db import Error as DatabaseLayerError
-from django.db import close_old_connections, connection
+from django.db import connection
 
 from coupons import coupon_cache
 from coupons.figures import refusals
@@ -24,7 +24,7 @@ from coupons.figures.counting import Desk, Figures, desk, merged
 from coupons.gate.admission import GateUnavailable, gate
 from coupons.gate.keys import keys_of
 from coupons.models import SecondFigures
-from runtime import greenlets
+from runtime import database_roles
 from runtime.chunks import in_chunks
 
 log = logging.getLogger(__name__)
@@ -160,10 +160,9 @@ class FlushingThread:
 
     def _flush(self, *, is_last: bool = False) -> None:
         try:
-            close_old_connections()
-            greenlets.look_at_connection()  # an old primary that lives on as a replica takes no rows
-            self._flusher.flush(is_last=is_last)
-            refusals.desk.flush()
+            with database_roles.watched():  # an old primary that lives on as a replica takes no rows
+                self._flusher.flush(is_last=is_last)
+                refusals.desk.flush()
         except DatabaseLayerError as error:
             log.info("figures wait for the database: %s", error)
             connection.close()
