@@ -109,7 +109,7 @@ class Brokers:
                 self.nodes[number].start()
         for number in numbers or NUMBERS:
             is_ready = partial(self._answers, number, trusting=trusting)
-            self.nodes[number].server.wait_ready(is_ready, within_s=READY_S)
+            self.nodes[number].server.wait_ready(is_ready, within_s=READY_S, every_s=0.5)
 
     def restart(self, number: int) -> None:
         """As an operator does: it hands over what it leads, stops and comes back."""

@@ -50,7 +50,7 @@ def lasting(
 LONG = Scale(users=2000, stock=1000, rush_s=12, kills=10, outage_s=20, storm_s=60, poison=1000)
 #: For the rows of clusters: 250 claims/s, for as long as a cluster takes to fail and to come back.
 CLUSTERS_LONG = Scale(users=6000, stock=5400, rush_s=24, kills=3, outage_s=20, storm_s=30, poison=100)
-CLUSTERS_SHORT = Scale(users=3000, stock=2700, rush_s=12, kills=1, outage_s=8, storm_s=12, poison=100)
+CLUSTERS_SHORT = Scale(users=4000, stock=3600, rush_s=16, kills=1, outage_s=13, storm_s=12, poison=100)
 SHORT = Scale(users=400, stock=200, rush_s=8, kills=2, outage_s=8, storm_s=12, poison=100)
 
 
