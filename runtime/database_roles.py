@@ -61,6 +61,8 @@ def look() -> None:
     Django checks around each request, and only that the connection lives; this is for all threads that keep
     one. It asks the database: never in the loop.
     """
+    if connection.in_atomic_block:
+        return  # Django would close the connection under the transaction
     is_first = _looked.signs == _signs.count
     if is_first and time.monotonic() - _looked.at <= LOOK_EVERY_S and not connection.errors_occurred:
         return
