@@ -402,7 +402,7 @@ def test_what_we_fix_ourselves_cannot_be_set_beside(monkeypatch: pytest.MonkeyPa
     functions = {"logger", "error_cb", "on_commit"}
     may_differ = {
         "client.id", "reconnect.backoff.ms", "reconnect.backoff.max.ms",
-        "socket.connection.setup.timeout.ms", "topic.metadata.refresh.interval.ms", "retry.backoff.max.ms",
+        "socket.connection.setup.timeout.ms", "topic.metadata.refresh.interval.ms",
     }  # fmt: skip
     assert len(made) == 3
     for name in sorted(ours - functions - may_differ):

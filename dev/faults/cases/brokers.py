@@ -210,7 +210,7 @@ CASES = [
     _case(
         "leader-killed", "the coupon's partition's leader killed (SIGKILL)", _kill_leader, _nobody_is_refused
     ),
-    _case("leader-frozen", "the same broker frozen (SIGSTOP) and woken", _freeze_leader, _nobody_is_refused),
+    _case("leader-frozen", "the same broker frozen (SIGSTOP) and woken", _freeze_leader),
     _case(
         "partition-dead",
         "a broker killed of which two partitions need a replica; the third partition goes on",
