@@ -176,8 +176,8 @@ def producer_config() -> dict[str, Any]:
         "batch.size": producer.batch_bytes,
         "queue.buffering.max.kbytes": producer.buffer_kbytes,
         "message.timeout.ms": producer.publish_timeout_ms,
-        # A leader that hangs is left after this time. Shorter (3 s were tried), and at a broker's death living
-        # ones are left too, because they answer when the dead replica is out of sync (the broker's session
+        # A leader that hangs is left after this time. Shorter (3 s were tried), and at a broker's death the
+        # living are left too, because they answer when the dead replica is out of sync (the broker's session
         # timeout, 3 s); claims then waited for 11 s in place of 5. Longer, and claims are given up before.
         "request.timeout.ms": min(producer.publish_timeout_ms, 5000),
         "delivery.report.only.error": False,
