@@ -41,7 +41,7 @@ log = logging.getLogger(__name__)
 #: librdkafka looks for messages that timed out once a second.
 _REPORTED_S: Final = 2.0
 #: Of the publish timeout: the rest is for what follows, until the answer is written.
-_WAITING_SHARE: Final = 0.9
+_WAITING_SHARE: Final = 0.85
 #: Between looks for delivery reports, in the loop. Longer, and each claim is answered later by as much;
 #: shorter, and the loop does little else.
 _POLL_S: Final = 0.001

@@ -103,13 +103,18 @@ class Brokers:
         return settings | {"COUPON_TOPIC_REPLICATION_FACTOR": str(len(NUMBERS))}
 
     def start(self, *numbers: int, trusting: bool = False) -> None:
-        """Start these, or those that do not run, and wait until they answer: us, who may trust anybody."""
+        """Start these, or those that do not run, and wait until they answer: us, who may trust anybody.
+
+        Two that start beside one that runs would take both cores from whoever is being tested.
+        """
+        is_any_up = any(map(self.is_running, NUMBERS))
         for number in numbers or NUMBERS:
             if not self.is_running(number):
-                self.nodes[number].start()
+                self.nodes[number].start(gently=is_any_up)
         for number in numbers or NUMBERS:
             is_ready = partial(self._answers, number, trusting=trusting)
             self.nodes[number].server.wait_ready(is_ready, within_s=READY_S, every_s=0.5)
+            self.nodes[number].hurry()
 
     def restart(self, number: int) -> None:
         """As an operator does: it hands over what it leads, stops and comes back."""
