@@ -41,4 +41,8 @@ def _run(names: Sequence[str], *, on: Sequence[str], found: Path, options: argpa
     words = ["--clusters", *on, "--only", *names, "--json", str(found)]
     if options.short:
         words.append("--short")
-    return subprocess.run([sys.executable, "-m", "dev.faults", *words], cwd=PROJECT).returncode
+    with subprocess.Popen([sys.executable, "-m", "dev.faults", *words], cwd=PROJECT) as running:
+        try:
+            return running.wait()
+        except KeyboardInterrupt:  # of both: it stops its servers
+            return running.wait()
