@@ -455,6 +455,8 @@ def test_every_key_and_field_of_redis(scene: Scene) -> None:
     case("gate issued", lambda: redis.hincrby(gate, "issued", 1), "GATE_COUNTS")
     case("gate issued gone", lambda: redis.hdel(gate, "issued"), "GATE_COUNTS")
     case("gate issued no number", lambda: redis.hset(gate, "issued", "x"), "GATE_COUNTS")
+    # A gate of another server's history counts as empty.
+    case("gate history", lambda: redis.hset(gate, "history", "x"), "not looked at: an empty gate")
     case("gate reserved", lambda: redis.hset(gate, "reserved", 7), "GATE_COUNTS")
     case("gate no hash", lambda: (redis.delete(gate), redis.set(gate, "x")), "GATE_COUNTS")
     case("gate gone", lambda: redis.delete(gate), "not looked at: an empty gate")
@@ -484,7 +486,7 @@ def test_every_key_and_field_of_redis(scene: Scene) -> None:
 
     unknown = [key for key in redis.scan_iter() if not any(_kind(name) in key.decode() for name, _ in cases)]
     assert unknown == []
-    assert {*redis.hgetall(gate)} <= {b"ready", b"epoch", b"issued", b"reserved"}
+    assert {*redis.hgetall(gate)} <= {b"ready", b"epoch", b"issued", b"reserved", b"history"}
     assert _missed_in_redis(cases.values()) == []
 
 
