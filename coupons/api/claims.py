@@ -195,6 +195,7 @@ class ClaimView(APIView):
             Code.USER_NOT_FOUND,
             Code.COUPON_NOT_FOUND,
             Code.COUPON_CLOSED,
+            Code.CLAIMS_PAUSED,
             Code.OUT_OF_STOCK,
             Code.ALREADY_REQUESTED,
             Code.BROKER_UNAVAILABLE,

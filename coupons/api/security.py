@@ -15,7 +15,7 @@ _USER_TOKEN: Final = "userToken"
 SCHEMES: Final[dict[str, Any]] = {
     _TICKET: {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
     _OFFICE_KEY: {"type": "apiKey", "in": "header", "name": callers.OFFICE_KEY},
-    _USER_TOKEN: {"type": "apiKey", "in": "header", "name": callers.OLD_HEADER, "deprecated": True},
+    _USER_TOKEN: {"type": "apiKey", "in": "header", "name": callers.OLD_HEADER},
 }
 
 
