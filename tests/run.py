@@ -28,7 +28,7 @@ _LANES = {
     "services": [
         ["tests/integration"],
         ["tests/contract"],
-        ["tests/faults", "tests/concurrency", "tests/e2e"],
+        ["tests/faults", "tests/concurrency", "tests/e2e", "tests/connections"],
     ],
 }
 _ON_REQUEST = {"given": [[folder for lane in _LANES["services"] for folder in lane]]}
