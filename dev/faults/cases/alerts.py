@@ -23,7 +23,7 @@ from dev.processes import wait_until
 
 #: Until an alert must fire: a range and the alert's own time are some seconds here; a pause of the consumer
 #: between two tries is 5 s at most.
-_WITHIN_S: Final = 40.0
+_WITHIN_S: Final = 60.0
 #: As _WITHIN_S, for what a consumer looks after once a minute.
 _WATCHED_WITHIN_S: Final = 100.0
 _LASTS_S: Final = 120.0  #: of the rush: claims come as long as the faults last that need some
