@@ -102,12 +102,14 @@ class TicketCheck:
     def __init__(self, keys: SigningKeys, settings: IdentitySettings) -> None:
         self.keys: Final = keys
         self._settings: Final = settings
-        self._remembered = lru_cache(REMEMBERED)(self._check)
+        # HS256 alone is checked in less time than remembering a ticket takes, which few show twice.
+        is_costly = keys.algorithms != {"HS256"}
+        self._found = lru_cache(REMEMBERED)(self._check) if is_costly else self._check
         self._candidates = lru_cache(64)(self._candidates_of)
 
     def ticket(self, token: bytes) -> Ticket:
         """The ticket, if it is good now. Raises TicketRefusedError."""
-        ticket = self._remembered(token)
+        ticket = self._found(token)
         if ticket.expires_at + self._settings.leeway_s <= time.time():
             raise TicketRefusedError(Code.TICKET_EXPIRED)
         return ticket

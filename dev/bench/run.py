@@ -11,7 +11,7 @@ from dev.services.own import Services
 
 @dataclass(slots=True)
 class Users:
-    """Hands out users who have not claimed before in this run: nobody is in any cache."""
+    """Hands out users who have not claimed before on this stage: nobody is in any cache."""
 
     count: int
     _next: int = 1

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scale:
-    users: int  #: rows of the user table; each claims once
+    users: int  #: rows of the user table; each claims once on a stage
     rounds: int  #: of baseline and ours in turn
     slice_s: int  #: of one load in a round
     warm_s: int

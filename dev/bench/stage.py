@@ -17,7 +17,7 @@ from django_redis import get_redis_connection
 from dev import suite, topics
 from dev.bench import database, wrk
 from dev.bench.crowd import Plan
-from dev.bench.run import Run
+from dev.bench.run import Run, Users
 from dev.bench.wrk import Counted
 from dev.processes import Process, ProcessFailed
 from tests.system import System, eventually
@@ -125,8 +125,12 @@ class Stage:
 
 @contextmanager
 def staged(run: Run) -> Iterator[Stage]:
-    """Everything that is started on the stage is stopped at its end; the topics go too."""
+    """Everything that is started on the stage is stopped at its end; the topics go too.
+
+    Users may claim who did so on an earlier stage: nothing that is left knows them.
+    """
     connection.close()
+    run.users = Users(run.scale.users)
     database.empty()
     get_redis_connection("default").flushall()
     with topics.own_topic(f"bench-{uuid4().hex[:8]}") as topic, ExitStack() as ended:

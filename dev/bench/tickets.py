@@ -36,13 +36,14 @@ class Login:
         }
         return cls(folder=folder, keys=keys)
 
-    def settings(self) -> dict[str, str]:
-        """For the API that checks its tickets, of every kind."""
-        file = self.folder / "public-keys.pem"
-        form = (Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-        publics = [key.public_key() for key in self.keys.values() if not isinstance(key, str)]
-        file.write_bytes(b"".join(key.public_bytes(*form) for key in publics))
-        return {"COUPON_IDENTITY_SECRET": _SECRET, "COUPON_TICKET_KEYS": str(file)}
+    def settings(self, algorithm: str) -> dict[str, str]:
+        """For an API that checks its tickets of this kind, and knows no other."""
+        key = self.keys[algorithm]
+        if isinstance(key, str):
+            return {"COUPON_IDENTITY_SECRET": key}
+        file = self.folder / f"{algorithm}.pem"
+        file.write_bytes(key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+        return {"COUPON_TICKET_KEYS": str(file)}
 
     def signing(
         self, algorithm: str, *, first_user: Callable[[], int], used: Callable[[], int]

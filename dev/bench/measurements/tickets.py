@@ -20,9 +20,9 @@ def tickets(run: Run) -> Outcome:
     with staged(run) as stage:
         slices, [coupon_id] = started(stage)
         login = Login.new(stage.system.folder)
-        guarded = stage.start(stage.system.new_api(**login.settings())).wait_ready()
         turns = {"none": slices.of_api(coupon_id)}
         for algorithm in ALGORITHMS:
+            guarded = stage.start(stage.system.new_api(**login.settings(algorithm))).wait_ready()
             signing = login.signing(
                 algorithm, first_user=lambda: run.users.next, used=lambda: most_used(slices)
             )
