@@ -134,9 +134,12 @@ def verified(
     """What ``manage.py verify`` finds wrong; empty if it is clean. Notes with the words may be there."""
     try:
         done = system.manage("verify", "--json", *words, timeout_s=within_s)
+    except subprocess.TimeoutExpired as error:
+        return [f"verify did not answer: {error}"]
+    try:
         report = json.loads(done.stdout)
-    except (subprocess.TimeoutExpired, ValueError) as error:
-        return [f"verify did not answer: {str(error)[:300]}"]
+    except ValueError:  # it refused, and says why
+        return [f"verify: {done.stderr.strip()[-300:]}"]
     found = [f"{each['check']}: {each['message']}" for each in report["findings"] if not may_find(each)]
     notes = [note for note in report["notes"] if not may_note or may_note not in note]
     return [f"verify: {each}" for each in (*found[:20], *report["unchecked"], *notes)]

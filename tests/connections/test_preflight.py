@@ -295,13 +295,17 @@ def variables(**planted: str) -> Iterator[None]:
 
 @pytest.fixture
 def own_database() -> Iterator[Mapping[str, str]]:
-    """A migrated database of this test alone, beside the suite's."""
+    """A migrated database of this test alone, beside the suite's, on a server as production has it.
+
+    The tests of the backup start the suite's server with a binary log, which MariaDB does not sync by default.
+    """
     name = f"test_preflight_{uuid.uuid4().hex[:8]}"
     stack.services("sql", f"CREATE DATABASE {name} CHARACTER SET utf8mb4")
     environment = {**PRODUCTION, "DATABASE_URL": f"{os.environ['DATABASE_URL'].rpartition('/')[0]}/{name}"}
     try:
         assert manage(environment, "migrate", "-v0").returncode == 0
-        yield {**environment, "NAME": name}
+        with variables(sync_binlog="1"):
+            yield {**environment, "NAME": name}
     finally:
         stack.services("sql", f"DROP DATABASE {name}")
 
