@@ -20,7 +20,7 @@ from dev.bench.stage import Stage, staged
 _REQUEST_ID: Final = "CONCAT(LPAD(HEX(%s + u.user_id), 12, '0'), '70008', LPAD(HEX(u.user_id), 15, '0'))"
 _LONG_AGO_MS: Final = 1_600_000_000_000
 _AT_ONCE: Final = 100_000  #: rows of a statement: a transaction that the log of the database holds
-_ROUNDS: Final = 4
+_ROUNDS: Final = 8  #: one slice differs from the next by a twentieth, which is what is sought
 _BACKLOGS: Final = 3  #: decided in one go: one alone is over in three seconds, which differ by a tenth
 _FLUSHED_PAGES: Final = 500
 _FLUSH_S: Final = 120.0
