@@ -22,9 +22,10 @@ from coupons.operations.verification.positions import look_at_topic
 from coupons.operations.verification.recent_checks import Entries
 from coupons.operations.verification.snapshot import snapshot
 
-#: Events of one look. More, and the look holds up its process and its thread for longer; fewer, and the
-#: looks' own cost (a Kafka client, some queries) is most of it.
-MOST_AT_ONCE: Final = 10_000
+#: Events of one look, which takes 0.1 s of a core at once. More, and a rush feels it: of 10,000, half a
+#: second, claims beside it waited for 0.3 s on two cores; fewer, and the looks' own cost (a client, some
+#: queries) is most of it.
+MOST_AT_ONCE: Final = 2_000
 #: Events that are looked at again. What is beyond is told once, and not counted any more.
 _MOST_AGAIN: Final = 10_000
 _OF_NEIGHBOURS: Final = (Check.WINNERS_IN_LOG_ORDER, Check.TRANSACTIONS_IN_LOG_ORDER)
