@@ -1,4 +1,4 @@
-"""What stands in for a producer answers in one part."""
+"""What stands in for a producer answers in one part, and takes the claims of all coupons."""
 
 from __future__ import annotations
 
@@ -9,6 +9,11 @@ from coupons.eventlog.delivery import Receipt, Record
 
 
 class Publisher(ABC):
+    unpromising_partitions: frozenset[int] = frozenset()
+
+    def takes(self, coupon_id: int) -> bool:
+        return True
+
     @abstractmethod
     def publish(self, records: Sequence[Record]) -> list[Receipt]: ...
 

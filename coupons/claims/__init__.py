@@ -15,8 +15,8 @@ blocks a thread must not run in the loop, see ``runtime/greenlets.py``):
     from ``coupons/coupon_cache.py``, at most COUPON_VIEW_TTL_MS (0.2 s) old. ``admitting.py`` asks the gates
     for a slot each, in one call to Redis (``coupons/gate/admission.py``, ``lua/admit.lua``).
                                                                   [a thread of greenlets.in_thread]
-    Claims whose gate must be loaded (it is unknown; such claims are called cold) wait aside while
-    ``coupons/gate/loading.py`` loads it.                                [a thread of greenlets.apart]
+    Claims whose gate must be loaded (it is unknown; such claims are called cold) wait aside in
+    ``warming.py`` while ``coupons/gate/loading.py`` loads it.           [a thread of greenlets.apart]
 4.  ``submitting.py`` publishes the admitted claims (``coupons/eventlog/producer.py``) and waits for the
     broker's acknowledgement; librdkafka sends in a thread of its own, and its delivery reports are fetched
     by a greenlet.                                                              [the batch's greenlet]
@@ -48,6 +48,10 @@ The way back, in a gunicorn worker:
     the table of ``disclosed.py``.                                    [a thread of lookup_threads.py]
     Else the log itself, which one thread reads for all that ask (``undecided.py``); the greenlet sleeps.
 12. ``queue.py`` answers how many requests of a coupon wait, in the same threads.
+
+All that a claim waits for in steps 2 to 4 is taken off one budget, which begins when the claim arrives
+(``waiting.py``, ``waiting_s`` and ``loading_s`` in ``runtime/config``): a claim whose budget is used up is
+refused, for certain where it was not published yet.
 
 What a crash leaves between two steps:
 

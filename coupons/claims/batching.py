@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Final
 from uuid import UUID
 
@@ -23,9 +23,10 @@ from coupons.claims import limiting, screening, submitting
 from coupons.claims.limiting import Counted
 from coupons.claims.screening import Refused
 from coupons.claims.submitting import Answer
+from coupons.claims.waiting import Waiting
+from coupons.claims.warming import Warming
 from coupons.figures.counting import desk as figures
 from coupons.figures.refusals import desk as refusals
-from coupons.gate import loading
 from coupons.outcomes import Code
 from runtime import greenlets, metrics
 from runtime.chunks import in_chunks
@@ -48,25 +49,6 @@ _PACE_S: Final = 0.003
 #: A screening that takes longer makes us ask whether the database is away. Shorter, and a busy one is asked
 #: for nothing; longer, and claims wait for longer until they are refused at once.
 SLOW_S: Final = 0.5
-#: One reading of the log, which takes a second where much is undecided, serves the cold coupons that are
-#: known when it begins; after a flush a crowd meets hundreds of them within a few batches. So the reading
-#: begins so long after the first cold coupon. Shorter, and each coupon gets a reading of its own; longer, and
-#: the first claim on a new coupon waits for no reason.
-_COLD_GATHER_S: Final = 0.02
-#: Where several coupons are cold, the reading begins when no other one came for so long, the time of a few
-#: batches.
-_COLD_QUIET_S: Final = 0.1
-#: A reading begins after this at the latest, even if cold coupons come all the time.
-_COLD_GATHER_AT_MOST_S: Final = 0.5
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Waiting:
-    claim: Claim
-    answer: Callable[[Answer | Exception], None]
-    counted: Counted | None = None  #: None: no limit concerns it
-    since: float = field(default_factory=time.monotonic)
-    was_loaded: bool = False  #: the gate was loaded for this claim at least once
 
 
 class Gathering:
@@ -76,10 +58,8 @@ class Gathering:
         self._loop = gevent.get_hub().loop
         self._waiting: list[Waiting] = []
         self._claims_wait = Event()
-        self._cold: list[Waiting] = []
-        self._cold_claims_wait = Event()
+        self._warming = Warming(go_on=self._go_on, refuse=self._refuse, fail=self._fail)
         greenlets.spawn_for_life(self._run)
-        greenlets.spawn_for_life(self._warm_up)
 
     def submit(
         self, claim: Claim, answer: Callable[[Answer | Exception], None], counted: Counted | None = None
@@ -129,71 +109,30 @@ class Gathering:
             if screened.cold:
                 batch = self._set_aside(batch, screened.cold)
             is_screened.set()
-            for answers in submitting.publish(screened):
+            arrived = {each.claim.request_id: each.since for each in batch}
+            for answers in submitting.publish(screened, arrived):
                 answered, batch = _split(batch, answers)
                 self._loop.run_callback(_wake, answered, answers)
         except Exception as error:
-            self._loop.run_callback(_fail, batch, error)
+            self._fail(batch, error)
             if not isinstance(error, screening.DATABASE_AWAY):
                 raise  # a bug: gevent prints it
-            watch.suspect()
         finally:
             is_screened.set()
 
     def _set_aside(self, batch: list[Waiting], cold: Sequence[Claim]) -> list[Waiting]:
         """Let the cold claims wait for their gates; returns the other claims, which go on."""
         aside = {claim.request_id for claim in cold}
-        patient_since = time.monotonic() - loading.LOG_TIMEOUT_S
-        lost: list[Waiting] = []
-        for each in batch:
-            if each.claim.request_id in aside:
-                is_lost = each.was_loaded and each.since <= patient_since
-                (lost if is_lost else self._cold).append(each)
-        # Their gate was loaded and lost again, but Redis is up: nobody is admitted without a gate then.
-        self._refuse(lost)
-        if self._cold:
-            self._cold_claims_wait.set()
+        self._warming.take([each for each in batch if each.claim.request_id in aside])
         return [each for each in batch if each.claim.request_id not in aside]
 
-    def _warm_up(self) -> None:
-        """Load the gates of cold claims, beside the batches; one reading serves all that are known then."""
-        while True:
-            self._cold_claims_wait.wait()
-            self._let_cold_claims_gather()
-            self._cold_claims_wait.clear()
-            waiting, self._cold = self._cold, []
-            gevent.spawn(self._load_gates, waiting).join()
-
-    def _let_cold_claims_gather(self) -> None:
-        until = time.monotonic() + _COLD_GATHER_AT_MOST_S
-        gevent.sleep(_COLD_GATHER_S)
-        before = 1
-        while before < (count := self._cold_coupons()) and time.monotonic() < until:
-            before = count
-            gevent.sleep(_COLD_QUIET_S)
-
-    def _cold_coupons(self) -> int:
-        return len({each.claim.coupon_id for each in self._cold})
-
-    def _load_gates(self, waiting: list[Waiting]) -> None:
-        try:
-            is_warm = greenlets.apart(submitting.warm_up, {each.claim.coupon_id for each in waiting})
-        except Exception as error:
-            self._loop.run_callback(_fail, waiting, error)
-            if not isinstance(error, screening.DATABASE_AWAY):
-                raise  # a bug: gevent prints it
+    def _fail(self, waiting: Sequence[Waiting], error: Exception) -> None:
+        self._loop.run_callback(_fail, waiting, error)
+        if isinstance(error, screening.DATABASE_AWAY):
             watch.suspect()
-        else:
-            if is_warm:
-                self._go_on(waiting)
-            else:
-                self._refuse(waiting)
 
     def _go_on(self, waiting: Sequence[Waiting]) -> None:
-        """Put claims whose gates are loaded at the head of the next batches, ahead of later claims.
-
-        They go on however long they waited: part of that may have been a reading for other coupons.
-        """
+        """Put claims whose gates are loaded at the head of the next batches, ahead of later claims."""
         for some in in_chunks(waiting, _WARMED_AT_ONCE):
             self._waiting[:0] = [replace(each, was_loaded=True) for each in some]
             self._claims_wait.set()

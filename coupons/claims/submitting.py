@@ -57,34 +57,35 @@ def submit(claims: Sequence[Claim]) -> list[Answer]:
     Request ids must be new and distinct. Blocks its thread, also while cold gates are loaded. Raises
     screening.DATABASE_AWAY.
     """
+    arrived = dict.fromkeys((claim.request_id for claim in claims), time.monotonic())
+    give_up_at = time.monotonic() + settings.CONFIG.producer.loading_s
     screened = screening.screen(claims)
-    answers = _all_answers(screened)
-    give_up_at = time.monotonic() + loading.LOG_TIMEOUT_S
+    answers = _all_answers(screened, arrived)
     while cold := screened.cold:
-        is_over = time.monotonic() >= give_up_at
-        if is_over or not warm_up({claim.coupon_id for claim in cold}):
+        left_s = give_up_at - time.monotonic()
+        if left_s <= 0 or not warm_up({claim.coupon_id for claim in cold}, within_s=left_s):
             answers |= refused(cold)
             break
         screened = screening.screen(cold)
-        answers |= _all_answers(screened)
+        answers |= _all_answers(screened, arrived)
     return [answers[claim.request_id] for claim in claims]
 
 
-def _all_answers(screened: Screened) -> dict[UUID, Answer]:
+def _all_answers(screened: Screened, arrived: Mapping[UUID, float]) -> dict[UUID, Answer]:
     answers: dict[UUID, Answer] = {}
-    for part in publish(screened):
+    for part in publish(screened, arrived):
         answers |= part
     return answers
 
 
-def warm_up(coupon_ids: Collection[int]) -> bool:
+def warm_up(coupon_ids: Collection[int], *, within_s: float = loading.LOG_TIMEOUT_S) -> bool:
     """Load the gates. False if the log cannot be read now. Raises screening.DATABASE_AWAY.
 
-    Reading the log may take 8 s: runs in a thread of its own (``greenlets.apart``), never in the
+    Reading the log may take ``within_s``: runs in a thread of its own (``greenlets.apart``), never in the
     loop.
     """
     try:
-        loading.load_all(coupon_ids)
+        loading.load_all(coupon_ids, within_s=within_s)
     except loading.LogUnavailable as error:
         log.warning("the gates of %d coupons cannot be loaded: %s", len(coupon_ids), error)
         return False
@@ -98,12 +99,13 @@ def refused(cold: Iterable[Claim]) -> dict[UUID, Answer]:
     return {claim.request_id: Refused(code=Code.BROKER_UNAVAILABLE) for claim in cold}
 
 
-def publish(screened: Screened) -> Iterator[dict[UUID, Answer]]:
+def publish(screened: Screened, arrived: Mapping[UUID, float]) -> Iterator[dict[UUID, Answer]]:
     """Publish the admitted claims, give back the slots of those not published.
 
-    Yields answers by request id, in up to three parts: a partition that hangs keeps its own claims waiting
-    and no others. Cold claims have no answer yet. Called in the loop by the batch's greenlet, which sleeps
-    while threads work.
+    ``arrived``: when each claim did, by the monotonic clock; what it has waited for before is taken off the
+    time that it waits for the broker. Yields answers by request id, in parts: a partition that hangs keeps
+    its own claims waiting and no others. Cold claims have no answer yet. Called in the loop by the batch's
+    greenlet, which sleeps while threads work.
     """
     if not screened.admitted and not screened.unproven:
         yield dict(screened.refusals)
@@ -112,7 +114,7 @@ def publish(screened: Screened) -> Iterator[dict[UUID, Answer]]:
         CouponIssueEvent.of(claim, timestamp_ms=screened.requested_at_ms) for claim in screened.admitted
     ]
     is_first = True
-    for receipts in _receipts(events, screened.reserving_since):
+    for receipts in _receipts(events, arrived, screened.reserving_since):
         published = [
             (screened.admitted[index], events[index], receipt) for index, receipt in receipts.items()
         ]
@@ -124,8 +126,18 @@ def publish(screened: Screened) -> Iterator[dict[UUID, Answer]]:
         is_first = False
 
 
-def _receipts(events: Sequence[CouponIssueEvent], reserving_since: float) -> Iterator[dict[int, Receipt]]:
-    records = [Record(key=partition_key(event.coupon_id), value=encode(event)) for event in events]
+def _receipts(
+    events: Sequence[CouponIssueEvent], arrived: Mapping[UUID, float], reserving_since: float
+) -> Iterator[dict[int, Receipt]]:
+    waiting_s = settings.CONFIG.producer.waiting_s
+    records = [
+        Record(
+            key=partition_key(event.coupon_id),
+            value=encode(event),
+            until=arrived[event.request_id] + waiting_s,
+        )
+        for event in events
+    ]
     return publish_in_time(records, reserving_since) if records else iter([{}])
 
 

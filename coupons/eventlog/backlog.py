@@ -7,7 +7,7 @@ far the log is decided (``coupons/eventlog/positions.py``).
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,15 +15,26 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from django.conf import settings
 
 from coupons.eventlog import kafka_client, log_reader
-from coupons.eventlog.events import CouponIssueEvent, IssueRequest, UndecodableEvent, decode
+from coupons.eventlog.events import (
+    CouponIssueEvent,
+    IssueRequest,
+    UndecodableEvent,
+    decode,
+    partition_key,
+    partition_of,
+)
 from coupons.eventlog.log_reader import LogUnavailable as LogUnavailable
 from coupons.eventlog.place import EndOffset, FirstOffset, NextOffset, Place, Stretch
 from coupons.eventlog.positions import start, stored
 
+#: For all positions together, and for each next message of ``read``. Shorter, and a busy broker refuses
+#: claims on cold coupons; longer, and a dead leader uses up the time of the claims that wait for their gate.
+_ANSWERS_S: Final = 4.0
 #: After a failure ``read`` fails at once for so long. Shorter, and claims wait for a silent broker one after
 #: the other; longer, and cold gates stay cold after the broker is back.
 _FAILURE_LASTS_S: Final = 2.0
 _failed_at = float("-inf")
+_failed_without: frozenset[int] = frozenset()
 #: A broker's answers while a coordinator moves or a leader is elected: it is asked again while there is time.
 _MOMENTARY: Final = (
     KafkaError.NOT_COORDINATOR,
@@ -58,46 +69,63 @@ class Positions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backlog:
-    """The undecided events. ``requests`` in log order per partition; ``next_to_decide`` by partition."""
+    """The undecided events. ``requests`` in log order per partition; ``next_to_decide`` by partition.
+
+    ``unread``: partitions that were left out; ``partitions``: how many the topic has.
+    """
 
     requests: list[IssueRequest]
     next_to_decide: dict[int, NextOffset]
+    unread: frozenset[int] = frozenset()
+    partitions: int = 1
+
+    def covers(self, coupon_id: int) -> bool:
+        """Whether the coupon's partition was read."""
+        return partition_of(partition_key(coupon_id), self.partitions) not in self.unread
 
 
 Entry = tuple[Place, IssueRequest | None]  #: one message of the log; None if it is no event
 
 
-def read(*, timeout_s: float, coupon_id: int | None = None) -> Backlog:
+def read(*, timeout_s: float, coupon_id: int | None = None, without: Collection[int] = ()) -> Backlog:
     """Every decodable event that the group has not decided, or those of one coupon. Raises LogUnavailable.
 
-    Raises it at once if another reading failed a moment ago, so that callers do not wait one after the other.
-    Blocks its thread for up to ``timeout_s``: never in the loop.
+    ``without``: partitions that are left out, because they are known to be dead.
+
+    Raises it at once if another such reading failed a moment ago, so that callers do not wait one after the
+    other. Blocks its thread for up to ``timeout_s``: never in the loop.
     """
-    global _failed_at
-    if time.monotonic() - _failed_at < _FAILURE_LASTS_S:
+    global _failed_at, _failed_without
+    if _failed_without == frozenset(without) and time.monotonic() - _failed_at < _FAILURE_LASTS_S:
         raise LogUnavailable("the log could not be read a moment ago")
     try:
-        return _read(timeout_s, coupon_id)
+        return _read(timeout_s, coupon_id, without)
     except LogUnavailable:
-        _failed_at = time.monotonic()
+        _failed_at, _failed_without = time.monotonic(), frozenset(without)
         raise
 
 
-def _read(timeout_s: float, coupon_id: int | None) -> Backlog:
+def _read(timeout_s: float, coupon_id: int | None, without: Collection[int]) -> Backlog:
     left = log_reader.deadline(timeout_s)
     with log_reader.reader() as reader:
-        positions = _positions(reader, left)
+        asking = log_reader.deadline(min(timeout_s, _ANSWERS_S))
+        positions, unread = _positions(reader, asking, without)
         undecided = {
             partition: Stretch(NextOffset(max(at.first, at.next_to_decide)), at.end)
             for partition, at in positions.items()
         }
         requests = [
             request
-            for _, request in _entries(reader, undecided, left)
+            for _, request in _entries(reader, undecided, lambda: min(left(), _ANSWERS_S))
             if request is not None  # else a dead letter to be, which needs no slot
             and coupon_id in (None, request.event.coupon_id)
         ]
-    return Backlog(requests=requests, next_to_decide={p: at.next_to_decide for p, at in positions.items()})
+    return Backlog(
+        requests=requests,
+        next_to_decide={partition: at.next_to_decide for partition, at in positions.items()},
+        unread=unread,
+        partitions=len(positions) + len(unread),
+    )
 
 
 def forget_failure() -> None:
@@ -109,7 +137,7 @@ def forget_failure() -> None:
 def positions(*, timeout_s: float) -> dict[int, Positions]:
     """The positions of each partition. Raises LogUnavailable. Blocks its thread for up to ``timeout_s``."""
     with log_reader.reader() as reader:
-        return _positions(reader, log_reader.deadline(timeout_s))
+        return _positions(reader, log_reader.deadline(timeout_s))[0]
 
 
 def read_all(at: Mapping[int, Positions], *, patience_s: float) -> Iterator[Entry]:
@@ -149,19 +177,25 @@ def _has_message(reader: Consumer, partition: int, stretch: Stretch, left: Calla
     return any(place.offset < stretch.end for place in places)
 
 
-def _positions(reader: Consumer, left: Callable[[], float]) -> dict[int, Positions]:
+def _positions(
+    reader: Consumer, left: Callable[[], float], without: Collection[int] = ()
+) -> tuple[dict[int, Positions], frozenset[int]]:
+    """The positions of each partition, and the partitions that were left out."""
     while True:
         try:
-            return _positions_now(reader, left)
+            partitions = log_reader.partitions(reader, left())
+            unread = frozenset(partitions).intersection(without)
+            return _positions_now(reader, [each for each in partitions if each not in unread], left), unread
         except KafkaException as error:
             if error.args[0].code() not in _MOMENTARY:
                 raise
             time.sleep(min(_ASK_AGAIN_AFTER_S, left()))
 
 
-def _positions_now(reader: Consumer, left: Callable[[], float]) -> dict[int, Positions]:
+def _positions_now(
+    reader: Consumer, partitions: Sequence[int], left: Callable[[], float]
+) -> dict[int, Positions]:
     topic = settings.CONFIG.kafka.topic
-    partitions = log_reader.partitions(reader, left())
     topic_id = kafka_client.topic_id(timeout_s=left())
     rows = stored()
     committed = _committed(reader, [each for each in partitions if each not in rows], left)

@@ -7,6 +7,7 @@ in-sync replicas. So each broker that has a replica is asked for itself, if some
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Mapping
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
@@ -16,6 +17,7 @@ from typing import Any, Final
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import (  # type: ignore[attr-defined]
     AdminClient,
+    ClusterMetadata,
     ConfigResource,
     ResourceType,
     TopicMetadata,
@@ -26,6 +28,7 @@ from coupons.eventlog import kafka_client
 #: A broker that does not answer for so long is down. Shorter, and a slow broker is taken for a dead one;
 #: longer, and claims wait for their publish timeout instead.
 BROKER_TIMEOUT_S: Final = 1.5
+_ASK_AGAIN_AFTER_S: Final = 0.1  #: shorter, and brokers are pressed; longer, and fewer of them are asked
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,9 +50,8 @@ class BrokerProbe:
     def look(self, *, timeout_s: float, closely: bool) -> Look | None:
         """None if no broker answers. ``closely``: ask each broker, which takes BROKER_TIMEOUT_S more."""
         self._client = self._client or AdminClient(kafka_client.common())
-        try:
-            told = self._client.list_topics(self._topic, timeout=timeout_s)
-        except KafkaException:
+        told = self._told(self._client, timeout_s)
+        if told is None:
             return None
         topic = told.topics[self._topic]
         brokers = tuple(sorted(told.brokers))
@@ -59,6 +61,16 @@ class BrokerProbe:
         if closely:
             alive = self._alive(self._client, topic)
         return Look(brokers=brokers, partitions=self._partitions(topic, alive))
+
+    def _told(self, client: AdminClient, timeout_s: float) -> ClusterMetadata | None:
+        """What any broker tells of the topic. If the one that was asked dies meanwhile, others are asked."""
+        until = time.monotonic() + timeout_s
+        while (left_s := until - time.monotonic()) > 0:
+            try:
+                return client.list_topics(self._topic, timeout=left_s)
+            except KafkaException:
+                time.sleep(min(_ASK_AGAIN_AFTER_S, max(0.0, until - time.monotonic())))
+        return None
 
     def renew(self) -> None:
         """The next look is that of a new client: this one may have forgotten all brokers."""

@@ -4,7 +4,8 @@ CLOSED   records go to librdkafka.
 HOLDING  an acknowledgement is overdue. New records wait here and not in librdkafka: who waits here can be
          refused for certain, while what librdkafka has may be in the log. The records that librdkafka has are
          the probe. An acknowledgement closes the circuit, and all that wait go on in their order.
-OPEN     a record was not acknowledged in time. What waits is refused, and so is all that comes.
+OPEN     a record was not acknowledged in time, or the partition looked dead for longer than an election
+         takes. What waits is refused, and so is all that comes.
 PROBING  as OPEN, but one record is on its way (half-open, as others call it).
 
 A record may be tried once it looks as if the partition could be written (``look``: leader and replicas are
@@ -13,6 +14,7 @@ there), or after a while however it looks. No clock but the monotonic one is rea
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping
@@ -21,6 +23,8 @@ from enum import StrEnum
 from typing import Final
 
 from coupons.eventlog.delivery import Delivery, NotPublished, Record
+
+log = logging.getLogger(__name__)
 
 #: A partition that looks dead is tried all the same after so long. Shorter, and a dead partition makes more
 #: claims uncertain; longer, and one whose looks deceive refuses claims for longer.
@@ -73,6 +77,7 @@ class _Circuit:
     refused_at: float = float("-inf")
     acknowledged_at: float = float("-inf")
     promising_since: float | None = None  #: since when it looks as if it could be written
+    dead_since: float = float("inf")  #: since when it looks as if it could not
 
 
 class Circuits:
@@ -119,6 +124,8 @@ class Circuits:
         """A record is in the log. Runs in librdkafka's callback too."""
         with self._lock:
             circuit = self._of(partition)
+            if circuit.state in (State.OPEN, State.PROBING):
+                log.warning("partition %d takes events again", partition)
             circuit.state = State.CLOSED
             circuit.acknowledged_at = time.monotonic()
             waiting, circuit.held = circuit.held, {}
@@ -136,14 +143,14 @@ class Circuits:
         with self._lock:
             circuit = self._of(partition)
             is_earlier = circuit.state is State.PROBING and sent_at < circuit.probe_sent_at
-            refused = [] if is_earlier else self._open(circuit, now)
+            refused = [] if is_earlier else self._open(partition, circuit, now)
             since = circuit.promising_since
         _refuse(refused)
         return since is not None and sent_at >= since
 
-    def withdraw(self, delivery: Delivery) -> None:
-        """Whoever waits for ``delivery`` goes: what of it is still held is not published."""
-        keys = [(id(delivery), index) for index in delivery.missing_later()]
+    def withdraw(self, delivery: Delivery, indices: Collection[int]) -> None:
+        """Whoever waits for these records of ``delivery`` goes: what is still held is not published."""
+        keys = [(id(delivery), index) for index in indices]
         with self._lock:
             gone = [
                 circuit.held.pop(key)
@@ -155,15 +162,23 @@ class Circuits:
         _refuse(gone)
 
     def look(self, looks: Mapping[int, bool]) -> None:
-        """How each partition looks from outside: whether leader and enough replicas are there."""
+        """How each partition looks from outside: whether leader and enough replicas are there.
+
+        One that looks dead for as long as a record lives is taken at its looks: else the first claim that
+        each worker gets for it would wait in vain.
+        """
         now = time.monotonic()
         with self._lock:
             for partition, is_promising in looks.items():
                 circuit = self._of(partition)
-                if not is_promising:
-                    circuit.promising_since = None
-                elif circuit.promising_since is None:
-                    circuit.promising_since = now
+                if is_promising:
+                    circuit.promising_since = circuit.promising_since or now
+                    circuit.dead_since = float("inf")
+                    continue
+                circuit.promising_since, circuit.dead_since = None, min(circuit.dead_since, now)
+                dead_s = now - max(circuit.dead_since, circuit.acknowledged_at)
+                if circuit.state is State.CLOSED and dead_s >= self._probe_lives_s:
+                    self._open(partition, circuit, now)
             self._note_calm()
 
     def renew(self) -> None:
@@ -171,20 +186,40 @@ class Circuits:
         now = time.monotonic()
         refused: list[Held] = []
         with self._lock:
-            for circuit in self._circuits.values():
+            for number, circuit in self._circuits.items():
                 if circuit.state is not State.CLOSED:
-                    refused += self._open(circuit, now)
+                    refused += self._open(number, circuit, now)
                 if circuit.promising_since is not None:
                     circuit.promising_since = now
         _refuse(refused)
 
     def refuse_held(self) -> None:
-        """No broker answers: nobody waits on."""
+        """No broker answers: nobody waits on, nor does who comes once one of them answers again."""
+        now = time.monotonic()
         with self._lock:
-            refused = [each for circuit in self._circuits.values() for each in circuit.held.values()]
-            for circuit in self._circuits.values():
-                circuit.held = {}
+            holding = [
+                (number, each) for number, each in self._circuits.items() if each.state is State.HOLDING
+            ]
+            refused = [held for number, circuit in holding for held in self._open(number, circuit, now)]
         _refuse(refused)
+
+    def takes(self, partition: int) -> bool:
+        """Whether it is worth while to prepare a record: False if the partition is known to be dead.
+
+        A record that comes at once may be refused all the same, while another one is tried.
+        """
+        now = time.monotonic()
+        with self._lock:
+            circuit = self._of(partition)
+            if circuit.state is State.PROBING and now < circuit.probe_sent_at + self._probe_lives_s:
+                return False
+            return not _looks_dead(circuit, now)
+
+    def unpromising(self) -> frozenset[int]:
+        """The partitions that look dead from outside: their leader, or too many replicas, do not answer."""
+        now = time.monotonic()
+        with self._lock:
+            return frozenset(number for number, each in self._circuits.items() if _looks_dead(each, now))
 
     def dead(self) -> tuple[int, ...]:
         """The partitions that cannot be written, as far as we know."""
@@ -200,9 +235,11 @@ class Circuits:
     def _of(self, partition: int) -> _Circuit:
         return self._circuits.setdefault(partition, _Circuit())
 
-    def _open(self, circuit: _Circuit, now: float) -> list[Held]:
+    def _open(self, partition: int, circuit: _Circuit, now: float) -> list[Held]:
         if circuit.state is not State.OPEN:
             circuit.try_at = now + TRY_ANYWAY_S
+        if circuit.state in (State.CLOSED, State.HOLDING):
+            log.warning("partition %d takes no events: its claims are refused", partition)
         circuit.state = State.OPEN
         refused, circuit.held = [*circuit.held.values()], {}
         if refused:
@@ -215,6 +252,10 @@ class Circuits:
             each.state is State.CLOSED and each.promising_since is not None
             for each in self._circuits.values()
         )
+
+
+def _looks_dead(circuit: _Circuit, now: float) -> bool:
+    return circuit.promising_since is None and now - circuit.acknowledged_at >= _ACKNOWLEDGED_S
 
 
 def _is_dead(circuit: _Circuit, now: float) -> bool:

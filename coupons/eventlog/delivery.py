@@ -12,12 +12,17 @@ from runtime import greenlets
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """One record to publish. ``topic`` None: the topic of the claims."""
+    """One record to publish. ``topic`` None: the topic of the claims.
+
+    ``until``: the last moment at which anybody waits for its receipt, by the monotonic clock. None: as long
+    as a publish may take.
+    """
 
     key: bytes | None
     value: bytes | None
     topic: str | None = None
     headers: Sequence[tuple[str, bytes]] = ()
+    until: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,11 +117,6 @@ class Delivery:
                 for index, receipt in enumerate(self.receipts)
                 if receipt is None and index not in self._put_off
             ]
-
-    def missing_later(self) -> list[int]:
-        """The records without a receipt that were put off."""
-        with self._lock:
-            return [index for index in self._put_off if self.receipts[index] is None]
 
     def known(self, *, beyond: Collection[int] = ()) -> dict[int, Receipt]:
         """The receipts that are there, by index, without those of ``beyond``."""

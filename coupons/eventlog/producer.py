@@ -30,7 +30,7 @@ from django.conf import settings
 from coupons.eventlog import kafka_client
 from coupons.eventlog.circuits import Circuits, Held
 from coupons.eventlog.delivery import Acknowledged, Delivery, NotPublished, Receipt, Record, Uncertain
-from coupons.eventlog.events import partition_of
+from coupons.eventlog.events import partition_key, partition_of
 from coupons.eventlog.place import Place
 from coupons.eventlog.publication import Publication
 from coupons.eventlog.watchdog import Watchdog
@@ -40,8 +40,6 @@ log = logging.getLogger(__name__)
 
 #: librdkafka looks for messages that timed out once a second.
 _REPORTED_S: Final = 2.0
-#: Of the publish timeout: the rest is for what follows, until the answer is written.
-_WAITING_SHARE: Final = 0.85
 #: Between looks for delivery reports, in the loop. Longer, and each claim is answered later by as much;
 #: shorter, and the loop does little else.
 _POLL_S: Final = 0.001
@@ -60,6 +58,7 @@ class EventProducer:
     def __init__(self) -> None:
         self._topic = settings.CONFIG.kafka.topic
         self._timeout_s = settings.CONFIG.producer.publish_timeout_ms / 1000
+        self._waiting_s = settings.CONFIG.producer.waiting_s
         self._stop = threading.Event()
         self._broken = ""  # why the producer must be made anew, if it must
         self._is_batch_refused = False
@@ -100,6 +99,23 @@ class EventProducer:
         return self._circuits.dead()
 
     @property
+    def unpromising_partitions(self) -> frozenset[int]:
+        """The topic's partitions that look dead, which nobody need try to read. From any thread."""
+        return self._circuits.unpromising()
+
+    def takes(self, coupon_id: int) -> bool:
+        """Whether it is worth while to prepare a claim of this coupon, which takes a reading of the log.
+
+        False if no broker answers, or if the coupon's partition is known to be dead. From any thread.
+        """
+        if self.is_down:
+            return False
+        known = self._watchdog.partitions
+        if not known or self._circuits.is_calm:
+            return True
+        return self._circuits.takes(partition_of(partition_key(coupon_id), known))
+
+    @property
     def can_write(self) -> bool:
         """Whether any partition can be written, as far as we know. From any thread."""
         known = self._watchdog.partitions
@@ -133,9 +149,10 @@ class EventProducer:
     def publish_in_parts(
         self, records: Sequence[Record], *, since: float | None = None
     ) -> Iterator[dict[int, Receipt]]:
-        """As ``publish``; the receipts come in up to three parts, by the record's index.
+        """As ``publish``; the receipts come in parts, by the record's index.
 
-        Those of a partition that hangs come last, and the others do not wait for them. ``since``: when the
+        Those of a partition that hangs come last, and the others do not wait for them; a record whose own
+        ``until`` is over has its receipt then. ``since``: when the
         claims reserved, by the monotonic clock. A record goes to librdkafka within the publish timeout of
         that moment or not at all, and lives there for another one: the search for leaked slots relies on it.
         """
@@ -147,7 +164,8 @@ class EventProducer:
             return
         publication = Publication(
             records,
-            until=since + _WAITING_SHARE * self._timeout_s,
+            until=since + self._waiting_s,
+            timeout_s=self._timeout_s,
             circuits=self._circuits,
             send=self._send,
             partition_of=self._partition_of,

@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Final
 
 from coupons.eventlog.circuits import REFUSAL, Circuits, Held, Way
-from coupons.eventlog.delivery import Delivery, Receipt, Record, Uncertain
+from coupons.eventlog.delivery import Delivery, NotPublished, Receipt, Record, Uncertain
 
 #: A publish that takes longer makes the watchdog look, and claims of its partition wait for it. Shorter, and
 #: ordinary peaks do; longer, and more claims are uncertain after a leader's death.
-_SLOW_S: Final = 0.5
+SLOW_S: Final = 0.5
 #: Whoever claims on a partition that is tried again is answered after so long, acknowledged or not. Shorter,
 #: and a broker that has just come back makes claims uncertain; longer, and a dead one keeps its claimant.
 _PROBE_ANSWERED_S: Final = 0.8
+#: Of the publish timeout. A record with less time left is not sent: it would be uncertain before a busy
+#: broker acknowledges it. Less, and more claims are uncertain; more, and claims are refused that had waited
+#: for their gate or for a busy database.
+_LEAST_SHARE: Final = 0.1
+#: Of the publish timeout. A record that librdkafka has for so long in vain shows that its partition is dead;
+#: one that was given up earlier, because its claim had waited before, shows nothing. Shorter, and an election
+#: refuses claims; longer, and where claims wait before they are published nobody finds out.
+_TELLING_SHARE: Final = 0.5
+#: Records whose time is over within so long of each other are given up together: each part that is answered
+#: costs a call to Redis and a query.
+_TOGETHER_S: Final = 0.1
+_TOO_LATE: Final = NotPublished(error="no time was left to publish")
 
 Send = Callable[[Record, int, Delivery, float], None]
 
@@ -23,8 +35,9 @@ class Publication:
     """Belongs to the greenlet or thread that makes it, and that iterates ``parts``.
 
     ``send`` gives a record to librdkafka, with its index, its delivery and the moment. ``partition_of``: None
-    for a record that no circuit is for. ``until``: the last moment to wait for, by the monotonic clock.
-    ``fetch_reports`` is called once the records are sent, ``suspect`` to make the watchdog look.
+    for a record that no circuit is for. ``until``: the last moment to wait for, by the monotonic clock, where
+    a record has no earlier one. ``timeout_s``: the publish timeout. ``fetch_reports`` is called once the
+    records are sent, ``suspect`` to make the watchdog look.
     """
 
     def __init__(
@@ -32,6 +45,7 @@ class Publication:
         records: Sequence[Record],
         *,
         until: float,
+        timeout_s: float,
         circuits: Circuits,
         send: Send,
         partition_of: Callable[[Record], int | None],
@@ -39,7 +53,8 @@ class Publication:
         suspect: Callable[[], None],
     ) -> None:
         self._records = records
-        self._until = until
+        self._untils = [until if each.until is None else min(until, each.until) for each in records]
+        self._timeout_s = timeout_s
         self._circuits = circuits
         self._send = send
         self._partition_of = partition_of
@@ -49,7 +64,7 @@ class Publication:
         self._started = time.monotonic()
 
     def parts(self) -> Iterator[dict[int, Receipt]]:
-        """The receipts by the record's index, in up to three parts: at once, after a probe, at the end."""
+        """The receipts by the record's index: at once, after a probe, and as the records' time ends."""
         probes = self._pass_on()
         self._fetch_reports()
         yield (told := self._prompt())
@@ -60,18 +75,25 @@ class Publication:
             more = self._delivery.known(beyond=told)
             told |= more
             yield more
-        if len(told) < len(self._records):
-            receipts = self._rest()
-            yield {index: receipt for index, receipt in enumerate(receipts) if index not in told}
+        while len(told) < len(self._records):
+            more = self._next(told)
+            told |= more
+            yield more
 
     def _pass_on(self) -> list[int]:
         """Give the records to librdkafka, or to their partition's circuit; returns those that are probes."""
-        if self._circuits.is_calm:
+        latest = self._started + _LEAST_SHARE * self._timeout_s
+        if self._circuits.is_calm and min(self._untils, default=latest) >= latest:
             for index, record in enumerate(self._records):
                 self._send(record, index, self._delivery, self._started)
             return []
-        ways = [self._pass_circuit(index, record) for index, record in enumerate(self._records)]
-        return [index for index, way in enumerate(ways) if way is Way.PROBE]
+        probes = []
+        for index, record in enumerate(self._records):
+            if self._untils[index] < latest:
+                self._delivery.note(index, _TOO_LATE)
+            elif self._pass_circuit(index, record) is Way.PROBE:
+                probes.append(index)
+        return probes
 
     def _pass_circuit(self, index: int, record: Record) -> Way:
         partition = self._partition_of(record)
@@ -86,18 +108,28 @@ class Publication:
         return way
 
     def _prompt(self) -> dict[int, Receipt]:
-        if not self._delivery.is_prompt(_SLOW_S):
-            self._circuits.overdue(self._missing_partitions())
+        if not self._delivery.is_prompt(SLOW_S):
+            self._circuits.overdue(self._partitions(self._delivery.missing()))
             self._suspect()
         return self._delivery.known()
 
-    def _rest(self) -> list[Receipt]:
-        self._delivery.is_complete(self._until - time.monotonic())
-        self._circuits.withdraw(self._delivery)
-        for partition in self._missing_partitions():
-            self._circuits.failed(partition, sent_at=self._started)
-        return self._delivery.wait(0)
+    def _next(self, told: Collection[int]) -> dict[int, Receipt]:
+        """Wait until all have a receipt, or until the time of some is over; returns the new receipts."""
+        waiting = [index for index in range(len(self._records)) if index not in told]
+        due = min(self._untils[index] for index in waiting)
+        if not self._delivery.is_complete(max(0.0, due - time.monotonic())):
+            self._give_up([index for index in waiting if self._untils[index] <= due + _TOGETHER_S])
+        return self._delivery.known(beyond=told)
 
-    def _missing_partitions(self) -> set[int]:
-        found = {self._partition_of(self._records[index]) for index in self._delivery.missing()}
+    def _give_up(self, indices: Collection[int]) -> None:
+        self._circuits.withdraw(self._delivery, indices)
+        sent = set(self._delivery.missing()).intersection(indices)
+        if time.monotonic() - self._started >= _TELLING_SHARE * self._timeout_s:
+            for partition in self._partitions(sent):
+                self._circuits.failed(partition, sent_at=self._started)
+        for index in indices:
+            self._delivery.note(index, Uncertain(error="no delivery report in time"))
+
+    def _partitions(self, indices: Collection[int]) -> set[int]:
+        found = {self._partition_of(self._records[index]) for index in indices}
         return {partition for partition in found if partition is not None}

@@ -29,7 +29,7 @@ from coupons import coupon_cache, selectors
 from coupons.claim import Claim, Holding
 from coupons.coupon_cache import CachedCoupon
 from coupons.eventlog import backlog
-from coupons.eventlog.backlog import LogUnavailable
+from coupons.eventlog.backlog import Backlog, LogUnavailable
 from coupons.eventlog.producer import event_producer
 from coupons.gate.admission import (
     Loaded,
@@ -42,8 +42,9 @@ __all__ = ["LogUnavailable", "load", "load_all"]
 
 log = logging.getLogger(__name__)
 
-#: A claim waits for its own reading, and perhaps for one that began before the claim came: 16 s at worst.
-#: Shorter, and a large backlog cannot be read; longer, and clients hang up first.
+#: A reading lasts no longer. It goes on when the claims that it is for are refused (``loading_s`` in
+#: runtime/config), so that the next ones find their gates loaded. Shorter, and a large backlog cannot be
+#: read; longer, and a reading that comes to nothing keeps other gates from being loaded.
 LOG_TIMEOUT_S: Final = 8.0
 _IN_AT_ONCE: Final = 1000  #: ids in one IN list: a bound on the statement's size
 #: Every worker of every machine meets the same empty gates, and reading a large backlog takes a second of a
@@ -64,8 +65,11 @@ def load(coupon: CachedCoupon) -> CachedCoupon:
     return coupon_cache.cached_coupon(coupon.coupon_id) or coupon
 
 
-def load_all(coupon_ids: Collection[int]) -> None:
-    """Load the gates that are not loaded. Reading the log may take 8 s: never in the loop.
+def load_all(coupon_ids: Collection[int], *, within_s: float = LOG_TIMEOUT_S) -> None:
+    """Load the gates that are not loaded. Reading the log may take ``within_s``: never in the loop.
+
+    Partitions that look dead are not read, unless one of these coupons is theirs: they would take seconds
+    and bring nothing.
 
     Raises LogUnavailable when the log cannot be read (a gate loaded without the log would forget
     accepted requests and give their slots away), GateUnavailable when Redis is away.
@@ -73,11 +77,11 @@ def load_all(coupon_ids: Collection[int]) -> None:
     if not coupon_ids:
         return
     # Threads of this process that met the same empty gates wait for one reading, no longer than it may take.
-    if event_producer().is_down or not _one_at_a_time.acquire(timeout=LOG_TIMEOUT_S):
+    if event_producer().is_down or not _one_at_a_time.acquire(timeout=within_s):
         raise LogUnavailable("the broker does not answer")
     try:
         with _turn(), _uncollected():
-            _load_all(coupon_ids)
+            _load_all(coupon_ids, within_s)
     finally:
         _one_at_a_time.release()
 
@@ -107,13 +111,16 @@ def _uncollected() -> Iterator[None]:
         gc.enable()
 
 
-def _load_all(coupon_ids: Collection[int]) -> None:
+def _load_all(coupon_ids: Collection[int], within_s: float) -> None:
     standing = _standing(coupon_ids)
     if not standing:
         return
-    undecided = _undecided(standing)
-    # The reading has other coupons' events too: loading their gates now saves the next reading.
-    standing |= _standing(undecided.keys() - standing.keys())
+    found = _read(standing, within_s)
+    undecided = _undecided(found)
+    # The reading has other coupons' events too: loading their gates now saves the next reading. Where the
+    # topic had fewer partitions once, the coupon's own partition may be one that was left out.
+    others = {coupon_id for coupon_id in undecided.keys() - standing.keys() if found.covers(coupon_id)}
+    standing |= _standing(others)
     fresh = coupon_cache.cached_coupons(standing, fresh=True)
     # Events come before reservations: where a user has two requests, the slot is the first one's.
     holding_slots = _still_undecided(
@@ -141,17 +148,26 @@ def _standing(coupon_ids: Collection[int]) -> dict[int, tuple[str, Sequence[Clai
     }
 
 
-def _undecided(coupon_ids: Collection[int]) -> Mapping[int, list[Claim]]:
-    """The claims of undecided events, in log order, by coupon; if one coupon is asked for, only its own."""
+def _read(coupon_ids: Collection[int], within_s: float) -> Backlog:
+    """The undecided part of the log; if one coupon is asked for, only its own events."""
     only = next(iter(coupon_ids)) if len(coupon_ids) == 1 else None
+    producer = event_producer()
+    dead = producer.unpromising_partitions
     try:
-        requests = backlog.read(timeout_s=LOG_TIMEOUT_S, coupon_id=only).requests
+        found = backlog.read(timeout_s=within_s, coupon_id=only, without=dead)
+        if not all(map(found.covers, coupon_ids)):
+            return backlog.read(timeout_s=within_s, coupon_id=only)
     except LogUnavailable:
         metrics.GATE_LOADS.labels(result="log_unavailable").inc()
-        event_producer().suspect()
+        producer.suspect()
         raise
+    return found
+
+
+def _undecided(found: Backlog) -> Mapping[int, list[Claim]]:
+    """The claims of undecided events, in log order, by coupon."""
     claims: defaultdict[int, list[Claim]] = defaultdict(list)
-    for event in (request.event for request in requests):
+    for event in (request.event for request in found.requests):
         claims[event.coupon_id].append(event.claim)
     return claims
 

@@ -39,7 +39,12 @@ LONGEST_PUBLISH_MS: Final = 9000
 #: (docs/operations.md). Shorter, and claims are refused that its successor would have taken; longer, and the
 #: first claims on a dead partition wait for longer.
 _USUAL_PUBLISH_MS: Final = 9000
-LONGEST_READING_S: Final = 8.0  #: of the log, to load a gate (LOG_TIMEOUT_S in coupons/gate/loading.py)
+#: Of the publish timeout. Smaller, and claims are refused that the next leader would have taken; larger, and
+#: on a busy machine the answer is later than the timeout.
+_WAITING_SHARE: Final = 0.85
+#: Smaller, and where much is undecided a claim on a cold coupon is refused that would have been loaded;
+#: larger, and one that was loaded has no time left in which a busy broker may acknowledge it.
+_LOADING_SHARE: Final = 0.6
 #: The API's timeout for its database. Shorter, and a busy database refuses claims; longer, and one that hangs
 #: keeps the worker's few threads.
 LONGEST_QUERY_S: Final = 5
@@ -88,7 +93,20 @@ class ProducerSettings:
     linger_ms: int
     batch_bytes: int
     buffer_kbytes: int
-    publish_timeout_ms: int  #: a claim waits no longer than this for the broker's acknowledgement
+    publish_timeout_ms: int  #: a claim waits no longer than this, for its gate and for the broker together
+
+    @property
+    def waiting_s(self) -> float:
+        """From a claim's arrival: for the database, its gate and the broker, in turn.
+
+        The rest is for what follows, until the answer is written.
+        """
+        return _WAITING_SHARE * self.publish_timeout_ms / 1000
+
+    @property
+    def loading_s(self) -> float:
+        """From a claim's arrival: until its gate is loaded. The rest is for the broker's acknowledgement."""
+        return _LOADING_SHARE * self.publish_timeout_ms / 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,11 +144,11 @@ class Config:
     def longest_claim_s(self) -> float:
         """The longest that a claim takes, which a stopping worker must have as time.
 
-        A claim may wait for a reading of the log that is on, then for the reading that loads its own gate;
-        then it is screened and published, and its place is noted.
+        The publish timeout, which is for all that it waits for in turn; then the questions that are on when
+        that time is over, and those of the note.
         """
         asking_s = LONGEST_QUERY_S + self.redis.longest_call_s
-        return 2 * (LONGEST_READING_S + asking_s) + self.producer.publish_timeout_ms / 1000
+        return 2 * asking_s + self.producer.publish_timeout_ms / 1000
 
 
 def load() -> Config:

@@ -13,7 +13,7 @@ from django.conf import settings
 
 from coupons.eventlog import backlog, kafka_client, positions
 from coupons.eventlog.backlog import LogUnavailable, Positions
-from coupons.eventlog.events import encode
+from coupons.eventlog.events import encode, partition_key, partition_of
 from coupons.eventlog.place import EndOffset, FirstOffset, NextOffset
 from coupons.eventlog.positions import Position
 from dev.processes import free_port
@@ -98,6 +98,32 @@ def test_what_the_group_has_decided_is_left_out(topic: str) -> None:
 
     assert read() == written[3:4]
     assert backlog.read(timeout_s=10).next_to_decide == {0: 3, 1: 2, 2: 0}
+
+
+def test_a_partition_may_be_left_out(topic: str) -> None:
+    write(topic, partition=0, count=2)
+    written = write(topic, partition=1, count=2)
+
+    found = backlog.read(timeout_s=10, without={0})
+
+    assert [(*r.place, r.event) for r in found.requests] == written
+    assert found.next_to_decide == {1: 0, 2: 0}
+    covered = {pk: found.covers(pk) for pk in range(1, 30)}
+    assert covered == {pk: partition_of(partition_key(pk), 3) != 0 for pk in covered}
+    assert set(covered.values()) == {True, False}
+
+
+def test_a_reading_that_failed_keeps_no_other_one_from_being_tried(topic: str) -> None:
+    """As where a partition was found to be dead, and is left out from then on."""
+    written = write(topic, partition=1, count=1)
+    with pytest.raises(LogUnavailable):
+        backlog.read(timeout_s=0.0)
+
+    with pytest.raises(LogUnavailable, match="a moment ago"):
+        backlog.read(timeout_s=10)
+    found = backlog.read(timeout_s=10, without={0})
+
+    assert [(*r.place, r.event) for r in found.requests] == written
 
 
 def test_a_group_without_a_row_is_where_kafka_says(topic: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import pytest
@@ -44,7 +44,7 @@ def log(monkeypatch: pytest.MonkeyPatch) -> list[IssueRequest]:
     """A log whose undecided events are this list."""
     undecided: list[IssueRequest] = []
 
-    def read(*, timeout_s: float, coupon_id: int | None = None) -> Backlog:
+    def read(*, timeout_s: float, coupon_id: int | None = None, without: Collection[int] = ()) -> Backlog:
         return Backlog(
             requests=[each for each in undecided if coupon_id in (None, each.event.coupon_id)],
             next_to_decide={0: NextOffset(0)},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import timedelta
 
 import pytest
@@ -20,7 +20,7 @@ from coupons.claim import Claim
 from coupons.coupon_cache import CachedCoupon
 from coupons.eventlog import backlog
 from coupons.eventlog.backlog import Backlog, LogUnavailable
-from coupons.eventlog.events import IssueRequest, encode, partition_key
+from coupons.eventlog.events import IssueRequest, encode, partition_key, partition_of
 from coupons.eventlog.place import NextOffset, Place
 from coupons.gate import loading
 from coupons.gate.admission import (
@@ -83,7 +83,7 @@ def log(monkeypatch: pytest.MonkeyPatch) -> list[IssueRequest]:
     """A log whose undecided events are this list."""
     undecided: list[IssueRequest] = []
 
-    def read(*, timeout_s: float, coupon_id: int | None = None) -> Backlog:
+    def read(*, timeout_s: float, coupon_id: int | None = None, without: Collection[int] = ()) -> Backlog:
         asked_for = [each for each in undecided if coupon_id in (None, each.event.coupon_id)]
         return Backlog(requests=asked_for, next_to_decide={0: NextOffset(0)})
 
@@ -121,6 +121,39 @@ def test_one_reading_loads_every_gate_that_it_tells_of(log: list[IssueRequest]) 
     loading.load_all(asked)
 
     assert [gate.reserved(pk) for pk in (*asked, another.pk)] == [2, 0, 2]
+
+
+def test_a_dead_partition_is_left_out_and_neither_are_its_gates_loaded_nor_do_the_others_wait_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Unless it is the coupon's own, whose gate would forget what is under way."""
+    coupons, users = [make_coupon(stock=5) for _ in range(20)], make_users(2)
+    by_partition = {partition_of(partition_key(each.pk), 3): each.pk for each in coupons}
+    readings: list[frozenset[int]] = []
+
+    def read(*, timeout_s: float, coupon_id: int | None = None, without: Collection[int] = ()) -> Backlog:
+        """Some events of the dead partition's coupon stand in another one, as where there were fewer once."""
+        readings.append(frozenset(without))
+        requests = [each for pk in by_partition.values() for each in make_requests(pk, users)]
+        return Backlog(requests=requests, next_to_decide={}, unread=frozenset(without), partitions=3)
+
+    monkeypatch.setattr(backlog, "read", read)
+    monkeypatch.setattr(loading, "event_producer", Looking)
+
+    loading.load_all([by_partition[0], by_partition[1]])
+
+    assert readings == [{2}]
+    assert [gate.reserved(by_partition[each]) for each in (0, 1, 2)] == [2, 2, None]
+    loading.load_all([by_partition[2]])
+    assert readings == [{2}, {2}, frozenset()]
+    assert gate.reserved(by_partition[2]) == 2
+
+
+class Looking:
+    """The producer, to which partition 2 looks dead."""
+
+    is_down = False
+    unpromising_partitions = frozenset({2})
 
 
 def test_who_has_the_turn_and_died_holds_up_nobody_for_long(
@@ -184,7 +217,7 @@ def test_what_was_decided_after_the_log_was_read_holds_no_slot(log: list[IssueRe
 
 
 def test_without_the_log_nothing_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
-    def away(*, timeout_s: float, coupon_id: int | None = None) -> Backlog:
+    def away(*, timeout_s: float, coupon_id: int | None = None, without: Collection[int] = ()) -> Backlog:
         raise LogUnavailable("away, for the test")
 
     monkeypatch.setattr(backlog, "read", away)
@@ -201,7 +234,7 @@ def test_the_row_is_read_anew_after_the_log(monkeypatch: pytest.MonkeyPatch) -> 
     old = view_of(coupon)
     requests = make_requests(coupon.pk, users)
 
-    def read(*, timeout_s: float, coupon_id: int | None = None) -> Backlog:
+    def read(*, timeout_s: float, coupon_id: int | None = None, without: Collection[int] = ()) -> Backlog:
         issue_coupons(requests)  # between our first look at the row and the loading
         return Backlog(requests=[], next_to_decide={0: NextOffset(3)})
 
@@ -221,7 +254,7 @@ def test_many_who_find_it_empty_load_it_once(monkeypatch: pytest.MonkeyPatch) ->
     readings: list[int] = []
     all_there = threading.Barrier(8)
 
-    def read(*, timeout_s: float, coupon_id: int | None = None) -> Backlog:
+    def read(*, timeout_s: float, coupon_id: int | None = None, without: Collection[int] = ()) -> Backlog:
         readings.append(1)
         return Backlog(requests=[], next_to_decide={0: NextOffset(0)})
 

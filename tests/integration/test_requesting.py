@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -270,7 +270,7 @@ def test_redis_lost_between_reserving_and_giving_back_is_no_error(
 def test_redis_and_the_log_away_is_a_refusal_that_takes_no_slot(
     broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def away(*, timeout_s: float, coupon_id: int | None = None) -> Backlog:
+    def away(*, timeout_s: float, coupon_id: int | None = None, without: Collection[int] = ()) -> Backlog:
         raise LogUnavailable("away, for the test")
 
     monkeypatch.setattr(backlog, "read", away)
@@ -335,6 +335,7 @@ def test_a_claim_held_up_after_reserving_is_not_published_and_gives_its_slot_bac
     broker: Broker, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     coupon, [user] = make_coupon(), make_users(1)
+    submitting.warm_up({coupon.pk})
     admit = gate.admit_each
 
     def admit_and_freeze(*args: Any) -> Any:
@@ -466,7 +467,8 @@ def test_claims_are_answered_in_the_parts_in_which_they_were_published(
     submitting.warm_up({coupon.pk})
     screened = screening.screen([claim(coupon.pk, user) for user in users])
 
-    parts = list(submitting.publish(screened))
+    now = time.monotonic()
+    parts = list(submitting.publish(screened, {each.request_id: now for each in screened.admitted}))
 
     admitted = [each.request_id for each in screened.admitted]
     assert [list(part) for part in parts] == [admitted[::2], admitted[1::2]]

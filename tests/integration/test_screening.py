@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -58,7 +58,9 @@ class Log(Publisher):
             receipts.append(Acknowledged(place=Place(0, offset)))
         return receipts
 
-    def read(self, *, timeout_s: float, coupon_id: int | None = None) -> Backlog:
+    def read(
+        self, *, timeout_s: float, coupon_id: int | None = None, without: Collection[int] = ()
+    ) -> Backlog:
         self.readings += 1
         asked_for = [each for each in self.requests if coupon_id in (None, each.event.coupon_id)]
         return Backlog(requests=asked_for, next_to_decide={0: NextOffset(0)})
@@ -147,7 +149,8 @@ def test_a_gate_that_is_lost_again_and_again_admits_nobody_while_redis_is_up(
     log: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     coupon, [user] = make_coupon(), make_users(1)
-    monkeypatch.setattr(loading, "LOG_TIMEOUT_S", 0.5)
+    producer = replace(settings.CONFIG.producer, publish_timeout_ms=800)
+    monkeypatch.setattr(settings, "CONFIG", replace(settings.CONFIG, producer=producer))
     monkeypatch.setattr(gate, "load_each", lambda gates: [True] * len(gates))
 
     assert submit([claim(coupon.pk, user)]) == [Refused(code=Code.BROKER_UNAVAILABLE)]

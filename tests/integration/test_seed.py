@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 from uuid import uuid4
 
@@ -39,7 +39,7 @@ def log(monkeypatch: pytest.MonkeyPatch) -> Callable[[Backlog | LogUnavailable],
     """No broker is needed here: the undecided part of the log is empty, or what a test says."""
 
     def say(undecided: Backlog | LogUnavailable) -> None:
-        def read(*, timeout_s: float, coupon_id: int | None = None) -> Backlog:
+        def read(*, timeout_s: float, coupon_id: int | None = None, without: Collection[int] = ()) -> Backlog:
             if isinstance(undecided, LogUnavailable):
                 raise undecided
             return undecided

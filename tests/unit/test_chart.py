@@ -137,7 +137,7 @@ class TestBothValues:
     def test_an_ending_pod_has_time_for_the_longest_claim(self, options: tuple[str, ...]) -> None:
         pod = rendered(*options)["Deployment", "coupon-system-api"]["spec"]["template"]["spec"]
         [_, drain_s] = pod["containers"][0]["lifecycle"]["preStop"]["exec"]["command"]
-        longest_s = 58  # gunicorn's graceful timeout where all waits are set to their longest
+        longest_s = 42  # gunicorn's graceful timeout where all waits are set to their longest
 
         assert pod["terminationGracePeriodSeconds"] > int(drain_s) + longest_s
 

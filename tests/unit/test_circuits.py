@@ -112,6 +112,36 @@ def test_one_record_is_tried_once_the_partition_looks_alive(partition: Partition
     assert partition.way() is Way.SEND
 
 
+def test_a_partition_that_looks_dead_for_longer_than_an_election_keeps_no_first_claim_waiting(
+    partition: Partition, clock: Clock
+) -> None:
+    partition.looks(False)
+    clock.now += LIVES_S - 1
+    partition.looks(False)
+    assert partition.way() is Way.SEND
+
+    clock.now += 1
+    partition.looks(False)
+    assert partition.way() is Way.REFUSE
+    partition.looks(True)
+    assert partition.way() is Way.PROBE
+
+
+def test_an_acknowledgement_disproves_its_looks_for_as_long(partition: Partition, clock: Clock) -> None:
+    partition.looks(False)
+    for _ in range(5):
+        clock.now += LIVES_S - 1
+        partition.circuits.acknowledged(0)
+        partition.looks(False)
+        assert partition.way() is Way.SEND
+
+    clock.now += LIVES_S
+    partition.looks(True)
+    clock.now += 1
+    partition.looks(False)
+    assert partition.way() is Way.SEND  # it looks dead since now
+
+
 def test_records_that_were_sent_before_the_probe_say_nothing_about_it(
     partition: Partition, clock: Clock
 ) -> None:
@@ -174,7 +204,7 @@ def test_whoever_goes_leaves_nothing_behind_that_could_be_sent_later(partition: 
     _, goes = partition.comes()
     _, stays = partition.comes()
 
-    partition.circuits.withdraw(goes)
+    partition.circuits.withdraw(goes, [0])
     partition.circuits.acknowledged(0)
 
     assert goes.wait(0) == [REFUSAL]
@@ -189,6 +219,64 @@ def test_a_new_producer_refuses_what_waited_and_is_tried_by_one_record(partition
 
     assert delivery.wait(0) == [REFUSAL]
     assert [partition.way(), partition.way()] == [Way.PROBE, Way.REFUSE]
+
+
+def test_who_comes_after_a_silence_of_all_brokers_does_not_wait_as_those_did_who_were_refused(
+    partition: Partition,
+) -> None:
+    partition.circuits.overdue({0})
+    _, delivery = partition.comes()
+    partition.looks(False)
+
+    partition.circuits.refuse_held()
+
+    assert delivery.wait(0) == [REFUSAL]
+    assert partition.way() is Way.REFUSE
+    partition.looks(True)
+    assert partition.way() is Way.PROBE
+    partition.circuits.acknowledged(0)
+    assert partition.way() is Way.SEND
+
+
+class TestTakes:
+    """Whether a claim is worth a reading of the log."""
+
+    def test_a_partition_that_looks_dead_takes_none_unless_it_has_just_acknowledged(
+        self, partition: Partition, clock: Clock
+    ) -> None:
+        assert partition.circuits.takes(0)
+        partition.looks(False)
+        assert not partition.circuits.takes(0)
+        assert partition.circuits.takes(1)
+        assert partition.circuits.unpromising() == {0}
+        partition.circuits.acknowledged(0)
+        assert partition.circuits.takes(0)
+        assert partition.circuits.unpromising() == frozenset()
+        clock.now += 60
+        assert not partition.circuits.takes(0)
+
+    def test_an_election_is_waited_for_by_those_alone_whose_gate_is_loaded(
+        self, partition: Partition
+    ) -> None:
+        partition.circuits.overdue({0})
+        assert partition.circuits.takes(0)
+        partition.looks(False)
+        assert not partition.circuits.takes(0)
+        assert partition.way() is Way.HOLD
+
+    def test_one_that_may_be_tried_again_takes_one_and_no_more_until_it_is_known(
+        self, partition: Partition, clock: Clock
+    ) -> None:
+        partition.looks(False)
+        partition.fails()
+        clock.now += TRY_ANYWAY_S
+        assert not partition.circuits.takes(0)  # a dead leader would keep the reading waiting
+        partition.looks(True)
+        assert partition.circuits.takes(0)
+        assert partition.way() is Way.PROBE
+        assert not partition.circuits.takes(0)
+        clock.now += LIVES_S
+        assert partition.circuits.takes(0)
 
 
 class TestDead:

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from uuid import UUID
 
 import gevent
 import pytest
+from django.conf import settings
 from django.db import OperationalError
 from gevent.event import Event
 from uuid_utils.compat import uuid7
 
 from coupons.claim import Claim
-from coupons.claims import batching, screening, submitting
+from coupons.claims import batching, screening, submitting, warming
 from coupons.claims.batching import Gathering
 from coupons.claims.screening import Refused, Screened
 from coupons.claims.submitting import Accepted, Answer
-from coupons.gate import loading
 from coupons.outcomes import Code
 from dev.processes import wait_until
 from runtime import greenlets
@@ -52,6 +53,7 @@ class Desk:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.groups: list[list[Claim]] = []
+        self.arrived: Mapping[UUID, float] = {}  #: as the last publish was told
         self.may_screen, self.may_publish = Event(), Event()
         self.may_screen.set()
         self.may_publish.set()
@@ -67,7 +69,8 @@ class Desk:
         admitted = [claim for claim in group if claim.user_id % 2]
         return Screened(refusals=refusals, admitted=admitted, reserving_since=0.0, requested_at_ms=0)
 
-    def publish(self, screened: Screened) -> Iterator[dict[UUID, Answer]]:
+    def publish(self, screened: Screened, arrived: Mapping[UUID, float]) -> Iterator[dict[UUID, Answer]]:
+        self.arrived = arrived
         assert self.may_publish.wait(10)
         accepted: dict[UUID, Answer] = {
             claim.request_id: Accepted(request_id=claim.request_id) for claim in screened.admitted
@@ -251,7 +254,13 @@ class ColdDesk(Desk):
         self.loadings: list[set[int]] = []
         self.may_load = threading.Event()
         self.is_log_there = True
+        self.is_down = False
+        self.dead: set[int] = set()  #: coupons whose partition is
         monkeypatch.setattr(submitting, "warm_up", self.warm_up)
+        monkeypatch.setattr(warming, "event_producer", lambda: self)
+
+    def takes(self, coupon_id: int) -> bool:
+        return not self.is_down and coupon_id not in self.dead
 
     def screen(self, group: Sequence[Claim]) -> Screened:
         screened = super().screen(group)
@@ -324,7 +333,7 @@ def test_where_the_log_cannot_be_read_cold_claims_are_refused_and_warm_ones_are_
 def test_a_claim_whose_gate_stays_unknown_is_refused_in_the_end(
     cold_desk: ColdDesk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loading, "LOG_TIMEOUT_S", 0.3)
+    patience(monkeypatch, 0.3)
     monkeypatch.setattr(submitting, "warm_up", lambda coupon_ids: True)  # and loses them at once
     own = Gathering()
 
@@ -332,20 +341,97 @@ def test_a_claim_whose_gate_stays_unknown_is_refused_in_the_end(
     assert isinstance(answers(ask(own, on_coupon(1)))[0], Accepted)
 
 
-def test_a_claim_that_waited_for_the_readings_of_others_is_screened_once_its_own_gate_is_loaded(
+def patience(monkeypatch: pytest.MonkeyPatch, loading_s: float) -> None:
+    """A cold claim waits so long for its gate."""
+    usual = settings.CONFIG.producer
+    timeout_ms = int(usual.publish_timeout_ms * loading_s / usual.loading_s)
+    producer = replace(usual, publish_timeout_ms=timeout_ms)
+    monkeypatch.setattr(settings, "CONFIG", replace(settings.CONFIG, producer=producer))
+
+
+def test_a_reading_that_takes_long_goes_on_and_its_claims_do_not_wait_for_its_end(
     cold_desk: ColdDesk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loading, "LOG_TIMEOUT_S", 0.2)
+    """Nor do those wait that came meanwhile. Whoever tries again is accepted."""
     own = Gathering()
-    asking = ask(own, on_coupon(2))
-    gevent.sleep(0.1)
-    asking += ask(own, on_coupon(3))
-    gevent.sleep(0.5)
+    with monkeypatch.context() as hasty:
+        patience(hasty, 0.2)
+        asking = ask(own, on_coupon(2))
+        gevent.sleep(0.1)
+        asking += ask(own, on_coupon(3))
+
+        told = answers(asking)
+
+    assert told == [Refused(code=Code.BROKER_UNAVAILABLE)] * 2
+    assert cold_desk.loadings == []
+    cold_desk.may_load.set()
+    assert wait_in_loop(lambda: cold_desk.loadings == [{2}])
+    assert isinstance(answers(ask(own, on_coupon(2)))[0], Accepted)
+    assert cold_desk.loadings == [{2}]
+
+
+def test_a_cold_claim_of_a_dead_partition_is_refused_at_once_and_others_are_loaded(
+    cold_desk: ColdDesk,
+) -> None:
+    own = Gathering()
+    cold_desk.dead = {2}
+
+    asking = ask(own, [*on_coupon(2, 3), *on_coupon(3)])
+
+    assert answers(asking[:3]) == [Refused(code=Code.BROKER_UNAVAILABLE)] * 3
+    assert not asking[3].is_told.is_set()
+    cold_desk.may_load.set()
+    assert isinstance(answers(asking[3:])[0], Accepted)
+    assert cold_desk.loadings == [{3}]
+
+
+def test_a_partition_that_dies_while_its_gate_is_loaded_keeps_nobody_waiting(cold_desk: ColdDesk) -> None:
+    own = Gathering()
+    asking = ask(own, [*on_coupon(2), *on_coupon(3)])
+    gevent.sleep(0.3)
+
+    cold_desk.dead = {2}
+
+    assert answers(asking[:1]) == [Refused(code=Code.BROKER_UNAVAILABLE)]
+    assert not asking[1].is_told.is_set()
+    cold_desk.is_down = True
+    assert answers(asking[1:]) == [Refused(code=Code.BROKER_UNAVAILABLE)]
+    cold_desk.may_load.set()
+
+
+def test_a_coupon_whose_partition_only_looks_dead_is_loaded_in_the_end(
+    cold_desk: ColdDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For nobody who waits: its claims are refused at once."""
+    monkeypatch.setattr(warming, "TRY_DEAD_EVERY_S", 0.0)
+    own = Gathering()
+    cold_desk.dead = {2}
+    cold_desk.may_load.set()
+
+    assert answers(ask(own, on_coupon(2))) == [Refused(code=Code.BROKER_UNAVAILABLE)]
+    assert wait_in_loop(lambda: cold_desk.loadings == [{2}])
+    assert isinstance(answers(ask(own, on_coupon(2)))[0], Accepted)
+
+
+def test_what_a_claim_waited_for_its_gate_is_taken_off_its_time_for_the_broker(cold_desk: ColdDesk) -> None:
+    own, [claim] = Gathering(), on_coupon(2)
+    came_at = time.monotonic()
+    asking = ask(own, [claim])
+    gevent.sleep(0.3)
 
     cold_desk.may_load.set()
 
-    assert all(isinstance(answer, Accepted) for answer in answers(asking))
-    assert cold_desk.loadings == [{2}, {3}]
+    answers(asking)
+    assert came_at <= cold_desk.arrived[claim.request_id] < came_at + 0.3
+
+
+def wait_in_loop(is_so: Callable[[], bool]) -> bool:
+    """Whether it becomes so, while the loop goes on."""
+    for _ in range(1000):
+        if is_so():
+            return True
+        gevent.sleep(0.01)
+    return False
 
 
 @pytest.mark.parametrize("error", [OperationalError("away"), RuntimeError("a bug")])
@@ -387,7 +473,7 @@ def test_whoever_has_an_answer_does_not_wait_for_the_others_of_the_group(
     """As where one of the claims' partitions hangs."""
     may_go_on = Event()
 
-    def publish(screened: Screened) -> Iterator[dict[UUID, Answer]]:
+    def publish(screened: Screened, arrived: Mapping[UUID, float]) -> Iterator[dict[UUID, Answer]]:
         yield dict(screened.refusals)
         assert may_go_on.wait(10)
         yield {claim.request_id: Accepted(request_id=claim.request_id) for claim in screened.admitted}
@@ -407,7 +493,7 @@ def test_an_error_after_the_first_answers_reaches_the_others_alone(
 ) -> None:
     error = OperationalError("away")
 
-    def publish(screened: Screened) -> Iterator[dict[UUID, Answer]]:
+    def publish(screened: Screened, arrived: Mapping[UUID, float]) -> Iterator[dict[UUID, Answer]]:
         yield dict(screened.refusals)
         raise error
 

@@ -1,0 +1,29 @@
+"""A claim that waits for its answer, and for how long it may."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from django.conf import settings
+
+from coupons.claim import Claim
+from coupons.claims.limiting import Counted
+from coupons.claims.submitting import Answer
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Waiting:
+    """One budget for all that a claim waits for, from its arrival: see ``ProducerSettings``."""
+
+    claim: Claim
+    answer: Callable[[Answer | Exception], None]
+    counted: Counted | None = None  #: None: no limit concerns it
+    since: float = field(default_factory=time.monotonic)
+    was_loaded: bool = False  #: the gate was loaded for this claim at least once
+
+    @property
+    def is_late(self) -> bool:
+        """Whether it has waited for its gate for as long as it may."""
+        return time.monotonic() >= self.since + settings.CONFIG.producer.loading_s
