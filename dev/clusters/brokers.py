@@ -128,8 +128,7 @@ class Brokers:
         for node in self.nodes.values():
             (node.folder / name).write_text(certificate)
         changed = ConfigEntry(_SHOWN, name, incremental_operation=AlterConfigOpType.SET)
-        trusting = self._client(*self.ports) | {"enable.ssl.certificate.verification": False}
-        admin = AdminClient(trusting, logger=SILENT)
+        admin = self.admin(**{"enable.ssl.certificate.verification": False})
         for number in self.ports:
             resource = ConfigResource(ResourceType.BROKER, str(number), incremental_configs=[changed])
             [done] = admin.incremental_alter_configs([resource], request_timeout=10).values()
@@ -143,6 +142,10 @@ class Brokers:
     def is_running(self, number: int) -> bool:
         node = self.nodes[number]
         return hasattr(node, "server") and node.server.running
+
+    def admin(self, **changes: bool) -> AdminClient:
+        """An operator's client, of all of them. ``changes`` to its configuration."""
+        return AdminClient(self._client(*self.ports) | changes, logger=SILENT)
 
     def leader_of(self, topic: str, partition: int) -> int:
         return int(self._partitions(topic)[partition].leader)
@@ -177,8 +180,7 @@ class Brokers:
         return set.intersection(*(set(each.isrs) for each in self._partitions(topic).values()))
 
     def _partitions(self, topic: str) -> Mapping[int, PartitionMetadata]:
-        admin = AdminClient(self._client(*self.ports), logger=SILENT)
-        return admin.list_topics(topic, timeout=10).topics[topic].partitions
+        return self.admin().list_topics(topic, timeout=10).topics[topic].partitions
 
     def _answers(self, number: int, *, trusting: bool) -> bool:
         """Whether this one does, and is part of the cluster."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from dev.clusters.certificates import Certificates
 from dev.processes import LOOPBACK, free_port
+from dev.services import database_programs
 from dev.services.daemon import Choice
 from dev.services.mariadb import SETUP, MariaDB
 from dev.services.mysql_packages import FOLDER as MYSQL
@@ -49,6 +50,8 @@ def own_stack(folder: Path, *, like: Stack, ports: Mapping[str, int], with_binlo
     """A new stack in this folder, of the same kind of database; both use the same programs."""
     kind = MariaDB(stack=like).choice.kind
     folder.mkdir()
+    if kind is Kind.MYSQL:
+        database_programs.provide(kind, directory=like.directory)  # once, and not for each new folder
     if (like.directory / MYSQL).exists():
         (folder / MYSQL).symlink_to(like.directory / MYSQL)
     stack = Stack(directory=folder, asked_ports=ports, asked_kind=kind, asked_binlog=with_binlog)

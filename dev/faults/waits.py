@@ -21,15 +21,14 @@ def longest_refused(answers: Iterable[Answer]) -> float:
     return max((until - since for since, until, _ in _spans(answers)), default=0.0)
 
 
-def longest_later(answers: Iterable[Answer]) -> float:
-    """The longest wait of a claim that was refused after others had been refused already, in seconds."""
-    waits = [
-        answer.took_s
+def later(answers: Iterable[Answer]) -> list[Answer]:
+    """The claims that were refused, and came after others had been refused already."""
+    return [
+        answer
         for _, _, refused in _spans(answers)
         for answer in refused
         if answer.asked_at > refused[0].answered_at + _ALL_WORKERS_KNOW_S
     ]
-    return max(waits, default=0.0)
 
 
 def _spans(answers: Iterable[Answer]) -> list[tuple[float, float, Sequence[Answer]]]:

@@ -40,6 +40,8 @@ class Services:
         # A suite runs on what was asked for today, not on what the last run took.
         database = self.database_kind
         self.run("stop")
+        if not self._names:
+            return
         self.run("start", "--database", database, "--no-binlog", *ports, *self._names)
         told = self._status()["environment"]
         self.urls = {
@@ -56,7 +58,8 @@ class Services:
 
     def start_again(self) -> None:
         """Those that do not run, where they ran."""
-        self.run("start", *self._names)
+        if self._names:
+            self.run("start", *self._names)
 
     def stop(self) -> None:
         """A server that is paused or gone is no obstacle."""
@@ -69,6 +72,8 @@ class Services:
 
     def versions(self) -> dict[str, str]:
         """By the servers' own names."""
+        if not self._names:
+            return {}
         return {row["name"]: row["version"] for row in self._status()["services"]}
 
     def pids(self) -> dict[str, int]:

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from dev.clusters import brokers as three_brokers
 from dev.clusters import certificates as certificates_of
 from dev.clusters import database, redis
+from dev.clusters.brokers import Brokers
 from dev.clusters.certificates import Certificates
 from dev.clusters.redis import Server
 from dev.services.kafka import Kafka
@@ -51,6 +53,16 @@ def brokers(folder: Path, own_stack: Stack, certificates: Certificates) -> Itera
     libs = Kafka(stack=own_stack).libs
     with kafka.kafka(folder / "kafka", libs=libs, certificates=certificates) as addresses:
         yield addresses
+
+
+@pytest.fixture(scope="module")
+def three(
+    tmp_path_factory: pytest.TempPathFactory, own_stack: Stack, certificates: Certificates
+) -> Iterator[Brokers]:
+    """Three brokers, of this file alone, which may kill them."""
+    folder, libs = tmp_path_factory.mktemp("three-brokers"), Kafka(stack=own_stack).libs
+    with three_brokers.running(folder, libs=libs, certificates=certificates) as running:
+        yield running
 
 
 @pytest.fixture(scope="package")

@@ -6,7 +6,6 @@ import io
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -17,24 +16,13 @@ from prometheus_client import REGISTRY
 from coupons.eventlog.delivery import Acknowledged, NotPublished, Record, Uncertain
 from coupons.eventlog.producer import EventProducer
 from coupons.operations import health
-from dev.clusters import brokers
 from dev.clusters.brokers import Brokers
-from dev.clusters.certificates import Certificates
-from dev.services.kafka import Kafka
-from dev.services.stack import Stack
 from runtime import config
 from tests import broker
 from tests.system import eventually
 
 TIMEOUT_S = 3.0
 RECORDS = [Record(key=b"coupon-%d" % number, value=b"x") for number in range(1, 21)]  # of all partitions
-
-
-@pytest.fixture(scope="module")
-def three(folder: Path, own_stack: Stack, certificates: Certificates) -> Iterator[Brokers]:
-    libs = Kafka(stack=own_stack).libs
-    with brokers.running(folder / "three-brokers", libs=libs, certificates=certificates) as running:
-        yield running
 
 
 @pytest.fixture

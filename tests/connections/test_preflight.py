@@ -19,20 +19,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
+from confluent_kafka.admin import NewTopic  # type: ignore[attr-defined]
 
 from coupons.operations.preflight import running
 from coupons.operations.preflight.catalogue import SUBJECTS
 from coupons.operations.preflight.findings import Expected, Level
 from dev.clusters import urls
+from dev.clusters.brokers import Brokers
 from dev.clusters.certificates import Certificates
 from dev.clusters.redis import Server
 from dev.processes import PROJECT
-from dev.servers import SILENT
-from dev.services.kafka import Kafka
-from dev.services.stack import Stack
 from tests import stack
-from tests.connections.three_brokers import three_brokers
 
 SERVERS = ("--only", "settings,database,redis,kafka")  #: without this machine, which may be anything
 PRODUCTION = {
@@ -231,22 +228,11 @@ def test_a_redis_of_several_servers(
     assert f":{redis_nodes[1].port}'s maxmemory-policy is volatile-lru" in bad["redis.policy"]
 
 
-@pytest.fixture(scope="module")
-def cluster(folder: Path, own_stack: Stack) -> Iterator[str]:
-    with three_brokers(folder / "three", libs=Kafka(stack=own_stack).libs) as addresses:
-        yield addresses
-
-
-def test_mistakes_in_a_cluster_of_three(cluster: str) -> None:
+def test_mistakes_in_a_cluster_of_three(three: Brokers) -> None:
     """The events have three replicas of which one is enough, and the dead letters have one."""
-    admin = AdminClient({"bootstrap.servers": cluster}, logger=SILENT)
+    admin = three.admin()
     name = f"events-{uuid.uuid4().hex[:12]}"
-    environment = {
-        **PRODUCTION,
-        "KAFKA_BOOTSTRAP_SERVERS": cluster,
-        "COUPON_TOPIC": name,
-        "COUPON_TOPIC_REPLICATION_FACTOR": "3",
-    }
+    environment = {**PRODUCTION, **three.environment(), "COUPON_TOPIC": name}
     events = {
         "min.insync.replicas": "1",
         "retention.ms": "3600000",

@@ -13,13 +13,32 @@ from typing import Any
 import pytest
 from django.conf import settings
 
+from dev.clusters import certificates, redis, urls
+from dev.clusters.brokers import Brokers
 from dev.faults import bugs, former, patching, prometheus
 from dev.faults import rush as module
 from dev.faults.cases import alerts, deploys
 from dev.faults.proxy import Link
 from dev.faults.rush import Answer, Client, Rush
 from dev.faults.table import Row, as_markdown, as_text
+from dev.processes import PROJECT, Process
 from dev.servers import ServiceError
+
+
+def test_what_leads_to_encrypted_clusters_is_documented(tmp_path: Path) -> None:
+    """The row everything-encrypted is set by nothing else."""
+    made = certificates.make(tmp_path / "certificates")
+    node = redis.Server(port=1, process=Process(name="", command=[], log=tmp_path, env={}), certificates=made)
+    variables = {
+        **Brokers(tmp_path, libs=tmp_path, certificates=made).environment(),
+        **urls.of_cluster([node]),
+        **urls.of_database("mysql://", made),
+    }
+    pages = ("README.md", "docs/connections.md", "docs/operations.md")
+    documented = "".join((PROJECT / page).read_text() for page in pages)
+
+    assert [name for name in variables if f"`{name}`" not in documented] == []
+
 
 GREEN = Row(
     name="redis-flushed",

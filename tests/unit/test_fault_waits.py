@@ -25,15 +25,15 @@ def test_refusals_last_from_the_last_good_answer_to_the_next() -> None:
     assert waits.longest(told) == 9
     assert waits.longest_refused([answer(0, 1), answer(3, 8)]) == 0.0
     assert waits.longest_refused([answer(0, 1), answer(3, 2, 0)]) == 2.0
-    assert waits.longest([]) == waits.longest_refused([]) == waits.longest_later([]) == 0.0
+    assert waits.longest([]) == waits.longest_refused([]) == waits.longest(waits.later([])) == 0.0
 
 
 def test_later_claims_are_those_that_came_when_others_had_been_refused() -> None:
     first, beside = answer(0, 9, 503), answer(8, 8, 503)  # asked before the first was refused
     told = [first, beside, answer(10.5, 0.3, 503), answer(20, 0.01), answer(21, 5, 503), answer(30, 1)]
 
-    assert waits.longest_later(told) == pytest.approx(0.3)
-    assert waits.longest_later([*told, answer(10.5, 4, 503)]) == 4
+    assert waits.longest(waits.later(told)) == pytest.approx(0.3)
+    assert waits.longest(waits.later([*told, answer(10.5, 4, 503)])) == 4
 
 
 def test_an_out_of_stock_is_no_refusal_of_the_service() -> None:

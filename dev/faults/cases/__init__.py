@@ -8,6 +8,7 @@ from dev.faults.cases import (
     brokers,
     bugs,
     deploys,
+    encrypted,
     failovers,
     links,
     log,
@@ -30,4 +31,4 @@ ALL: list[Case] = [
 ]
 
 #: Those of the same parts stand together: the servers are started anew where the parts change.
-CLUSTERED: list[Case] = [*brokers.CASES, *failovers.CASES]
+CLUSTERED: list[Case] = [*brokers.CASES, *failovers.CASES, *encrypted.CASES]
