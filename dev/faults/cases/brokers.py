@@ -16,6 +16,7 @@ from dev.clusters.parts import Part
 from dev.clusters.servers import ClusterServers
 from dev.faults import waits
 from dev.faults.case import Case, Scale
+from dev.faults.rush import Client
 from dev.faults.scene import Scene
 from dev.faults.stream import Stream
 from dev.processes import wait_until
@@ -26,6 +27,7 @@ from tests.system import ask
 _PARTS = frozenset({Part.BROKERS})
 _BESIDE_PER_S = 20
 _ROLLING_S = 60.0
+_COLD = 6  #: coupons that nobody has claimed
 _LATER_S = 1.0  #: a claim of a partition that is known to be dead is answered within this
 
 
@@ -41,7 +43,7 @@ def _beside(scene: Scene, *, partition: int) -> Iterator[None]:
     At first they may wait: Kafka answers the requests of one connection one after the other, and a Produce to
     another partition waits for a replica that is not yet known to be dead.
     """
-    coupon = next(each for each in _new_coupons() if _partition_of(each) == partition)
+    coupon = _new_coupon(partition)
     users = scene.users_beside(2000)
     stream = Stream(port=scene.api.port, coupon_id=coupon.pk, users=users, per_s=_BESIDE_PER_S)
     stream.start()
@@ -61,6 +63,10 @@ def _beside(scene: Scene, *, partition: int) -> Iterator[None]:
     scene.expect(later <= _LATER_S, f"a later claim of another partition waited {later:.1f} s")
 
 
+def _new_coupon(partition: int) -> Coupon:
+    return next(each for each in _new_coupons() if _partition_of(each) == partition)
+
+
 def _new_coupons() -> Iterator[Coupon]:
     while True:
         yield Coupon.objects.create(description="beside", discount_amount=1, stock=10_000)
@@ -68,6 +74,23 @@ def _new_coupons() -> Iterator[Coupon]:
 
 def _partition_of(coupon: Coupon) -> int:
     return partition_of(partition_key(coupon.pk), settings.CONFIG.kafka.partitions)
+
+
+def _claim_cold(scene: Scene, *, dead: int, living: int | None = None) -> None:
+    """Claims on coupons that nobody has claimed: those of a dead partition are refused at once, others go on.
+
+    Several of each: each worker is asked.
+    """
+    client, [user] = Client(scene.api.port), scene.users_beside(1)
+    for partition in [dead] * _COLD + ([] if living is None else [living] * _COLD):
+        told = client.claim(_new_coupon(partition).pk, user)
+        client.close()
+        wanted = (503, _LATER_S) if partition == dead else (202, scene.publish_timeout_s)
+        scene.expect(
+            told.status == wanted[0] and told.took_s <= wanted[1],
+            f"a claim on a new coupon, partition {partition}: {told.status} after {told.took_s:.1f} s",
+        )
+        scene.expect(partition != dead or told.request_id is None, "it was told an id, and never published")
 
 
 def _kill_leader(scene: Scene) -> None:
@@ -108,6 +131,7 @@ def _kill_replica(scene: Scene) -> None:
         brokers.kill(dying)
         scene.struck()
         time.sleep(scene.publish_timeout_s + scene.scale.outage_s)
+        _claim_cold(scene, dead=scene.partition, living=other)
         told = ask(scene.api.port, "GET", "/actuator/health").body["components"]["kafka"]
     scene.expect(
         told["status"] == "UP" and scene.partition in told["details"].get("deadPartitions", ()),
@@ -126,6 +150,7 @@ def _kill_two(scene: Scene) -> None:
     brokers.kill(*dead)
     scene.struck()
     time.sleep(scene.scale.outage_s)
+    _claim_cold(scene, dead=scene.partition)
     brokers.start(*dead)
     brokers.wait_in_sync(scene.system.topic)
 
