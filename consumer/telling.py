@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from redis.exceptions import RedisError
 
@@ -24,9 +25,11 @@ from coupons.gate.admission import (
 from coupons.issuing.allocation import Allocation
 from coupons.issuing.deciding import Issued
 from coupons.outcomes import Decision
-from runtime import logs, metrics
+from runtime import logs
 
 log = logging.getLogger(__name__)
+
+_REJECTIONS: Final = frozenset(each for each in Decision if each.is_rejection)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,20 +48,14 @@ def tell(committed: Committed) -> None:
 
 
 def _report(issued: Issued, letters: Sequence[DeadMessage]) -> None:
-    counted = Counter([each.decision for each in issued.allocations])
-    by_coupon = Counter([(a.request.event.coupon_id, a.decision.value) for a in issued.allocations])
-    measures.DECIDED.count(by_coupon)
-    for decision, count in counted.items():
-        metrics.EVENTS_DECIDED.labels(decision=decision.value).inc(count)
-    figures.decided([(a.request.event.coupon_id, a.decision.value) for a in issued.allocations])
-    figures.decided([(claim.coupon_id, "FAILED") for each in letters if (claim := each.claim) is not None])
+    counts = figures.decided((a.request.event.coupon_id, a.decision.value) for a in issued.allocations)
+    measures.events_decided(counts)
+    figures.decided((claim.coupon_id, "FAILED") for each in letters if (claim := each.claim) is not None)
     won = issued.user_coupon_ids
     logs.info_each(log, "쿠폰 발급 성공 - EventId: %s, UserCouponId: %s", list(won.items()))
-    lost = {decision for decision in counted if decision.is_rejection}
-    rejected = [(a.request.event.request_id, a.decision) for a in issued.allocations if a.decision in lost]
-    refusals.decided(
-        (a.request.event.claim, a.decision.value) for a in issued.allocations if a.decision in lost
-    )
+    lost = [each for each in issued.allocations if each.decision in _REJECTIONS]
+    rejected = [(a.request.event.request_id, a.decision) for a in lost]
+    refusals.decided((a.request.event.claim, a.decision.value) for a in lost)
     refusals.decided((claim, each.reason.value) for each in letters if (claim := each.claim) is not None)
     logs.info_each(log, "쿠폰 발급 거절 - EventId: %s, Reason: %s", rejected)
     dead_letters.report(letters)

@@ -8,7 +8,6 @@ together. The busier the worker, the larger the batch, the cheaper the claim.
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
@@ -181,11 +180,8 @@ def _count(batch: Sequence[Waiting], outcomes: Sequence[str]) -> None:
     now = time.monotonic()
     seconds = [now - each.since for each in batch]
     metrics.observe_each(metrics.CLAIM_SECONDS, seconds)
-    for outcome, count in Counter(outcomes).items():
-        metrics.CLAIMS.labels(outcome=outcome).inc(count)
-    coupons = [each.claim.coupon_id for each in batch]
-    measures.CLAIMS.count(Counter(zip(coupons, outcomes, strict=True)))
-    figures.answered(coupons, outcomes, seconds)
+    counts = figures.answered([each.claim.coupon_id for each in batch], outcomes, seconds)
+    measures.claims_answered(counts)
     refusals.answered((each.claim for each in batch), outcomes)
 
 

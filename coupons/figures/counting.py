@@ -1,17 +1,19 @@
-"""Counts batches: one tally for each, laid down for the flushing thread. Never waits, takes no lock."""
+"""Counts batches: one tally for each, laid down for the flushing thread. Never waits, takes no lock.
+
+A batch is counted once. What metrics need is added up from the tally, which has far fewer entries.
+"""
 
 from __future__ import annotations
 
 import time
-from collections import Counter, deque
-from collections.abc import Collection, Iterable, Sequence
+from collections import Counter, defaultdict, deque
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import starmap
 from typing import Final
 
 import msgspec
 
-from coupons.figures.spread import bucket_of
+from coupons.figures.spread import buckets_of
 
 #: Tallies that lie ready. A busy worker makes some 500 a second and they are fetched each second. Fewer, and
 #: a database that hangs for its timeout of 5 s costs figures; more, and one that hangs for ever costs memory.
@@ -51,6 +53,9 @@ def _add(mine: dict[object, int], more: dict[object, int]) -> None:
         mine[name] = mine.get(name, 0) + count
 
 
+ByCoupon = Mapping[tuple[int, str], int]  #: how many, by coupon and answer, or by coupon and decision
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answered:
     """Claims of one batch: how many by coupon, answer and bucket of time."""
@@ -64,29 +69,43 @@ class Decided:
     """Events of one batch: how many by coupon and decision."""
 
     second: int
-    counts: Counter[tuple[int, str]]
+    counts: ByCoupon
 
 
 Tally = Answered | Decided
+_Key = tuple[int, str, int] | tuple[int, str]
 
 
 @dataclass(slots=True)
 class Desk:
-    """Where tallies lie until they are fetched. ``is_open``: somebody fetches; else nothing is counted."""
+    """Where tallies lie until they are fetched. ``is_open``: somebody fetches; else nothing is kept."""
 
     is_open: bool = False
     lying: deque[Tally] = field(default_factory=lambda: deque(maxlen=_MOST_LYING))
 
-    def answered(self, coupons: Iterable[int], answers: Iterable[str], seconds: Sequence[float]) -> None:
-        """Count a batch's claims: the coupon, the answer and the time of each. Called in a worker's hub."""
-        if self.is_open:
-            counts = Counter(zip(coupons, answers, map(bucket_of, seconds), strict=True))
-            self.lying.append(Answered(second=int(time.time()), counts=counts))
+    def answered(self, coupons: Iterable[int], answers: Iterable[str], seconds: Sequence[float]) -> ByCoupon:
+        """Count a batch's claims: the coupon, the answer and the time of each. Called in a worker's hub.
 
-    def decided(self, pairs: Collection[tuple[int, str]]) -> None:
-        """Count a batch's events: the coupon and the decision of each. Called in the consumer's loop."""
-        if self.is_open and pairs:
-            self.lying.append(Decided(second=int(time.time()), counts=Counter(pairs)))
+        Returns the counts without the times, for the metrics.
+        """
+        counts = Counter(zip(coupons, answers, buckets_of(seconds), strict=True))
+        if self.is_open:
+            self.lying.append(Answered(second=int(time.time()), counts=counts))
+        by_coupon: dict[tuple[int, str], int] = {}
+        for (coupon_id, answer, _), count in counts.items():
+            key = (coupon_id, answer)
+            by_coupon[key] = by_coupon.get(key, 0) + count
+        return by_coupon
+
+    def decided(self, pairs: Iterable[tuple[int, str]]) -> ByCoupon:
+        """Count a batch's events: the coupon and the decision of each. Called in the consumer's loop.
+
+        Returns the counts, for the metrics; they are not to be changed.
+        """
+        counts = Counter(pairs)
+        if self.is_open and counts:
+            self.lying.append(Decided(second=int(time.time()), counts=counts))
+        return counts
 
     def fetch(self) -> list[Tally]:
         """Take what lies there, oldest first. Called by the flushing thread, beside the two above."""
@@ -100,16 +119,24 @@ desk: Final = Desk()
 
 
 def merged(tallies: Iterable[Tally], *, not_before: int = 0) -> dict[tuple[int, int], Figures]:
-    """The figures by coupon and second. What is older than ``not_before`` counts in that second."""
-    found: dict[tuple[int, int], Figures] = {}
+    """The figures by coupon and second. What is older than ``not_before`` counts in that second.
+
+    A second has hundreds of tallies of the same few keys, which are added up first.
+    """
+    seconds: defaultdict[int, Counter[_Key]] = defaultdict(Counter)
     for tally in tallies:
-        second = max(tally.second, not_before)
-        for coupon_id, each in starmap(_as_figures, tally.counts.items()):
-            found.setdefault((coupon_id, second), Figures()).add(each)
+        seconds[max(tally.second, not_before)].update(tally.counts)
+    found: dict[tuple[int, int], Figures] = {}
+    for second, counts in seconds.items():
+        for key, count in counts.items():
+            _note(found.setdefault((key[0], second), Figures()), key, count)
     return found
 
 
-def _as_figures(key: tuple[int, str, int] | tuple[int, str], count: int) -> tuple[int, Figures]:
+def _note(figures: Figures, key: _Key, count: int) -> None:
     if len(key) == 3:
-        return key[0], Figures(answers={key[1]: count}, took={key[2]: count})
-    return key[0], Figures(decisions={key[1]: count})
+        _, answer, bucket = key
+        figures.answers[answer] = figures.answers.get(answer, 0) + count
+        figures.took[bucket] = figures.took.get(bucket, 0) + count
+    else:
+        figures.decisions[key[1]] = figures.decisions.get(key[1], 0) + count

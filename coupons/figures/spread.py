@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from typing import Final
 
 #: Upper bounds in seconds, each 1.5 times the one before: 0.5 ms to 33 s. Rows of the database hold their
@@ -12,9 +13,17 @@ from typing import Final
 BOUNDS_S: Final = tuple(0.0005 * 1.5**step for step in range(28))
 
 
+_bucket: Final = partial(bisect_left, BOUNDS_S)
+
+
 def bucket_of(seconds: float) -> int:
     """The number of the bucket; ``len(BOUNDS_S)`` for what took longer than all bounds."""
-    return bisect_left(BOUNDS_S, seconds)
+    return _bucket(seconds)
+
+
+def buckets_of(seconds: Iterable[float]) -> Iterator[int]:
+    """The bucket of each. Each claim passes here: no function of Python's is called for it."""
+    return map(_bucket, seconds)
 
 
 def percentile_s(buckets: Mapping[int, int], share: float) -> float | None:

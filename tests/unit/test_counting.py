@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 
+from coupons import measures
 from coupons.figures.counting import Answered, Desk, Figures, merged
 from coupons.figures.spread import BOUNDS_S, bucket_of, percentile_s
+from runtime import metrics
 
 
 def test_a_batch_is_counted_by_coupon_answer_and_time() -> None:
@@ -20,6 +24,44 @@ def test_a_batch_is_counted_by_coupon_answer_and_time() -> None:
     assert found[1].decisions == {"ISSUED": 2, "OUT_OF_STOCK": 1}
     assert found[2] == Figures(answers={"ACCEPTED": 1}, took={len(BOUNDS_S): 1})
     assert desk.fetch() == []
+
+
+@pytest.mark.parametrize("is_open", [True, False], ids=["kept", "not-kept"])
+def test_a_batch_is_counted_once_for_figures_and_metrics(is_open: bool) -> None:
+    desk = Desk(is_open=is_open)
+    before = _metrics()
+
+    answered = desk.answered([1, 1, 1, 2], ["ACCEPTED", "ACCEPTED", "OUT_OF_STOCK", "ACCEPTED"], [0.1] * 4)
+    decided = desk.decided([(1, "ISSUED"), (1, "ISSUED"), (2, "OUT_OF_STOCK")])
+    measures.claims_answered(answered)
+    measures.events_decided(decided)
+
+    assert answered == {(1, "ACCEPTED"): 2, (1, "OUT_OF_STOCK"): 1, (2, "ACCEPTED"): 1}
+    assert decided == {(1, "ISSUED"): 2, (2, "OUT_OF_STOCK"): 1}
+    assert _metrics() - before == Counter(
+        {
+            ("coupon_claims", "ACCEPTED"): 3,
+            ("coupon_claims", "OUT_OF_STOCK"): 1,
+            ("coupon_claims_by_coupon", "ACCEPTED"): 3,
+            ("coupon_claims_by_coupon", "OUT_OF_STOCK"): 1,
+            ("coupon_events_decided", "ISSUED"): 2,
+            ("coupon_events_decided", "OUT_OF_STOCK"): 1,
+            ("coupon_decided_by_coupon", "ISSUED"): 2,
+            ("coupon_decided_by_coupon", "OUT_OF_STOCK"): 1,
+        }
+    )
+
+
+def _metrics() -> Counter[tuple[str, str]]:
+    """What four metrics say, by answer or decision."""
+    found: Counter[tuple[str, str]] = Counter()
+    for each in (metrics.CLAIMS, metrics.EVENTS_DECIDED, measures.CLAIMS, measures.DECIDED):
+        for metric in each.collect():
+            for sample in metric.samples:
+                if sample.name.endswith("_total"):
+                    kind = sample.labels.get("outcome") or sample.labels["decision"]
+                    found[metric.name, kind] += int(sample.value)
+    return found
 
 
 def test_where_nobody_fetches_nothing_is_kept() -> None:
