@@ -32,6 +32,16 @@ TARGETS: Final[dict[str, Target]] = {
     "accept, limits on / off": Target("/s", "no limits", reach=None, floor=0.4),
     "p99 beside a flood / alone": Target("ms", "no flood", reach=1.5, floor=10.0, smaller_is_better=True),
     "accept, 100 watching / nobody": Target("/s", "nobody watching", reach=0.97, floor=0.5),
+    "accept, figures / none": Target("/s", "no figures", reach=0.98, floor=0.5),
+    "API's CPU a claim, figures / none": Target(
+        "us", "no figures", reach=1.02, floor=2.0, smaller_is_better=True
+    ),
+    "winners: API worker, sending / before": Target(
+        "MB", "after small files", reach=1.2, floor=2.0, smaller_is_better=True
+    ),
+    "winners: command, a million / thousand": Target(
+        "MB", "a thousand", reach=1.2, floor=2.0, smaller_is_better=True
+    ),
     "latency p99 / p50": Target("ms", "p50 at 70 % load", reach=3.0, floor=40.0, smaller_is_better=True),
     "latency max / 1 s": Target("ms", "wanted", reach=1.0, floor=5.0, smaller_is_better=True),
     "issue-hot / executemany": Target("/s", "executemany", reach=0.85, stretch=0.95, floor=0.15),

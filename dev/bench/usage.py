@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final
 
 import psutil
+
+_LOOK_EVERY_S: Final = 0.05
 
 
 @contextmanager
@@ -20,6 +25,32 @@ def cpu_counted(pids: Mapping[str, int]) -> Iterator[dict[str, float]]:
 
 def resident_mb(pid: int) -> float:
     return float(psutil.Process(pid).memory_info().rss) / 1e6
+
+
+@dataclass(slots=True)
+class Peak:
+    resident_mb: float = 0.0
+
+
+@contextmanager
+def peak(pids: Sequence[int]) -> Iterator[Peak]:
+    """What these processes took together at their most within the block, looked at 20 times a second."""
+    found, is_over = Peak(), threading.Event()
+
+    def look() -> None:
+        while not is_over.wait(_LOOK_EVERY_S):
+            try:
+                found.resident_mb = max(found.resident_mb, sum(map(resident_mb, pids)))
+            except psutil.NoSuchProcess:
+                return
+
+    looking = threading.Thread(target=look, name="peak")
+    looking.start()
+    try:
+        yield found
+    finally:
+        is_over.set()
+        looking.join()
 
 
 def workers(pid: int) -> list[int]:

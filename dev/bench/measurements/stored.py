@@ -83,13 +83,14 @@ def _fill(claims: int, *, users: int) -> None:
     for first in range(0, claims, users):
         count = min(users, claims - first)
         [coupon_id] = database.make_coupons(1, stock=0)
-        _fill_coupon(coupon_id, count)
+        fill_coupon(coupon_id, count)
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE TABLE user_coupon, coupon_issue_outcome")
         cursor.fetchall()
 
 
-def _fill_coupon(coupon_id: int, count: int) -> None:
+def fill_coupon(coupon_id: int, count: int, *, rank: str = "c.user_id") -> None:
+    """Users 1 to ``count`` have won. ``rank``: which, in SQL."""
     epoch = int(Coupon.objects.get(pk=coupon_id).epoch)
     with connection.cursor() as cursor:
         for low in range(1, count + 1, _AT_ONCE):
@@ -104,7 +105,7 @@ def _fill_coupon(coupon_id: int, count: int) -> None:
                 "INSERT INTO coupon_issue_outcome (request_id, coupon_id, coupon_epoch, user_id, status, "
                 "user_coupon_id, claim_rank, requested_at, processed_at, stock_left, kafka_partition, "
                 "kafka_offset) SELECT c.request_id, c.coupon_id, %s, c.user_id, 'ISSUED', c.user_coupon_id, "
-                "c.user_id, NOW(6), c.issued_at, %s - c.user_id, 0, c.user_id - 1 FROM user_coupon c "
+                f"{rank}, NOW(6), c.issued_at, %s - {rank}, 0, {rank} - 1 FROM user_coupon c "
                 "WHERE c.coupon_id = %s AND c.user_id BETWEEN %s AND %s",
                 [epoch, count, coupon_id, low, high],
             )
