@@ -14,9 +14,10 @@ RUN apt-get update \
 
 WORKDIR /build
 COPY requirements.txt ./
-COPY requirements/base.txt requirements/
+COPY requirements/base.txt requirements/tracing.txt requirements/
 RUN python -m venv --without-pip /opt/venv \
-    && pip --python /opt/venv/bin/python install --no-cache-dir --requirement requirements.txt
+    && pip --python /opt/venv/bin/python install --no-cache-dir \
+        --requirement requirements.txt --requirement requirements/tracing.txt
 
 # --- The static files of the admin and of Swagger UI, gathered once.
 FROM dependencies AS static

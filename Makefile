@@ -57,6 +57,8 @@ lock: $(VENV)/.dev  ## pin requirements/*.txt anew from requirements/*.in
 	$(BIN)/pip-compile --quiet --upgrade --strip-extras --no-emit-index-url --no-emit-find-links \
 	    --no-emit-trusted-host --no-header --no-annotate -o requirements/base.txt requirements/base.in
 	$(BIN)/pip-compile --quiet --upgrade --strip-extras --no-emit-index-url --no-emit-find-links \
+	    --no-emit-trusted-host --no-header --no-annotate -o requirements/tracing.txt requirements/tracing.in
+	$(BIN)/pip-compile --quiet --upgrade --strip-extras --no-emit-index-url --no-emit-find-links \
 	    --no-emit-trusted-host --no-header --no-annotate -o requirements/dev.txt requirements/dev.in
 
 clean: services-stop  ## remove what was installed and stored: .venv, .embedded, .services, logs
@@ -92,8 +94,8 @@ $(VENV)/chart/bin/helm: | $(VENV)/.chart
 	@echo "building helm $(HELM_VERSION) ..."
 	@GOBIN="$(abspath $(VENV))/chart/bin" go install helm.sh/helm/v4/cmd/helm@$(HELM_VERSION)
 
-$(VENV)/.dev: requirements/dev.txt $(VENV)/.embedded | $(VENV)/.made
+$(VENV)/.dev: requirements/dev.txt requirements/tracing.txt $(VENV)/.embedded | $(VENV)/.made
 	@deploy/mysql-headers && $(MAKE) --no-print-directory $(VENV)/.production || test "$$CI" != true
 	@echo "installing tests and linters into $(VENV) ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/dev.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/dev.txt -r requirements/tracing.txt
 	@touch $@

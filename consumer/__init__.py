@@ -10,6 +10,7 @@ and receives and reads the next one, if there is a backlog.
 ``partitions.py``    the assigned partitions and their positions; ``offsets.py``: Kafka's copy of those
 ``batch.py``         decides a batch, event by event if it must; ``reading.py``: messages as requests
 ``telling.py``       Redis and the log hear of a batch; ``dead_letters.py``: what can never be issued
+``tracing.py``           spans of events and batches, where COUPON_TRACING is on
 ``housekeeping.py``  leaked slots and gates that are wrong, in a thread of its own; ``watch.py``: what it
                      looks after for the metrics
 ``kafka.py``         the client; ``broker_watch.py`` notices one that gets nothing

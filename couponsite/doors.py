@@ -17,6 +17,7 @@ from coupons.admin.events import route
 from coupons.api import cors, front, hosts, limits, lookups_first, messages
 from coupons.api.actuator_routes import ActuatorRoutes
 from coupons.api.claims import LONGEST_BODY
+from coupons.api.front import ClaimedCoupon
 from coupons.api.replies import refusal_reply
 from coupons.claims import batching, lookup_threads
 from coupons.errors import RefusedError
@@ -59,6 +60,7 @@ class Doors:
         self._django = pages
         self._actuator = ActuatorRoutes(health.api)
         self._operations_port = settings.CONFIG.api.operations_port
+        self._serve_claim: Callable[[Request, ClaimedCoupon], None] = front.serve
         self.pages: PageServer | None = None  #: Django's, in threads
 
     def enter_loop(self) -> None:
@@ -72,6 +74,8 @@ class Doors:
         batching.start()
         limits.start()
         flushing.start()
+        if settings.CONFIG.tracing.is_on:
+            self._serve_claim = _traced()
         self.pages = Pages(self._django, threads=settings.CONFIG.api.threads, refusal=self.refusal)
         greenlets.spawn_for_life(_keep_metrics_files)
 
@@ -83,7 +87,7 @@ class Doors:
         if claimed is None:
             self._serve_another(request)
         elif hosts.is_ours(request.host):
-            front.serve(request, claimed)
+            self._serve_claim(request, claimed)
         else:
             request.answer(_host_refusal(request))
 
@@ -151,6 +155,14 @@ class Doors:
             if cors.IS_ON:
                 cors.leave_to_django(request)
             self.pages.serve(request)
+
+
+def _traced() -> Callable[[Request, ClaimedCoupon], None]:
+    """What serves claims where they are traced. Without tracing its library is not even imported."""
+    from coupons.api import traced
+    from coupons.claims import tracing
+
+    return traced.serving(tracing.start())
 
 
 def _in_greenlet(request: Request, reply_to: Callable[[Request], Reply]) -> None:

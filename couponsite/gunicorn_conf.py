@@ -69,11 +69,13 @@ def post_worker_init(worker: Any) -> None:
 
 
 def worker_exit(server: Any, worker: Any) -> None:
-    """Deliver queued records, write the last figures. The master calls this too, for a dead worker."""
+    """Deliver the last records, figures and spans. The master calls this too, for a dead worker."""
     if "coupons.eventlog.producer" in sys.modules:
         sys.modules["coupons.eventlog.producer"].close_event_producer()
     if "coupons.figures.flushing" in sys.modules:
         sys.modules["coupons.figures.flushing"].stop()
+    if "coupons.claims.tracing" in sys.modules:
+        sys.modules["coupons.claims.tracing"].stop()
 
 
 def child_exit(server: Any, worker: Any) -> None:

@@ -4,6 +4,7 @@
 ``seldom.py``             log lines once a minute; ``watched_file.py``: read again when it has changed
 ``secret_strength.py``     secrets that the API refuses to start with
 ``logs.py``               lines as text or JSON; ``log_file.py``: rotation, a full disk
+``tracing.py``            OpenTelemetry's spans, where COUPON_TRACING is on
 ``metrics.py``            every metric; ``metrics_files.py``, ``metrics_folder.py``: a folder for each master
 ``actuator.py``           health and info
 ``greenlets.py``          the worker's loop, and threads for what would block it

@@ -15,7 +15,7 @@ import json
 import logging.config
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, Literal
 
 from pythonjsonlogger.json import JsonFormatter
@@ -23,6 +23,13 @@ from pythonjsonlogger.json import JsonFormatter
 from runtime.config import LogSettings
 
 TEXT = "%(asctime)s.%(msecs)03d %(levelname)-5s %(process)d --- [%(threadName)s] %(name)s : %(message)s"
+#: Loggers of OpenTelemetry that somebody else, a collector or a caller, can make write a line each time.
+_OF_TRACING: Final = (
+    "opentelemetry.exporter.otlp.proto.http.trace_exporter",
+    "opentelemetry.sdk._shared_internal",
+    "opentelemetry.trace.propagation.tracecontext",
+    "opentelemetry.trace.span",
+)
 JSON = "%(asctime)s %(levelname)s %(process)d %(threadName)s %(name)s %(message)s"
 
 
@@ -30,6 +37,16 @@ def info_each(log: logging.Logger, template: str, rows: Sequence[tuple[object, .
     """Log ``template % row`` as a line for each row, all in one record."""
     if rows:
         log.info(Lines(template, rows), stacklevel=2)
+
+
+TraceOf = Callable[[object], str]  #: the trace of what a row's first column names; empty if it has none
+_trace_of: TraceOf | None = None
+
+
+def tell_traces(trace_of: TraceOf | None) -> None:
+    """From now on the lines of ``info_each`` name the trace of their row, if it has one; None: no more."""
+    global _trace_of
+    _trace_of = trace_of
 
 
 class Lines:
@@ -45,6 +62,10 @@ class Lines:
     def __str__(self) -> str:
         return "\n".join(self)
 
+    def traces(self) -> Iterator[str] | None:
+        """The trace of each line, empty where it has none; None where nothing is traced."""
+        return None if _trace_of is None else map(_trace_of, [row[0] for row in self._rows])
+
 
 class LineFormatter(logging.Formatter):
     """The usual format, also for each of ``Lines``: the text around the message is made once for all."""
@@ -57,15 +78,25 @@ class LineFormatter(logging.Formatter):
         frame = copy.copy(record)
         frame.msg = self._MESSAGE
         before, _, after = super().format(frame).partition(self._MESSAGE)
-        return before + f"{after}\n{before}".join(self._written(record.msg)) + after
+        lines, traces = map(self._written, record.msg), record.msg.traces()
+        if traces is not None:
+            lines = map(self._with_trace, lines, traces)
+        return before + f"{after}\n{before}".join(lines) + after
 
-    def _written(self, lines: Iterable[str]) -> Iterable[str]:
-        return lines
+    def _written(self, line: str) -> str:
+        return line
+
+    def _with_trace(self, written: str, trace_id: str) -> str:
+        return f"{written}, TraceId: {trace_id}" if trace_id else written
 
 
 class JsonLineFormatter(LineFormatter, JsonFormatter):
-    def _written(self, lines: Iterable[str]) -> Iterable[str]:
-        return [json.dumps(line, ensure_ascii=self.json_ensure_ascii)[1:-1] for line in lines]
+    def _written(self, line: str) -> str:
+        return json.dumps(line, ensure_ascii=self.json_ensure_ascii)[1:-1]
+
+    def _with_trace(self, written: str, trace_id: str) -> str:
+        """A field of its own, behind the message that ends here."""
+        return f'{written}", "trace_id": "{trace_id}' if trace_id else written
 
 
 class Seldom(logging.Filter):
@@ -140,6 +171,8 @@ def configure(settings: LogSettings, *, role: Literal["core", "consumer"]) -> No
                 "coupons.librdkafka": {"filters": ["every_10_s"]},
                 # A Redis that is away or refuses us fails every call.
                 "coupons.redis": {"filters": ["every_minute"]},
+                # A collector that is away fails every batch of spans; and callers may send any header.
+                **{name: {"filters": ["every_minute"]} for name in _OF_TRACING},
             },
         }
     )

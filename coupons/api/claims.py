@@ -13,6 +13,7 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import Final, NamedTuple
 from urllib.parse import parse_qs
+from uuid import UUID
 
 import uuid_utils.compat
 from django.http import HttpResponse
@@ -44,6 +45,8 @@ _DIGITS: Final = re.compile(r"[0-9]{1,30}", re.ASCII)
 #: worker for 0.2 s. Shorter, and a client's harmless body is refused; longer, and such bodies hold up other
 #: claims.
 LONGEST_BODY: Final = 4096
+#: Version 7: ids that sort by time keep the index of the outcomes small and warm.
+new_request_id: Final[Callable[[], UUID]] = uuid_utils.compat.uuid7
 
 
 def submit(
@@ -56,14 +59,17 @@ def submit(
     language: Language,
     reply: Callable[[Reply], None],
     limit: RequestLimit | None = None,
+    new_id: Callable[[], UUID] = new_request_id,
 ) -> None:
     """Check one claim and submit it. ``reply`` gets the answer, once: now, or when the claim's batch is done.
 
     ``limit`` counts it, and answers in place of ``reply`` if it refuses. ``is_too_long``: the body was longer
-    than LONGEST_BODY. Runs in the loop, or in its hub: nothing here may wait. A claim that is signed with a
-    key that we do not have is checked again when the shop's keys were fetched.
+    than LONGEST_BODY. ``new_id`` makes its request id, once it is checked. Runs in the loop, or in its hub:
+    nothing here may wait. A claim that is signed with a key that we do not have is checked again when the
+    shop's keys were fetched.
     """
-    asked = _Asked(coupon_id, query, body, is_too_long, credentials, language, reply, limit, time.monotonic())
+    began = time.monotonic()
+    asked = _Asked(coupon_id, query, body, is_too_long, credentials, language, reply, limit, new_id, began)
     _go_on(asked, has_waited=False)
 
 
@@ -78,6 +84,7 @@ class _Asked(NamedTuple):
     language: Language
     reply: Callable[[Reply], None]
     limit: RequestLimit | None
+    new_id: Callable[[], UUID]
     began: float
 
 
@@ -126,8 +133,7 @@ def _checked(asked: _Asked) -> Claim:
     if asked.is_too_long or asked.body:
         _refuse_malformed(asked.body, is_too_long=asked.is_too_long)
     callers.refuse_claim(asked.credentials, user_id=user_id, coupon_id=asked.coupon_id)
-    # Version 7: ids that sort by time keep the index of the outcomes small and warm.
-    return Claim(coupon_id=asked.coupon_id, user_id=user_id, request_id=uuid_utils.compat.uuid7())
+    return Claim(coupon_id=asked.coupon_id, user_id=user_id, request_id=asked.new_id())
 
 
 def _reply(claim: Claim, answered: Answer | Exception, language: Language) -> Reply:

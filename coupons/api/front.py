@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from typing import Final, NamedTuple
 from urllib.parse import unquote_to_bytes
+from uuid import UUID
 
 from coupons.api import callers, claims, limits, messages
 from coupons.eventlog.events import MAX_ID
@@ -56,8 +58,13 @@ def is_claim_in_other_letters(request: Request) -> bool:
     return request.method == "POST" and _IN_OTHER_LETTERS.fullmatch(path) is not None
 
 
-def serve(request: Request, claimed: ClaimedCoupon) -> None:
-    """Answer a claim, now or when its batch is done. In the loop's hub: nothing here may wait."""
+def serve(
+    request: Request, claimed: ClaimedCoupon, *, new_id: Callable[[], UUID] = claims.new_request_id
+) -> None:
+    """Answer a claim, now or when its batch is done. In the loop's hub: nothing here may wait.
+
+    ``new_id`` makes its request id (``claims.submit``).
+    """
     limit = limits.of_request(request, is_claim=True) if limits.IS_ON else None
     if limit is None and limits.IS_ON:
         return
@@ -71,4 +78,5 @@ def serve(request: Request, claimed: ClaimedCoupon) -> None:
         language=messages.language_for(request.header(b"accept-language")),
         reply=callers.with_warning(request.answer, credentials),
         limit=limit,
+        new_id=new_id,
     )

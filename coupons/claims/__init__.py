@@ -26,6 +26,9 @@ blocks a thread must not run in the loop, see ``runtime/greenlets.py``):
                                                                   [a thread of greenlets.in_thread]
 6.  The answer is written to the connection: 202 and the request id, or a refusal.       [the loop's hub]
 
+Where COUPON_TRACING is on, ``coupons/api/traced.py`` serves step 1 and ``tracing.py`` step 4: chosen when the
+worker starts, so that without it no claim meets a branch of it.
+
 The way on, in the consumer (``manage.py run_coupon_consumer``), in its main thread but for step 9:
 
 7.  ``consumer/loop.py`` polls the log from the position that the database holds for each partition

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 from uuid import UUID
@@ -49,6 +49,7 @@ class Accepted:
 
 Answer = Accepted | Refused
 Published = tuple[Claim, CouponIssueEvent, Receipt]
+Publish = Callable[[Sequence[CouponIssueEvent], Sequence[Record], float], Iterator[dict[int, Receipt]]]
 
 
 def submit(claims: Sequence[Claim]) -> list[Answer]:
@@ -114,7 +115,8 @@ def publish(screened: Screened, arrived: Mapping[UUID, float]) -> Iterator[dict[
         CouponIssueEvent.of(claim, timestamp_ms=screened.requested_at_ms) for claim in screened.admitted
     ]
     is_first = True
-    for receipts in _receipts(events, arrived, screened.reserving_since):
+    records = _records(events, arrived)
+    for receipts in _publish(events, records, screened.reserving_since) if records else [{}]:
         published = [
             (screened.admitted[index], events[index], receipt) for index, receipt in receipts.items()
         ]
@@ -126,11 +128,9 @@ def publish(screened: Screened, arrived: Mapping[UUID, float]) -> Iterator[dict[
         is_first = False
 
 
-def _receipts(
-    events: Sequence[CouponIssueEvent], arrived: Mapping[UUID, float], reserving_since: float
-) -> Iterator[dict[int, Receipt]]:
+def _records(events: Sequence[CouponIssueEvent], arrived: Mapping[UUID, float]) -> list[Record]:
     waiting_s = settings.CONFIG.producer.waiting_s
-    records = [
+    return [
         Record(
             key=partition_key(event.coupon_id),
             value=encode(event),
@@ -138,7 +138,22 @@ def _receipts(
         )
         for event in events
     ]
-    return publish_in_time(records, reserving_since) if records else iter([{}])
+
+
+def publish_records(
+    events: Sequence[CouponIssueEvent], records: Sequence[Record], reserving_since: float
+) -> Iterator[dict[int, Receipt]]:
+    """Publish these events' records; the receipts come in parts, by index (``publish_in_time``)."""
+    return publish_in_time(records, reserving_since)
+
+
+_publish: Publish = publish_records
+
+
+def publish_by(publish: Publish) -> None:
+    """From now on events are published by this: where claims are traced (``tracing.py``)."""
+    global _publish
+    _publish = publish
 
 
 def _first_answers(screened: Screened, published: Sequence[Published]) -> dict[UUID, Answer]:

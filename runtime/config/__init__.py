@@ -4,7 +4,7 @@ No other package reads a setting from ``os.environ``. This one imports no Django
 configuration and scripts can use it before Django is set up. README.md and docs/connections.md have the same
 list as tables; ``tests/unit/test_config.py`` keeps them together. How a server is reached is in ``kafka``,
 ``redis`` and ``database``, who may ask in ``identity``, which pages of other origins may in ``cors``, how
-often anybody may in ``limits``; all else is here.
+often anybody may in ``limits``, what is traced in ``tracing``; all else is here.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Final
 from environs import Env, EnvError
 from marshmallow.validate import Length, OneOf, Range, Regexp
 
-from runtime.config import cors, database, identity, kafka, limits, redis
+from runtime.config import cors, database, identity, kafka, limits, redis, tracing
 from runtime.config.cors import CorsSettings
 from runtime.config.database import DatabaseSettings
 from runtime.config.identity import IdentitySettings
@@ -25,6 +25,7 @@ from runtime.config.kafka import KafkaSettings
 from runtime.config.limits import LimitSettings
 from runtime.config.reading import ConfigError, secret
 from runtime.config.redis import RedisSettings
+from runtime.config.tracing import TracingSettings
 
 __all__ = ["Config", "ConfigError", "load"]
 
@@ -136,6 +137,7 @@ class Config:
     limits: LimitSettings
     identity: IdentitySettings
     logs: LogSettings
+    tracing: TracingSettings
     kafka: KafkaSettings
     producer: ProducerSettings
     consumer: ConsumerSettings
@@ -164,6 +166,7 @@ def load() -> Config:
             limits=limits.load(env),
             identity=identity.load(env),
             logs=_logs(env),
+            tracing=tracing.load(env),
             kafka=kafka.load(env),
             producer=_producer(env),
             consumer=_consumer(env),

@@ -175,7 +175,8 @@ class TestCommand:
         options = suite.parser("bench", "").parse_args(["--short"])
         names = [each.name for each in suite.chosen(catalogue.ALL, options)]
 
-        long = {"tickets", "mixed", "kept", "limits", "watched", "stored", "stored-ten-million", "cold"}
+        long = {"tickets", "mixed", "kept", "limits", "watched", "figures"}
+        long |= {"stored", "stored-ten-million", "cold", "winners"}
         assert {each.name for each in catalogue.ALL} - set(names) == long
 
     def test_every_measurement_has_its_function(self) -> None:

@@ -101,6 +101,12 @@ VARIABLES: dict[str, tuple[str, Any, str, Any, list[str]]] = {
     "COUPON_SENTRY_ENVIRONMENT": (
         "logs.sentry_environment", "production", "stage", "stage", ["", "a b", "a/b"],
     ),
+    "COUPON_TRACING": ("tracing.is_on", False, "true", True, ["some", ""]),
+    "COUPON_TRACING_RATIO": ("tracing.ratio", 0.01, "1", 1.0, ["-0.1", "1.1", "1%", "nan"]),
+    "COUPON_TRACING_MOST_PER_SECOND": ("tracing.most_per_second", 100, "1", 1, ["0", "100001", "x"]),
+    "OTEL_EXPORTER_OTLP_ENDPOINT": (
+        "tracing.endpoint", "http://localhost:4318", "https://o.kr", "https://o.kr", [],
+    ),
     "COUPON_LOG_DIR": ("logs.directory", BASE_DIR / "logs", "/var/log/x", Path("/var/log/x"), []),
     "COUPON_LOG_LEVEL": ("logs.level", "INFO", "DEBUG", "DEBUG", ["info", "TRACE", ""]),
     "COUPON_LOG_FORMAT": ("logs.format", "text", "json", "json", ["xml", ""]),
@@ -434,6 +440,7 @@ def test_the_dead_letters_follow_the_topics_name(monkeypatch: pytest.MonkeyPatch
         (("COUPON_LOCK_WAIT_S", "4"), ("COUPON_LOCK_EXPIRY_S", "3")),
         (("COUPON_CORS_CREDENTIALS", "true"), ("COUPON_CORS_ORIGINS", "*")),
         (("COUPON_PRODUCER_LINGER_MS", "500"), ("COUPON_PUBLISH_TIMEOUT_MS", "500")),
+        (("COUPON_TRACING", "true"), ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4317")),
     ],
 )
 def test_two_settings_that_do_not_go_together_are_both_named(

@@ -64,6 +64,35 @@ def test_each_row_is_a_json_object_of_its_own(tmp_path: Path) -> None:
     assert "쿠폰" in file.read_text()
 
 
+@pytest.fixture
+def _traced() -> Iterator[None]:
+    logs.tell_traces(lambda name: "4bf92f" if name == "bbb" else "")
+    yield
+    logs.tell_traces(None)
+
+
+@pytest.mark.usefixtures("_own_logging", "_traced")
+def test_a_line_of_a_traced_row_names_its_trace(tmp_path: Path) -> None:
+    file = configured(tmp_path, kind="text")
+
+    logs.info_each(logging.getLogger("consumer.batch"), TEMPLATE, ROWS)
+
+    messages = [line.split(" : ", 1)[1] for line in file.read_text().splitlines()]
+    first, second, third = (TEMPLATE % row for row in ROWS)
+    assert messages == [first, f"{second}, TraceId: 4bf92f", third]
+
+
+@pytest.mark.usefixtures("_own_logging", "_traced")
+def test_in_json_the_trace_is_a_field_of_its_own(tmp_path: Path) -> None:
+    file = configured(tmp_path, kind="json")
+
+    logs.info_each(logging.getLogger("consumer.batch"), TEMPLATE, ROWS)
+
+    objects = [*map(json.loads, file.read_text().splitlines())]
+    assert [each["message"] for each in objects] == [TEMPLATE % row for row in ROWS]
+    assert [each.get("trace_id") for each in objects] == [None, "4bf92f", None]
+
+
 @pytest.mark.usefixtures("_own_logging")
 def test_all_lines_are_one_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A thousand lines are far more than a file's buffer; lines of another process must not get between."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -11,12 +13,13 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from consumer.batch import BatchProcessor
-from consumer.database_thread import DatabaseThread
+from consumer.database_thread import DatabaseThread, Running
 from consumer.group import NotAMember
 from consumer.health import actuator_of, served
 from consumer.housekeeping import Housekeeper
 from consumer.kafka import make_consumer
 from consumer.loop import ConsumerLoop
+from consumer.processor import Processor
 from consumer.shutdown import stop_on_signals
 from coupons.eventlog.producer import close_event_producer, event_producer
 from coupons.figures import flushing
@@ -63,10 +66,14 @@ class Command(BaseCommand):
         config = settings.CONFIG
         settings.CONFIG = replace(config, kafka=replace(config.kafka, group_id=group_id))
         housekeeper = Housekeeper()
-        with stop_on_signals() as stop, DatabaseThread() as database:
+        with (
+            stop_on_signals() as stop,
+            DatabaseThread() as database,
+            _processor(run=database.run) as processor,
+        ):
             loop = ConsumerLoop(
                 make_consumer=partial(make_consumer, group_id=group_id),
-                processor=BatchProcessor(producer=event_producer(), run=database.run),
+                processor=processor,
                 batch_size=batch_size,
                 stop=stop,
                 on_partitions=housekeeper.partitions_came,
@@ -81,3 +88,15 @@ class Command(BaseCommand):
                     raise CommandError(f"{error}") from error
         close_event_producer()
         self.stdout.write("stopped")
+
+
+@contextmanager
+def _processor(*, run: Running) -> Iterator[Processor]:
+    """What decides batches. Without tracing its library is not even imported."""
+    if not settings.CONFIG.tracing.is_on:
+        yield BatchProcessor(producer=event_producer(), run=run)
+        return
+    from consumer.tracing import tracing_processor
+
+    with tracing_processor(settings.CONFIG.tracing, producer=event_producer(), run=run) as processor:
+        yield processor

@@ -1,0 +1,185 @@
+"""Spans of events and of the transactions that decide them, where COUPON_TRACING is on.
+
+An event whose headers bring a trace gets a span in that trace, from when its batch is taken up until that is
+committed or has failed. The batch has a trace of its own: it decides events of many traces. Each names the
+other by a link. All of it runs in the loop's thread, but for the transaction's span.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Final, NamedTuple, TypeVar
+from uuid import UUID
+
+from confluent_kafka import Message
+from django.conf import settings
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.trace import Link, Span, SpanKind, Tracer
+from opentelemetry.util.types import AnyValue
+
+from consumer.batch import BatchProcessor, NextBatch
+from consumer.database_thread import Running
+from consumer.kafka import headers_of, place
+from consumer.partitions import AssignedPartitions
+from consumer.reading import UNREADABLE
+from coupons.eventlog.events import decode
+from coupons.eventlog.producer import EventProducer
+from coupons.issuing.deciding import Issued
+from runtime import logs, tracing
+from runtime.config.tracing import TracingSettings
+from runtime.tracing import Tracing
+
+SERVICE: Final = "coupon-consumer"
+#: Of a span, to the events of its batch: as many as the library keeps (OTEL_SPAN_LINK_COUNT_LIMIT).
+_MOST_LINKS: Final = 128
+T = TypeVar("T")
+
+
+class TracedEvent(NamedTuple):
+    """``request_id``: None if the event cannot be read."""
+
+    message: Message
+    parent: Context
+    request_id: UUID | None
+
+
+class TracedProcessor:
+    """A ``BatchProcessor`` whose events and transactions have spans. Called in the loop's thread."""
+
+    def __init__(self, traced_by: Tracing, *, producer: EventProducer, run: Running) -> None:
+        self._tracer: Tracer = traced_by.tracer
+        self._run = run
+        self._inner = BatchProcessor(producer=producer, run=self._run_traced)
+        self._batch_span: Span | None = None  # of the batch in hand, if an event of it is traced
+        self._decisions: dict[UUID, str] = {}  # of that batch
+        self._traces: dict[
+            UUID, str
+        ] = {}  # by request, of this batch and the one before, which is still told
+        self._newest: dict[UUID, str] = {}
+        logs.tell_traces(self.trace_id_of)
+
+    def trace_id_of(self, request_id: object) -> str:
+        """The trace of this request, for log lines; empty if it has none. From any thread."""
+        return self._traces.get(request_id, "") if isinstance(request_id, UUID) else ""
+
+    def process(
+        self,
+        messages: Sequence[Message],
+        assigned: AssignedPartitions,
+        next_batch: NextBatch = tuple,
+    ) -> None:
+        """As ``BatchProcessor.process``; what that raises is noted and raised again."""
+        traced = [event for message in messages if (event := _traced(message)) is not None]
+        newest = {each.request_id: _trace_id(each) for each in traced if each.request_id is not None}
+        self._traces, self._newest = self._newest | newest, newest
+        if not traced:
+            self._inner.process(messages, assigned, next_batch)
+            return
+        self._batch_span, self._decisions = self._begin_batch(traced, len(messages)), {}
+        # Where it is not recorded, too much is traced already: then its events are not either.
+        traced = traced if self._batch_span.is_recording() else []
+        spans = [self._begin(each, self._batch_span) for each in traced]
+        try:
+            self._inner.process(messages, assigned, next_batch)
+        except BaseException as error:
+            for span in (*spans, self._batch_span):
+                tracing.fail(span, error)
+            raise
+        else:
+            for each, span in zip(traced, spans, strict=True):
+                span.set_attribute("coupon.decision", self._decision_of(each))
+        finally:
+            for span in (*spans, self._batch_span):
+                span.end()
+            self._batch_span = None
+
+    def tell(self) -> None:
+        self._inner.tell()
+
+    def _begin_batch(self, traced: Sequence[TracedEvent], count: int) -> Span:
+        links = [
+            Link(trace.get_current_span(each.parent).get_span_context()) for each in traced[:_MOST_LINKS]
+        ]
+        attributes: dict[str, AnyValue] = {
+            "messaging.system": "kafka",
+            "messaging.batch.message_count": count,
+            "coupon.traced_events": len(traced),
+        }
+        return self._tracer.start_span("decide batch", context=Context(), links=links, attributes=attributes)
+
+    def _begin(self, event: TracedEvent, batch: Span) -> Span:
+        at = place(event.message)
+        kafka = settings.CONFIG.kafka
+        attributes: dict[str, AnyValue] = {
+            "messaging.system": "kafka",
+            "messaging.operation.type": "process",
+            "messaging.destination.name": kafka.topic,
+            "messaging.destination.partition.id": str(at.partition),
+            "messaging.kafka.offset": at.offset,
+            "messaging.consumer.group.name": kafka.group_id,
+            **({"coupon.request_id": str(event.request_id)} if event.request_id else {}),
+        }
+        return self._tracer.start_span(
+            f"process {kafka.topic}",
+            context=event.parent,
+            kind=SpanKind.CONSUMER,
+            links=[Link(batch.get_span_context())],
+            attributes=attributes,
+        )
+
+    def _decision_of(self, event: TracedEvent) -> str:
+        """What was decided; FAILED for a dead letter."""
+        return self._decisions.get(event.request_id, "FAILED") if event.request_id else "FAILED"
+
+    def _run_traced(self, decide: Callable[[], T], meanwhile: Callable[[], None]) -> T:
+        """Run a transaction of the batch in hand, in a span that lasts from its locks to its commit."""
+        batch = self._batch_span
+        if batch is None:
+            return self._run(decide, meanwhile)
+
+        def traced() -> T:
+            span = self._tracer.start_span("transaction", context=tracing.child_of(batch))
+            try:
+                return decide()
+            except BaseException as error:
+                tracing.fail(span, error)
+                raise
+            finally:
+                span.end()
+
+        done = self._run(traced, meanwhile)
+        if isinstance(done, Issued):
+            self._decisions |= {
+                each.request.event.request_id: each.decision.value for each in done.allocations
+            }
+        return done
+
+
+def _traced(message: Message) -> TracedEvent | None:
+    """The event, if somebody wants its trace."""
+    parent = tracing.parent_in_message(headers_of(message))
+    if parent is None or not trace.get_current_span(parent).get_span_context().trace_flags.sampled:
+        return None
+    request_id = None
+    value = message.value()
+    with suppress(*UNREADABLE):
+        request_id = decode(value.encode() if isinstance(value, str) else value).request_id
+    return TracedEvent(message, parent, request_id)
+
+
+def _trace_id(event: TracedEvent) -> str:
+    return tracing.trace_id_of(trace.get_current_span(event.parent))
+
+
+@contextmanager
+def tracing_processor(
+    traces: TracingSettings, *, producer: EventProducer, run: Running
+) -> Iterator[TracedProcessor]:
+    """A processor that traces, and sends its last spans at the end."""
+    traced_by = Tracing(traces, service=SERVICE)
+    try:
+        yield TracedProcessor(traced_by, producer=producer, run=run)
+    finally:
+        traced_by.close()
