@@ -283,7 +283,7 @@ def variables(**planted: str) -> Iterator[None]:
 def own_database() -> Iterator[Mapping[str, str]]:
     """A migrated database of this test alone, beside the suite's, on a server as production has it.
 
-    The tests of the backup start the suite's server with a binary log, which MariaDB does not sync by default.
+    The tests of the backup start the server with a binary log, which MariaDB does not sync by default.
     """
     name = f"test_preflight_{uuid.uuid4().hex[:8]}"
     stack.services("sql", f"CREATE DATABASE {name} CHARACTER SET utf8mb4")
