@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run services services-stop test generated-calls faults bench lint chart format lock clean monitoring
+.PHONY: help run services services-stop test generated-calls faults bench lint chart format lock clean monitoring messages screens
 
 # helm is built from its module where it is not installed but Go is: minutes, once.
 HELM_VERSION := v4.3.1
@@ -52,6 +52,14 @@ monitoring: $(VENV)/.dev  ## promtool on deploy/monitoring: the configuration, t
 format: $(VENV)/.dev  ## write the code as ruff wants it
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+messages: $(VENV)/.dev  ## compile the admin's Korean, coupons/locale
+	$(BIN)/python -m dev.catalogs
+
+screens: $(VENV)/.dev  ## docs/screens anew: each page of the admin at both widths in both languages; needs Chromium
+	@command -v chromium >/dev/null || { echo "Chromium is needed: apt-get install chromium fonts-nanum"; exit 1; }
+	rm -f docs/screens/*.png
+	COUPON_SCREENS=docs/screens $(BIN)/python -m pytest tests/browser -q
 
 lock: $(VENV)/.dev  ## pin requirements/*.txt anew from requirements/*.in
 	$(BIN)/pip-compile --quiet --upgrade --strip-extras --no-emit-index-url --no-emit-find-links \

@@ -8,6 +8,7 @@ from __future__ import annotations
 from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
+from django.utils.translation import gettext_lazy as _
 
 from coupons.outcomes import RequestStatus
 
@@ -45,12 +46,12 @@ class Point(Timestamped):
         )
 
     def __str__(self) -> str:
-        return f"{self.user_id}: {self.balance}"
+        return f"{self.user_id}: {self.balance:,}"
 
 
 class CouponStatus(models.TextChoices):
-    OPENED = "OPENED"
-    CLOSED = "CLOSED"
+    OPENED = "OPENED", _("Opened")
+    CLOSED = "CLOSED", _("Closed")
 
 
 class Coupon(Timestamped):
@@ -108,8 +109,8 @@ class Coupon(Timestamped):
 
 
 class UserCouponStatus(models.TextChoices):
-    ISSUED = "ISSUED"
-    USED = "USED"
+    ISSUED = "ISSUED", _("Issued")
+    USED = "USED", _("Used")
 
 
 class UserCoupon(Timestamped):
@@ -134,7 +135,7 @@ class UserCoupon(Timestamped):
         constraints = (models.UniqueConstraint(fields=("coupon", "user"), name="user_coupon_once_per_user"),)
 
     def __str__(self) -> str:
-        return f"user {self.user_id}, coupon {self.coupon_id}"
+        return f"{self.coupon}: {self.user}"
 
 
 class IssueOutcome(models.Model):
@@ -291,9 +292,9 @@ class Refusal(models.Model):
 
 
 class DeadLetterState(models.TextChoices):
-    WAITING = "WAITING"
-    REPLAYED = "REPLAYED"
-    DISCARDED = "DISCARDED"
+    WAITING = "WAITING", _("Waiting")
+    REPLAYED = "REPLAYED", _("Replayed")
+    DISCARDED = "DISCARDED", _("Discarded")
 
 
 class DeadLetter(models.Model):

@@ -14,6 +14,14 @@ try:
 except config.ConfigError as error:
     sys.exit(f"settings: {error}")
 
+ROLE = (
+    "consumer"
+    if "run_coupon_consumer" in sys.argv[1:2]
+    else "api"
+    if "gunicorn" in sys.argv[0]
+    else "command"
+)
+
 BASE_DIR = config.BASE_DIR
 SECRET_KEY = CONFIG.site.secret_key
 DEBUG = CONFIG.site.debug
@@ -34,8 +42,12 @@ SILENCED_SYSTEM_CHECKS = [
     "axes.W006",  # an address says nothing behind a proxy; see AXES_LOCKOUT_PARAMETERS below
 ]
 
-INSTALLED_APPS = [
-    "django.contrib.admin",
+#: These have no pages, and start sooner without what pages are made of: the consumer, and the check that
+#: each start of the API waits for (couponsite/starting.py).
+_WITHOUT_PAGES = {"run_coupon_consumer", "check_connections"}
+_OF_PAGES = [
+    "unfold.apps.BasicAppConfig",  # the admin's looks; the site itself is ours (coupons/admin/face.py)
+    "coupons.admin.apps.CouponAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -47,7 +59,10 @@ INSTALLED_APPS = [
     "drf_spectacular_sidecar",
     "axes",
     "corsheaders",
-    "coupons",
+]
+INSTALLED_APPS = [
+    "coupons",  # its templates, files and Korean come before those of the admin's theme and of Django
+    *([] if _WITHOUT_PAGES & set(sys.argv[1:2]) else _OF_PAGES),
     "consumer",
 ]
 
@@ -63,8 +78,11 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "coupons.admin.policy.admin_policy",
     "axes.middleware.AxesMiddleware",
 ]
+
+CSRF_FAILURE_VIEW = "couponsite.error_pages.csrf_failure"
 
 # coupons/api/cors.py answers alike where Django does not.
 CORS_ALLOW_ALL_ORIGINS = CONFIG.cors.allows_all
@@ -125,14 +143,6 @@ AXES_DISABLE_ACCESS_LOG = True  # Django's own `last_login` tells of successes
 AXES_ENABLE_ADMIN = False
 AXES_VERBOSE = False  # no line at each start
 
-
-ROLE = (
-    "consumer"
-    if "run_coupon_consumer" in sys.argv[1:2]
-    else "api"
-    if "gunicorn" in sys.argv[0]
-    else "command"
-)
 #: Seconds to wait for a database that hangs: a claim must be answered within seconds, a batch is tried again,
 #: and a migration may take long.
 _PATIENCE: dict[str, dict[str, int]] = {

@@ -7,8 +7,9 @@ from django.views.decorators.csrf import csrf_exempt
 from coupons.api import errors
 
 handler400 = "coupons.api.errors.bad_request"
-handler404 = "coupons.api.errors.page_not_found"
-handler500 = "coupons.api.errors.server_error"
+handler403 = "couponsite.error_pages.permission_denied"
+handler404 = "couponsite.error_pages.page_not_found"
+handler500 = "couponsite.error_pages.server_error"
 
 urlpatterns = [
     path("api/", include("coupons.api.urls")),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import uuid
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 
 import pytest
@@ -36,6 +36,23 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     elsewhere = [item for item in items if item.get_closest_marker("services_only")]
     items[:] = [item for item in items if item not in elsewhere]
     config.hook.pytest_deselected(items=elsewhere)
+
+
+#: Characters of each log that a failed test shows. Fewer, and a trace is cut; more, and nobody reads them.
+_TAIL = 12_000
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A test that failed shows what its processes wrote: a 500 tells a client nothing of its cause."""
+    report = yield
+    fixtures = getattr(item, "funcargs", {})
+    system = fixtures.get("system") or fixtures.get("running")
+    if report.failed and isinstance(system, System):
+        for log in sorted((*system.folder.glob("*.out"), *system.folder.glob("*/*.log"))):
+            told = log.read_text(errors="replace")[-_TAIL:]
+            report.sections.append((f"the end of {log.relative_to(system.folder)}", told))
+    return report
 
 
 @pytest.fixture(scope="session")

@@ -23,7 +23,7 @@ _COULD_NOT_START = 4  # pytest's exit code when the plugin tests/stack.py raises
 _LANES = {
     "embedded": [
         ["tests/unit", "tests/integration", "tests/concurrency", "tests/e2e"],
-        ["tests/contract", "tests/faults", "tests/samples"],
+        ["tests/contract", "tests/faults", "tests/samples", "tests/browser"],
     ],
     "services": [
         ["tests/integration"],

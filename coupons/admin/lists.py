@@ -5,7 +5,7 @@ No list counts its table, sorts by a column without an index, or searches with L
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 
@@ -14,9 +14,12 @@ from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import ValidationError
 from django.core.paginator import Paginator
 from django.db.models import Field, ForeignKey, Model, QuerySet
-from django.forms import ModelForm, SplitDateTimeField
+from django.forms import ModelForm, NumberInput, SplitDateTimeField, Textarea, TextInput
 from django.http import HttpRequest, HttpResponseRedirect
 from django.utils import timezone
+from unfold.admin import ModelAdmin as UnfoldAdmin
+from unfold.decorators import display
+from unfold.widgets import INPUT_CLASSES
 
 from coupons.admin.names import text
 from coupons.models import Coupon, User
@@ -25,12 +28,22 @@ if TYPE_CHECKING:
     _ModelAdmin = admin.ModelAdmin[Model]
     _Paginator = Paginator[Model]
 else:
-    _ModelAdmin = admin.ModelAdmin
+    _ModelAdmin = UnfoldAdmin
     _Paginator = Paginator
 
 #: Rows that a list counts and pages through. More, and each page of a large table takes longer; fewer, and
 #: more rows are found by searching only.
 _ROWS_COUNTED: Final = 10_000
+
+
+#: A column's method that gives a key and the word that is shown for it.
+Labelled = Callable[[Any, Any], tuple[str, str]]
+
+
+def labelled(*, description: Any, kinds: Mapping[str, str]) -> Callable[[Labelled], Labelled]:
+    """A column shown as labels. ``kinds``: unfold's success, info, warning or danger, by key; else grey."""
+    decorate: Callable[[Labelled], Labelled] = display(description=description, label=dict(kinds))
+    return decorate
 
 
 class BoundedPaginator(_Paginator):
@@ -42,7 +55,16 @@ class BoundedPaginator(_Paginator):
         return rows.order_by()[:_ROWS_COUNTED].count() if isinstance(rows, QuerySet) else len(rows)
 
 
-class NamedChangeList(ChangeList):
+class WholeChangeList(ChangeList):
+    """Knows that a list without a search shows all, although nobody counts the whole table."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        if not self.query and not self.get_filters_params():
+            self.full_result_count = self.result_count  # "2 results (show all)" stands above searches alone
+
+
+class NamedChangeList(WholeChangeList):
     """Gives its rows the names of their coupons and users: two queries for a page of the list.
 
     A join would be one query, and MySQL may sort the whole table for it.
@@ -56,6 +78,18 @@ class NamedChangeList(ChangeList):
         for row in rows:
             row.named_coupon = str(coupons.get(row.coupon_id, row.coupon_id or "-"))
             row.named_user = str(users.get(row.user_id, row.user_id or "-"))
+        self.result_list = rows
+
+
+class OwnedChangeList(WholeChangeList):
+    """Gives its rows the names of their customers."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        rows: list[Any] = list(self.result_list)
+        users = User.objects.in_bulk([row.user_id for row in rows])
+        for row in rows:
+            row.named_user = str(users.get(row.user_id, row.user_id))
         self.result_list = rows
 
 
@@ -75,6 +109,9 @@ class LargeTableAdmin(_ModelAdmin):
     show_facets = admin.ShowFacets.NEVER  # facets count every filter's rows
     list_per_page = 50
     actions: Any = None  # "delete selected" could empty a whole table
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[WholeChangeList]:
+        return WholeChangeList
 
     def get_list_filter(self, request: HttpRequest) -> Sequence[str]:  # type: ignore[override]
         is_narrow = any(request.GET.get(name) for name in ("q", "coupon_id", "user_id"))
@@ -131,6 +168,8 @@ class LiveForm(ModelForm):  # type: ignore[type-arg]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         for field in self.fields.values():
+            if isinstance(field.widget, (TextInput, NumberInput, Textarea)):  # unfold dresses columns alone
+                field.widget.attrs.setdefault("class", " ".join(INPUT_CLASSES))
             if isinstance(field, SplitDateTimeField):
                 field.help_text = text(en="Time zone: {zone}", ko="시간대: {zone}").format(zone=zone())
         if self.instance.pk is not None:

@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.apps import apps as django_apps
 from django.contrib import admin, messages
+from django.db.models import Model
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from unfold.admin import StackedInline
 
 from coupons.admin import letters, support
 from coupons.admin.events import pages, words
 from coupons.admin.forms import CouponChangeForm, CouponForm, PointForm, UserCouponForm, out_of_range
-from coupons.admin.lists import LargeTableAdmin, LiveTableAdmin, NamedChangeList
+from coupons.admin.lists import LargeTableAdmin, LiveTableAdmin, NamedChangeList, OwnedChangeList, labelled
 from coupons.admin.names import name_tables, text
 from coupons.models import Coupon, CouponStatus, DeadLetter, IssueOutcome, Point, User, UserCoupon
-from coupons.operations import stock
+from coupons.operations import steering, stock
+
+if TYPE_CHECKING:
+    _StackedInline = admin.StackedInline[Model, Model]
+else:
+    _StackedInline = StackedInline
 
 name_tables()
-admin.site.site_title = admin.site.site_header = text(en="Coupons", ko="선착순 쿠폰 관리")
 django_apps.get_app_config("coupons").verbose_name = text(en="Coupon events", ko="쿠폰 이벤트")
 django_apps.get_app_config("auth").verbose_name = text(en="Staff", ko="직원")
-admin.site.index_template = "admin/coupons/index.html"
-admin.site.site_url = "/api/docs"  # "view site": the documentation is the only page
 
 _WHEN = text(en="When", ko="기간")
 _CLOSED_AT_FIRST = text(
@@ -33,6 +38,15 @@ _CLOSED_AT_FIRST = text(
 )
 _STOCK = text(en="Stock", ko="재고")
 _LOOK = text(en="see", ko="보기")
+#: unfold's kind of label for each phase and each result.
+_KINDS = {
+    "OPEN": "success",
+    "PLANNED": "info",
+    "PAUSED": "warning",
+    "ISSUED": "success",
+    "REJECTED": "warning",
+    "FAILED": "danger",
+}
 
 
 def _rows(model: str, query: str, label: object) -> SafeString:
@@ -41,7 +55,7 @@ def _rows(model: str, query: str, label: object) -> SafeString:
     return format_html('<a href="{}?{}">{}</a>', url, query, label)
 
 
-class NewPoint(admin.StackedInline):  # type: ignore[type-arg]
+class NewPoint(_StackedInline):
     """A new user's points, in the form that makes the user."""
 
     model = Point
@@ -78,7 +92,7 @@ class UserAdmin(LiveTableAdmin):
 @admin.register(Point)
 class PointAdmin(LiveTableAdmin):
     form = PointForm
-    list_display = ("point_id", "owner", "balance", "updated_at")
+    list_display = ("point_id", "owner", "left", "updated_at")
     search_columns = {"": "user_id"}
     search_help_text = text(en="A customer's ID, exactly.", ko="고객 ID (정확히 일치)")
     raw_id_fields = ("user",)
@@ -86,9 +100,17 @@ class PointAdmin(LiveTableAdmin):
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         return () if obj is None else ("user", "created_at", "updated_at")
 
-    @admin.display(description=text(en="customer ID", ko="고객 ID"))
-    def owner(self, point: Point) -> int:
-        return point.user_id
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[OwnedChangeList]:
+        return OwnedChangeList
+
+    @admin.display(description=text(en="customer", ko="고객"))
+    def owner(self, point: Any) -> str:
+        named: str = point.named_user
+        return named
+
+    @admin.display(description=text(en="balance", ko="잔액"))
+    def left(self, point: Point) -> str:
+        return f"{point.balance:,}"
 
 
 @admin.register(Coupon)
@@ -102,7 +124,7 @@ class CouponAdmin(LiveTableAdmin):
         "discount",
         "left",
         "issued",
-        "coupon_status",
+        "phase",
         "opens_at",
         "closes_at",
     )
@@ -127,6 +149,11 @@ class CouponAdmin(LiveTableAdmin):
     def issued(self, coupon: Coupon) -> str:
         return f"{coupon.issued_count:,}"
 
+    @labelled(description=text(en="state", ko="상태"), kinds=_KINDS)
+    def phase(self, coupon: Coupon) -> tuple[str, str]:
+        phase = steering.phase_of(coupon, timezone.now())
+        return phase.value, words.phase(phase)
+
     @admin.display(description=text(en="event", ko="이벤트"))
     def page(self, coupon: Coupon) -> SafeString:
         return format_html('<a href="{}">{}</a>', reverse("admin:coupons_event", args=[coupon.pk]), _LOOK)
@@ -143,14 +170,14 @@ class CouponAdmin(LiveTableAdmin):
         change = ("stock_change",) if self._may_change(request, obj) else ()
         return [
             (None, {"fields": ("coupon_id", *what, "is_rehearsal")}),
-            (_STOCK, {"fields": ("stock", "issued_count", *change, "claims")}),
+            (_STOCK, {"fields": ("left", "issued", *change, "claims")}),
             (_WHEN, {"fields": ("opens_at", "closes_at", "created_at", "updated_at")}),
         ]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         if obj is None:
             return ()
-        return ("coupon_id", "is_rehearsal", "stock", "issued_count", "claims", "created_at", "updated_at")
+        return ("coupon_id", "is_rehearsal", "left", "issued", "claims", "created_at", "updated_at")
 
     def _may_change(self, request: HttpRequest, obj: Coupon) -> bool:
         return self.has_change_permission(request, obj)
@@ -257,13 +284,13 @@ class DeadLetterAdmin(ReadOnlyAdmin):
 
     actions: Any = (letters.replay, letters.discard)
 
-    list_display = ("dead_letter_id", "state", "reason", "error", "request_id", "created_at")
+    list_display = ("dead_letter_id", "state", "why", "error", "request_id", "created_at")
     list_filter = ("state", "reason")
     search_help_text = text(en="A dead letter's ID, exactly.", ko="번호 (정확히 일치)")
     fields = (
         "dead_letter_id",
         "state",
-        "reason",
+        "why",
         "error",
         "request_id",
         "original_topic",
@@ -281,6 +308,11 @@ class DeadLetterAdmin(ReadOnlyAdmin):
         """Whether this person may replay and discard, although nobody edits letters."""
         return request.user.has_perm("coupons.change_deadletter")
 
+    @admin.display(description=text(en="reason", ko="사유"))
+    def why(self, letter: DeadLetter) -> str:
+        said = words.code(letter.reason)
+        return letter.reason if said == letter.reason else f"{said} ({letter.reason})"
+
     @admin.display(description=text(en="value", ko="내용"))
     def value(self, letter: DeadLetter) -> str:
         return bytes(letter.original_value or b"")[:2000].decode("utf-8", "backslashreplace")
@@ -294,9 +326,9 @@ class IssueOutcomeAdmin(ReadOnlyAdmin):
         "request_id",
         "of_coupon",
         "of_user",
-        "status",
+        "result",
         "why",
-        "claim_rank",
+        "rank",
         "processed_at",
     )
     narrow_filters = ("status",)
@@ -318,6 +350,14 @@ class IssueOutcomeAdmin(ReadOnlyAdmin):
     def of_user(self, outcome: Any) -> str:
         named: str = outcome.named_user
         return named
+
+    @labelled(description=text(en="result", ko="결과"), kinds=_KINDS)
+    def result(self, outcome: IssueOutcome) -> tuple[str, str]:
+        return outcome.status, words.code(outcome.status)
+
+    @admin.display(description=text(en="rank", ko="순위"))
+    def rank(self, outcome: IssueOutcome) -> str:
+        return "-" if outcome.claim_rank is None else f"{outcome.claim_rank:,}"
 
     @admin.display(description=text(en="reason", ko="사유"))
     def why(self, outcome: IssueOutcome) -> str:

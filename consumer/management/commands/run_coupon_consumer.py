@@ -28,6 +28,8 @@ from runtime.arguments import whole_number
 
 
 class Command(BaseCommand):
+    #: Django's load all pages and models; what this process needs is refused in ``handle``.
+    requires_system_checks = []
     help = (
         "Read coupon-issue-events and issue coupons. Run any number of instances, each with its own "
         "--health-port. SIGTERM or Ctrl-C finishes the batch in hand, commits and leaves the group (with "

@@ -46,6 +46,14 @@ _CODES: Final = {
     "INTERNAL_ERROR": text(en="error", ko="오류"),
     "FAILED": text(en="dead letter", ko="처리 불가"),
     "ISSUED": text(en="issued", ko="발급"),
+    "REJECTED": text(en="rejected", ko="거절"),
+    # Why an event is a dead letter.
+    "NOT_JSON": text(en="not JSON", ko="JSON이 아님"),
+    "INVALID_FIELDS": text(en="invalid fields", ko="잘못된 필드"),
+    "UNKNOWN_VERSION": text(en="unknown version", ko="알 수 없는 버전"),
+    "TOO_LARGE": text(en="too large", ko="너무 큼"),
+    "UNSTORABLE": text(en="cannot be stored", ko="저장할 수 없음"),
+    "EVENT_LOST": text(en="event lost", ko="이벤트 유실"),
 }
 
 _LABELS: Final = {
@@ -144,6 +152,10 @@ def for_script() -> dict[str, Mapping[str, str]]:
 def code(name: str) -> str:
     """An answer or a reason, in the reader's language; itself if there is no word for it."""
     return str(_CODES.get(name, name))
+
+
+def phase(name: Phase) -> str:
+    return str(_PHASES[name])
 
 
 def label(name: str) -> str:

@@ -11,6 +11,8 @@
   const moment = { format: (ms) => iso.format(ms) };
   const clock = { format: (ms) => iso.format(ms).slice(11) };
   const COLORS = ["#1a7f37", "#c1121f", "#b35900", "#6f42c1", "#0b5fbf", "#00796b", "#795548", "#607d8b"];
+  // As the text around a chart is, in light and in dark.
+  const LINES = { stroke: () => getComputedStyle(document.body).color, grid: { stroke: "#8883", width: 1 }, ticks: { stroke: "#8883", width: 1 } };
   const EVERY_MS = 1000, PASS_EVERY_MS = 60000, STALE_S = 5;
   const charts = new Map();
   let token = config.pass, newest = null, ahead = 0;  // ahead: the server's clock minus ours, in ms
@@ -87,7 +89,10 @@
     const plot = new uPlot({
       width: Math.max(240, box.clientWidth - 14), height: 180,
       scales: { y: { range: (_, low, high) => [0, Math.max(name === "took" ? 0.01 : 1, high * 1.1)] } },
-      axes: [{ values: ticks }, { size: 60, values: (_, ticks) => ticks.map((tick) => short.format(tick)) }],
+      axes: [
+        { ...LINES, values: ticks },
+        { ...LINES, size: 60, values: (_, ticks) => ticks.map((tick) => short.format(tick)) },
+      ],
       series: [
         { label: labels.when, value: (_, x) => (x === null ? "–" : clock.format(x * 1000)) },
         ...series.map((each, n) => ({
