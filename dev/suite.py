@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from dev.processes import PROJECT, ProcessFailed, interrupt_by
 from dev.servers import ServiceError
@@ -70,12 +70,25 @@ def show(items: Sequence[Item]) -> None:
         print(f"{each.name:{width}} {each.what}{' (also in the short form)' if each.in_short else ''}")
 
 
+INTERRUPTED: Final = 130  #: the exit code, as a shell has it after Ctrl-C
+
+
 def in_turn(items: Sequence[T], run: Callable[[T], R], *, told: Callable[[R], str]) -> list[R]:
-    """Run them one after the other, and say how each went."""
-    results = []
+    """Run them one after the other, and say how each went.
+
+    Ctrl-C, or SIGTERM, ends it with the results until then: they may have taken half an hour. Without any it
+    is raised.
+    """
+    results: list[R] = []
     for number, each in enumerate(items, start=1):
         print(f"[{number}/{len(items)}] {each.name}: {each.what} ... ", end="", flush=True)
-        result = run(each)
+        try:
+            result = run(each)
+        except KeyboardInterrupt:
+            if not results:
+                raise
+            print(f"interrupted after {len(results)} of {len(items)}", flush=True)
+            break
         print(told(result), flush=True)
         for complaint in result.complaints[:10]:
             print(f"    {complaint}", flush=True)
@@ -103,7 +116,7 @@ def on_own_servers(name: str, run: Callable[[Services], int], services: Services
             return 1
         except KeyboardInterrupt:
             print("\ninterrupted: stopping everything", file=sys.stderr)
-            return 130
+            return INTERRUPTED
         finally:
             with suppress(ServiceError):  # a full run leaves gigabytes
                 services.sql(f"DROP DATABASE IF EXISTS {database}")

@@ -88,6 +88,8 @@ def _run(wanted: Sequence[Measurement], options: argparse.Namespace, services: S
     print(f"all of it: {options.json}")
     if options.markdown:
         options.markdown.write_text(report.as_markdown(judged) + "\n")
+    if len(outcomes) < len(wanted):
+        return suite.INTERRUPTED
     return exit_code(judged, with_floors=options.floors)
 
 

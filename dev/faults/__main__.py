@@ -71,7 +71,8 @@ def _run(options: argparse.Namespace, services: Services) -> int:
     )
     if left_out:
         print(f"NOT RUN: {', '.join(left_out)}: {former.MISSING}")
-    return reporting.report(rows, stack=", ".join(services.versions().values()), options=options)
+    code = reporting.report(rows, stack=", ".join(services.versions().values()), options=options)
+    return code if len(rows) == len(cases) else suite.INTERRUPTED
 
 
 if __name__ == "__main__":

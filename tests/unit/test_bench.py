@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -183,3 +184,29 @@ class TestCommand:
         for each in catalogue.ALL:
             module, _, function = each.function.partition(".")
             assert callable(getattr(import_module(f"dev.bench.measurements.{module}"), function))
+
+
+@dataclass(frozen=True)
+class Step:
+    name: str
+    what: str = "something that takes long"
+    complaints: tuple[str, ...] = ()
+
+
+def interrupted_at(name: str) -> Callable[[Step], Step]:
+    def run(step: Step) -> Step:
+        if step.name == name:
+            raise KeyboardInterrupt
+        return step
+
+    return run
+
+
+def test_what_was_measured_until_ctrl_c_is_kept(capsys: pytest.CaptureFixture[str]) -> None:
+    steps = [Step("first"), Step("second"), Step("third")]
+
+    assert suite.in_turn(steps, interrupted_at("third"), told=lambda step: "done") == steps[:2]
+    assert "interrupted after 2 of 3" in capsys.readouterr().out
+
+    with pytest.raises(KeyboardInterrupt):
+        suite.in_turn(steps, interrupted_at("first"), told=lambda step: "done")
