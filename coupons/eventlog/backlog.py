@@ -29,7 +29,7 @@ from coupons.eventlog.positions import start, stored
 
 #: For all positions together, and for each next message of ``read``. Shorter, and a busy broker refuses
 #: claims on cold coupons; longer, and a dead leader uses up the time of the claims that wait for their gate.
-_ANSWERS_S: Final = 4.0
+_ANSWERS_S: Final = 5.0
 #: After a failure ``read`` fails at once for so long. Shorter, and claims wait for a silent broker one after
 #: the other; longer, and cold gates stay cold after the broker is back.
 _FAILURE_LASTS_S: Final = 2.0
