@@ -157,7 +157,7 @@ def _read_the_logs(scene: Scene) -> None:
 
 
 def _all_is_clean(scene: Scene) -> None:
-    """Everything in the database and the whole log, not the rush's coupon alone; and nobody waited for long."""
+    """Everything in the database and the whole log, not the rush's coupon alone; nobody waited for long."""
     for complaint in suite.verified(scene.system, "--from-topic", within_s=180):
         scene.expect(False, complaint)
     answers = list(scene.rush.answers)
