@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Response, sync_playwright
 
+from tests.browser import wording
 from tests.system import System
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -54,7 +55,7 @@ class Visitor:
 
     def __init__(self, context: BrowserContext, system: System, language: str) -> None:
         self._system = system
-        self._language = language
+        self.language = language
         self.complaints: list[str] = []
         self.page: Page = context.new_page()
         self.page.on("console", self._heard)
@@ -81,12 +82,14 @@ class Visitor:
         self.page.wait_for_url("**/admin/")
 
     def picture(self, name: str) -> None:
-        """Pictures of the page at a desk and on a phone; it must not be wider than either."""
+        """The page at a desk and on a phone: no wider than either, and in its reader's language."""
         for size in (WIDE, NARROW):
             self.page.set_viewport_size({"width": size["width"], "height": size["height"]})
             self.page.wait_for_timeout(300)
             self._picture(name, size["width"])
             self._is_shown_whole(name, size["width"])
+        odd = wording.odd_lines(self.page.inner_text("body"), self.language)
+        self.complaints += [f"{name} says {line!r}" for line in odd]
         self.page.set_viewport_size({"width": WIDE["width"], "height": WIDE["height"]})
 
     def dark(self, name: str) -> None:
@@ -101,7 +104,7 @@ class Visitor:
 
     def _picture(self, name: str, width: int) -> None:
         if SCREENS:
-            path = Path(SCREENS) / f"{name}.{self._language}.{width}.png"
+            path = Path(SCREENS) / f"{name}.{self.language}.{width}.png"
             self.page.screenshot(path=path, full_page=True)
             Image.open(path).quantize(64).save(path, optimize=True)  # a third of the bytes
 

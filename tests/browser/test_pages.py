@@ -1,8 +1,7 @@
-"""Every page of the admin, at a desk and on a phone, in light and in dark, in both languages."""
+"""Every page of the admin, at a desk and on a phone, in both languages."""
 
 from __future__ import annotations
 
-import re
 from uuid import uuid4
 
 import pytest
@@ -105,32 +104,11 @@ def pages(system: System, language: str) -> dict[str, str]:
     }
 
 
-def test_every_page_is_whole_at_both_widths(visitor: Visitor, pages: dict[str, str], language: str) -> None:
+def test_every_page_is_whole_at_both_widths(visitor: Visitor, pages: dict[str, str]) -> None:
     visitor.go("/admin/")
     visitor.picture("login")
     visitor.log_in("kim", PASSWORD)
-    said = []
     for name, path in pages.items():
         visitor.go(path)
         visitor.page.wait_for_selector("#content, #login-form")
         visitor.picture(f"admin-{name}")
-        said += [f"{name}: {line}" for line in odd_lines(visitor.page.inner_text("body"), language)]
-    assert not said, "\n".join(said)
-
-
-#: What a Korean page may well say in Latin letters.
-_KEPT = re.compile(
-    r"[A-Z]{2,}[A-Z_]*|Kafka|Redis|Asia/Seoul|UTC|coupon:\d|user:\d|coupon-issue-events|manage\.py"
-    r"|dead_letters|no JSON|[Kk]im|abc|CSV|ID|KST|p50|p99|pbkdf2_sha256|testuser\d*|[0-9a-f-]{36}"
-    r"|Ctrl|[a-z_]+\.[a-z_]+"
-)
-
-
-def odd_lines(text: str, language: str) -> list[str]:
-    """Lines that are not in the page's language, or in a Korean that nobody writes."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    icons = re.compile(r"^[a-z_]+$")  # ligatures of the icon font
-    lines = [line for line in lines if not icons.match(line)]
-    if language == "ko":
-        return [line for line in lines if re.search(r"[A-Za-z]{2,}", _KEPT.sub("", line)) or "(들)" in line]
-    return [line for line in lines if re.search(r"[가-힣]", line)]
