@@ -9,6 +9,8 @@ and receives and reads the next one, if there is a backlog.
 ``ground_watch.py``  are positions and topic still those that the loop began with
 ``partitions.py``    the assigned partitions and their positions; ``offsets.py``: Kafka's copy of those
 ``batch.py``         decides a batch, event by event if it must; ``reading.py``: messages as requests
+``resuming.py``      deferred events are decided once the deciding of their coupon is resumed
+``source.py``        where a batch comes from: the log, or a resumed coupon
 ``telling.py``       Redis and the log hear of a batch; ``dead_letters.py``: what can never be issued
 ``tracing.py``           spans of events and batches, where COUPON_TRACING is on
 ``housekeeping.py``  leaked slots and gates that are wrong, in a thread of its own; ``watch.py``: what it

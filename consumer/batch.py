@@ -16,8 +16,9 @@ from consumer import database_thread, dead_letters, telling
 from consumer.database_thread import Running
 from consumer.dead_letters import DeadMessage, TooManyDeadLetters
 from consumer.kafka import place
-from consumer.partitions import AssignedPartitions, PlaceInTopic
-from consumer.reading import UNREADABLE, Reader, as_letter
+from consumer.partitions import PlaceInTopic
+from consumer.reading import UNREADABLE, Reader, as_letter, originals
+from consumer.source import Source
 from consumer.telling import Committed
 from coupons.eventlog.events import IssueRequest
 from coupons.eventlog.positions import Advance
@@ -64,7 +65,7 @@ class BatchProcessor:
     def process(
         self,
         messages: Sequence[Message],
-        assigned: AssignedPartitions,
+        assigned: Source,
         next_batch: NextBatch = tuple,
     ) -> None:
         """Decide these messages, given in log order per partition. The same messages again change nothing.
@@ -73,8 +74,9 @@ class BatchProcessor:
         something, Redis hears of this batch while the database works on the next one, or by ``tell()``.
 
         An event that cannot be stored harms no other: the batch is decided in halves until that event stands
-        alone and becomes a dead letter. Raises PositionMoved; raises DeadLettersNotAcknowledged,
-        TooManyDeadLetters and database errors, after which the loop gives the same messages again.
+        alone and becomes a dead letter. Raises PositionMoved, or DecidingPaused and DeferredMoved of deferred
+        events. Raises DeadLettersNotAcknowledged, TooManyDeadLetters and database errors, after which the
+        same messages are given again.
         """
         started = time.monotonic()
         try:
@@ -99,7 +101,7 @@ class BatchProcessor:
         metrics.BATCH_SIZE.observe(len(messages))
         metrics.BATCH_SECONDS.observe(elapsed_s)
 
-    def _isolate(self, messages: Sequence[Message], error: Exception, assigned: AssignedPartitions) -> None:
+    def _isolate(self, messages: Sequence[Message], error: Exception, assigned: Source) -> None:
         """Decide in halves. An event that fails alone, twice, is a dead letter; if that fails too, raise."""
         if len(messages) > 1:
             half = len(messages) // 2
@@ -124,7 +126,7 @@ class BatchProcessor:
         self._failed_alone.discard(at)
 
     def _commit(
-        self, messages: Sequence[Message], assigned: AssignedPartitions, next_batch: NextBatch
+        self, messages: Sequence[Message], assigned: Source, next_batch: NextBatch
     ) -> tuple[Issued, list[DeadMessage], list[Advance]]:
         advances = assigned.advances(messages)
         while True:
@@ -134,7 +136,14 @@ class BatchProcessor:
             try:
                 failed = [letter.as_failed() for letter in letters]
                 issued = self._run(
-                    partial(issue_coupons, requests, failed=failed, advances=advances),
+                    partial(
+                        issue_coupons,
+                        requests,
+                        failed=failed,
+                        advances=advances,
+                        originals=partial(originals, messages),
+                        resumed=assigned.resumed,
+                    ),
                     partial(self._meanwhile, requests, next_batch),
                 )
                 break
@@ -148,14 +157,14 @@ class BatchProcessor:
             self._unstorable = 0
         return issued, letters, advances
 
-    def _publish(self, letters: Sequence[DeadMessage], assigned: AssignedPartitions) -> None:
+    def _publish(self, letters: Sequence[DeadMessage], assigned: Source) -> None:
         """Publish each letter once, however often the database has to be tried."""
         new = [each for each in letters if assigned.place_of(each.message) not in self._published]
         if new:
             dead_letters.publish(new, producer=self._producer)
             self._published |= {assigned.place_of(each.message) for each in new}
 
-    def _forget(self, messages: Sequence[Message], assigned: AssignedPartitions) -> None:
+    def _forget(self, messages: Sequence[Message], assigned: Source) -> None:
         if self._dead or self._published or self._failed_alone:
             decided = set(map(assigned.place_of, messages))
             self._published -= decided
@@ -191,7 +200,7 @@ class BatchProcessor:
         return in_a_row if letters or not messages else 0
 
     def _read(
-        self, messages: Sequence[Message], assigned: AssignedPartitions
+        self, messages: Sequence[Message], assigned: Source
     ) -> tuple[list[IssueRequest], list[DeadMessage]]:
         found = self._reader.read(messages)
         if self._dead:
@@ -246,7 +255,7 @@ def _unstorable_among(letters: Sequence[DeadMessage]) -> int:
 
 
 def _of_unknown_coupons(
-    error: CouponsNotFound, messages: Sequence[Message], assigned: AssignedPartitions
+    error: CouponsNotFound, messages: Sequence[Message], assigned: Source
 ) -> dict[PlaceInTopic, DeadMessage]:
     unknown = {request.place: request.event.coupon_id for request in error.requests}
     return {

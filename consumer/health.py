@@ -54,9 +54,16 @@ def actuator_of(state: LoopState, housekeeping: Callable[[], Component]) -> Actu
             }
         if stuck := dict(state.stuck):
             details["stuck"] = {str(partition): why for partition, why in stuck.items()}
+        if deferring := dict(state.deferring):
+            details["deferring"] = {str(coupon_id): told for coupon_id, told in deferring.items()}
+        resume_fails_s = 0.0 if state.resume_fails_since is None else now - state.resume_fails_since
+        if resume_fails_s:
+            details |= {"resumeFailsSeconds": round(resume_fails_s, 1), "resumeFailure": state.resume_failure}
         if not state.has_joined:
             details["waitingFor"] = "the group to assign partitions"
-        is_up = state.has_joined and not stuck and now - state.turned_at < _STILL_S and waiting_s < limit_s
+        # Deferred events wait because somebody wants it: that alone is no failure.
+        is_late = max(waiting_s, resume_fails_s) >= limit_s
+        is_up = state.has_joined and not stuck and now - state.turned_at < _STILL_S and not is_late
         return Component(is_up=is_up, details=details)
 
     def liveness() -> Component:

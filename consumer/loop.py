@@ -62,6 +62,8 @@ class ConsumerLoop:
         self._membership = Membership()
         self.state = LoopState()
         self.state.show_in_metrics()
+        #: called between two batches: what else is to be decided (``consumer/resuming.py``)
+        self.between: Callable[[], None] = lambda: None
 
     def run(self) -> None:
         """Run until ``stop`` is set, in the calling thread; then leave the group."""
@@ -124,6 +126,7 @@ class ConsumerLoop:
             self._decide(batch)
         if self._outside:
             self._look_outside()
+        self.between()
         self._copy_offsets()
 
     def _find_positions(self) -> None:

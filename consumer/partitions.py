@@ -48,6 +48,10 @@ class AssignedPartitions:
         self.stuck: dict[int, str] = {}
 
     @property
+    def resumed(self) -> None:
+        """These are the log's events (``consumer/batch.py``)."""
+
+    @property
     def owned(self) -> frozenset[int]:
         return frozenset(self._owned)
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
 from confluent_kafka import Message
 
 from consumer.dead_letters import DeadMessage
-from consumer.kafka import headers_of, place
+from consumer.kafka import headers_of, place, timestamp_ms
+from coupons.eventlog.deferred import Original
 from coupons.eventlog.events import SECOND_CHANCE_HEADER, IssueRequest, UndecodableEvent, decode
+from coupons.eventlog.place import Place
 from coupons.outcomes import DeadLetterReason
 
 #: Errors of a value that no rule of ours foresaw.
@@ -73,3 +75,22 @@ def as_letter(message: Message, *, reason: DeadLetterReason, error: str) -> Dead
         coupon_id=event.coupon_id,
         requested_at_ms=event.timestamp_ms,
     )
+
+
+def originals(messages: Sequence[Message], places: Collection[Place]) -> Mapping[Place, Original]:
+    """The messages at these places, as they are kept while they are deferred."""
+    wanted = set(places)
+    return {
+        at: Original(
+            key=_bytes(message.key()),
+            value=_bytes(message.value()) or b"",
+            written_ms=timestamp_ms(message),
+            headers=headers_of(message),
+        )
+        for message in messages
+        if (at := place(message)) in wanted
+    }
+
+
+def _bytes(value: str | bytes | None) -> bytes | None:
+    return value.encode() if isinstance(value, str) else value

@@ -24,6 +24,10 @@ class LoopState:
     retrying_since: float | None = None
     retry_cause: str | None = None
     oldest_undecided_ms: int | None = None
+    #: coupons whose events are deferred, each with what health says of it (``consumer/resuming.py``)
+    deferring: dict[int, str] = field(default_factory=dict)
+    resume_fails_since: float | None = None
+    resume_failure: str | None = None
 
     def waits(self) -> None:
         self.waiting_since = self.waiting_since or time.monotonic()
@@ -35,11 +39,23 @@ class LoopState:
     def goes_on(self) -> None:
         self.waiting_since = self.retrying_since = self.retry_cause = None
 
+    def cannot_resume(self, cause: str) -> None:
+        """Deferred events whose deciding was resumed could not be decided; they are tried again."""
+        self.resume_fails_since = self.resume_fails_since or time.monotonic()
+        self.resume_failure = cause
+
+    def resumes(self) -> None:
+        self.resume_fails_since = self.resume_failure = None
+
+    def retrying_s(self) -> float:
+        """For how long a batch, or resumed events, have been tried again and again."""
+        return max(_seconds_since(self.retrying_since), _seconds_since(self.resume_fails_since))
+
     def show_in_metrics(self) -> None:
         """From now on the metrics ask this state, in whichever thread reads them."""
         metrics.OLDEST_UNDECIDED_SECONDS.set_function(self.oldest_undecided_s)
         metrics.STALLED_SECONDS.set_function(lambda: _seconds_since(self.waiting_since))
-        metrics.RETRYING_SECONDS.set_function(lambda: _seconds_since(self.retrying_since))
+        metrics.RETRYING_SECONDS.set_function(self.retrying_s)
         metrics.PARTITIONS_STUCK.set_function(lambda: len(self.stuck))
 
     def oldest_undecided_s(self) -> float:

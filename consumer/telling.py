@@ -25,7 +25,7 @@ from coupons.gate.admission import (
 from coupons.issuing.allocation import Allocation
 from coupons.issuing.deciding import Issued
 from coupons.outcomes import Decision
-from runtime import logs
+from runtime import logs, metrics
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +59,9 @@ def _report(issued: Issued, letters: Sequence[DeadMessage]) -> None:
     refusals.decided((claim, each.reason.value) for each in letters if (claim := each.claim) is not None)
     logs.info_each(log, "쿠폰 발급 거절 - EventId: %s, Reason: %s", rejected)
     dead_letters.report(letters)
+    deferred = [(r.event.request_id, r.event.user_id, r.event.coupon_id) for r in issued.deferred]
+    metrics.EVENTS_DEFERRED.inc(len(deferred))
+    logs.info_each(log, "쿠폰 발급 이벤트 보류 - EventId: %s, UserId: %s, CouponId: %s", deferred)
 
 
 def notify_gate(committed: Committed) -> None:

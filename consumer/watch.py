@@ -8,9 +8,10 @@ from datetime import UTC, datetime
 from typing import Final
 
 from django.db import connection
+from django.db.models import Sum
 
 from coupons.eventlog.backlog import LogUnavailable
-from coupons.models import DeadLetter, DeadLetterState
+from coupons.models import Coupon, DeadLetter, DeadLetterState
 from coupons.operations.verification.recent import Look, Recent
 from runtime import metrics
 
@@ -39,6 +40,7 @@ class Watch:
             self._next_look = now + EVERY_S
             waiting = DeadLetter.objects.filter(state=DeadLetterState.WAITING)
             metrics.DEAD_LETTERS_WAITING.set(waiting.count())
+            metrics.DEFERRED_WAITING.set(Coupon.objects.aggregate(all=Sum("deferred_count"))["all"] or 0)
             metrics.DATABASE_CLOCK.set(_clock_offset_s())
         if now >= self._next_verifying:
             self._verify()
@@ -48,6 +50,7 @@ class Watch:
         self._next_look = self._next_verifying = 0.0
         for gauge in (
             metrics.DEAD_LETTERS_WAITING,
+            metrics.DEFERRED_WAITING,
             metrics.DATABASE_CLOCK,
             metrics.VERIFY_FINDINGS,
             metrics.VERIFY_BEHIND,

@@ -76,6 +76,10 @@ class Coupon(Timestamped):
     closes_at = models.DateTimeField(null=True, blank=True)
     #: since when claims are answered "later"; what was accepted is decided all the same. Null: they are not
     claims_paused_at = models.DateTimeField(null=True, editable=False)
+    #: since when nothing of it is decided: its events are deferred (DeferredEvent). Null: they are decided
+    deciding_paused_at = models.DateTimeField(null=True, editable=False)
+    #: how many events of it are deferred; newer events join them until all of these are decided
+    deferred_count = models.BigIntegerField(db_default=0, editable=False)
     #: goes the whole way and is not shown to customers; `rehearsal --remove` takes it away with its traces
     is_rehearsal = models.BooleanField(db_default=False, default=False)
     #: earlier outcomes are not here: `seed --reset` or `purge` deleted them, or they were another's
@@ -83,6 +87,7 @@ class Coupon(Timestamped):
 
     class Meta:
         db_table = "coupon"
+        indexes = (models.Index(fields=("deciding_paused_at",), name="coupon_deciding_paused"),)
         constraints = (
             models.CheckConstraint(condition=Q(stock__gte=0), name="coupon_stock_not_negative"),
             models.CheckConstraint(condition=Q(discount_amount__gt=0), name="coupon_discount_positive"),
@@ -106,6 +111,11 @@ class Coupon(Timestamped):
     def epoch(self) -> str:
         """The row's identity: another row with the same id, before or after this one, has another epoch."""
         return str(int(self.created_at.timestamp() * 1_000_000))
+
+    @property
+    def defers(self) -> bool:
+        """Whether the consumer defers its events: deciding is paused, or earlier events wait from a pause."""
+        return self.deciding_paused_at is not None or self.deferred_count > 0
 
 
 class UserCouponStatus(models.TextChoices):
@@ -199,6 +209,34 @@ class LogPosition(models.Model):
 
     def __str__(self) -> str:
         return f"{self.group_id}, {self.topic}/{self.partition}: {self.next_offset}"
+
+
+class DeferredEvent(models.Model):
+    """An event behind the position that is not decided, because somebody paused the deciding of its coupon.
+
+    Written in the transaction that moves the position past the event, and deleted in the one that decides it.
+    A coupon's rows are decided by ``deferred_id``, which is the log's order. The foreign key keeps the coupon
+    there. docs/decisions/deferring.md.
+    """
+
+    deferred_id = models.BigAutoField(primary_key=True)
+    coupon = models.ForeignKey(Coupon, on_delete=models.PROTECT, related_name="+", db_index=False)
+    request_id = models.UUIDField(unique=True)
+    kafka_partition = models.IntegerField()
+    kafka_offset = models.BigIntegerField()
+    #: the message as it is in the log, for the case that it becomes a dead letter; headers as MessagePack
+    written_ms = models.BigIntegerField(null=True)
+    event_key = models.BinaryField(null=True)
+    event_value = models.BinaryField()
+    event_headers = models.BinaryField(null=True)
+    deferred_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        db_table = "coupon_deferred_event"
+        indexes = (models.Index(fields=("coupon", "deferred_id"), name="deferred_of_coupon"),)
+
+    def __str__(self) -> str:
+        return f"coupon {self.coupon_id}, {self.kafka_partition}:{self.kafka_offset}"
 
 
 class DisclosedRequest(models.Model):

@@ -77,6 +77,8 @@ class SteeringAction(StrEnum):
     OPEN = "OPEN"
     PAUSE_CLAIMS = "PAUSE_CLAIMS"
     RESUME_CLAIMS = "RESUME_CLAIMS"
+    PAUSE_DECIDING = "PAUSE_DECIDING"  # claims go on
+    RESUME_DECIDING = "RESUME_DECIDING"
     STOP_CLAIMS = "STOP_CLAIMS"  # what was accepted is honoured
     STOP_AT_ONCE = "STOP_AT_ONCE"  # what is undecided is rejected
     CHANGE_STOCK = "CHANGE_STOCK"

@@ -114,6 +114,15 @@ STALLED_SECONDS = Gauge(
     "For how long something has been waiting without anything being decided; 0 while deciding goes on.",
     multiprocess_mode="livemax",
 )
+EVENTS_DEFERRED = Counter(
+    "coupon_events_deferred_total",
+    "Events of coupons whose deciding is paused, put aside to be decided later.",
+)
+DEFERRED_WAITING = Gauge(
+    "coupon_events_deferred_waiting",
+    "Events that are deferred now: an operator paused the deciding of their coupons.",
+    multiprocess_mode="livemax",
+)
 RETRYING_SECONDS = Gauge(
     "coupon_retrying_seconds",
     "For how long the batch in hand has been tried again and again, 0 if none.",

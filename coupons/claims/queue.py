@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from coupons import coupon_cache
 from coupons.claims import lookup_threads, undecided
+from coupons.eventlog import deferred
 from coupons.gate.admission import GateUnavailable, gate
 
 
@@ -15,7 +16,7 @@ def size(coupon_id: int) -> int | None:
     """
     is_there, reserved = lookup_threads.in_thread(_reserved, coupon_id)
     if is_there and reserved is None:
-        return undecided.index.count(coupon_id)
+        return undecided.index.count(coupon_id) + lookup_threads.in_thread(deferred.count, coupon_id)
     return reserved
 
 

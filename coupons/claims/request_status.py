@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from coupons.claims import lookup_threads, undecided
-from coupons.eventlog import positions
+from coupons.eventlog import deferred, positions
 from coupons.eventlog.events import CouponIssueEvent
 from coupons.eventlog.place import Place
 from coupons.gate import disclosed, pending
@@ -59,6 +59,7 @@ def status_of(request_id: UUID, *, may_see: Callable[[int | None], bool] = _anyb
         return (
             seen(_outcome(request_id))
             or _from_redis(request_id, may_see)
+            or seen(_from_deferred(request_id))
             or seen(_from_disclosed(request_id))
         )
 
@@ -66,8 +67,8 @@ def status_of(request_id: UUID, *, may_see: Callable[[int | None], bool] = _anyb
         return report
     if report := _from_log(request_id, may_see):
         return report
-    # Decided while we looked elsewhere?
-    return lookup_threads.in_thread(lambda: seen(_outcome(request_id)))
+    # Decided, or deferred, while we looked elsewhere?
+    return lookup_threads.in_thread(lambda: seen(_outcome(request_id)) or seen(_from_deferred(request_id)))
 
 
 def _outcome(request_id: UUID) -> StatusReport | None:
@@ -103,8 +104,15 @@ def _from_redis(request_id: UUID, may_see: Callable[[int | None], bool]) -> Stat
     row = None if place is None else positions.stored().get(place.partition)
     if row is None or place is None:
         return _pending(event, place)
+    if place.offset < row.undecided_from and deferred.among([request_id]):
+        return _pending(event, place)  # how long an operator's pause lasts, nobody knows
     position = max(0, place.offset - row.undecided_from)
     return _pending(event, place, position=position, eta_s=position / events_per_s if events_per_s else None)
+
+
+def _from_deferred(request_id: UUID) -> StatusReport | None:
+    request = deferred.find(request_id)
+    return None if request is None else _pending(request.event, request.place)
 
 
 def _from_disclosed(request_id: UUID) -> StatusReport | None:

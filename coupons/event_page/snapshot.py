@@ -16,7 +16,7 @@ from coupons.event_page.series import EventSeries
 from coupons.figures.flushing import waiting_now
 from coupons.figures.spread import percentile_s
 from coupons.models import Coupon, IssueOutcome, Steering, User
-from coupons.operations import steering
+from coupons.operations import deferring, steering
 from coupons.outcomes import RequestStatus
 
 TODAY: Final = 0  #: stands for today's events, in place of a coupon
@@ -138,6 +138,9 @@ def _coupon(coupon: Coupon) -> dict[str, Any]:
         "opensAt": _ms(coupon.opens_at),
         "closesAt": _ms(coupon.closes_at),
         "pausedAt": _ms(coupon.claims_paused_at),
+        "decidingPausedAt": _ms(coupon.deciding_paused_at),
+        "decidingPausedBy": deferring.who_paused(coupon.pk) if coupon.deciding_paused_at else "",
+        "deferred": coupon.deferred_count,
     }
 
 

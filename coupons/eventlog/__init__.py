@@ -10,6 +10,7 @@ The group's own client is in ``consumer/``; the command ``create_topics`` makes 
 ``circuits.py``      a circuit breaker for each partition; ``watchdog.py`` looks whether brokers live, by
                      ``broker_probe.py``, and has the producer mended
 ``positions.py``     how far the log is decided: rows of the database
+``deferred.py``      what is undecided behind the position: the deciding of its coupon is paused
 ``backlog.py``       what is not decided, read from outside of the group
 ``log_reader.py``    reading to where a partition truly ends; ``log_search.py``: where a request stands
 ``log_state.py``     how log and positions stand to each other, for the operator

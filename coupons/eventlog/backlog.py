@@ -1,4 +1,4 @@
-"""Undecided events, read from the log by a consumer outside the group.
+"""Undecided events, read from the log by a consumer outside the group, and those that are deferred.
 
 They are the accepted requests that are under way, which a flushed Redis has forgotten. The database says how
 far the log is decided (``coupons/eventlog/positions.py``).
@@ -14,7 +14,7 @@ from typing import Final
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 from django.conf import settings
 
-from coupons.eventlog import kafka_client, log_reader
+from coupons.eventlog import deferred, kafka_client, log_reader
 from coupons.eventlog.events import (
     CouponIssueEvent,
     IssueRequest,
@@ -69,7 +69,7 @@ class Positions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backlog:
-    """The undecided events. ``requests`` in log order per partition; ``next_to_decide`` by partition.
+    """The undecided events. ``requests`` in the order of each coupon; ``next_to_decide`` by partition.
 
     ``unread``: partitions that were left out; ``partitions``: how many the topic has.
     """
@@ -120,6 +120,11 @@ def _read(timeout_s: float, coupon_id: int | None, without: Collection[int]) -> 
             if request is not None  # else a dead letter to be, which needs no slot
             and coupon_id in (None, request.event.coupon_id)
         ]
+    # After the log: an event that is deferred meanwhile is in both, and not in neither.
+    aside = deferred.requests(coupon_id)
+    if aside:
+        known = {request.event.request_id for request in aside}
+        requests = [*aside, *(each for each in requests if each.event.request_id not in known)]
     return Backlog(
         requests=requests,
         next_to_decide={partition: at.next_to_decide for partition, at in positions.items()},

@@ -8,8 +8,9 @@ A process may die, or lose its broker, between reserving and publishing. One rou
 3. Note the end of each partition.
 4. When a partition is decided up to the noted end, take the noted reservations of its coupons that still
    stand without an outcome.
-5. Look for their events in the whole log, decided or not, from before they were reserved. An event that is
-   found behind the position was passed over: the position goes back to that event, and the event is decided.
+5. Leave out those whose event is deferred (``coupons/eventlog/deferred.py``). Look for the others' events in
+   the whole log, decided or not, from before they were reserved. An event that is found behind the position
+   was passed over: the position goes back to that event, and the event is decided.
 6. A request without an event is decided REJECTED / BROKER_UNAVAILABLE. If the broker had acknowledged it, or
    the log does not reach back so far, its event may have been deleted: FAILED / EVENT_LOST, logged as an
    error.
@@ -37,7 +38,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from coupons.claim import Claim
-from coupons.eventlog import backlog, log_search, positions
+from coupons.eventlog import backlog, deferred, log_search, positions
 from coupons.eventlog.backlog import Positions
 from coupons.eventlog.events import partition_key, partition_of
 from coupons.eventlog.place import EndOffset, NextOffset, Place
@@ -186,7 +187,13 @@ def _is_made_after(request_id: UUID, at_ms: int) -> bool:
 
 
 def _without_event(claims: Sequence[Claim], at: Mapping[int, Positions]) -> list[Claim]:
-    """The claims whose event is nowhere in the log. Events that were passed over are decided from now on."""
+    """The claims whose event is nowhere in the log. Events that were passed over are decided from now on.
+
+    Deferred events are behind the position on purpose, whatever the log still has of them.
+    """
+    # Before the outcomes: one that is decided in between has its outcome then.
+    aside = deferred.among([claim.request_id for claim in claims])
+    claims = [claim for claim in claims if claim.request_id not in aside]
     undecided = set(claims) - set(_decided(claims))
     request_ids = {claim.request_id for claim in undecided}
     if not request_ids:

@@ -1,6 +1,7 @@
 """The transaction that decides: the only writer of issued coupons.
 
 ``deciding.py``    locks -> BEGIN -> position row, coupon rows -> rows written -> COMMIT -> unlock
+                   (events of a coupon whose deciding is paused are deferred: coupons/eventlog/deferred.py)
 ``allocation.py``  which of the requests get a coupon: pure, in log order
 ``claim_rows.py``  the batch's questions and rows, in one statement each
 ``failures.py``    dead letters and FAILED outcomes, in the same transaction

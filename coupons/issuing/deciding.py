@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -13,8 +13,10 @@ from django.db.models import F
 from django.utils import timezone
 
 from coupons import selectors
-from coupons.eventlog import positions
+from coupons.eventlog import deferred, positions
+from coupons.eventlog.deferred import Original, Originals
 from coupons.eventlog.events import IssueRequest
+from coupons.eventlog.place import Place
 from coupons.eventlog.positions import Advance
 from coupons.issuing import claim_rows, failures
 from coupons.issuing.allocation import Allocation, CouponState, allocate
@@ -41,12 +43,14 @@ class Issued:
     """What one committed batch did.
 
     ``allocations`` in log order; ``coupons``: their rows after the commit, by id;
-    ``user_coupon_ids``: the winners', by request id.
+    ``user_coupon_ids``: the winners', by request id; ``deferred``: events of coupons whose deciding is
+    paused, which have no allocation.
     """
 
     allocations: list[Allocation]
     coupons: dict[int, CouponSnapshot]
     user_coupon_ids: dict[UUID, int]
+    deferred: Sequence[IssueRequest] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,26 +59,41 @@ class CouponSnapshot:
     issued_count: int
 
 
+def _no_originals(places: Collection[Place]) -> Mapping[Place, Original]:
+    """Of requests that were made without a log, as in tests of the rules: nothing of them can be deferred."""
+    raise LookupError(f"nobody has the messages at {sorted(places)}")
+
+
 def issue_coupons(
     requests: Sequence[IssueRequest],
     *,
     failed: Sequence[FailedEvent] = (),
     advances: Sequence[Advance] = (),
+    originals: Originals = _no_originals,
+    resumed: int | None = None,
 ) -> Issued:
     """Decide these requests, given in log order, and write the decisions, in one transaction.
 
     ``failed``: events of the same stretch of the log that can never succeed; ``advances``: the positions'
-    steps past all of them. Once it returns, all is committed: every request has its outcome; a replay keeps
-    the one it had. Raises CouponsNotFound or PositionMoved, or a database error; nothing is written then.
-    Waits for locks: the consumer calls it in its database thread.
+    steps past all of them. Once it returns, all is committed: every request has its outcome, or is deferred
+    because somebody paused the deciding of its coupon; a replay keeps the outcome it had. ``resumed``: a
+    coupon whose first deferred events these are; they are decided. Raises CouponsNotFound, PositionMoved,
+    DecidingPaused or DeferredMoved, or a database error; nothing is written then. Waits for locks: the
+    consumer calls it in its database thread.
     """
-    coupon_ids = sorted({request.event.coupon_id for request in requests})
-    with coupon_locks(coupon_ids), transaction.atomic(durable=True):
+    coupon_ids = {request.event.coupon_id for request in requests}
+    coupon_ids |= set() if resumed is None else {resumed}
+    with coupon_locks(sorted(coupon_ids)), transaction.atomic(durable=True):
         positions.advance(advances)
         rows = {
             coupon.pk: coupon
             for coupon in Coupon.objects.select_for_update().filter(pk__in=coupon_ids).order_by("pk")
         }
+        put_aside: Sequence[IssueRequest] = ()
+        if resumed is not None:
+            deferred.take(rows[resumed], [*(r.place for r in requests), *(each.place for each in failed)])
+        elif any(coupon.defers for coupon in rows.values()):
+            requests, put_aside = _defer(requests, rows, originals)
         allocations = _decide(requests, rows) if requests else []
         user_coupon_ids = _record(allocations, rows)
         failures.record(failed)
@@ -82,7 +101,21 @@ def issue_coupons(
         allocations=allocations,
         coupons=_snapshots(rows, allocations),
         user_coupon_ids=user_coupon_ids,
+        deferred=put_aside,
     )
+
+
+def _defer(
+    requests: Sequence[IssueRequest], coupons: Mapping[int, Coupon], originals: Originals
+) -> tuple[list[IssueRequest], list[IssueRequest]]:
+    """Defer what is undecided of coupons that defer; returns what is to be decided now, and what is not."""
+    defer_all = {pk for pk, coupon in coupons.items() if coupon.defers}
+    theirs = [request for request in requests if request.event.coupon_id in defer_all]
+    decided = _decided(theirs) if theirs else set()
+    undecided = [request for request in theirs if request.event.request_id not in decided]
+    deferred.defer(undecided, originals)
+    is_aside = {request.place for request in undecided}
+    return [request for request in requests if request.place not in is_aside], undecided
 
 
 def _decide(requests: Sequence[IssueRequest], coupons: Mapping[int, Coupon]) -> list[Allocation]:
@@ -216,7 +249,9 @@ def take_stock(winners: Sequence[Allocation], now: datetime) -> None:
 
 def _snapshots(coupons: Mapping[int, Coupon], allocations: Sequence[Allocation]) -> dict[int, CouponSnapshot]:
     issued = Counter([a.request.event.coupon_id for a in allocations if a.decision is Decision.ISSUED])
+    decided = {allocation.request.event.coupon_id for allocation in allocations}
     return {
         pk: CouponSnapshot(epoch=coupon.epoch, issued_count=coupon.issued_count + issued[pk])
         for pk, coupon in coupons.items()
+        if pk in decided
     }

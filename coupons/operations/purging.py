@@ -78,6 +78,8 @@ def plan(older_than: datetime, *, coupon_id: int | None = None) -> list[Plan]:
 def _why_not(coupon: Coupon, older_than: datetime, undecided: int) -> str:
     if not _is_over(coupon, older_than):
         return "it is open: close it, or give it an end"
+    if coupon.defers:
+        return "its deciding is paused: resume it, and wait until all is decided"
     if undecided:
         return f"{undecided} requests are not decided"
     if DisclosedRequest.objects.filter(coupon_id=coupon.pk).exists():

@@ -67,6 +67,8 @@ def refuse(coupon: Coupon) -> None:
         raise NotRemoved(f"coupon {coupon.pk} is no rehearsal")
     if coupon.coupon_status != CouponStatus.CLOSED:
         raise NotRemoved(f"coupon {coupon.pk} is not closed: stop it at once first")
+    if coupon.defers:
+        raise NotRemoved(f"the deciding of coupon {coupon.pk} is paused, or catches up: resume it, and wait")
     if waiting := resetting.under_way([coupon.pk]).get(coupon.pk):
         raise NotRemoved(f"{waiting} requests of coupon {coupon.pk} are undecided: wait for the consumer")
 

@@ -17,7 +17,15 @@ from django.utils import timezone
 
 from coupons.eventlog import backlog
 from coupons.gate.admission import GateUnavailable, gate
-from coupons.models import Coupon, CouponStatus, IssueOutcome, Refusal, SecondFigures, UserCoupon
+from coupons.models import (
+    Coupon,
+    CouponStatus,
+    DeferredEvent,
+    IssueOutcome,
+    Refusal,
+    SecondFigures,
+    UserCoupon,
+)
 from runtime.chunks import in_chunks
 
 _LOG_TIMEOUT_S: Final = 3.0  #: an operator waits: a log that is not read by then is a warning only
@@ -84,7 +92,8 @@ def _reserved(coupon_id: int) -> int | None:
 
 
 def reset(coupon_id: int, *, stock: int) -> History:
-    """Delete what the coupon's event has left (``History``, figures, refusals), open it, and set its stock.
+    """Delete what the coupon's event has left (``History``, figures, refusals, deferred events), open it, and
+    set its stock.
 
     It has no window then. One transaction holds the row's lock meanwhile, so that no consumer issues in
     between. The gate takes the row for a new one afterwards (``Coupon.epoch`` is its creation time), so that
@@ -99,10 +108,11 @@ def reset(coupon_id: int, *, stock: int) -> History:
         )
         _delete(SecondFigures.objects.filter(coupon_id=coupon_id))
         _delete(Refusal.objects.filter(coupon_id=coupon_id))
+        _delete(DeferredEvent.objects.filter(coupon_id=coupon_id))
         coupon.stock = stock
-        coupon.issued_count = coupon.adopted_count = 0
+        coupon.issued_count = coupon.adopted_count = coupon.deferred_count = 0
         coupon.coupon_status = CouponStatus.OPENED
-        coupon.opens_at = coupon.closes_at = coupon.claims_paused_at = None
+        coupon.opens_at = coupon.closes_at = coupon.claims_paused_at = coupon.deciding_paused_at = None
         coupon.created_at = coupon.updated_at = coupon.reset_at = timezone.now()
         coupon.save()
     return deleted

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from typing import Any, Final, TypeVar
 
 from django.db import Error as DatabaseLayerError
@@ -20,6 +21,8 @@ from coupons.eventlog.log_reader import LogUnavailable
 from coupons.eventlog.log_state import PartitionState
 from coupons.gate.admission import GateUnavailable, gate
 from coupons.models import Coupon, CouponStatus, DeadLetter, DeadLetterState
+from coupons.operations import deferring
+from coupons.operations.deferring import Deferring
 from runtime import metrics_folder
 
 _GATES: Final = 10  #: those with the most reservations are shown: a screen
@@ -62,6 +65,7 @@ class Status:
     group: Group | None = None
     positions: list[PartitionState] | None = None
     coupons: Coupons | None = None
+    deferring: list[Deferring] | None = None  #: coupons whose deciding is paused, or catches up
     dead_letters: dict[str, int] | None = None
     gates: list[Gate] | None = None
     locks: list[Lock] | None = None
@@ -115,6 +119,7 @@ def look() -> Status:
         status.group = asked("group", cluster.group)
         status.positions = asked("positions", log_state.look)
     status.coupons = asked("coupons", _coupons)
+    status.deferring = asked("deferring", deferring.look)
     status.dead_letters = asked("dead letters", _dead_letters)
     status.gates = asked("gates", _gates)
     if status.gates is not None:
@@ -176,6 +181,8 @@ def _locks() -> list[Lock]:
 def _camel(value: Any) -> Any:
     if isinstance(value, dict):
         return {_camel_name(key): _camel(each) for key, each in value.items()}
+    if isinstance(value, datetime):
+        return value.isoformat(timespec="seconds")
     if isinstance(value, list | tuple):
         return [_camel(each) for each in value]
     return value

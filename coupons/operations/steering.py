@@ -26,7 +26,14 @@ from coupons.outcomes import SteeringAction as Action
 #: worker may be busy. Shorter, and a claim that a late view let in is rejected after all; longer, and claims
 #: go on for longer after they were stopped.
 _MARGIN_S: Final = 0.5
-_COLUMNS: Final = ("coupon_status", "opens_at", "closes_at", "claims_paused_at", "stock")
+_COLUMNS: Final = (
+    "coupon_status",
+    "opens_at",
+    "closes_at",
+    "claims_paused_at",
+    "deciding_paused_at",
+    "stock",
+)
 
 
 class Phase(StrEnum):
@@ -58,7 +65,7 @@ class Outlook:
     """What an operator sees before a step. ``seen`` must be given back: the row as it was.
 
     ``waiting``: requests accepted and undecided, None if nobody can say; ``ends_at``: when claims would
-    end if they were stopped now.
+    end if they were stopped now; ``deferred``: how many of those that wait are put aside.
     """
 
     action: Action
@@ -68,6 +75,7 @@ class Outlook:
     waiting: int | None
     ends_at: datetime
     seen: str
+    deferred: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +102,9 @@ def phase_of(coupon: Coupon, now: datetime) -> Phase:
 
 
 def possible(coupon: Coupon, now: datetime) -> frozenset[Action]:
-    return _POSSIBLE[phase_of(coupon, now)]
+    """What may be done now. Deciding is paused and resumed whatever the phase is: claims go on meanwhile."""
+    of_deciding = Action.RESUME_DECIDING if coupon.deciding_paused_at else Action.PAUSE_DECIDING
+    return _POSSIBLE[phase_of(coupon, now)] | {of_deciding}
 
 
 def outlook(coupon: Coupon, action: Action) -> Outlook:
@@ -110,6 +120,7 @@ def outlook(coupon: Coupon, action: Action) -> Outlook:
         waiting=waiting(coupon.pk),
         ends_at=_claims_end(now),
         seen=_seen(coupon),
+        deferred=coupon.deferred_count,
     )
 
 
@@ -158,7 +169,7 @@ def _change(coupon: Coupon, step: Step, now: datetime) -> None:
     if coupon.opens_at and coupon.closes_at and coupon.opens_at >= coupon.closes_at:
         raise NotPossible("it must close after it opens")
     coupon.updated_at = now
-    coupon.save(update_fields=["coupon_status", "opens_at", "closes_at", "claims_paused_at", "updated_at"])
+    coupon.save(update_fields=[*(name for name in _COLUMNS if name != "stock"), "updated_at"])
 
 
 def _new_values(coupon: Coupon, step: Step, now: datetime) -> dict[str, Any]:
@@ -176,8 +187,16 @@ def _new_values(coupon: Coupon, step: Step, now: datetime) -> dict[str, Any]:
             return {"claims_paused_at": None}
         case Action.STOP_CLAIMS:
             return {"closes_at": _claims_end(now), "claims_paused_at": None}
-        case Action.STOP_AT_ONCE:
-            return {"coupon_status": CouponStatus.CLOSED, "claims_paused_at": None}
+        case Action.PAUSE_DECIDING:
+            return {"deciding_paused_at": now}
+        case Action.RESUME_DECIDING:
+            return {"deciding_paused_at": None}
+        case Action.STOP_AT_ONCE:  # what is deferred is rejected too, so deciding goes on
+            return {
+                "coupon_status": CouponStatus.CLOSED,
+                "claims_paused_at": None,
+                "deciding_paused_at": None,
+            }
         case Action.CHANGE_WINDOW:
             # A start that is given to a closed event is meant to open it.
             is_given = step.opens_at is not None and coupon.coupon_status == CouponStatus.CLOSED

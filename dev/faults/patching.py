@@ -50,6 +50,7 @@ def _struck(number: signal.Signals, *, at: int = _STRUCK_AT_BATCH) -> Callable[[
 def _strike_at(step: str, number: signal.Signals) -> None:
     from consumer import batch, telling
     from coupons.claims import submitting
+    from coupons.eventlog import deferred
     from coupons.issuing import deciding, failures
     from coupons.issuing.locks import coupon_locks
 
@@ -73,6 +74,10 @@ def _strike_at(step: str, number: signal.Signals) -> None:
             _act(telling, "notify_gate", before=pass_by)
         case "before-offset":
             _act(batch.BatchProcessor, "process", after=pass_by)
+        case "deferring":  # a coupon's events while its deciding is paused, before COMMIT
+            _act(deferred, "defer", after=pass_by)
+        case "resumed":  # its deferred events are taken and not decided yet, before COMMIT
+            _act(deferred, "take", after=pass_by)
         case "reserved":
             _act(submitting, "publish_in_time", before=_struck(number, at=_STRUCK_AT_GROUP))
         case _:

@@ -103,6 +103,11 @@ class Scene:
         connection.close()
         return IssueOutcome.objects.filter(coupon_id=self.coupon_id).count()
 
+    def deferred(self) -> int:
+        """How many of its events are deferred, as the database says now."""
+        connection.close()
+        return int(Coupon.objects.values_list("deferred_count", flat=True).get(pk=self.coupon_id))
+
     def decided_from_the_log(self) -> set[str]:
         """Whose event stood in the log, by request id."""
         connection.close()

@@ -196,6 +196,36 @@ class TestSteps:
         assert (written.who, written.why, written.action) == ("kim", "the shop is down", "PAUSE_CLAIMS")
         assert Coupon.objects.get(pk=coupon.pk).claims_paused_at is not None
 
+    @pytest.mark.parametrize(
+        ("language", "pausing", "resuming"),
+        [
+            ("en", "Nothing of this event is decided until", "The 3 events that were put aside"),
+            ("ko", "이 이벤트의 요청을 처리하지 않습니다", "보류된 이벤트 3건을 접수된 순서대로"),
+        ],
+    )
+    def test_deciding_is_paused_shown_and_resumed(
+        self, staff: Client, coupon: Coupon, language: str, pausing: str, resuming: str
+    ) -> None:
+        url = f"/admin/coupons/coupon/event/{coupon.pk}/"
+        spoken = {"accept-language": language}
+
+        def taken(action: str) -> str:
+            page = unescape(staff.get(f"{url}{action}/", headers=spoken).content.decode())
+            staff.post(f"{url}{action}/", {"seen": _hidden(page, "seen"), "why": "a doubt"})
+            return page
+
+        assert pausing in taken("pause_deciding")
+        Coupon.objects.filter(pk=coupon.pk).update(deferred_count=3)
+        shown = json.loads(snapshot.of(coupon.pk))["coupon"]
+        assert shown["decidingPausedAt"] > 0
+        assert (shown["decidingPausedBy"], shown["deferred"]) == ("kim", 3)
+        assert resuming in taken("resume_deciding")
+        assert json.loads(snapshot.of(coupon.pk))["coupon"]["decidingPausedAt"] is None
+        assert list(Steering.objects.values_list("action", flat=True)) == [
+            "PAUSE_DECIDING",
+            "RESUME_DECIDING",
+        ]
+
     def test_without_a_reason_nothing_is_done(self, staff: Client, coupon: Coupon) -> None:
         url = f"/admin/coupons/coupon/event/{coupon.pk}/stop_at_once/"
         staff.post(url, {"seen": _hidden(unescape(staff.get(url).content.decode()), "seen"), "why": ""})

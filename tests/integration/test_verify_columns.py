@@ -25,7 +25,7 @@ from coupons.eventlog.delivery import Record
 from coupons.eventlog.events import CouponIssueEvent, encode, partition_key
 from coupons.eventlog.producer import event_producer
 from coupons.gate.leaked_slots import give_back
-from coupons.models import Coupon, DeadLetter, IssueOutcome, LogPosition, UserCoupon
+from coupons.models import Coupon, DeadLetter, DeferredEvent, IssueOutcome, LogPosition, UserCoupon
 from coupons.operations.verification import run
 from coupons.operations.verification.findings import Report
 from coupons.operations.verification.run import verify
@@ -213,6 +213,8 @@ def test_every_column_of_coupon(scene: Scene) -> None:
             case("opens_at", coupon.created_at, "not looked at: opens_at"),
             case("closes_at", coupon.created_at, "not looked at: closes_at"),
             case("claims_paused_at", coupon.created_at, "not looked at: |claims_paused_at"),
+            case("deciding_paused_at", coupon.created_at, "not looked at: |deciding_paused_at"),
+            case("deferred_count", 1, "DEFERRED_COUNT"),
             case("is_rehearsal", True, "not looked at: |is_rehearsal"),
             case("reset_at", coupon.created_at, "not looked at: reset_at"),
             case("created_at", coupon.created_at + day, "ISSUED_COUNT"),
@@ -433,6 +435,35 @@ def test_every_column_of_log_positions(scene: Scene) -> None:
             case("updated_at", row.updated_at - timedelta(days=1), "not looked at: updated_at"),
         ],
         held={"id"},  # nothing points at it
+    )
+
+
+def test_every_column_of_deferred_events(scene: Scene) -> None:
+    """The request that is under way in the scene is deferred here."""
+    Coupon.objects.filter(pk=scene.other.pk).update(deciding_paused_at=scene.other.created_at)
+    _decide()
+    row = DeferredEvent.objects.get(coupon=scene.other)
+    unseen = "not looked at: coupon_deferred_event: |"
+
+    def case(column: str, value: Any, told: str) -> Case:
+        return Case(column=column, row=row, value=value, told=told)
+
+    _assert_all_are_told(
+        DeferredEvent,
+        [
+            case("coupon_id", scene.coupon.pk, "DEFERRED_COUNT"),
+            case("coupon_id", scene.coupon.pk, "DEFERRED_IS_WHOLE"),
+            case("request_id", uuid7(), "EVERY_EVENT_DECIDED"),
+            case("request_id", scene.winner.pk, "DEFERRED_IS_WHOLE"),
+            case("kafka_partition", 77, "DEFERRED_IS_WHOLE"),
+            case("kafka_offset", 999_999, "DEFERRED_IS_WHOLE"),
+            case("written_ms", 1, unseen + "written_ms"),
+            case("event_key", b"another", unseen + "event_key"),
+            case("event_value", b"another", "DEFERRED_IS_WHOLE"),
+            case("event_headers", b"\x80", unseen + "event_headers"),
+            case("deferred_at", row.deferred_at - timedelta(days=1), unseen + "deferred_at"),
+        ],
+        held={"deferred_id"},  # nothing points at it, and of one row there is no order
     )
 
 

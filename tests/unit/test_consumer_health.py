@@ -50,6 +50,31 @@ def test_what_waits_without_any_error_is_down_too(monkeypatch: pytest.MonkeyPatc
     assert consumer(state).is_up is False
 
 
+def test_a_pause_that_somebody_wants_is_told_and_is_not_down() -> None:
+    state = joined()
+    state.deferring = {7: "paused by kim since 2026-11-27T12:00:00+09:00: 900 events wait"}
+
+    found = consumer(state)
+
+    assert found.is_up is True
+    assert found.details["deferring"] == {"7": state.deferring[7]}
+
+
+@pytest.mark.parametrize(("for_s", "is_up"), [(10, True), (61, False)])
+def test_resumed_events_that_cannot_be_decided_are_down_after_a_while(for_s: float, is_up: bool) -> None:
+    state = joined()
+    state.cannot_resume("OperationalError")
+    state.resume_fails_since = time.monotonic() - for_s
+
+    found = consumer(state)
+
+    assert found.is_up is is_up
+    assert found.details["resumeFailure"] == "OperationalError"
+    assert state.retrying_s() >= for_s
+    state.resumes()
+    assert consumer(state) == Component(is_up=True, details={"partitions": [0, 1]})
+
+
 def test_a_partition_that_stands_still_is_named() -> None:
     state = joined()
     state.stuck = {1: "partition 1 stands still: events were deleted"}

@@ -20,6 +20,7 @@ from consumer.housekeeping import Housekeeper
 from consumer.kafka import make_consumer
 from consumer.loop import ConsumerLoop
 from consumer.processor import Processor
+from consumer.resuming import Resuming
 from consumer.shutdown import stop_on_signals
 from coupons.eventlog.producer import close_event_producer, event_producer
 from coupons.figures import flushing
@@ -80,6 +81,8 @@ class Command(BaseCommand):
                 stop=stop,
                 on_partitions=housekeeper.partitions_came,
             )
+            resumed = BatchProcessor(producer=event_producer(), run=database.run)
+            loop.between = Resuming(resumed, batch_size=batch_size, state=loop.state).step
             health = actuator_of(loop.state, housekeeper.health)
             host = settings.CONFIG.api.host
             with served(health, host=host, port=health_port), housekeeper.running(), flushing.running():

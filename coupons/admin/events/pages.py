@@ -26,6 +26,8 @@ _ORDER: Final = (
     Action.OPEN,
     Action.RESUME_CLAIMS,
     Action.PAUSE_CLAIMS,
+    Action.PAUSE_DECIDING,
+    Action.RESUME_DECIDING,
     Action.STOP_CLAIMS,
     Action.STOP_AT_ONCE,
     Action.CHANGE_STOCK,

@@ -13,6 +13,8 @@ ACTIONS: Final = {
     Action.OPEN: text(en="Open now", ko="지금 열기"),
     Action.PAUSE_CLAIMS: text(en="Pause claims", ko="접수 일시 중단"),
     Action.RESUME_CLAIMS: text(en="Resume claims", ko="접수 재개"),
+    Action.PAUSE_DECIDING: text(en="Pause deciding", ko="발급 처리 일시 중지"),
+    Action.RESUME_DECIDING: text(en="Resume deciding", ko="발급 처리 재개"),
     Action.STOP_CLAIMS: text(en="Stop claims, honour what was accepted", ko="접수 마감 (접수분은 발급)"),
     Action.STOP_AT_ONCE: text(en="Stop at once", ko="즉시 중지 (미처리분 거절)"),
     Action.CHANGE_STOCK: text(en="Add or take stock", ko="재고 증감"),
@@ -37,6 +39,7 @@ _CODES: Final = {
     "ALREADY_REQUESTED": text(en="asked before", ko="이미 요청함"),
     "COUPON_CLOSED": text(en="not open", ko="기간 아님"),
     "CLAIMS_PAUSED": text(en="paused", ko="접수 중단 중"),
+    "NOT_ELIGIBLE": text(en="not on the list", ko="발급 대상 아님"),
     "USER_NOT_FOUND": text(en="unknown user", ko="없는 사용자"),
     "COUPON_NOT_FOUND": text(en="unknown coupon", ko="없는 쿠폰"),
     "BROKER_UNAVAILABLE": text(en="broker away", ko="브로커 응답 없음"),
@@ -91,6 +94,16 @@ _LABELS: Final = {
         ko="요청 {claims}건 중 {accepted}건 접수, {issued}장 발급, 재고 {left}장 남음, 처리 대기 "
         "{waiting}건.",
     ),
+    "decidingPaused": text(
+        en="Deciding is paused by {who} since {since}: {count} events are put aside and wait.",
+        ko="{who} 님이 {since}부터 발급 처리를 일시 중지했습니다. 이벤트 {count}건이 보류되어 기다립니다.",
+    ),
+    "decidingPausedShort": text(en="Deciding paused", ko="발급 처리 중지"),
+    "decidingResumed": text(
+        en="Deciding was resumed: {count} events that were put aside are being decided.",
+        ko="발급 처리가 재개되었습니다. 보류된 이벤트 {count}건을 처리하는 중입니다.",
+    ),
+    "somebody": text(en="somebody", ko="누군가"),
     "stale": text(
         en="These figures are {seconds} s old: the server or its database does not answer.",
         ko="{seconds}초 전 수치입니다. 서버나 데이터베이스가 응답하지 않습니다.",
@@ -170,6 +183,7 @@ def consequence(outlook: Outlook, *, ends_at: str) -> str:
         "stock": f"{outlook.stock:,}",
         "issued": f"{outlook.issued:,}",
         "ends_at": ends_at,
+        "deferred": f"{outlook.deferred:,}",
     }
     return str(_CONSEQUENCES[outlook.action]).format(**names)
 
@@ -204,6 +218,24 @@ _CONSEQUENCES: Final = {
         en="Claims are accepted again at once. {stock} are left.",
         ko="즉시 요청 접수를 재개합니다. 남은 재고는 {stock}장입니다.",
     ),
+    Action.PAUSE_DECIDING: text(
+        en="Nothing of this event is decided until somebody resumes it. The {waiting} requests that wait, "
+        "and those that are accepted meanwhile, keep their order and their slots, and their users are told "
+        "PENDING: nobody loses anything. Claims go on being accepted (pause them too, if that is meant), and "
+        "other events are decided as before. {issued} were issued.",
+        ko="재개할 때까지 이 이벤트의 요청을 처리하지 않습니다. 대기 중인 {waiting}건과 그사이 접수되는 "
+        "요청은 순서와 자리를 그대로 유지하며, 사용자에게는 처리 대기(PENDING)로 안내됩니다. 잃는 요청은 "
+        "없습니다. 접수는 계속되므로 필요하면 접수도 중단하세요. 다른 이벤트는 계속 처리됩니다. 지금까지 "
+        "{issued}장 발급되었습니다.",
+    ),
+    Action.RESUME_DECIDING: text(
+        en="The {deferred} events that were put aside are decided now, in the order in which they were "
+        "accepted, then those that came later: coupons are issued to the first of them as far as the {stock} "
+        "left reach. What was accepted within the window is honoured, however long the pause was.",
+        ko="보류된 이벤트 {deferred}건을 접수된 순서대로 먼저 처리하고, 그 뒤의 요청을 이어서 처리합니다. "
+        "남은 재고 {stock}장 안에서 앞선 요청부터 발급됩니다. 중지 기간과 관계없이 기간 안에 접수된 요청은 "
+        "유효합니다.",
+    ),
     Action.STOP_CLAIMS: text(
         en="Claims end at {ends_at}, when every server has heard of it. Nobody loses anything: the {waiting} "
         "requests that were accepted are still decided in their order, as far as the {stock} left reach.",
@@ -214,10 +246,12 @@ _CONSEQUENCES: Final = {
     Action.STOP_AT_ONCE: text(
         en="Claims end at once, and {waiting} requests that were accepted and are not decided yet are "
         "REJECTED, although their users were told that the coupon would come. The {issued} issued coupons "
-        "stay. This cannot be taken back for those who were rejected.",
+        "stay. Deciding that is paused goes on, to reject them. This cannot be taken back for those who "
+        "were rejected.",
         ko="접수를 즉시 멈추고, 접수되었으나 아직 처리되지 않은 {waiting}건을 거절합니다. 해당 "
         "사용자는 이미 접수 "
-        "안내를 받은 상태입니다. 이미 발급된 {issued}장은 유지됩니다. 거절된 요청은 되돌릴 수 없습니다.",
+        "안내를 받은 상태입니다. 이미 발급된 {issued}장은 유지됩니다. 발급 처리가 중지되어 있으면 "
+        "거절을 위해 재개됩니다. 거절된 요청은 되돌릴 수 없습니다.",
     ),
     Action.CHANGE_STOCK: text(
         en="{stock} are left now, {issued} were issued, {waiting} requests wait. More stock is given "

@@ -78,6 +78,8 @@ def _lines(found: Status) -> Iterator[str]:
             f"coupons: {coupons.opened:,} open, {coupons.closed:,} closed, {coupons.issued:,} issued, "
             f"{coupons.stock:,} left"
         )
+    for each in found.deferring or ():
+        yield f"deciding of coupon {each.coupon_id}: {each.told()}"
     if found.dead_letters is not None:
         told = ", ".join(
             f"{number:,} {state.lower()}" for state, number in sorted(found.dead_letters.items())

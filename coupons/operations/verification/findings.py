@@ -9,7 +9,8 @@ from uuid import UUID
 
 #: An error in one of these is not found. Each line says why nothing about it is certain.
 NOT_LOOKED_AT: Final = (
-    "coupon: description, discount_amount, coupon_status, opens_at, closes_at, claims_paused_at, updated_at "
+    "coupon: description, discount_amount, coupon_status, opens_at, closes_at, claims_paused_at, "
+    "deciding_paused_at, updated_at "
     "(operators change them at any time), is_rehearsal, reset_at (whether there was a "
     "reset)",
     "coupon: a stock that was changed and is the same again, or of a coupon whose events are in several "
@@ -25,6 +26,7 @@ NOT_LOOKED_AT: Final = (
     "that could be read or has no request id, and whether a letter that waits was discarded; the dead letter "
     "topic",
     "coupon_log_position: rows of other groups, updated_at, and topic_id where the broker knows no ids",
+    "coupon_deferred_event: written_ms, event_key, event_headers, deferred_at",
     "user, point, and Django's own tables",
     "coupon_disclosed_request: whether rows are missing, or left over from requests that were decided",
     "Redis: an empty gate (it is loaded when it is needed), what a gate remembers for two minutes, tracked "
@@ -55,6 +57,9 @@ class Check(StrEnum):
     OUTCOME_HAS_EVENT = "OUTCOME_HAS_EVENT"
     GIVEN_UP_HAS_NO_EVENT = "GIVEN_UP_HAS_NO_EVENT"
     TRANSACTIONS_IN_LOG_ORDER = "TRANSACTIONS_IN_LOG_ORDER"
+    DEFERRED_COUNT = "DEFERRED_COUNT"
+    DEFERRED_IS_WHOLE = "DEFERRED_IS_WHOLE"
+    DEFERRED_IN_ORDER = "DEFERRED_IN_ORDER"
     POSITION_IN_LOG = "POSITION_IN_LOG"
     GATE_COUNTS = "GATE_COUNTS"
     NO_STALE_RESERVATION = "NO_STALE_RESERVATION"

@@ -14,6 +14,7 @@ from coupons.eventlog.place import NextOffset, Place
 from coupons.models import Coupon, DeadLetter, DeadLetterState, LogPosition, UserCoupon
 from coupons.operations import rehearsals
 from coupons.operations.verification import positions as group_positions
+from coupons.operations.verification.deferred import DeferredInLog
 from coupons.operations.verification.events import Events
 from coupons.operations.verification.findings import Check, Finding, finding
 from coupons.operations.verification.matching import Matching
@@ -43,6 +44,7 @@ class LogCheck:
         self._races: defaultdict[int, list[OutcomeRow]] = defaultdict(list)
         self._missing: defaultdict[int, list[IssueRequest]] = defaultdict(list)
         self._of_other_rows: defaultdict[int, list[tuple[IssueRequest, OutcomeRow]]] = defaultdict(list)
+        self._deferred = DeferredInLog(self.events)
         self._failed: set[Place] = set()  # readable events in the dead letters
         next_offsets = {p: NextOffset(row.next_offset) for p, row in group_positions.rows().items()}
         places = Places(self.events, next_offsets=next_offsets)
@@ -52,6 +54,8 @@ class LogCheck:
         yield from self._dead_letters()
         yield from self._sent_again()
         yield from places.findings(read_on)
+        self.noted.deferred = len(self._deferred)
+        self.noted.deferred_elsewhere = self._deferred.of_no_event
         self.noted.of_no_event += places.of_no_event
         self.noted.with_event += sum(places.with_event.values())
         if LogPosition.objects.exists():
@@ -64,6 +68,9 @@ class LogCheck:
         for request_id, request in self.events.first.items():
             event = request.event
             row = outcomes.pop(request_id, None)  # frees memory: there may be a million
+            if row is None and self._deferred.has(request):
+                yield from self._deferred.misplaced(request)
+                continue
             if row is None:
                 self._missing[event.coupon_id].append(request)
                 continue
@@ -91,6 +98,7 @@ class LogCheck:
     ) -> Iterator[Finding]:
         yield from self._lost(coupon_id, decided, list(filter(self._is_behind, missing)))
         yield from self._rows_in_order(decided, self._of_other_rows[coupon_id])
+        yield from self._deferred.passed_over(coupon_id, decided)
         # Beyond the position another group may have decided some events: stop at the first undecided one.
         open_ends = _first_places(request.place for request in missing if not self._is_behind(request))
         race = Race(coupon_id, [each for each in decided if each.is_before(open_ends)])

@@ -14,6 +14,8 @@ _COUNTED: Final = {
     "of_other_rows": "events were decided while their coupon had another row: not checked",
     "before_reset": "events without an outcome came before all that was decided since their coupon was "
     "reset: their outcomes went with the reset, or were lost since",
+    "deferred": "events are deferred, because the deciding of their coupon is paused or catches up",
+    "deferred_elsewhere": "deferred events are not in this log: they are of a topic before it, or deleted",
     "undecided": "events are not decided yet; the consumer has not reached them",
     "stock_changes": "times a coupon's stock was changed from outside between two decisions",
     "perhaps_known_users": "requests were told USER_NOT_FOUND and their user is there now: made later, or "
@@ -32,6 +34,8 @@ class Noted:
 
     with_event: int = 0
     undecided: int = 0
+    deferred: int = 0
+    deferred_elsewhere: int = 0
     of_other_rows: int = 0
     before_reset: int = 0
     stock_changes: int = 0

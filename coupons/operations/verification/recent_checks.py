@@ -8,6 +8,7 @@ from itertools import pairwise
 
 from django.conf import settings
 
+from coupons.eventlog import deferred
 from coupons.eventlog.backlog import Positions
 from coupons.eventlog.events import IssueRequest
 from coupons.eventlog.place import EndOffset, FirstOffset, NextOffset, Place
@@ -28,12 +29,15 @@ def findings(entries: Entries, stretches: Mapping[int, Positions]) -> Iterator[F
     for place, request in entries:
         events.add(place, request)
     outcomes = outcomes_of(list(events.first))
+    aside = deferred.among(events.first.keys() - outcomes.keys())
     coupons = Coupon.objects.in_bulk({request.event.coupon_id for request in events.first.values()})
     matching = Matching(events)
     decided: defaultdict[int, list[OutcomeRow]] = defaultdict(list)
     for request_id, request in events.first.items():
         row, coupon = outcomes.get(request_id), coupons.get(request.event.coupon_id)
         if row is None:
+            if request_id in aside:
+                continue
             if coupon is None or coupon.reset_at is None:
                 yield _undecided(request)
             continue

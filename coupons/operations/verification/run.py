@@ -12,7 +12,7 @@ from coupons.eventlog.backlog import Entry, LogUnavailable, Positions
 from coupons.eventlog.place import EndOffset, FirstOffset, NextOffset
 from coupons.gate.admission import GateUnavailable
 from coupons.models import Coupon, IssueOutcome, UserCoupon
-from coupons.operations.verification import database, gate, letters, positions
+from coupons.operations.verification import database, deferred, gate, letters, positions
 from coupons.operations.verification.findings import WITHOUT_LOG, Check, Finding, Report
 from coupons.operations.verification.log import LogCheck
 from coupons.operations.verification.snapshot import snapshot
@@ -33,7 +33,9 @@ def verify(*, coupon_id: int | None, from_topic: bool, on_progress: Progress) ->
     coupons = _coupons(coupon_id)
     for number, coupon in enumerate(coupons, start=1):
         with snapshot():
-            report.findings += [f for row in _coupons(coupon.pk) for f in database.check(row)]
+            report.findings += [
+                found for row in _coupons(coupon.pk) for found in (*database.check(row), *deferred.check(row))
+            ]
         on_progress(number, len(coupons))
     report.count("coupons", len(coupons))
     outcomes, claims = IssueOutcome.objects.all(), UserCoupon.objects.all()

@@ -137,6 +137,15 @@
     PAUSED: ["RESUME_CLAIMS", "STOP_CLAIMS", "STOP_AT_ONCE"], ENDED: ["OPEN", "STOP_AT_ONCE"],
   };
 
+  // Deciding that somebody paused is no fault, and still the first thing to know.
+  function deferring(coupon) {
+    const place = at("deferring"), text = coupon.decidingPausedAt ? labels.decidingPaused : labels.decidingResumed;
+    place.hidden = !coupon.decidingPausedAt && !coupon.deferred;
+    place.textContent = fill(text, {
+      who: coupon.decidingPausedBy || labels.somebody, since: moment.format(coupon.decidingPausedAt || 0), count: count(coupon.deferred),
+    });
+  }
+
   function showEvent(told) {
     const { coupon } = told;
     const phase = at("phase");
@@ -150,10 +159,12 @@
       accepted: count(told.accepted), claims: count(claims), issued: count(told.issued), left: count(told.left), waiting: count(told.waiting),
     });
     numbers(told, isOver);
+    const ofDeciding = coupon.decidingPausedAt ? "RESUME_DECIDING" : "PAUSE_DECIDING";
     for (const each of document.querySelectorAll("[data-action]")) {
-      const isAlways = each.dataset.action.startsWith("CHANGE_");
+      const isAlways = each.dataset.action.startsWith("CHANGE_") || each.dataset.action === ofDeciding;
       each.classList.toggle("event-off", !isAlways && !POSSIBLE[coupon.phase].includes(each.dataset.action));
     }
+    deferring(coupon);
     table("refused", Object.entries(told.refused).map(([code, n]) => [word(code), { number: count(n) }]));
     table("rejected", Object.entries(told.rejected).map(([code, n]) => [word(code), { number: count(n) }]));
     table("partitions", told.partitions.map((each) => [{ number: each.partition }, { number: count(each.lag) }, moment.format(each.decidedAt)]),
@@ -190,6 +201,7 @@
       state.dataset.phase = each.coupon.phase;
       card.append(element("h3", `${each.coupon.description} (${each.coupon.id})`), state);
       if (each.coupon.isRehearsal) card.append(" ", element("span", labels.rehearsal, "event-phase event-rehearsal"));
+      if (each.coupon.decidingPausedAt) card.append(" ", element("span", labels.decidingPausedShort, "event-phase event-rehearsal"));
       card.append(element("p", span(each.coupon), "event-line"));
       card.append(element("p", ["accepted", "issued", "left", "waiting"].map((name) => `${labels[name]} ${count(each[name])}`).join(" · "), "event-line"));
       card.append(element("p", `${labels.claimsRate} ${short.format(each.recent.claims)} · ${labels.issuedRate} ${short.format(each.recent.issued)}`, "event-line"));

@@ -9,7 +9,12 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 import psutil
+from django.db import connection
 
+from coupons.models import Coupon
+from coupons.operations import steering
+from coupons.operations.steering import Step
+from coupons.outcomes import SteeringAction
 from dev.faults.case import Case
 from dev.faults.patching import STEPS
 from dev.faults.scene import Scene
@@ -38,6 +43,30 @@ def _wait_dead(process: Process) -> bool:
     died = process.wait(within_s=_STRUCK_WITHIN_S) == -signal.SIGKILL
     process.kill()
     return died
+
+
+def _pause_deciding(scene: Scene) -> None:
+    """An operator pauses and resumes; the consumer dies while it defers, and while it catches up."""
+    _steer(scene, SteeringAction.PAUSE_DECIDING)
+    scene.struck()
+    scene.expect(_wait_dead(scene.consumer), "the consumer did not die while it deferred")
+    catching_up = scene.add_consumer(patch="kill:resumed")
+    few = scene.stock // 10
+    scene.expect(wait_until(lambda: scene.deferred() >= few, within_s=60), "nothing was deferred")
+    decided = scene.decided()
+    time.sleep(2)
+    scene.expect(scene.decided() == decided, "something was decided during the pause")
+    _steer(scene, SteeringAction.RESUME_DECIDING)
+    scene.expect(_wait_dead(catching_up), "the consumer did not die while it caught up")
+    scene.add_consumer()
+
+
+def _steer(scene: Scene, action: SteeringAction) -> None:
+    """In this process: a command's start takes longer than a rush waits for it on a busy machine."""
+    connection.close()
+    seen = steering.outlook(Coupon.objects.get(pk=scene.coupon_id), action).seen
+    step = Step(action=action, who="the fault suite", why="a fault", seen=seen)
+    steering.take(step, coupon_id=scene.coupon_id)
 
 
 def _kill_api_workers(scene: Scene) -> None:
@@ -134,6 +163,15 @@ CASES = [
             in_short=step in ("before-commit", "after-commit"),
         )
         for step in STEPS
+    ),
+    Case(
+        name="deciding-paused",
+        what="deciding paused and resumed; consumers killed while they defer and while they catch up",
+        act=_pause_deciding,
+        consumer_patch="kill:deferring",
+        consumer_words=("--batch-size", "20"),
+        lasts_s=lambda scale: 2 * scale.rush_s,
+        in_short=True,
     ),
     Case(
         name="api-worker-killed",

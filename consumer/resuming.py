@@ -1,0 +1,169 @@
+"""Deferred events are decided once the deciding of their coupon is resumed: in their order, in batches.
+
+Any consumer may do it, one at a time for each coupon. Meanwhile whoever has the coupon's partition defers
+newer events too, so that they come behind these.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Final, cast
+
+import redis_lock
+from confluent_kafka import KafkaError, Message
+from django.conf import settings
+from django.db import Error as DatabaseLayerError
+from django.db import close_old_connections, connection
+from django_redis import get_redis_connection
+from redis.exceptions import RedisError
+
+from consumer.batch import BatchProcessor
+from consumer.kafka import place
+from consumer.partitions import PlaceInTopic
+from consumer.processor import RECOVERABLE
+from consumer.state import LoopState
+from coupons.eventlog import deferred
+from coupons.eventlog.deferred import DecidingPaused, Deferred, DeferredMoved
+from coupons.eventlog.positions import Advance
+from coupons.operations import deferring
+from runtime import database_roles, metrics
+
+log = logging.getLogger(__name__)
+
+#: Shorter, and each consumer asks the database more often for nothing; longer, and a resumed coupon waits.
+_LOOK_EVERY_S: Final = 1.0
+#: One turn of the loop spends so long on resumed coupons at most, or one batch. Shorter, and a million
+#: deferred events take longer; longer, and other coupons' events wait longer between their batches.
+_TURN_S: Final = 0.2
+#: A consumer that died keeps the others from its coupon for so long. Shorter than a batch may take, and two
+#: consumers decide the same events, of whom one has worked in vain; longer, and the coupon waits.
+_EXPIRES_S: Final = 30
+
+
+class Resuming:
+    """For the loop's thread, which calls ``step`` between two batches of the log."""
+
+    def __init__(self, processor: BatchProcessor, *, batch_size: int, state: LoopState) -> None:
+        self._processor = processor
+        self._batch_size = batch_size
+        self._state = state
+        self._look_at = 0.0
+
+    def step(self) -> None:
+        """Decide some deferred events, if there are any to decide. Waits for database, broker and Redis."""
+        if time.monotonic() < self._look_at:
+            return
+        self._look_at = time.monotonic() + _LOOK_EVERY_S
+        close_old_connections()
+        try:
+            with database_roles.watched():
+                self._step()
+            self._state.resumes()
+        except RECOVERABLE as error:
+            cause = type(error).__name__
+            metrics.RETRIES.labels(cause=cause).inc()
+            log.warning("deferred events are not decided, tried again in %s s: %s", _LOOK_EVERY_S, error)
+            self._state.cannot_resume(cause)
+            if isinstance(error, DatabaseLayerError):
+                connection.close()
+
+    def _step(self) -> None:
+        found = deferring.look()
+        self._state.deferring = {each.coupon_id: each.told() for each in found}
+        until = time.monotonic() + _TURN_S
+        for coupon_id in (each.coupon_id for each in found if each.is_resumed):
+            with _turn(coupon_id) as is_ours:
+                if is_ours and self._decide(coupon_id, until):
+                    self._look_at = 0.0  # there is more
+            if time.monotonic() >= until:
+                return
+
+    def _decide(self, coupon_id: int, until: float) -> bool:
+        """Decide the coupon's deferred events until there are none or it is time; whether more wait."""
+        source = ResumedCoupon(coupon_id)
+        while some := deferred.first(coupon_id, most=self._batch_size):
+            try:
+                self._processor.process(source.messages(some), source)
+            except (DecidingPaused, DeferredMoved) as error:
+                log.info("%s", error)
+                return False
+            log.info("%d deferred events of coupon %s are decided", len(some), coupon_id)
+            if time.monotonic() >= until:
+                return True
+        return False
+
+
+class ResumedCoupon:
+    """A coupon's deferred events as a source of batches: their rows are taken away, and no position moves."""
+
+    def __init__(self, coupon_id: int) -> None:
+        self.resumed = coupon_id
+
+    def messages(self, found: Sequence[Deferred]) -> list[Message]:
+        return [cast("Message", DeferredMessage(each)) for each in found]
+
+    def place_of(self, message: Message) -> PlaceInTopic:
+        return PlaceInTopic("", place(message))
+
+    def advances(self, messages: Iterable[Message]) -> list[Advance]:
+        return []
+
+    def advanced(self, advances: Sequence[Advance]) -> None: ...
+
+
+class DeferredMessage:
+    """As much of confluent_kafka's Message as is looked at to decide it, and to make a dead letter of it."""
+
+    def __init__(self, kept: Deferred) -> None:
+        self._kept = kept
+
+    def topic(self) -> str:
+        return settings.CONFIG.kafka.topic
+
+    def partition(self) -> int:
+        return self._kept.place.partition
+
+    def offset(self) -> int:
+        return self._kept.place.offset
+
+    def key(self) -> bytes | None:
+        return self._kept.original.key
+
+    def value(self) -> bytes | None:
+        return self._kept.original.value
+
+    def headers(self) -> list[tuple[str, bytes]]:
+        return list(self._kept.original.headers.items())
+
+    def timestamp(self) -> tuple[int, int]:
+        """The kind of time (0: none) and the time in Unix milliseconds, as librdkafka tells them."""
+        written_ms = self._kept.original.written_ms
+        return (0, 0) if written_ms is None else (1, written_ms)
+
+    def error(self) -> KafkaError | None:
+        return None
+
+
+@contextmanager
+def _turn(coupon_id: int) -> Iterator[bool]:
+    """Whether it is our turn to decide this coupon's deferred events. Without Redis it is everybody's.
+
+    It saves work and nothing else: under the coupon's row lock they must still be its first ones.
+    """
+    lock = redis_lock.Lock(
+        get_redis_connection("locks"), f"{{coupon-resuming:{coupon_id}}}", expire=_EXPIRES_S
+    )
+    try:
+        is_held = lock.acquire(blocking=False)
+    except RedisError:
+        yield True
+        return
+    try:
+        yield is_held
+    finally:
+        if is_held:
+            with suppress(redis_lock.NotAcquired, RedisError):  # the turn expires by itself
+                lock.release()
