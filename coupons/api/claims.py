@@ -10,6 +10,7 @@ import json
 import re
 import time
 from collections.abc import Callable
+from functools import partial
 from http import HTTPStatus
 from typing import Final, NamedTuple
 from urllib.parse import parse_qs
@@ -97,11 +98,11 @@ def _go_on(asked: _Asked, *, has_waited: bool) -> None:
         may_be_new = isinstance(error, UnknownKeyError) and not has_waited
         if may_be_new and callers.when_keys_are_fetched(lambda: _go_on(asked, has_waited=True)):
             return
-        refused = _refused(asked.coupon_id, error, asked.language, asked.began)
+        refuse = partial(_refuse, asked, error)
         if asked.limit is None:
-            asked.reply(refused)
+            refuse()
         else:
-            asked.limit.take(lambda: asked.reply(refused))
+            asked.limit.take(refuse)
 
 
 def _submit(claim: Claim, asked: _Asked) -> None:
@@ -117,8 +118,12 @@ def _submit(claim: Claim, asked: _Asked) -> None:
         batching.submit(claim, answer, asked.limit.of(claim.user_id))
 
 
+def _refuse(asked: _Asked, error: Exception) -> None:
+    """Answer a claim that joins no batch, and whose limit let it pass."""
+    asked.reply(_refused(asked.coupon_id, error, asked.language, asked.began))
+
+
 def _refused(coupon_id: int, error: Exception, language: Language, began: float) -> Reply:
-    """The answer to a claim that joins no batch."""
     code = error.code if isinstance(error, RefusedError) else Code.INTERNAL_ERROR
     metrics.CLAIMS.labels(outcome=code.value).inc()
     took_s = time.monotonic() - began

@@ -65,7 +65,7 @@ def serve(
 
     ``new_id`` makes its request id (``claims.submit``).
     """
-    limit = limits.of_request(request, is_claim=True) if limits.IS_ON else None
+    limit = limits.of_request(request, coupon_id=claimed.coupon_id) if limits.IS_ON else None
     if limit is None and limits.IS_ON:
         return
     credentials = callers.credentials_of(request)

@@ -18,12 +18,14 @@ from urllib.parse import unquote
 import gevent
 from django.conf import settings
 
+from coupons import measures
 from coupons.api import errors, messages
 from coupons.api.messages import Language
 from coupons.api.replies import json_reply
 from coupons.claims import limiting
 from coupons.claims.limiting import Counted, Limiting
 from coupons.errors import RefusedError
+from coupons.figures.counting import desk as figures
 from coupons.gate.limits import Asking, Bucket, Verdict
 from coupons.outcomes import Code
 from runtime import metrics
@@ -80,11 +82,11 @@ def is_counted(request: Request) -> bool:
 class RequestLimit:
     """Of one request, whose address may go on asking. In the loop's hub."""
 
-    __slots__ = ("_address", "_is_claim", "_limiting", "_request")
+    __slots__ = ("_address", "_coupon_id", "_limiting", "_request")
 
-    def __init__(self, request: Request, address: str, counts: Limiting, *, is_claim: bool) -> None:
+    def __init__(self, request: Request, address: str, counts: Limiting, *, coupon_id: int | None) -> None:
         self._request, self._address = request, address
-        self._limiting, self._is_claim = counts, is_claim
+        self._limiting, self._coupon_id = counts, coupon_id
 
     def take(self, go_on: Callable[[], None]) -> None:
         """Count the address; then call ``go_on``, or answer 429. For what is no claim, or no right one."""
@@ -107,31 +109,32 @@ class RequestLimit:
         if verdict is None:
             return True
         if verdict.wait_us:
-            _refuse(self._request, verdict, is_claim=self._is_claim)
+            _refuse(self._request, verdict, coupon_id=self._coupon_id)
             return False
         self._request.answer_fields += _fields(verdict)
         return True
 
 
-def of_request(request: Request, *, is_claim: bool = False) -> RequestLimit | None:
+def of_request(request: Request, *, coupon_id: int | None = None) -> RequestLimit | None:
     """The request's limit; None if it is refused, and answered, because its address has to wait.
 
-    In the loop's hub. Only where limits are on.
+    ``coupon_id``: of a claim. In the loop's hub. Only where limits are on.
     """
     counts = limiting.current()
     assert counts is not None, "the loop was entered"
     address = _PROXIES.client(request.connection.peer[0], request.header(b"x-forwarded-for"))
     if (verdict := counts.known(Asking(address))) is not None:
-        _refuse(request, verdict, is_claim=is_claim)
+        _refuse(request, verdict, coupon_id=coupon_id)
         return None
-    return RequestLimit(request, address, counts, is_claim=is_claim)
+    return RequestLimit(request, address, counts, coupon_id=coupon_id)
 
 
-def _refuse(request: Request, verdict: Verdict, *, is_claim: bool) -> None:
+def _refuse(request: Request, verdict: Verdict, *, coupon_id: int | None) -> None:
     by = "address" if verdict.address and verdict.address.wait_us else "user"
     metrics.LIMITED.labels(by=by).inc()
-    if is_claim:
-        metrics.CLAIMS.labels(outcome=Code.TOO_MANY_REQUESTS.value).inc()
+    if coupon_id is not None:
+        figures.refused_for_haste(coupon_id)
+        measures.claims_answered({(coupon_id, Code.TOO_MANY_REQUESTS.value): 1})
     request.answer_fields += _fields(verdict)
     language = messages.language_for(request.header(b"accept-language"))
     reply = too_many(language, retry_after_s=_seconds(verdict.wait_us))

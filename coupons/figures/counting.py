@@ -14,10 +14,15 @@ from typing import Final
 import msgspec
 
 from coupons.figures.spread import buckets_of
+from coupons.outcomes import Code
 
 #: Tallies that lie ready. A busy worker makes some 500 a second and they are fetched each second. Fewer, and
 #: a database that hangs for its timeout of 5 s costs figures; more, and one that hangs for ever costs memory.
 _MOST_LYING: Final = 20_000
+#: Claims refused for haste that lie ready: more than a worker answers in the second until they are fetched.
+#: Fewer, and a flood is counted too low; more, and one that meets a database that hangs costs memory.
+_MOST_HASTY: Final = 50_000
+_NOT_TIMED: Final = -1  #: in place of a bucket of time
 
 
 class Figures(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -58,7 +63,7 @@ ByCoupon = Mapping[tuple[int, str], int]  #: how many, by coupon and answer, or 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answered:
-    """Claims of one batch: how many by coupon, answer and bucket of time."""
+    """Claims of one batch, or of one second: how many by coupon, answer and bucket of time, or _NOT_TIMED."""
 
     second: int
     counts: Counter[tuple[int, str, int]]
@@ -82,6 +87,15 @@ class Desk:
 
     is_open: bool = False
     lying: deque[Tally] = field(default_factory=lambda: deque(maxlen=_MOST_LYING))
+    hasty: deque[tuple[int, int]] = field(default_factory=lambda: deque(maxlen=_MOST_HASTY))
+
+    def refused_for_haste(self, coupon_id: int) -> None:
+        """Count a claim that its limit refused, and that joins no batch. Called in a worker's hub.
+
+        How soon it was answered is not counted: that says nothing of how soon claims are.
+        """
+        if self.is_open:
+            self.hasty.append((int(time.time()), coupon_id))
 
     def answered(self, coupons: Iterable[int], answers: Iterable[str], seconds: Sequence[float]) -> ByCoupon:
         """Count a batch's claims: the coupon, the answer and the time of each. Called in a worker's hub.
@@ -108,11 +122,16 @@ class Desk:
         return counts
 
     def fetch(self) -> list[Tally]:
-        """Take what lies there, oldest first. Called by the flushing thread, beside the two above."""
-        fetched = []
+        """Take what lies there. Called by the flushing thread, beside those above."""
+        fetched: list[Tally] = []
         while self.lying:
             fetched.append(self.lying.popleft())
-        return fetched
+        hasty: dict[int, Counter[tuple[int, str, int]]] = {}
+        while self.hasty:
+            second, coupon_id = self.hasty.popleft()
+            key = (coupon_id, Code.TOO_MANY_REQUESTS.value, _NOT_TIMED)
+            hasty.setdefault(second, Counter())[key] += 1
+        return [*fetched, *(Answered(second=second, counts=counts) for second, counts in hasty.items())]
 
 
 desk: Final = Desk()
@@ -137,6 +156,7 @@ def _note(figures: Figures, key: _Key, count: int) -> None:
     if len(key) == 3:
         _, answer, bucket = key
         figures.answers[answer] = figures.answers.get(answer, 0) + count
-        figures.took[bucket] = figures.took.get(bucket, 0) + count
+        if bucket != _NOT_TIMED:
+            figures.took[bucket] = figures.took.get(bucket, 0) + count
     else:
         figures.decisions[key[1]] = figures.decisions.get(key[1], 0) + count

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
 import uuid
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import pytest
 
+from coupons.models import SecondFigures
 from tests.contract.test_openapi import hold
 from tests.factories import make_coupon, make_users
 from tests.system import HttpAnswer, System, ask, eventually
@@ -198,6 +201,22 @@ def test_what_is_limited_is_counted(port: int, client: str) -> None:
         )
 
     eventually(is_told)
+
+
+def test_haste_is_one_of_an_events_reasons(port: int, client: str) -> None:
+    """Each claim counts once in the event's figures, by what it was told: also a malformed one."""
+    coupon, [user] = make_coupon(), make_users(1)
+    answers = [claim(port, coupon.pk, each, client) for each in [*[user] * 5, *["x"] * 6]]
+
+    def told() -> Counter[str]:
+        found: Counter[str] = Counter()
+        for text in SecondFigures.objects.filter(coupon_id=coupon.pk).values_list("figures", flat=True):
+            found.update(json.loads(text).get("answers", {}))
+        return found
+
+    expected = Counter(answer.code or "ACCEPTED" for answer in answers)
+    assert min(expected["TOO_MANY_REQUESTS"], expected["INVALID_REQUEST"], expected["ACCEPTED"]) > 0
+    eventually(lambda: told() == expected, within_s=20, what=lambda: f"{told()}, not {expected}")
 
 
 def test_nothing_is_said_where_no_limit_is_set(running: System) -> None:

@@ -64,13 +64,27 @@ def _metrics() -> Counter[tuple[str, str]]:
     return found
 
 
+def test_claims_refused_for_haste_are_counted_and_not_timed() -> None:
+    desk = Desk(is_open=True)
+
+    for coupon_id in (1, 1, 2):
+        desk.refused_for_haste(coupon_id)
+    found = _by_coupon(merged(desk.fetch()))
+
+    assert found[1] == Figures(answers={"TOO_MANY_REQUESTS": 2})
+    assert found[2] == Figures(answers={"TOO_MANY_REQUESTS": 1})
+    assert desk.fetch() == []
+
+
 def test_where_nobody_fetches_nothing_is_kept() -> None:
     desk = Desk()
 
     desk.answered([1], ["ACCEPTED"], [0.1])
     desk.decided([(1, "ISSUED")])
+    desk.refused_for_haste(1)
 
     assert not desk.lying
+    assert not desk.hasty
 
 
 def test_a_tally_of_a_second_that_is_written_counts_in_the_next() -> None:
