@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from django import forms
-from django.core.exceptions import ValidationError
 from django.core.validators import MinValueValidator
 
 from coupons.admin.lists import LiveForm
 from coupons.admin.names import text
-from coupons.models import Coupon, UserCouponStatus
+from coupons.models import UserCouponStatus
 from coupons.operations import stock
 
 
@@ -51,42 +49,6 @@ class CouponForm(LiveForm):
                 ),
             )
         return cleaned
-
-
-class CouponChangeForm(CouponForm):
-    """A coupon that is being claimed: its stock is changed by an amount, never set."""
-
-    stock_change = forms.IntegerField(
-        required=False,
-        min_value=-stock.MOST,
-        max_value=stock.MOST,
-        label=text(en="Add or take stock", ko="재고 증감"),
-        help_text=text(
-            en="50 adds fifty, -20 takes twenty. Coupons issued while this page is open still count.",
-            ko="50은 50개 추가, -20은 20개 감소입니다. 편집하는 동안 발급된 수량은 그대로 반영됩니다.",
-        ),
-    )
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        if "coupon_status" in self.fields:
-            self.fields["coupon_status"].help_text = text(
-                en="CLOSED here rejects what was accepted and is undecided, without a word of why. The event "
-                "page says how many that are, and has a stop that honours them.",
-                ko="여기서 CLOSED로 바꾸면 접수되었으나 처리되지 않은 요청이 사유 기록 없이 "
-                "거절됩니다. 이벤트 "
-                "화면은 그 수를 보여 주며, 접수분을 발급하고 마감하는 기능이 있습니다.",
-            )
-
-    def clean_stock_change(self) -> int:
-        amount: int = self.cleaned_data["stock_change"] or 0
-        if amount:
-            left = Coupon.objects.values_list("stock", flat=True).get(pk=self.instance.pk)
-            try:
-                stock.refuse_out_of_range(stock=left, amount=amount)
-            except stock.StockOutOfRange as error:
-                raise ValidationError(out_of_range(error)) from error
-        return amount
 
 
 class PointForm(LiveForm):

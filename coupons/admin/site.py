@@ -5,22 +5,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django.apps import apps as django_apps
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.db.models import Model
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from unfold.admin import StackedInline
 
 from coupons.admin import letters, support
 from coupons.admin.events import pages, words
-from coupons.admin.forms import CouponChangeForm, CouponForm, PointForm, UserCouponForm, out_of_range
+from coupons.admin.forms import CouponForm, PointForm, UserCouponForm
 from coupons.admin.lists import LargeTableAdmin, LiveTableAdmin, NamedChangeList, OwnedChangeList, labelled
 from coupons.admin.names import name_tables, text
 from coupons.models import Coupon, CouponStatus, DeadLetter, IssueOutcome, Point, User, UserCoupon
-from coupons.operations import steering, stock
+from coupons.operations import steering
+from coupons.outcomes import SteeringAction as Action
 
 if TYPE_CHECKING:
     _StackedInline = admin.StackedInline[Model, Model]
@@ -115,7 +116,12 @@ class PointAdmin(LiveTableAdmin):
 
 @admin.register(Coupon)
 class CouponAdmin(LiveTableAdmin):
-    """Saving writes neither ``stock`` nor ``issued_count``; the stock is changed by an amount."""
+    """What an event looks like is edited here; stock, window and status are steered, with a reason.
+
+    Saving writes none of these, nor ``issued_count``.
+    """
+
+    form = CouponForm
 
     list_display = (
         "coupon_id",
@@ -158,51 +164,43 @@ class CouponAdmin(LiveTableAdmin):
     def page(self, coupon: Coupon) -> SafeString:
         return format_html('<a href="{}">{}</a>', reverse("admin:coupons_event", args=[coupon.pk]), _LOOK)
 
-    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
-        form = CouponChangeForm if obj is not None and self._may_change(request, obj) else CouponForm
-        return super().get_form(request, obj, change, form=form, **kwargs)
-
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         what = ("description", "discount_amount", "coupon_status")
         if obj is None:
             new = (None, {"fields": ("description", "discount_amount", "stock", "is_rehearsal")})
             return [new, (_WHEN, {"fields": ("opens_at", "closes_at"), "description": _CLOSED_AT_FIRST})]
-        change = ("stock_change",) if self._may_change(request, obj) else ()
+        steer = ("steer",) if self.has_change_permission(request, obj) else ()
         return [
-            (None, {"fields": ("coupon_id", *what, "is_rehearsal")}),
-            (_STOCK, {"fields": ("left", "issued", *change, "claims")}),
+            (None, {"fields": ("coupon_id", *what, "is_rehearsal", *steer)}),
+            (_STOCK, {"fields": ("left", "issued", "claims")}),
             (_WHEN, {"fields": ("opens_at", "closes_at", "created_at", "updated_at")}),
         ]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         if obj is None:
             return ()
-        return ("coupon_id", "is_rehearsal", "left", "issued", "claims", "created_at", "updated_at")
+        steered = ("coupon_status", "left", "opens_at", "closes_at", "steer")
+        made = ("coupon_id", "is_rehearsal", "issued", "created_at", "updated_at")
+        return (*made, *steered, "claims")
 
-    def _may_change(self, request: HttpRequest, obj: Coupon) -> bool:
-        return self.has_change_permission(request, obj)
+    @admin.display(description=text(en="Steer, with a reason", ko="제어 (사유 기록)"))
+    def steer(self, coupon: Coupon) -> SafeString:
+        """Links to the steps that this form does not take: each says what it leads to, and asks why."""
+        links = [(reverse("admin:coupons_event", args=[coupon.pk]), words.label("steer"))]
+        for action in (Action.CHANGE_STOCK, Action.CHANGE_WINDOW):
+            step = reverse("admin:coupons_event_step", args=[coupon.pk, action.value.lower()])
+            links.append((step, str(words.ACTIONS[action])))
+        return format_html_join(" · ", '<a href="{}">{}</a>', links)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Only a coupon that no user has; others are closed. (The page would also list every user coupon.)"""
         may_delete = super().has_delete_permission(request, obj)
-        return may_delete and (obj is None or not obj.user_coupons.exists())
-
-    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        try:
-            return super().changeform_view(request, *args, **kwargs)
-        except stock.StockOutOfRange as error:  # coupons were issued after the form was checked
-            self.message_user(request, out_of_range(error), messages.ERROR)
-            return HttpResponseRedirect(request.get_full_path())
+        return may_delete and (obj is None or not (obj.user_coupons.exists() or obj.defers))
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         if not change:
             obj.coupon_status = CouponStatus.CLOSED if obj.opens_at is None else CouponStatus.OPENED
         super().save_model(request, obj, form, change)
-        amount = form.cleaned_data.get("stock_change") if change else None
-        if amount:
-            left = stock.change_stock(coupon_id=obj.pk, amount=amount)
-            # Django makes the log entry from the labels of the changed fields.
-            form.fields["stock_change"].label = f"stock by {amount:+d} to {left}"
 
     @admin.display(description=_LOOK)
     def claims(self, coupon: Coupon) -> SafeString:
