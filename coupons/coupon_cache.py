@@ -43,6 +43,7 @@ class CachedCoupon:
     opens_at: datetime | None
     closes_at: datetime | None
     is_paused: bool = False  #: claims are answered "later"
+    eligible_only: bool = False  #: for listed users
 
     def is_open(self, now: datetime) -> bool:
         return self.is_open_at(_to_ms(now))
@@ -109,6 +110,7 @@ def _view_of(coupon: Coupon) -> CachedCoupon:
         opens_at=coupon.opens_at,
         closes_at=coupon.closes_at,
         is_paused=coupon.claims_paused_at is not None,
+        eligible_only=coupon.eligible_only,
     )
 
 

@@ -82,6 +82,8 @@ class Coupon(Timestamped):
     deferred_count = models.BigIntegerField(db_default=0, editable=False)
     #: goes the whole way and is not shown to customers; `rehearsal --remove` takes it away with its traces
     is_rehearsal = models.BooleanField(db_default=False, default=False)
+    #: is for the users of its list alone (EligibleUser); claims of coupons without a list pay nothing for it
+    eligible_only = models.BooleanField(db_default=False, default=False)
     #: earlier outcomes are not here: `seed --reset` or `purge` deleted them, or they were another's
     reset_at = models.DateTimeField(null=True, editable=False)
 
@@ -146,6 +148,24 @@ class UserCoupon(Timestamped):
 
     def __str__(self) -> str:
         return f"{self.coupon}: {self.user}"
+
+
+class EligibleUser(models.Model):
+    """A user who may have a coupon that is for listed users alone.
+
+    No foreign keys: a list of a million is written before its event, and read by its unique index.
+    """
+
+    eligible_user_id = models.BigAutoField(primary_key=True)
+    coupon_id = models.BigIntegerField()
+    user_id = models.BigIntegerField()
+
+    class Meta:
+        db_table = "coupon_eligible_user"
+        constraints = (models.UniqueConstraint(fields=("coupon_id", "user_id"), name="eligible_user_once"),)
+
+    def __str__(self) -> str:
+        return f"user {self.user_id}, coupon {self.coupon_id}"
 
 
 class IssueOutcome(models.Model):

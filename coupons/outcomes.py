@@ -23,6 +23,7 @@ class Code(StrEnum):
     SIGNER_UNAVAILABLE = "SIGNER_UNAVAILABLE"  # a key we do not have, and the shop's address is away
     USER_NOT_FOUND = "USER_NOT_FOUND"
     COUPON_NOT_FOUND = "COUPON_NOT_FOUND"
+    NOT_ELIGIBLE = "NOT_ELIGIBLE"  # the coupon is for listed users, and this one is not listed
     COUPON_CLOSED = "COUPON_CLOSED"
     CLAIMS_PAUSED = "CLAIMS_PAUSED"  # by an operator; the same claim may succeed later
     OUT_OF_STOCK = "OUT_OF_STOCK"
@@ -50,6 +51,7 @@ class Decision(StrEnum):
     ISSUED = "ISSUED"
     REPLAYED = "REPLAYED"  # decided before: nothing is written
     USER_NOT_FOUND = "USER_NOT_FOUND"
+    NOT_ELIGIBLE = "NOT_ELIGIBLE"
     COUPON_CLOSED = "COUPON_CLOSED"
     ALREADY_REQUESTED = "ALREADY_REQUESTED"
     OUT_OF_STOCK = "OUT_OF_STOCK"

@@ -11,7 +11,7 @@ from django.db import connection
 
 from coupons import sql
 from coupons.claim import Claim, Holding
-from coupons.models import IssueOutcome, User, UserCoupon
+from coupons.models import EligibleUser, IssueOutcome, User, UserCoupon
 from coupons.outcomes import Code
 from runtime.chunks import in_chunks
 from runtime.replica import replica
@@ -23,15 +23,20 @@ _COUPONS_AT_ONCE: Final = 200  #: in one SELECT: see ``_held``
 class Claimant:
     """An existing user, and whether they have the coupon.
 
-    The request id is None if the request has no outcome here.
+    The request id is None if the request has no outcome here. ``is_listed``: of a coupon for listed users.
     """
 
     has_coupon: bool
     first_request_id: UUID | None
+    is_listed: bool = False
 
 
-def claimants(holdings: Iterable[Holding]) -> dict[Holding, Claimant]:
+def claimants(
+    holdings: Iterable[Holding], *, for_listed: Collection[int] = frozenset()
+) -> dict[Holding, Claimant]:
     """The claimants of users who exist, by coupon and user. One query, in SQL: every batch of claims asks it.
+
+    ``for_listed``: coupons that are for listed users; their lists are asked in the same query.
 
     Waits for the database, as all of this module: never in the loop.
     """
@@ -43,15 +48,21 @@ def claimants(holdings: Iterable[Holding]) -> dict[Holding, Claimant]:
     rows = sql.select(
         f"SELECT user_id, NULL, NULL FROM {user} WHERE user_id IN ({users}) "
         f"UNION ALL {_held(users_by_coupon, 'user_id, coupon_id, request_id')}"
+        + _listed({pk: users_by_coupon[pk] for pk in users_by_coupon.keys() & for_listed})
     )
     existing = {user_id for user_id, coupon_id, _ in rows if coupon_id is None}
     held = {
         Holding(coupon_id, user_id): None if request_id is None else UUID(str(request_id))
         for user_id, coupon_id, request_id in rows
-        if coupon_id is not None
+        if coupon_id is not None and coupon_id > 0
     }
+    listed: set[Holding] = set()
+    if for_listed:
+        listed = {Holding(-coupon, user_id) for user_id, coupon, _ in rows if coupon and coupon < 0}
     return {
-        holding: Claimant(has_coupon=holding in held, first_request_id=held.get(holding))
+        holding: Claimant(
+            has_coupon=holding in held, first_request_id=held.get(holding), is_listed=holding in listed
+        )
         for coupon_id, users in users_by_coupon.items()
         for holding in (Holding(coupon_id, user_id) for user_id in users & existing)
     }
@@ -102,6 +113,15 @@ def _held(users_by_coupon: Mapping[int, Collection[int]], columns: str) -> str:
     return " UNION ALL ".join(
         f"SELECT {columns} FROM {UserCoupon._meta.db_table} WHERE {' OR '.join(some)}"
         for some in in_chunks(wanted, _COUPONS_AT_ONCE)
+    )
+
+
+def _listed(users_by_coupon: Mapping[int, Collection[int]]) -> str:
+    """SQL that adds those of the users who are on their coupon's list: rows with the coupon's id below 0."""
+    return "".join(
+        f" UNION ALL SELECT user_id, -coupon_id, NULL FROM {EligibleUser._meta.db_table} "
+        f"WHERE coupon_id = {coupon_id:d} AND user_id IN ({sql.numbers(users)})"
+        for coupon_id, users in users_by_coupon.items()
     )
 
 

@@ -51,6 +51,7 @@ _KOREAN: Final[Mapping[type[models.Model], tuple[str, Mapping[str, str]]]] = {
             "opens_at": "시작 시각",
             "closes_at": "종료 시각",
             "is_rehearsal": "리허설 (고객에게 보이지 않음)",
+            "eligible_only": "대상자 전용 (발급 대상 목록의 고객만)",
             "reset_at": "초기화 시각",
             **_TIMES,
         },

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.apps import apps as django_apps
 from django.contrib import admin
+from django.db import transaction
 from django.db.models import Model
 from django.http import HttpRequest
 from django.urls import reverse
@@ -19,7 +20,16 @@ from coupons.admin.events import pages, words
 from coupons.admin.forms import CouponForm, PointForm, UserCouponForm
 from coupons.admin.lists import LargeTableAdmin, LiveTableAdmin, NamedChangeList, OwnedChangeList, labelled
 from coupons.admin.names import name_tables, text
-from coupons.models import Coupon, CouponStatus, DeadLetter, IssueOutcome, Point, User, UserCoupon
+from coupons.models import (
+    Coupon,
+    CouponStatus,
+    DeadLetter,
+    EligibleUser,
+    IssueOutcome,
+    Point,
+    User,
+    UserCoupon,
+)
 from coupons.operations import steering
 from coupons.outcomes import SteeringAction as Action
 
@@ -165,13 +175,13 @@ class CouponAdmin(LiveTableAdmin):
         return format_html('<a href="{}">{}</a>', reverse("admin:coupons_event", args=[coupon.pk]), _LOOK)
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
-        what = ("description", "discount_amount", "coupon_status")
+        what, kinds = ("description", "discount_amount", "coupon_status"), ("is_rehearsal", "eligible_only")
         if obj is None:
-            new = (None, {"fields": ("description", "discount_amount", "stock", "is_rehearsal")})
+            new = (None, {"fields": ("description", "discount_amount", "stock", *kinds)})
             return [new, (_WHEN, {"fields": ("opens_at", "closes_at"), "description": _CLOSED_AT_FIRST})]
         steer = ("steer",) if self.has_change_permission(request, obj) else ()
         return [
-            (None, {"fields": ("coupon_id", *what, "is_rehearsal", *steer)}),
+            (None, {"fields": ("coupon_id", *what, *kinds, *steer)}),
             (_STOCK, {"fields": ("left", "issued", "claims")}),
             (_WHEN, {"fields": ("opens_at", "closes_at", "created_at", "updated_at")}),
         ]
@@ -180,7 +190,7 @@ class CouponAdmin(LiveTableAdmin):
         if obj is None:
             return ()
         steered = ("coupon_status", "left", "opens_at", "closes_at", "steer")
-        made = ("coupon_id", "is_rehearsal", "issued", "created_at", "updated_at")
+        made = ("coupon_id", "is_rehearsal", "eligible_only", "issued", "created_at", "updated_at")
         return (*made, *steered, "claims")
 
     @admin.display(description=text(en="Steer, with a reason", ko="제어 (사유 기록)"))
@@ -196,6 +206,12 @@ class CouponAdmin(LiveTableAdmin):
         """Only a coupon that no user has; others are closed. (The page would also list every user coupon.)"""
         may_delete = super().has_delete_permission(request, obj)
         return may_delete and (obj is None or not (obj.user_coupons.exists() or obj.defers))
+
+    def delete_model(self, request: HttpRequest, obj: Any) -> None:
+        """The list of who may have it goes too, which has no foreign key."""
+        with transaction.atomic():
+            EligibleUser.objects.filter(coupon_id=obj.pk).delete()
+            super().delete_model(request, obj)
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         if not change:

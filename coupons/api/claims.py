@@ -205,6 +205,7 @@ class ClaimView(APIView):
             *callers.REFUSES_CLAIM,
             Code.USER_NOT_FOUND,
             Code.COUPON_NOT_FOUND,
+            Code.NOT_ELIGIBLE,
             Code.COUPON_CLOSED,
             Code.CLAIMS_PAUSED,
             Code.OUT_OF_STOCK,

@@ -76,6 +76,10 @@ _REFUSALS: Final[dict[Code, dict[str, str]]] = {
         "ko": "쿠폰을 찾을 수 없습니다. 쿠폰 ID: {coupon_id}",
         "en": "Coupon not found. Coupon ID: {coupon_id}",
     },
+    Code.NOT_ELIGIBLE: {
+        "ko": "발급 대상이 아닌 사용자입니다. 쿠폰 ID: {coupon_id}",
+        "en": "This coupon is for chosen users, and you are not among them. Coupon ID: {coupon_id}",
+    },
     Code.COUPON_CLOSED: {
         "ko": "현재 발급할 수 없는 쿠폰입니다. 쿠폰 ID: {coupon_id}",
         "en": "This coupon is not open for claims now. Coupon ID: {coupon_id}",

@@ -41,6 +41,7 @@ class CouponSerializer(serializers.Serializer[Any]):
     issuedCount = Count(source="issued_count")
     opensAt = EpochMilliseconds(source="opens_at", allow_null=True)
     closesAt = EpochMilliseconds(source="closes_at", allow_null=True)
+    eligibleOnly = serializers.BooleanField(source="eligible_only")
 
 
 class AcceptedSerializer(serializers.Serializer[Any]):

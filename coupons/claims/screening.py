@@ -75,8 +75,9 @@ def screen(claims: Sequence[Claim]) -> Screened:
 
 def _screen(claims: Sequence[Claim]) -> Screened:
     now_ms = time.time_ns() // 1_000_000
-    claimants = selectors.claimants(claim.holding for claim in claims)
     coupons = coupon_cache.cached_coupons({claim.coupon_id for claim in claims})
+    for_listed = {coupon_id for coupon_id, coupon in coupons.items() if coupon.eligible_only}
+    claimants = selectors.claimants([claim.holding for claim in claims], for_listed=for_listed)
     refusals: dict[UUID, Refused] = {}
     for claim in claims:
         claimant = claimants.get(claim.holding)
@@ -103,6 +104,8 @@ def _check(coupon: CachedCoupon | None, claimant: selectors.Claimant | None, now
         return Refused(code=Code.COUPON_NOT_FOUND)
     if claimant.has_coupon:
         return Refused(code=Code.ALREADY_REQUESTED, request_id=claimant.first_request_id)
+    if coupon.eligible_only and not claimant.is_listed:
+        return Refused(code=Code.NOT_ELIGIBLE)
     if not coupon.is_open_at(now_ms):
         return Refused(code=Code.COUPON_CLOSED)
     if coupon.is_paused:

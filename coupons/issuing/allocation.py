@@ -51,11 +51,13 @@ def allocate(
     holders: Collection[int],
     known_users: Collection[int],
     decided: Collection[UUID],
+    eligible: Collection[int] | None = None,
 ) -> list[Allocation]:
     """Decide one coupon's requests, given in log order.
 
     ``holders``: users who have the coupon; ``known_users``: users who exist; ``decided``: request ids that
-    have an outcome already. Returns one Allocation per request, in the same order.
+    have an outcome already; ``eligible``: users on the coupon's list, None if it has none. Returns one
+    Allocation per request, in the same order.
     """
     stock, rank = coupon.stock, coupon.issued_count
     holding, settled = set(holders), set(decided)
@@ -68,6 +70,8 @@ def allocate(
             decision = Decision.USER_NOT_FOUND
         elif event.user_id in holding:
             decision = Decision.ALREADY_REQUESTED
+        elif eligible is not None and event.user_id not in eligible:
+            decision = Decision.NOT_ELIGIBLE
         elif not coupon.was_open_at(event.timestamp_ms):
             decision = Decision.COUPON_CLOSED
         elif stock < 1:

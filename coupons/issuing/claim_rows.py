@@ -15,7 +15,7 @@ from django.db import connection
 
 from coupons import sql
 from coupons.issuing.allocation import Allocation
-from coupons.models import IssueOutcome, User, UserCoupon
+from coupons.models import EligibleUser, IssueOutcome, User, UserCoupon
 from coupons.outcomes import Decision, RequestStatus
 from runtime.chunks import in_chunks
 
@@ -56,6 +56,18 @@ def user_coupon_ids(users_by_coupon: Mapping[int, Collection[int]]) -> dict[_Pai
             f"SELECT coupon_id, user_id, user_coupon_id FROM {UserCoupon._meta.db_table} WHERE {wanted}"
         )
         found |= _by_pair(rows)
+    return found
+
+
+def eligible(users_by_coupon: Mapping[int, Collection[int]]) -> dict[int, set[int]]:
+    """Those of the users who are on each coupon's list, by coupon."""
+    found: dict[int, set[int]] = {coupon_id: set() for coupon_id in users_by_coupon}
+    for coupon_id, users in users_by_coupon.items():
+        rows = sql.select(
+            f"SELECT user_id FROM {EligibleUser._meta.db_table} "
+            f"WHERE coupon_id = {int(coupon_id)} AND user_id IN ({sql.numbers(users)})"
+        )
+        found[coupon_id] = {user_id for (user_id,) in rows}
     return found
 
 

@@ -130,6 +130,13 @@ def _decide(requests: Sequence[IssueRequest], coupons: Mapping[int, Coupon]) -> 
         {coupon_id: {each.event.user_id for each in group} for coupon_id, group in by_coupon.items()}
     ):
         holders[coupon_id].add(user_id)
+    listed = claim_rows.eligible(
+        {
+            coupon_id: {each.event.user_id for each in group}
+            for coupon_id, group in by_coupon.items()
+            if coupon_id in coupons and coupons[coupon_id].eligible_only
+        }
+    )
     elsewhere = _first_elsewhere(requests) if len(by_coupon) > 1 else defaultdict(set)
     _refuse_unknown_coupons(by_coupon, coupons, decided, elsewhere)
     decisions = {
@@ -140,6 +147,7 @@ def _decide(requests: Sequence[IssueRequest], coupons: Mapping[int, Coupon]) -> 
                 holders=holders[coupon_id],
                 known_users=known_users,
                 decided=decided | elsewhere[coupon_id],
+                eligible=listed.get(coupon_id),
             )
             if coupon_id in coupons
             else _replays(group)

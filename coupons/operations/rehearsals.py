@@ -19,6 +19,7 @@ from coupons.models import (
     CouponStatus,
     DeadLetter,
     DisclosedRequest,
+    EligibleUser,
     IssueOutcome,
     Refusal,
     SecondFigures,
@@ -80,6 +81,7 @@ def remove(coupon_id: int, *, who: str, why: str) -> Traces:
         refuse(coupon)
         left = Traces(**{name: _delete(rows) for name, rows in _rows(coupon_id).items()})
         _delete(DisclosedRequest.objects.filter(coupon_id=coupon_id))
+        _delete(EligibleUser.objects.filter(coupon_id=coupon_id))
         coupon.delete()
         step = Step(action=SteeringAction.REMOVE_REHEARSAL, who=who, why=why, seen="")
         steering.write_down(step, coupon_id=coupon_id, change={"removed": asdict(left)})

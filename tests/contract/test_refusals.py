@@ -43,6 +43,7 @@ REFUSALS: list[tuple[str, int, Callable[[], Question]]] = [
     ("COUPON_NOT_FOUND", 404, lambda: issue(987_654, user())),
     ("COUPON_NOT_FOUND", 404, lambda: ("GET", "/api/coupons/987654")),
     ("COUPON_NOT_FOUND", 404, lambda: ("GET", "/api/coupons/987654/queue-size")),
+    ("NOT_ELIGIBLE", 403, lambda: issue(make_coupon(eligible_only=True).pk, user())),
     ("COUPON_CLOSED", 409, lambda: issue(make_coupon(coupon_status="CLOSED").pk, user())),
     ("COUPON_CLOSED", 409, lambda: issue(make_coupon(opens_at=later(1)).pk, user())),
     ("COUPON_CLOSED", 409, lambda: issue(make_coupon(closes_at=later(-1)).pk, user())),

@@ -59,6 +59,7 @@ def test_a_coupon_is_shown(running: System) -> None:
         "issuedCount": 0,
         "opensAt": 1714564800123,
         "closesAt": None,
+        "eligibleOnly": False,
     }
 
 

@@ -215,6 +215,7 @@ def test_every_column_of_coupon(scene: Scene) -> None:
             case("claims_paused_at", coupon.created_at, "not looked at: |claims_paused_at"),
             case("deciding_paused_at", coupon.created_at, "not looked at: |deciding_paused_at"),
             case("deferred_count", 1, "DEFERRED_COUNT"),
+            case("eligible_only", True, "not looked at: |eligible_only"),
             case("is_rehearsal", True, "not looked at: |is_rehearsal"),
             case("reset_at", coupon.created_at, "not looked at: reset_at"),
             case("created_at", coupon.created_at + day, "ISSUED_COUNT"),

@@ -132,6 +132,7 @@ def _coupon() -> dict[str, Any]:
         "issuedCount": 1,
         "opensAt": _CLAIMED_AT - 60_000,
         "closesAt": None,
+        "eligibleOnly": False,
     }
 
 

@@ -1,25 +1,28 @@
-"""Import users or coupons from CSV."""
+"""Import users, coupons or lists of eligible users from CSV."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, no_translations
 from tqdm import tqdm
 
-from coupons.operations import importing, surroundings
-from coupons.operations.importing import Checked, Kind
+from coupons.operations import surroundings
+from coupons.operations.importing import checking, writing
+from coupons.operations.importing.checking import Checked
+from coupons.operations.importing.rows import Kind
 
 
 class Command(BaseCommand):
     help = (
-        "Import users (user_id, name, balance) or coupons (coupon_id, description, discount_amount, stock, "
-        "opens_at, closes_at, is_rehearsal) from CSV in UTF-8, whose first line names its columns. The whole "
+        "Import users (user_id, name, balance), coupons (coupon_id, description, discount_amount, stock, "
+        "opens_at, closes_at, is_rehearsal, eligible_only) or lists of who may have a coupon that is for "
+        "listed users alone (eligible: coupon_id, user_id) from CSV in UTF-8, whose first line names its "
+        "columns. The whole "
         "file is checked first: an error in any line, and nothing is imported. Ids that exist are left as "
         "they are. A coupon without a start is closed until somebody opens it."
     )
@@ -37,13 +40,13 @@ class Command(BaseCommand):
         is_quiet = options["json"] or not sys.stderr.isatty()
         try:
             with file.open(encoding="utf-8-sig", newline="") as lines, _bar("checked", is_quiet) as bar:
-                checked = importing.check(wanted, lines, on_progress=bar.update)
+                checked = checking.check(wanted, lines, on_progress=bar.update)
             if checked.error_count:
                 self._refuse(checked, **options)
             made = existing = 0
             if not options["dry_run"]:
                 with file.open(encoding="utf-8-sig", newline="") as lines, _bar("imported", is_quiet) as bar:
-                    done = importing.write(wanted, lines, on_progress=bar.update)
+                    done = writing.write(wanted, lines, on_progress=bar.update)
                 made, existing = done.made, done.existing
         except (OSError, UnicodeDecodeError) as error:
             raise CommandError(f"{file} cannot be read as CSV in UTF-8: {error}") from error
@@ -51,7 +54,7 @@ class Command(BaseCommand):
 
     def _refuse(self, checked: Checked, **options: Any) -> None:
         if options["json"]:
-            errors = [asdict(each) for each in checked.errors]
+            errors = [{"line": each.line, "message": each.message} for each in checked.errors]
             self.stdout.write(json.dumps({"errorCount": checked.error_count, "errors": errors}))
         else:
             for each in checked.errors:

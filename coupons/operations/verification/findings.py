@@ -11,7 +11,7 @@ from uuid import UUID
 NOT_LOOKED_AT: Final = (
     "coupon: description, discount_amount, coupon_status, opens_at, closes_at, claims_paused_at, "
     "deciding_paused_at, updated_at "
-    "(operators change them at any time), is_rehearsal, reset_at (whether there was a "
+    "(operators change them at any time), is_rehearsal, eligible_only, reset_at (whether there was a "
     "reset)",
     "coupon: a stock that was changed and is the same again, or of a coupon whose events are in several "
     "partitions",
@@ -27,6 +27,7 @@ NOT_LOOKED_AT: Final = (
     "topic",
     "coupon_log_position: rows of other groups, updated_at, and topic_id where the broker knows no ids",
     "coupon_deferred_event: written_ms, event_key, event_headers, deferred_at",
+    "coupon_eligible_user, and whether a user was on a coupon's list at the time (lists may change)",
     "user, point, and Django's own tables",
     "coupon_disclosed_request: whether rows are missing, or left over from requests that were decided",
     "Redis: an empty gate (it is loaded when it is needed), what a gate remembers for two minutes, tracked "
