@@ -9,13 +9,13 @@ from django.contrib import admin
 from django.db import transaction
 from django.db.models import Model
 from django.http import HttpRequest
-from django.urls import reverse
+from django.urls import path, reverse
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from unfold.admin import StackedInline
 
-from coupons.admin import letters, support
+from coupons.admin import import_words, imports, letters, support
 from coupons.admin.events import pages, words
 from coupons.admin.forms import CouponForm, PointForm, UserCouponForm
 from coupons.admin.lists import LargeTableAdmin, LiveTableAdmin, NamedChangeList, OwnedChangeList, labelled
@@ -31,6 +31,7 @@ from coupons.models import (
     UserCoupon,
 )
 from coupons.operations import steering
+from coupons.operations.importing.rows import Kind
 from coupons.outcomes import SteeringAction as Action
 
 if TYPE_CHECKING:
@@ -88,6 +89,10 @@ class UserAdmin(LiveTableAdmin):
 
     def get_urls(self) -> list[Any]:
         return [*support.urls(), *super().get_urls()]
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        context = {"import_title": import_words.TITLES[Kind.USERS], **(extra_context or {})}
+        return super().changelist_view(request, context)
 
     @admin.display(description=text(en="requests", ko="요청 이력"))
     def told(self, user: User) -> SafeString:
@@ -148,10 +153,12 @@ class CouponAdmin(LiveTableAdmin):
     search_help_text = text(en="A coupon's ID, exactly.", ko="쿠폰 ID (정확히 일치)")
 
     def get_urls(self) -> list[Any]:
-        return [*pages.urls(), *super().get_urls()]
+        upload = path("import/<str:kind>/", admin.site.admin_view(imports.page), name="coupons_import")
+        return [*pages.urls(), upload, *super().get_urls()]
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
-        return super().changelist_view(request, {"today": words.label("today"), **(extra_context or {})})
+        context = {"today": words.label("today"), "imports": imports.offered(request)}
+        return super().changelist_view(request, {**context, **(extra_context or {})})
 
     @admin.display(description=text(en="discount amount", ko="할인 금액"))
     def discount(self, coupon: Coupon) -> str:

@@ -1,0 +1,160 @@
+"""Files in the admin: a CSV is uploaded and checked, its errors are shown by line, and then it is imported.
+
+The same code as `manage.py import_csv`, which takes files of any size. Between the check and the import the
+file waits in the page itself, signed: any process of any machine goes on with it, and nothing is left behind.
+"""
+
+from __future__ import annotations
+
+import io
+import time
+from typing import Any, Final
+
+from django import forms
+from django.contrib import admin, messages
+from django.contrib.admin.models import ADDITION, LogEntry
+from django.contrib.contenttypes.models import ContentType
+from django.core import signing
+from django.core.exceptions import PermissionDenied
+from django.db.models import Model
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import reverse
+
+from coupons.admin.import_words import COLUMNS, TITLES, WORDS, said
+from coupons.models import Coupon, EligibleUser, User
+from coupons.operations.importing import checking, writing
+from coupons.operations.importing.checking import Checked
+from coupons.operations.importing.rows import Kind, Progress
+
+#: Bytes: some 60,000 users or 100,000 entries of a list, some seconds of a worker's thread. More, and claims
+#: of that worker are slower for longer, and a proxy gives up; less, and the command is needed more often.
+MOST_BYTES: Final = 2_000_000
+_WAITS_S: Final = 3600  #: for its confirmation
+_SALT: Final = "coupons.admin.imports"
+#: After so many rows the thread lets others have the interpreter: claims are answered by the same process.
+_REST_EVERY: Final = 100
+_REST_S: Final = 0.002
+
+_PERMISSIONS: Final = {
+    Kind.USERS: "coupons.add_user",
+    Kind.COUPONS: "coupons.add_coupon",
+    Kind.ELIGIBLE: "coupons.change_coupon",
+}
+_MODELS: Final[dict[Kind, type[Model]]] = {
+    Kind.USERS: User,
+    Kind.COUPONS: Coupon,
+    Kind.ELIGIBLE: EligibleUser,
+}
+_LISTS: Final = {
+    Kind.USERS: "admin:coupons_user_changelist",
+    Kind.COUPONS: "admin:coupons_coupon_changelist",
+    Kind.ELIGIBLE: "admin:coupons_coupon_changelist",
+}
+
+
+def offered(request: HttpRequest) -> list[tuple[str, str]]:
+    """Kinds that belong to coupons, and that this person may import, with their titles."""
+    return [
+        (kind.value, str(TITLES[kind]))
+        for kind in (Kind.COUPONS, Kind.ELIGIBLE)
+        if request.user.has_perm(_PERMISSIONS[kind])
+    ]
+
+
+class FileForm(forms.Form):
+    file = forms.FileField(label=WORDS["file"])
+
+    def clean_file(self) -> str:
+        """The file's text."""
+        given = self.cleaned_data["file"]
+        if given.size > MOST_BYTES:
+            told = str(WORDS["tooLarge"]).format(size=f"{given.size:,}", most=f"{MOST_BYTES:,}")
+            raise forms.ValidationError(told)
+        try:
+            found: str = given.read().decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise forms.ValidationError(WORDS["noText"]) from error
+        return found
+
+
+def page(request: HttpRequest, kind: str) -> HttpResponse:
+    """GET asks for a file; POST checks it and shows what is wrong, or, with a checked file, imports it."""
+    try:
+        wanted = Kind(kind)
+    except ValueError as error:
+        raise Http404 from error
+    if not request.user.has_perm(_PERMISSIONS[wanted]):
+        raise PermissionDenied
+    if request.method == "POST" and "checked" in request.POST:
+        return _import(request, wanted)
+    form = FileForm(request.POST, request.FILES) if request.method == "POST" else FileForm()
+    if not form.is_valid():
+        return _shown(request, wanted, form)
+    read: str = form.cleaned_data["file"]
+    found = checking.check(wanted, io.StringIO(read, newline=""), on_progress=_considerate())
+    waiting = "" if found.error_count else signing.dumps([wanted.value, read], salt=_SALT, compress=True)
+    return _shown(request, wanted, FileForm(), found=found, waiting=waiting)
+
+
+def _import(request: HttpRequest, kind: Kind) -> HttpResponse:
+    try:
+        signed_kind, read = signing.loads(request.POST["checked"], salt=_SALT, max_age=_WAITS_S)
+    except signing.BadSignature:
+        messages.warning(request, str(WORDS["expired"]))
+        return HttpResponseRedirect(request.get_full_path())
+    if signed_kind != kind.value:
+        raise PermissionDenied
+    # Once more: the database may be another one by now, as where a coupon was removed.
+    found = checking.check(kind, io.StringIO(read, newline=""), on_progress=_considerate())
+    if found.error_count:
+        return _shown(request, kind, FileForm(), found=found)
+    done = writing.write(kind, io.StringIO(read, newline=""), on_progress=_considerate())
+    told = str(WORDS["done"]).format(made=f"{done.made:,}", existing=f"{done.existing:,}")
+    LogEntry.objects.create(
+        user_id=request.user.pk or 0,  # never: has_perm() has been asked
+        content_type=ContentType.objects.get_for_model(_MODELS[kind]),
+        action_flag=ADDITION,
+        object_repr=f"{kind.value}.csv",
+        change_message=f"CSV +{done.made:,}",
+    )
+    messages.success(request, told)
+    return HttpResponseRedirect(reverse(_LISTS[kind]))
+
+
+def _considerate() -> Progress:
+    """Rests now and then: while this thread works, claims of this process wait for the interpreter."""
+    left = _REST_EVERY
+
+    def on_progress(count: int) -> None:
+        nonlocal left
+        left -= count
+        if left <= 0:
+            left = _REST_EVERY
+            time.sleep(_REST_S)
+
+    return on_progress
+
+
+def _shown(
+    request: HttpRequest, kind: Kind, form: FileForm, *, found: Checked | None = None, waiting: str = ""
+) -> HttpResponse:
+    most = f"{MOST_BYTES / 1_000_000:.0f} MB"
+    context: dict[str, Any] = {
+        **admin.site.each_context(request),
+        "title": TITLES[kind],
+        "words": {name: str(each) for name, each in WORDS.items()},
+        "columns": str(WORDS["columns"]).format(columns=COLUMNS[kind], most=most),
+        "form": form,
+        "waiting": waiting,
+        "back": reverse(_LISTS[kind]),
+        "opts": _MODELS[kind]._meta,
+    }
+    if found is not None and found.error_count:
+        context["told"] = str(WORDS["wrong"]).format(errors=f"{found.error_count:,}")
+        context["errors"] = [(each.line, said(each)) for each in found.errors]
+        if found.error_count > len(found.errors):
+            context["more"] = str(WORDS["more"]).format(shown=len(found.errors))
+    elif found is not None:
+        context["told"] = str(WORDS["ready"]).format(rows=f"{found.rows:,}")
+    return TemplateResponse(request, "admin/coupons/import.html", context)

@@ -1,0 +1,143 @@
+"""Files in the admin: checked first, with errors by line in both languages, then imported."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Permission
+from django.contrib.auth.models import User as Staff
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.test import Client
+
+from coupons.admin import imports
+from coupons.admin.import_words import _KOREAN
+from coupons.models import Coupon, EligibleUser, User
+from coupons.operations.importing.rows import Problem
+from tests.factories import make_coupon, make_users
+
+pytestmark = [
+    pytest.mark.django_db,
+    pytest.mark.filterwarnings("ignore:No directory at:UserWarning"),
+]
+USERS, COUPONS, ELIGIBLE = (
+    f"/admin/coupons/coupon/import/{kind}/" for kind in ("users", "coupons", "eligible")
+)
+
+
+@pytest.fixture
+def browser(client: Client) -> Client:
+    client.force_login(Staff.objects.create(username="admin", is_staff=True, is_superuser=True))
+    client.defaults["HTTP_ACCEPT_LANGUAGE"] = "en"
+    return client
+
+
+def sent(browser: Client, url: str, text: str | bytes, **headers: Any) -> str:
+    content = text if isinstance(text, bytes) else text.encode()
+    return browser.post(
+        url, {"file": SimpleUploadedFile("rows.csv", content)}, headers=headers or None
+    ).content.decode()
+
+
+def confirmed(browser: Client, url: str, page: str) -> str:
+    [checked] = re.findall(r'name="checked" value="([^"]+)"', page)
+    return browser.post(url, {"checked": checked}, follow=True).content.decode()
+
+
+def test_a_file_is_checked_and_imported_once_it_is_confirmed(browser: Client) -> None:
+    make_users(1)
+    there = User.objects.get()
+    page = sent(browser, USERS, f"user_id,name,balance\n900000001,홍길동,5\n{there.pk},x,\n")
+
+    assert "2 rows are without error. Import them?" in page
+    assert User.objects.count() == 1, "nothing is imported before it is confirmed"
+    assert "1 rows imported, 1 were there." in confirmed(browser, USERS, page)
+    assert User.objects.get(pk=900_000_001).name == "홍길동"
+    assert LogEntry.objects.get().change_message == "CSV +1"
+
+
+def test_wrong_lines_are_named_in_the_readers_language_and_nothing_can_be_confirmed(browser: Client) -> None:
+    text = "user_id,name\n1,good\nx,bad\n1,again\n2\n"
+
+    english = sent(browser, USERS, text)
+    korean = sent(browser, USERS, text, accept_language="ko")
+
+    assert "3 lines are wrong" in english
+    assert re.findall(r'<td class="number">(\d+)</td>', english) == ["3", "4", "5"]
+    assert "id 1 stands in the file twice" in english
+    assert "ID 1이(가) 파일에 두 번 있습니다" in korean
+    assert 'name="checked"' not in english + korean
+    assert not User.objects.exists()
+    assert set(_KOREAN) == set(Problem)
+
+
+def test_coupons_and_lists_go_the_same_way(browser: Client) -> None:
+    page = sent(browser, COUPONS, "description,discount_amount,stock,eligible_only\nvip,1000,5,true\n")
+    confirmed(browser, COUPONS, page)
+    coupon, [user] = Coupon.objects.get(), make_users(1)
+    assert (coupon.eligible_only, coupon.coupon_status) == (True, "CLOSED")
+
+    page = sent(browser, ELIGIBLE, f"coupon_id,user_id\n{coupon.pk},{user}\n")
+    confirmed(browser, ELIGIBLE, page)
+    assert EligibleUser.objects.get().user_id == user
+
+
+def test_what_changed_before_it_was_confirmed_is_seen(browser: Client) -> None:
+    coupon, [user] = make_coupon(eligible_only=True), make_users(1)
+    page = sent(browser, ELIGIBLE, f"coupon_id,user_id\n{coupon.pk},{user}\n")
+    User.objects.all().delete()
+
+    assert f"there is no user {user}" in confirmed(browser, ELIGIBLE, page)
+    assert not EligibleUser.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"user_id,name\n1,\xff\xfe\n", "no text in UTF-8"),
+        (b"", "empty"),
+        (b"user_id;name\n1;x\n", "missing: user_id, name"),
+        (b"user_id,name\n1,\x00\n", "1 lines are wrong"),
+        (b'user_id,name\n1,"' + b"x" * 140_000 + b'"\n', "1 lines are wrong"),
+    ],
+)
+def test_what_is_no_csv_is_told(browser: Client, content: bytes, said: str) -> None:
+    assert said in sent(browser, USERS, content)
+    assert not User.objects.exists()
+
+
+def test_a_large_file_is_left_to_the_command(browser: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(imports, "MOST_BYTES", 20)
+    assert "use `manage.py import_csv`" in sent(browser, USERS, "user_id,name\n1,somebody\n")
+
+
+def test_a_page_that_was_changed_or_is_old_imports_nothing(
+    browser: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = sent(browser, USERS, "user_id,name\n1,x\n")
+    [checked] = re.findall(r'name="checked" value="([^"]+)"', page)
+
+    def told(given: str) -> str:
+        return browser.post(USERS, {"checked": given}, follow=True).content.decode()
+
+    assert "waited for too long" in told("x" + checked)
+    assert browser.post(COUPONS, {"checked": checked}).status_code == 403
+    monkeypatch.setattr(imports, "_WAITS_S", -1)
+    assert "waited for too long" in told(checked)
+    assert not User.objects.exists()
+
+
+def test_only_who_may_add_them_may_import_them(client: Client) -> None:
+    staff = Staff.objects.create(username="looker", is_staff=True)
+    staff.user_permissions.add(Permission.objects.get(codename="view_coupon"))
+    client.force_login(staff)
+
+    assert [client.get(url).status_code for url in (USERS, COUPONS, ELIGIBLE)] == [403] * 3
+    assert "import/" not in client.get("/admin/coupons/coupon/").content.decode()
+    staff.user_permissions.add(Permission.objects.get(codename="change_coupon"))
+    client.force_login(Staff.objects.get(pk=staff.pk))
+    assert [client.get(url).status_code for url in (USERS, COUPONS, ELIGIBLE)] == [403, 403, 200]
+    assert "import/eligible/" in client.get("/admin/coupons/coupon/").content.decode()
+    assert client.get("/admin/coupons/coupon/import/winners/").status_code == 404
