@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
@@ -190,7 +190,9 @@ class TestCommand:
 class Step:
     name: str
     what: str = "something that takes long"
-    complaints: tuple[str, ...] = ()
+    complaints: Sequence[str] = ()
+    in_short: bool = True
+    seconds: float = 0.0
 
 
 def interrupted_at(name: str) -> Callable[[Step], Step]:
