@@ -148,7 +148,7 @@ def _shown(
         "form": form,
         "waiting": waiting,
         "back": reverse(_LISTS[kind]),
-        "opts": _MODELS[kind]._meta,
+        "opts": (User if kind is Kind.USERS else Coupon)._meta,  # whose list the page's links lead to
     }
     if found is not None and found.error_count:
         context["told"] = str(WORDS["wrong"]).format(errors=f"{found.error_count:,}")
