@@ -16,8 +16,12 @@ WORKDIR /build
 COPY requirements.txt ./
 COPY requirements/base.txt requirements/tracing.txt requirements/
 RUN python -m venv --without-pip /opt/venv \
-    && pip --python /opt/venv/bin/python install --no-cache-dir \
-        --requirement requirements.txt --requirement requirements/tracing.txt
+    && pip --python /opt/venv/bin/python install --no-cache-dir --requirement requirements.txt
+
+# What COUPON_TRACING=true needs: `docker build --build-arg TRACING=true`. Nothing can be added to what runs.
+ARG TRACING=false
+RUN test "$TRACING" != true \
+    || pip --python /opt/venv/bin/python install --no-cache-dir --requirement requirements/tracing.txt
 
 # --- The static files of the admin and of Swagger UI, gathered once.
 FROM dependencies AS static

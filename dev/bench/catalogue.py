@@ -47,7 +47,7 @@ ALL: Final = (
     ),
     Measurement(
         "figures",
-        "claims with figures by the second, beside claims without",
+        "the API's CPU a claim with figures by the second, beside none",
         "figures.figures",
         in_short=False,
         in_full=False,

@@ -46,7 +46,8 @@ def _refuse_what_cannot_work(settings: TracingSettings) -> None:
     if not all(map(_is_installed, _PACKAGES)):
         raise ConfigError(
             "COUPON_TRACING is on, and OpenTelemetry is not installed: "
-            "pip install -r requirements/tracing.txt, or set COUPON_TRACING=false"
+            "pip install -r requirements/tracing.txt (an image: docker build --build-arg TRACING=true), "
+            "or set COUPON_TRACING=false"
         )
 
 

@@ -1,46 +1,68 @@
-"""figures: what counting by coupon and second, and writing it down, cost the claims."""
+"""figures: what counting by coupon and second, and writing it down, cost the claims.
+
+At a fixed rate, by the API's CPU time: as fast as it can, an API has batches of other sizes in each slice,
+and a claim's CPU time changes by a fifth.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from dataclasses import replace
 from statistics import median
-from typing import Any, Final
+from typing import Final
 
+from dev.bench import crowd, database
 from dev.bench.judging import Figure, Outcome
-from dev.bench.measurements.accepting import started
 from dev.bench.run import Run
 from dev.bench.stage import Stage, staged
+from dev.bench.usage import cpu_counted
 from dev.processes import Process
 
-#: Slices of one kind differ by a tenth, and a fiftieth is to be seen.
-_ROUNDS: Final = 12
+_ROUNDS: Final = 8
+_SLICE_S: Final = 4
+#: Half of what an API does on two cores that it shares with all else. More, and slices differ again.
+_PER_S: Final = 2_500
+_CONNECTIONS: Final = 64
 
 
 def figures(run: Run) -> Outcome:
-    """Claims on our API, in turn with the same without figures, while nothing is decided."""
+    """Claims on our API, in turn with the same without figures, and with the other checkout's if one is
+    named, while nothing is decided."""
+    spent: defaultdict[str, list[float]] = defaultdict(list)
     with staged(run) as stage:
-        slices, [coupon_id] = started(stage)
-        without = _without(stage)
-        stage.load(coupon_id, seconds=run.scale.warm_s, api=without)
+        apis = {"with": stage.start_api(), "without": _without(stage)}
+        if run.before is not None:
+            apis["before"] = stage.start_api_before()
+        consumer = stage.start_consumer()
+        [coupon_id] = database.make_coupons(1, stock=run.scale.users)
+        for api in apis.values():
+            stage.load(coupon_id, seconds=run.scale.warm_s, api=api)
         stage.wait_decided(coupon_id)
-        turns = {"with": slices.of_api(coupon_id), "without": slices.of_api(coupon_id, api=without)}
-        slices.in_turn(turns, rounds=_ROUNDS)
-        slices.complaints += stage.verify()
-    return slices.outcome(
-        "figures", slices.figure("accept, figures / none", "with", "without"), _cpu(slices.slices)
-    )
+        complaints: list[str] = []
+        for number in range(_ROUNDS):
+            for name, api in list(apis.items())[:: -1 if number % 2 else 1]:
+                with consumer.paused():
+                    spent[name].append(_us_a_claim(stage, coupon_id, api, complaints))
+                stage.wait_decided(coupon_id)
+        complaints += stage.verify()
+    named = {"without": "API's CPU a claim, figures / none", "before": "API's CPU a claim, ours / before"}
+    found = [
+        Figure(name=named[name], ours=median(spent["with"]), baseline=median(spent[name]))
+        for name in apis
+        if name != "with"
+    ]
+    return Outcome(name="figures", figures=found, complaints=complaints, details={"us_a_claim": dict(spent)})
+
+
+def _us_a_claim(stage: Stage, coupon_id: int, api: Process, complaints: list[str]) -> float:
+    count = _PER_S * _SLICE_S
+    plan = stage.plan([coupon_id], count, limit_s=30, connections=_CONNECTIONS, per_s=_PER_S)
+    with cpu_counted({"api": api.pid}) as spent_s:
+        complaints += crowd.run(replace(plan, port=api.port)).complaints(202)
+    return round(spent_s["api"] / count * 1e6, 1)
 
 
 def _without(stage: Stage) -> Process:
     api = stage.system.new_api()
     api.command = [*api.command[:-1], "dev.bench.sites.without_figures"]
     return stage.start(api).wait_ready()
-
-
-def _cpu(slices: Sequence[dict[str, Any]]) -> Figure:
-    """Of the API alone, for each claim: steadier than rates, which depend on all that shares the cores."""
-    spent = {
-        name: median(each["cpu_us_per_claim"]["api"] for each in slices if each["of"] == name)
-        for name in ("with", "without")
-    }
-    return Figure(name="API's CPU a claim, figures / none", ours=spent["with"], baseline=spent["without"])

@@ -1,6 +1,8 @@
 """Our API without the figures by the second: nothing is kept of a batch, and no thread writes."""
 
-from coupons.figures import flushing
+from importlib import import_module
+from typing import Any
+
 from couponsite.wsgi import application as application
 
 
@@ -8,4 +10,5 @@ def _start() -> None:
     """Nothing is begun."""
 
 
+flushing: Any = import_module("coupons.figures.flushing")  # only now: Django is set up by the line above
 flushing.start = _start
