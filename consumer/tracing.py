@@ -34,6 +34,7 @@ from runtime.tracing import Tracing
 SERVICE: Final = "coupon-consumer"
 #: Of a span, to the events of its batch: as many as the library keeps (OTEL_SPAN_LINK_COUNT_LIMIT).
 _MOST_LINKS: Final = 128
+_DEFERRED: Final = "DEFERRED"  #: decided later, by ``resuming.py``, without a span
 T = TypeVar("T")
 
 
@@ -130,7 +131,7 @@ class TracedProcessor:
         )
 
     def _decision_of(self, event: TracedEvent) -> str:
-        """What was decided; FAILED for a dead letter."""
+        """What was decided; FAILED for a dead letter, DEFERRED while the deciding of its coupon is paused."""
         return self._decisions.get(event.request_id, "FAILED") if event.request_id else "FAILED"
 
     def _run_traced(self, decide: Callable[[], T], meanwhile: Callable[[], None]) -> T:
@@ -154,6 +155,7 @@ class TracedProcessor:
             self._decisions |= {
                 each.request.event.request_id: each.decision.value for each in done.allocations
             }
+            self._decisions |= {each.event.request_id: _DEFERRED for each in done.deferred}
         return done
 
 

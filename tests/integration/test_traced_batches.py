@@ -16,7 +16,7 @@ from opentelemetry.trace import StatusCode
 
 from consumer.tracing import TracedProcessor
 from coupons.eventlog.events import IssueRequest, encode, partition_key
-from coupons.models import IssueOutcome
+from coupons.models import Coupon, IssueOutcome
 from runtime import logs
 from runtime.tracing import Bounded, Tracing
 from tests.consuming import standing_before
@@ -129,3 +129,13 @@ def test_an_error_is_named_without_its_message_and_raised(spans: Spans) -> None:
     spans.error = None
     spans.processor.process(messages, standing)
     assert dict(spans.of("process")[1].attributes or {})["coupon.decision"] == "ISSUED"
+
+
+def test_an_event_that_is_put_aside_says_so(spans: Spans) -> None:
+    coupon, users = make_coupon(stock=1), make_users(1)
+    Coupon.objects.filter(pk=coupon.pk).update(deciding_paused_at=coupon.created_at)
+    messages = told(make_requests(coupon.pk, users), {0: TRACED})
+
+    spans.processor.process(messages, standing_before(messages))
+
+    assert [dict(each.attributes or {})["coupon.decision"] for each in spans.of("process")] == ["DEFERRED"]
