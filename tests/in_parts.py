@@ -11,6 +11,9 @@ from coupons.eventlog.delivery import Receipt, Record
 class Publisher(ABC):
     unpromising_partitions: frozenset[int] = frozenset()
 
+    def refuses(self, coupon_id: int) -> bool:
+        return False
+
     def takes(self, coupon_id: int) -> bool:
         return True
 

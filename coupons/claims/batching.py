@@ -104,7 +104,8 @@ class Gathering:
             batch = _within_limits(batch)
             if not batch:
                 return
-            screened = screening.screen([each.claim for each in batch])
+            claims = [each.claim for each in batch]
+            screened = screening.screen(claims, submitting.dead_coupons(claims))
             if screened.cold:
                 batch = self._set_aside(batch, screened.cold)
             is_screened.set()

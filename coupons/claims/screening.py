@@ -9,7 +9,7 @@ its own coupon does not need.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 from uuid import UUID
@@ -45,6 +45,7 @@ class Refused:
 
 
 _SOLD_OUT: Final = Refused(code=Code.OUT_OF_STOCK)
+_UNPUBLISHED: Final = Refused(code=Code.BROKER_UNAVAILABLE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,15 +66,17 @@ class Screened:
     unproven: list[Claim] = field(default_factory=list)
 
 
-def screen(claims: Sequence[Claim]) -> Screened:
+def screen(claims: Sequence[Claim], dead: Collection[int] = ()) -> Screened:
     """Check the claims and reserve slots; ``submitting.publish`` must follow. Raises DATABASE_AWAY.
 
+    ``dead``: coupons whose claims cannot be published now. They are refused as the database alone decides,
+    and reserve nothing: to reserve and to give back is most of a refusal's cost, while a crowd tries again.
     Called in the loop: the checks run in a pool thread while the batch's greenlet sleeps.
     """
-    return greenlets.in_thread(_screen, claims)
+    return greenlets.in_thread(_screen, claims, dead)
 
 
-def _screen(claims: Sequence[Claim]) -> Screened:
+def _screen(claims: Sequence[Claim], dead: Collection[int]) -> Screened:
     now_ms = time.time_ns() // 1_000_000
     coupons = coupon_cache.cached_coupons({claim.coupon_id for claim in claims})
     for_listed = {coupon_id for coupon_id, coupon in coupons.items() if coupon.eligible_only}
@@ -81,8 +84,11 @@ def _screen(claims: Sequence[Claim]) -> Screened:
     refusals: dict[UUID, Refused] = {}
     for claim in claims:
         claimant = claimants.get(claim.holding)
-        if (refused := _check(coupons.get(claim.coupon_id), claimant, now_ms)) is not None:
+        coupon = coupons.get(claim.coupon_id)
+        if (refused := _check(coupon, claimant, now_ms)) is not None:
             refusals[claim.request_id] = refused
+        elif coupon is not None and claim.coupon_id in dead:
+            refusals[claim.request_id] = _UNPUBLISHED if coupon.stock > 0 else _SOLD_OUT
     open_claims = [claim for claim in claims if claim.request_id not in refusals]
     reserving_since = time.monotonic()
     asked = _ask(coupons, open_claims)

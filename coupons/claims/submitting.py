@@ -60,7 +60,7 @@ def submit(claims: Sequence[Claim]) -> list[Answer]:
     """
     arrived = dict.fromkeys((claim.request_id for claim in claims), time.monotonic())
     give_up_at = time.monotonic() + settings.CONFIG.producer.loading_s
-    screened = screening.screen(claims)
+    screened = screening.screen(claims, dead_coupons(claims))
     answers = _all_answers(screened, arrived)
     while cold := screened.cold:
         left_s = give_up_at - time.monotonic()
@@ -77,6 +77,12 @@ def _all_answers(screened: Screened, arrived: Mapping[UUID, float]) -> dict[UUID
     for part in publish(screened, arrived):
         answers |= part
     return answers
+
+
+def dead_coupons(claims: Iterable[Claim]) -> frozenset[int]:
+    """The coupons of these claims that cannot be published now: their partition is known to be dead."""
+    producer = event_producer()
+    return frozenset(each for each in {claim.coupon_id for claim in claims} if producer.refuses(each))
 
 
 def warm_up(coupon_ids: Collection[int], *, within_s: float = loading.LOG_TIMEOUT_S) -> bool:

@@ -203,6 +203,16 @@ class Circuits:
             refused = [held for number, circuit in holding for held in self._open(number, circuit, now)]
         _refuse(refused)
 
+    def refuses(self, partition: int) -> bool:
+        """Whether a record would be refused now: whoever asks need not prepare it. Counts as a refusal."""
+        now = time.monotonic()
+        with self._lock:
+            circuit = self._of(partition)
+            if circuit.state not in (State.OPEN, State.PROBING) or self._may_try(circuit, now):
+                return False
+            circuit.refused_at = now
+            return True
+
     def takes(self, partition: int) -> bool:
         """Whether it is worth while to prepare a record: False if the partition is known to be dead.
 

@@ -103,6 +103,15 @@ class EventProducer:
         """The topic's partitions that look dead, which nobody need try to read. From any thread."""
         return self._circuits.unpromising()
 
+    def refuses(self, coupon_id: int) -> bool:
+        """Whether a claim of this coupon would be refused now: it need reserve nothing. From any thread."""
+        if self.is_down:
+            return True
+        known = self._watchdog.partitions
+        if not known or self._circuits.is_calm:
+            return False
+        return self._circuits.refuses(partition_of(partition_key(coupon_id), known))
+
     def takes(self, coupon_id: int) -> bool:
         """Whether it is worth while to prepare a claim of this coupon, which takes a reading of the log.
 

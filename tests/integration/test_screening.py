@@ -131,6 +131,34 @@ def test_claimants_of_many_coupons_are_told_apart(log: Log) -> None:
     assert len(screened.cold) == 675
 
 
+def test_claims_that_cannot_be_published_are_refused_by_the_database_alone(
+    log: Log, redis_calls: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is reserved that would be given back; whoever needs no broker is told as ever."""
+    dead, sold_out, closed, living = (
+        make_coupon(),
+        make_coupon(stock=0),
+        make_coupon(coupon_status="CLOSED"),
+        make_coupon(),
+    )
+    users = make_users(2)
+    monkeypatch.setattr(log, "refuses", lambda coupon_id: coupon_id != living.pk)
+    UserCoupon.objects.create(coupon=dead, user_id=users[1])
+    submit([claim(living.pk, users[1])])
+    redis_calls.clear()
+
+    refused = submit([claim(each.pk, users[0]) for each in (dead, sold_out, closed)])
+    holder = submit([claim(dead.pk, users[1])])
+
+    assert told(refused) == [Code.BROKER_UNAVAILABLE, Code.OUT_OF_STOCK, Code.COUPON_CLOSED]
+    assert told(holder) == [Code.ALREADY_REQUESTED]
+    assert redis_calls == []
+    assert told(submit([claim(dead.pk, users[0]), claim(living.pk, users[0])])) == [
+        Code.BROKER_UNAVAILABLE,
+        None,
+    ]
+
+
 def test_many_cold_coupons_are_loaded_from_one_reading(log: Log, redis_calls: list[int]) -> None:
     coupons, users = [make_coupon(stock=2) for _ in range(60)], make_users(3)
     submit([claim(coupon.pk, users[0]) for coupon in coupons])

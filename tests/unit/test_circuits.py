@@ -238,6 +238,25 @@ def test_who_comes_after_a_silence_of_all_brokers_does_not_wait_as_those_did_who
     assert partition.way() is Way.SEND
 
 
+def test_who_asks_first_is_refused_like_who_comes_and_leaves_the_probe_to_who_comes(
+    partition: Partition, clock: Clock
+) -> None:
+    assert not partition.circuits.refuses(0)
+    partition.circuits.overdue({0})
+    assert not partition.circuits.refuses(0)
+    partition.looks(False)
+    partition.fails()
+    assert partition.circuits.refuses(0)
+    partition.looks(True)
+    for _ in range(3):
+        assert not partition.circuits.refuses(0)
+    assert partition.way() is Way.PROBE
+    for _ in range(15):
+        clock.now += 1
+        partition.circuits.refuses(0)
+        assert partition.circuits.dead() == (0,)  # steadily: nobody is told otherwise meanwhile
+
+
 class TestTakes:
     """Whether a claim is worth a reading of the log."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from uuid import UUID
 
@@ -58,9 +58,10 @@ class Desk:
         self.may_screen.set()
         self.may_publish.set()
         monkeypatch.setattr(screening, "screen", self.screen)
+        monkeypatch.setattr(submitting, "dead_coupons", lambda claims: frozenset())
         monkeypatch.setattr(submitting, "publish", self.publish)
 
-    def screen(self, group: Sequence[Claim]) -> Screened:
+    def screen(self, group: Sequence[Claim], dead: Collection[int] = ()) -> Screened:
         self.groups.append(list(group))
         assert self.may_screen.wait(10)
         refusals = {
@@ -166,7 +167,7 @@ def test_what_goes_wrong_reaches_every_claim_of_the_group_and_no_other(
 ) -> None:
     own = Gathering()
 
-    def fail(group: Sequence[Claim]) -> Screened:
+    def fail(group: Sequence[Claim], dead: Collection[int] = ()) -> Screened:
         raise error
 
     with monkeypatch.context() as broken:
@@ -204,7 +205,7 @@ def test_an_error_of_a_database_that_answers_refuses_no_other_claim(
 ) -> None:
     own = Gathering()
 
-    def fail(group: Sequence[Claim]) -> Screened:
+    def fail(group: Sequence[Claim], dead: Collection[int] = ()) -> Screened:
         raise OperationalError(2006, "a connection was killed")
 
     with monkeypatch.context() as broken:
@@ -262,7 +263,7 @@ class ColdDesk(Desk):
     def takes(self, coupon_id: int) -> bool:
         return not self.is_down and coupon_id not in self.dead
 
-    def screen(self, group: Sequence[Claim]) -> Screened:
+    def screen(self, group: Sequence[Claim], dead: Collection[int] = ()) -> Screened:
         screened = super().screen(group)
         cold = [claim for claim in group if claim.coupon_id not in self.loaded]
         aside = {claim.request_id for claim in cold}
