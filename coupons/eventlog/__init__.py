@@ -24,7 +24,8 @@ Taken for granted:
 - An event that was acknowledged with acks=all is not lost while min.insync.replicas brokers keep their disks.
   A log that lost its end all the same makes its partition stand still (``log_position``).
 - A publish ends in one of three ways: acknowledged, certainly not written, uncertain. An idempotent producer
-  does not write twice. No event comes to the log later than twice the publish timeout after its reservation.
+  does not write twice. No event comes to the log later than twice the publish timeout after its reservation;
+  but what a leader has and could not replicate can be read only when its replicas are back.
 - Everything may be delivered twice. Kafka's committed offset is a copy for tools: nothing relies on it.
 
 Not taken for granted: that retention leaves what is undecided, that messages are ours, that a client finds

@@ -33,10 +33,15 @@ _ASK_AGAIN_AFTER_S: Final = 0.1  #: shorter, and brokers are pressed; longer, an
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
-    """``partitions``: whether leader and enough replicas of each are there. Empty: there is no such topic."""
+    """``partitions``: whether leader and enough replicas of each are there. Empty: there is no such topic.
+
+    ``whole``: those of which every replica that counts as in sync is there too. Elsewhere a leader may have
+    records that nobody can read yet: they become visible when its replicas are back, or count no more.
+    """
 
     brokers: tuple[int, ...]
     partitions: Mapping[int, bool]
+    whole: frozenset[int] = frozenset()
 
 
 class BrokerProbe:
@@ -60,7 +65,13 @@ class BrokerProbe:
         alive: Collection[int] = brokers
         if closely:
             alive = self._alive(self._client, topic)
-        return Look(brokers=brokers, partitions=self._partitions(topic, alive))
+        looks = self._partitions(topic, alive)
+        whole = {number for number, each in topic.partitions.items() if set(each.isrs) <= set(alive)}
+        return Look(
+            brokers=brokers,
+            partitions=looks,
+            whole=frozenset(number for number in whole if looks[number]),
+        )
 
     def _told(self, client: AdminClient, timeout_s: float) -> ClusterMetadata | None:
         """What any broker tells of the topic. If the one that was asked dies meanwhile, others are asked."""

@@ -5,7 +5,8 @@ A process may die, or lose its broker, between reserving and publishing. One rou
 1. Note the reservations, and the disclosed requests, which may have no reservation any more.
 2. Wait until no publish that began before the note can still be on its way: twice the longest publish
    timeout that any API may have. This process's own setting says nothing about the APIs'.
-3. Note the end of each partition.
+3. Note the end of each partition, once all its replicas in sync have been there for a while: a leader that
+   had too few of them may hold events that nobody can read before they are back, however long that takes.
 4. When a partition is decided up to the noted end, take the noted reservations of its coupons that still
    stand without an outcome.
 5. Leave out those whose event is deferred (``coupons/eventlog/deferred.py``). Look for the others' events in
@@ -34,12 +35,14 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 from uuid import UUID
 
+from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
 from coupons.claim import Claim
 from coupons.eventlog import backlog, deferred, log_search, positions
 from coupons.eventlog.backlog import Positions
+from coupons.eventlog.broker_probe import BrokerProbe
 from coupons.eventlog.events import partition_key, partition_of
 from coupons.eventlog.place import EndOffset, NextOffset, Place
 from coupons.gate import disclosed, pending
@@ -70,6 +73,10 @@ _LONGEST_S: Final = 600.0
 #: An API begins to publish within its timeout after reserving, and gives up within another timeout. Shorter,
 #: and a publish that is still on its way loses its slot; longer, and leaked slots refuse claims for longer.
 PUBLISHABLE_S: Final = 2 * LONGEST_PUBLISH_MS / 1000
+#: Once a partition's replicas are all there, its readable end is the true one after so long, a few of a
+#: replica's fetches. Shorter, and an event that comes into view with them is called never published; longer,
+#: and leaked slots refuse claims for longer.
+SETTLED_S: Final = 5.0
 #: A request's id and its event's time are of one clock, the API's, which may be corrected in between. A
 #: larger correction, and the event is looked for too late in the log; more here, and the search reads more of
 #: the log.
@@ -93,6 +100,9 @@ class LeakSearch:
         self.waiting = list(dict.fromkeys([*_reserved(), *self._disclosed]))
         self.given_back: list[Claim] = []
         self._publishable_until = time.monotonic() + PUBLISHABLE_S
+        self._probe = BrokerProbe(settings.CONFIG.kafka.topic)
+        self._whole_since: dict[int, float] = {}  # since when each look found all its replicas
+        self._partitions = 0
         self._ends: dict[int, EndOffset] = {}
         self._moved: dict[int, tuple[NextOffset, float]] = {}  # the position as last seen, and since when
 
@@ -106,17 +116,26 @@ class LeakSearch:
         if time.monotonic() < self._publishable_until:
             return None
         at = backlog.positions(timeout_s=_LOG_TIMEOUT_S)
-        self._ends = self._ends or {partition: each.end for partition, each in at.items()}
+        self._partitions = self._partitions or len(at)
+        self._note_ends(at)
         wanted = {self._partition(claim) for claim in self.waiting}
-        ends = {partition: self._ends[partition] for partition in wanted}
-        undecided = backlog.undecided_to(ends, at, timeout_s=_LOG_TIMEOUT_S)
+        ends = {partition: self._ends[partition] for partition in wanted & self._ends.keys()}
+        undecided = backlog.undecided_to(ends, at, timeout_s=_LOG_TIMEOUT_S) | (wanted - ends.keys())
         self._look_after(undecided, at)
         if self.waiting and self._may_go_on(undecided, at):
             return None
         return self.given_back
 
+    def _note_ends(self, at: Mapping[int, Positions]) -> None:
+        look = self._probe.look(timeout_s=_LOG_TIMEOUT_S, closely=True)
+        whole, now = look.whole if look else frozenset(), time.monotonic()
+        self._whole_since = {each: self._whole_since.get(each, now) for each in whole}
+        for partition, since in self._whole_since.items():
+            if now - since >= SETTLED_S and partition in at:
+                self._ends.setdefault(partition, at[partition].end)
+
     def _partition(self, claim: Claim) -> int:
-        return partition_of(partition_key(claim.coupon_id), len(self._ends))
+        return partition_of(partition_key(claim.coupon_id), self._partitions)
 
     def _look_after(self, undecided: Collection[int], at: Mapping[int, Positions]) -> None:
         lost_at_ms = positions.halted_at_ms() if any(each.has_lost_end for each in at.values()) else {}
@@ -124,7 +143,7 @@ class LeakSearch:
             claim
             for claim in self.waiting
             if self._partition(claim) not in undecided
-            and not _may_be_in_a_lost_end(claim, lost_at_ms, partitions=len(self._ends))
+            and not _may_be_in_a_lost_end(claim, lost_at_ms, partitions=self._partitions)
         ]
         if not ready:
             return

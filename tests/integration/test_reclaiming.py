@@ -18,6 +18,7 @@ from coupons.claim import Claim
 from coupons.claims import submitting
 from coupons.claims.request_status import status_of
 from coupons.eventlog import backlog, kafka_client, log_search, log_state, positions
+from coupons.eventlog.broker_probe import BrokerProbe, Look
 from coupons.eventlog.events import CouponIssueEvent, IssueRequest, encode, partition_key, partition_of
 from coupons.eventlog.place import EndOffset, NextOffset, Place
 from coupons.eventlog.positions import Position
@@ -42,6 +43,7 @@ def _short_wait(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
     """In this process nobody publishes for as long as an API may."""
     if "whole_wait" not in request.keywords:
         monkeypatch.setattr(leaked_slots, "PUBLISHABLE_S", 1.0)
+        monkeypatch.setattr(leaked_slots, "SETTLED_S", 0.2)
 
 
 class Clock:
@@ -100,6 +102,31 @@ def test_a_reservation_without_an_event_is_given_back_and_told(topic: str) -> No
     assert gate.reserved(coupon.pk) == 0
     outcome = IssueOutcome.objects.get(pk=leaked.request_id)
     assert (outcome.status, outcome.reason) == ("REJECTED", "BROKER_UNAVAILABLE")
+
+
+def test_nothing_is_called_unpublished_while_a_leader_may_hold_events_that_nobody_can_read(
+    topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A leader that lost its replicas after it had appended: the events are seen when these are back."""
+    coupon, [user] = make_coupon(stock=1), make_users(1)
+    leaked = _reserve(coupon.pk, user)
+    own = partition_of(partition_key(coupon.pk), 3)
+    truly = BrokerProbe.look
+
+    def without_replicas(probe: BrokerProbe, *, timeout_s: float, closely: bool) -> Look | None:
+        look = truly(probe, timeout_s=timeout_s, closely=closely)
+        return look and replace(look, whole=look.whole - {own})
+
+    search = LeakSearch()
+    with monkeypatch.context() as outage:
+        outage.setattr(BrokerProbe, "look", without_replicas)
+        until = time.monotonic() + 3
+        while time.monotonic() < until:
+            assert search.advance() is None
+            time.sleep(0.2)
+        assert not IssueOutcome.objects.exists()
+
+    assert _finish(search) == [leaked]
 
 
 @pytest.mark.whole_wait
