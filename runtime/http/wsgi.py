@@ -11,6 +11,7 @@ import logging
 import os
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
 from io import BytesIO
@@ -32,6 +33,8 @@ WsgiApplication = Callable[[Environ, StartResponse], Iterable[bytes]]
 #: Bytes. Less, and usual pages are handed over in parts; more, and each page thread may hold as much.
 _WHOLE: Final = 1_048_576
 _PART: Final = 65_536  #: bytes that are handed over at once: fewer cost more handovers
+#: Places of the pool for each thread that is in use: one runs, another has just ended.
+_SLACK: Final = 3
 #: The loop gives up a client that takes nothing for 30 s, and tells us; longer than that, and it is stuck.
 _LOOP_PATIENCE_S: Final = 60.0
 _WITHOUT_LENGTH: Final = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED})
@@ -57,15 +60,38 @@ class Pages:
     ) -> None:
         self._application = application
         self._refusal = refusal
-        self._threads = ThreadPool(threads)
+        # gevent's pool has its caller wait while all its threads are busy, and a caller in the hub cannot: it
+        # raises. So requests wait here, and never more are in the pool than it takes at once. It takes more
+        # than there are threads in use, for it learns a moment after us that one of them is free.
+        self._threads = ThreadPool(threads * _SLACK)
+        self._free = threads
+        self._waiting: deque[Request] = deque()  # bounded: a connection has one request at a time
         self._loop = gevent.get_hub().loop
 
     def serve(self, request: Request) -> None:
-        # Not `apply`: no greenlet waits for the thread, which hands its answer to the loop by itself.
-        self._threads.spawn(self._run, request)
+        """In the loop's hub. Requests are served in their order, so many at once as there are threads."""
+        self._waiting.append(request)
+        self._serve_next()
+
+    def _serve_next(self) -> None:
+        while self._free and self._waiting:
+            self._free -= 1
+            # Not `apply`: no greenlet waits for the thread, which hands its answer to the loop by itself.
+            self._threads.spawn(self._run, self._waiting.popleft())
+
+    def _one_is_free(self) -> None:
+        """In the loop's hub."""
+        self._free += 1
+        self._serve_next()
 
     def _run(self, request: Request) -> None:
         """In a thread of the pool."""
+        try:
+            self._answer(request)
+        finally:
+            self._loop.run_callback_threadsafe(self._one_is_free)
+
+    def _answer(self, request: Request) -> None:
         answer = _Answer(request, self._loop.run_callback_threadsafe)
         try:
             answer.run(self._application)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -337,6 +338,28 @@ def test_an_application_of_wsgi_sees_the_request_and_its_whole_body(running: Run
 
     assert answer.endswith(b"POST /page/A b=c %d 1,2 2ab" % running.port)
     assert b"upgrade" not in answer
+
+
+def test_more_requests_than_threads_wait_their_turn(running: Running) -> None:
+    """A page of the admin loads twenty files at once: each is answered, by no more threads than there are."""
+    at_work: list[int] = []
+    most: list[int] = []
+
+    def slow(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        at_work.append(1)
+        most.append(len(at_work))
+        time.sleep(0.01)
+        at_work.pop()
+        return shown(environ, start_response)
+
+    pages_of(running, slow)
+    clients = [running.connect() for _ in range(30)]
+    for number, client in enumerate(clients):
+        client.sendall(b"GET /page/%d HTTP/1.1\r\n\r\n" % number)
+
+    for number, client in enumerate(clients):
+        assert b"GET /page/%d" % number in received(client, until=b"None 0")
+    assert max(most) == 2
 
 
 class Large:
