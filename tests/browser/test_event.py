@@ -15,6 +15,14 @@ from tests.system import System
 
 pytestmark = pytest.mark.django_db(transaction=True)
 PASSWORD = "a-long-enough-one"
+_STEPS = (
+    "PAUSE_CLAIMS",
+    "RESUME_CLAIMS",
+    "PAUSE_DECIDING",
+    "RESUME_DECIDING",
+    "CHANGE_STOCK",
+    "STOP_CLAIMS",
+)
 #: Until an event opens that is planned now: its page must be seen before. Slow machines need the most of it.
 _SOON = timedelta(seconds=25)
 
@@ -105,10 +113,18 @@ def steer(visitor: Visitor, system: System, coupon: Coupon, users: list[int]) ->
     assert system.claim(coupon.pk, users[10]).code == "CLAIMS_PAUSED"
     take(visitor, "RESUME_CLAIMS")
     phase(visitor, "OPEN")
+    take(visitor, "PAUSE_DECIDING")
+    visitor.page.wait_for_selector("[data-action=RESUME_DECIDING]:not(.event-off)")
+    assert system.claim(coupon.pk, users[10]).status == 202
+    number(visitor, "accepted", "11")
+    visitor.page.wait_for_selector("#deferring:not([hidden])", timeout=30_000)
+    visitor.picture("event-deciding-paused")
+    take(visitor, "RESUME_DECIDING")
+    number(visitor, "issued", "11")
     take(visitor, "CHANGE_STOCK", amount="5")
-    number(visitor, "left", "15")
-    answers = system.claim_all(coupon.pk, users[10:])
-    assert sum(answer.status == 202 for answer in answers.values()) == 15
+    number(visitor, "left", "14")
+    answers = system.claim_all(coupon.pk, users[11:])
+    assert sum(answer.status == 202 for answer in answers.values()) == 14
     number(visitor, "issued", "25")
     visitor.page.wait_for_selector("#winners tr:nth-child(5)")
     visitor.page.wait_for_selector("[data-chart=minutesclaims] canvas")
@@ -158,9 +174,7 @@ def test_an_event_from_planning_to_report(visitor: Visitor, system: System, lang
     first = IssueOutcome.objects.filter(coupon_id=coupon.pk).earliest("requested_at")
     assert first.requested_at >= opens_at
     steps = Steering.objects.filter(coupon_id=coupon.pk).order_by("pk")
-    assert list(steps.values_list("action", "who")) == [
-        (action, "kim") for action in ("PAUSE_CLAIMS", "RESUME_CLAIMS", "CHANGE_STOCK", "STOP_CLAIMS")
-    ]
+    assert list(steps.values_list("action", "who")) == [(action, "kim") for action in _STEPS]
 
 
 @pytest.mark.parametrize("language", ["ko"])

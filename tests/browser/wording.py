@@ -8,8 +8,7 @@ import re
 _KEPT = re.compile(
     r"[A-Z]{2,}[A-Z_]*|Kafka|Redis|Asia/Seoul|UTC|coupon:\d|user:\d|coupon-issue-events|manage\.py"
     r"|dead_letters|no JSON|[Kk]im|abc|CSV|ID|KST|p50|p99|pbkdf2_sha256|testuser\d*|[0-9a-f-]{36}"
-    r"|\bms\b|\S+\*{4,}|Ctrl|[a-z_]+\.[a-z_]+"
-    r"|import_csv|user_id,name,balance"
+    r"|[a-z_]+(,[a-z_]+)+|[a-z]+_[a-z_]+|\bms\b|\S+\*{4,}|Ctrl|[a-z_]+\.[a-z_]+"
 )
 
 
