@@ -105,9 +105,11 @@ def test_a_partition_that_stands_still_and_letters_that_wait_come_first() -> Non
 
 def test_the_workers_of_this_machine_are_told(topic: str) -> None:
     with System(topic=topic, consumers=0) as system:
-        pids = told_as_json()["apiWorkers"][str(system.api.port)]
-        assert sorted(pids) == sorted(each.pid for each in psutil.Process(system.api.pid).children())
-        assert f"API on port {system.api.port}: {len(pids)} workers" in told()[1]
+        workers = sorted(each.pid for each in psutil.Process(system.api.pid).children())
+        port = system.api.port
+        # The API is ready with its first worker; the others begin to count a moment later.
+        eventually(lambda: sorted(told_as_json()["apiWorkers"][str(port)]) == workers, within_s=30)
+        assert f"API on port {port}: {len(workers)} workers" in told()[1]
 
 
 def test_locks_are_told_and_expire() -> None:
