@@ -50,13 +50,13 @@ class Resuming:
         self._processor = processor
         self._batch_size = batch_size
         self._state = state
-        self._look_at = 0.0
+        self.look_at = 0.0  #: when it asks the database next, by the monotonic clock
 
     def step(self) -> None:
         """Decide some deferred events, if there are any to decide. Waits for database, broker and Redis."""
-        if time.monotonic() < self._look_at:
+        if time.monotonic() < self.look_at:
             return
-        self._look_at = time.monotonic() + _LOOK_EVERY_S
+        self.look_at = time.monotonic() + _LOOK_EVERY_S
         close_old_connections()
         try:
             with database_roles.watched():
@@ -77,7 +77,7 @@ class Resuming:
         for coupon_id in (each.coupon_id for each in found if each.is_resumed):
             with _turn(coupon_id) as is_ours:
                 if is_ours and self._decide(coupon_id, until):
-                    self._look_at = 0.0  # there is more
+                    self.look_at = 0.0  # there is more
             if time.monotonic() >= until:
                 return
 

@@ -18,7 +18,7 @@ COLUMNS: Final = {
     Kind.COUPONS: "coupon_id,description,discount_amount,stock,opens_at,closes_at,is_rehearsal,eligible_only",
     Kind.ELIGIBLE: "coupon_id,user_id",
 }
-_KOREAN: Final = {
+KOREAN: Final = {
     Problem.MISSING: "첫 줄에 컬럼 이름 {known}이(가) 있어야 합니다. 없는 컬럼: {names}",
     Problem.UNKNOWN: "모르는 컬럼: {names}. 쓸 수 있는 컬럼: {known}",
     Problem.NO_CSV: "여기서부터 CSV가 아닙니다: {told}",
@@ -72,4 +72,4 @@ WORDS: Final = {
 
 def said(error: LineError) -> str:
     """What is wrong with the line, in the reader's language."""
-    return str(text(en=error.message, ko=_KOREAN[error.problem].format(**error.values)))
+    return str(text(en=error.message, ko=KOREAN[error.problem].format(**error.values)))

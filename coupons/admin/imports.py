@@ -30,7 +30,7 @@ from coupons.operations.importing.rows import Kind, Progress
 #: Bytes: some 60,000 users or 100,000 entries of a list, some seconds of a worker's thread. More, and claims
 #: of that worker are slower for longer, and a proxy gives up; less, and the command is needed more often.
 MOST_BYTES: Final = 2_000_000
-_WAITS_S: Final = 3600  #: for its confirmation
+WAITS_S: Final = 3600  #: for its confirmation
 _SALT: Final = "coupons.admin.imports"
 #: After so many rows the thread lets others have the interpreter: claims are answered by the same process.
 _REST_EVERY: Final = 100
@@ -99,7 +99,7 @@ def page(request: HttpRequest, kind: str) -> HttpResponse:
 
 def _import(request: HttpRequest, kind: Kind) -> HttpResponse:
     try:
-        signed_kind, read = signing.loads(request.POST["checked"], salt=_SALT, max_age=_WAITS_S)
+        signed_kind, read = signing.loads(request.POST["checked"], salt=_SALT, max_age=WAITS_S)
     except signing.BadSignature:
         messages.warning(request, str(WORDS["expired"]))
         return HttpResponseRedirect(request.get_full_path())

@@ -69,13 +69,14 @@ def plan(older_than: datetime, *, coupon_id: int | None = None) -> list[Plan]:
             description=coupon.description,
             outcomes=found[pk]["number"],
             last_decided=found[pk]["last"],
-            why_not=_why_not(coupon, older_than, undecided.get(pk, 0)),
+            why_not=why_not(coupon, older_than, undecided.get(pk, 0)),
         )
         for pk, coupon in sorted(coupons.items())
     ]
 
 
-def _why_not(coupon: Coupon, older_than: datetime, undecided: int) -> str:
+def why_not(coupon: Coupon, older_than: datetime, undecided: int) -> str:
+    """What keeps it from being purged; "" if nothing does. ``undecided``: how many requests are."""
     if not _is_over(coupon, older_than):
         return "it is open: close it, or give it an end"
     if coupon.defers:

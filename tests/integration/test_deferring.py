@@ -338,7 +338,7 @@ def test_a_database_that_fails_is_waited_for_and_shown(topic: str, monkeypatch: 
     assert told(events) == [None, None]
 
     monkeypatch.setattr(batch, "issue_coupons", issue_coupons)
-    monkeypatch.setattr(resuming, "_look_at", 0.0)
+    monkeypatch.setattr(resuming, "look_at", 0.0)
     resuming.step()
     assert state.resume_failure is None
     assert state.retrying_s() == 0
@@ -372,7 +372,7 @@ def test_what_would_take_deferred_events_away_is_refused(topic: str) -> None:
 
     with pytest.raises(rehearsals.NotRemoved, match="resume"):
         rehearsals.refuse(coupon)
-    assert "resume" in purging._why_not(coupon, coupon.created_at, 0)
+    assert "resume" in purging.why_not(coupon, coupon.created_at, 0)
     resetting.reset(coupon.pk, stock=5)
     coupon.refresh_from_db()
     assert not coupon.defers

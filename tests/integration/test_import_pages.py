@@ -13,7 +13,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
 from coupons.admin import imports
-from coupons.admin.import_words import _KOREAN
+from coupons.admin.import_words import KOREAN
 from coupons.models import Coupon, EligibleUser, User
 from coupons.operations.importing.rows import Problem
 from tests.factories import make_coupon, make_users
@@ -70,7 +70,7 @@ def test_wrong_lines_are_named_in_the_readers_language_and_nothing_can_be_confir
     assert "ID 1이(가) 파일에 두 번 있습니다" in korean
     assert 'name="checked"' not in english + korean
     assert not User.objects.exists()
-    assert set(_KOREAN) == set(Problem)
+    assert set(KOREAN) == set(Problem)
 
 
 def test_coupons_and_lists_go_the_same_way(browser: Client) -> None:
@@ -124,7 +124,7 @@ def test_a_page_that_was_changed_or_is_old_imports_nothing(
 
     assert "waited for too long" in told("x" + checked)
     assert browser.post(COUPONS, {"checked": checked}).status_code == 403
-    monkeypatch.setattr(imports, "_WAITS_S", -1)
+    monkeypatch.setattr(imports, "WAITS_S", -1)
     assert "waited for too long" in told(checked)
     assert not User.objects.exists()
 
