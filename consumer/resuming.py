@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Final, cast
+from typing import Final, NamedTuple, cast
 
 import redis_lock
 from confluent_kafka import KafkaError, Message
@@ -38,19 +38,33 @@ _LOOK_EVERY_S: Final = 1.0
 #: One turn of the loop spends so long on resumed coupons at most, or one batch. Shorter, and a million
 #: deferred events take longer; longer, and other coupons' events wait longer between their batches.
 _TURN_S: Final = 0.2
+#: A coupon that cannot be decided (somebody holds its row, say) rests, each time twice as long, up to this.
+#: Each try holds up the whole loop until the database gives up. Shorter, and a coupon that fails slows down
+#: all others; longer, and it waits once it could go on.
+_LONGEST_REST_S: Final = 30.0
 #: A consumer that died keeps the others from its coupon for so long. Shorter than a batch may take, and two
 #: consumers decide the same events, of whom one has worked in vain; longer, and the coupon waits.
 _EXPIRES_S: Final = 30
 
 
+class Rest(NamedTuple):
+    until: float  #: by the monotonic clock
+    seconds: float
+
+
 class Resuming:
     """For the loop's thread, which calls ``step`` between two batches of the log."""
 
-    def __init__(self, processor: BatchProcessor, *, batch_size: int, state: LoopState) -> None:
+    def __init__(
+        self, processor: BatchProcessor, *, batch_size: int, state: LoopState, turn_s: float = _TURN_S
+    ) -> None:
         self._processor = processor
         self._batch_size = batch_size
         self._state = state
+        self._turn_s = turn_s
         self.look_at = 0.0  #: when it asks the database next, by the monotonic clock
+        self.rests: dict[int, Rest] = {}  #: coupons that could not be decided
+        self._last = 0  # the coupon that had its turn last
 
     def step(self) -> None:
         """Decide some deferred events, if there are any to decide. Waits for database, broker and Redis."""
@@ -61,11 +75,12 @@ class Resuming:
         try:
             with database_roles.watched():
                 self._step()
-            self._state.resumes()
+            if not self.rests:
+                self._state.resumes()
         except RECOVERABLE as error:
             cause = type(error).__name__
             metrics.RETRIES.labels(cause=cause).inc()
-            log.warning("deferred events are not decided, tried again in %s s: %s", _LOOK_EVERY_S, error)
+            log.warning("deferred events are not decided yet: %s: %s", cause, error)
             self._state.cannot_resume(cause)
             if isinstance(error, DatabaseLayerError):
                 connection.close()
@@ -73,13 +88,36 @@ class Resuming:
     def _step(self) -> None:
         found = deferring.look()
         self._state.deferring = {each.coupon_id: each.told() for each in found}
-        until = time.monotonic() + _TURN_S
-        for coupon_id in (each.coupon_id for each in found if each.is_resumed):
-            with _turn(coupon_id) as is_ours:
+        until = time.monotonic() + self._turn_s
+        resumed = {each.coupon_id for each in found if each.is_resumed}
+        self.rests = {coupon_id: rest for coupon_id, rest in self.rests.items() if coupon_id in resumed}
+        for coupon_id in self._in_turn(resumed):
+            self._last = coupon_id
+            with self._resting(coupon_id), _turn(coupon_id) as is_ours:
                 if is_ours and self._decide(coupon_id, until):
                     self.look_at = 0.0  # there is more
             if time.monotonic() >= until:
                 return
+
+    def _in_turn(self, coupon_ids: Collection[int]) -> list[int]:
+        """Those that do not rest, beginning after the one that had its turn last: none waits for another."""
+        now = time.monotonic()
+        ready = [
+            each for each in sorted(coupon_ids) if each not in self.rests or self.rests[each].until <= now
+        ]
+        return [each for each in ready if each > self._last] + [each for each in ready if each <= self._last]
+
+    @contextmanager
+    def _resting(self, coupon_id: int) -> Iterator[None]:
+        """Where deciding this coupon fails, let it rest for a while."""
+        try:
+            yield
+        except RECOVERABLE:
+            before_s = self.rests[coupon_id].seconds if coupon_id in self.rests else _LOOK_EVERY_S / 2
+            rest_s = min(2 * before_s, _LONGEST_REST_S)
+            self.rests[coupon_id] = Rest(time.monotonic() + rest_s, rest_s)
+            raise
+        self.rests.pop(coupon_id, None)
 
     def _decide(self, coupon_id: int, until: float) -> bool:
         """Decide the coupon's deferred events until there are none or it is time; whether more wait."""

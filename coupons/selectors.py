@@ -118,10 +118,14 @@ def _held(users_by_coupon: Mapping[int, Collection[int]], columns: str) -> str:
 
 def _listed(users_by_coupon: Mapping[int, Collection[int]]) -> str:
     """SQL that adds those of the users who are on their coupon's list: rows with the coupon's id below 0."""
+    wanted = [
+        f"(coupon_id = {coupon_id:d} AND user_id IN ({sql.numbers(users)}))"
+        for coupon_id, users in users_by_coupon.items()
+    ]
     return "".join(
         f" UNION ALL SELECT user_id, -coupon_id, NULL FROM {EligibleUser._meta.db_table} "
-        f"WHERE coupon_id = {coupon_id:d} AND user_id IN ({sql.numbers(users)})"
-        for coupon_id, users in users_by_coupon.items()
+        f"WHERE {' OR '.join(some)}"
+        for some in in_chunks(wanted, _COUPONS_AT_ONCE)
     )
 
 

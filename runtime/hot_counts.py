@@ -121,12 +121,12 @@ class HotCounts(Collector):
 
     def _begin(self) -> None:
         """Begin in this process: a forked one must not count in its parent's file."""
-        self._pid = os.getpid()
         self._slots = {}
         self._heat.clear()
         folder = os.environ.get(metrics_folder.VARIABLE)
-        self._file = f"{folder}/{self._metric}_{self._pid}{_SUFFIX}" if folder else ""
+        self._file = f"{folder}/{self._metric}_{os.getpid()}{_SUFFIX}" if folder else ""
         self._cells = self._mapped() if folder else memoryview(bytearray(self._bytes)).cast("q")
+        self._pid = os.getpid()  # at the end: where the file could not be made, the next count tries again
 
     @property
     def _bytes(self) -> int:

@@ -37,8 +37,6 @@ from runtime.config.tracing import TracingSettings
 _LAST_SPANS_S: Final = 1.0
 _W3C: Final = TraceContextTextMapPropagator()
 _TRACEPARENT: Final = "traceparent"
-_NAMES: Final = (_TRACEPARENT, "tracestate")
-_LINES: Final = [(name, name.encode()) for name in _NAMES]  #: as HTTP's header lines have them
 Headers = tuple[tuple[str, bytes], ...]  #: of a Kafka message
 
 
@@ -106,20 +104,21 @@ def _sampler(settings: TracingSettings) -> Sampler:
 
 def parent_in(headers: Mapping[bytes, bytes]) -> Context | None:
     """The caller's trace in these header lines, by name in lower case; None without one that is right."""
-    if b"traceparent" not in headers:
-        return None
-    return _parent({name: headers[line] for name, line in _LINES if line in headers})
+    value = headers.get(b"traceparent")
+    return None if value is None else _parent(value)
 
 
 def parent_in_message(headers: Mapping[str, bytes]) -> Context | None:
     """The trace of a message of the log; None without one that is right."""
-    if _TRACEPARENT not in headers:
-        return None
-    return _parent({name: headers[name] for name in _NAMES if name in headers})
+    value = headers.get(_TRACEPARENT)
+    return None if value is None else _parent(value)
 
 
-def _parent(told: Mapping[str, bytes]) -> Context | None:
-    context = _W3C.extract({name: value.decode("latin1") for name, value in told.items()})
+def _parent(traceparent: bytes) -> Context | None:
+    """Without ``tracestate``: anybody may send 8 kB of it, which take a millisecond of the loop to read, and
+    would go into the log with each event.
+    """
+    context = _W3C.extract({_TRACEPARENT: traceparent.decode("latin1")})
     return context if trace.get_current_span(context).get_span_context().is_valid else None
 
 

@@ -61,6 +61,10 @@ WORDS: Final = {
         en="The checked file has waited for too long: choose it again.",
         ko="검사한 파일이 너무 오래 기다렸습니다. 다시 선택하세요.",
     ),
+    "again": text(
+        en="This file was imported already, or is just being: look at the list before you choose it again.",
+        ko="이미 등록했거나 등록 중인 파일입니다. 다시 선택하기 전에 목록을 확인하세요.",
+    ),
     "file": text(en="File", ko="파일"),
     "tooLarge": text(
         en="The file has {size} bytes, {most} are read here: use `manage.py import_csv`.",

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import io
 import time
+import uuid
 from typing import Any, Final
 
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.models import ADDITION, LogEntry
+from django.contrib.auth import get_user_model
 from django.contrib.contenttypes.models import ContentType
 from django.core import signing
 from django.core.exceptions import PermissionDenied
+from django.db import transaction
 from django.db.models import Model
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
@@ -93,13 +96,14 @@ def page(request: HttpRequest, kind: str) -> HttpResponse:
         return _shown(request, wanted, form)
     read: str = form.cleaned_data["file"]
     found = checking.check(wanted, io.StringIO(read, newline=""), on_progress=_considerate())
-    waiting = "" if found.error_count else signing.dumps([wanted.value, read], salt=_SALT, compress=True)
+    checked = [wanted.value, read, uuid.uuid4().hex]
+    waiting = "" if found.error_count else signing.dumps(checked, salt=_SALT, compress=True)
     return _shown(request, wanted, FileForm(), found=found, waiting=waiting)
 
 
 def _import(request: HttpRequest, kind: Kind) -> HttpResponse:
     try:
-        signed_kind, read = signing.loads(request.POST["checked"], salt=_SALT, max_age=WAITS_S)
+        signed_kind, read, number = signing.loads(request.POST["checked"], salt=_SALT, max_age=WAITS_S)
     except signing.BadSignature:
         messages.warning(request, str(WORDS["expired"]))
         return HttpResponseRedirect(request.get_full_path())
@@ -109,17 +113,35 @@ def _import(request: HttpRequest, kind: Kind) -> HttpResponse:
     found = checking.check(kind, io.StringIO(read, newline=""), on_progress=_considerate())
     if found.error_count:
         return _shown(request, kind, FileForm(), found=found)
+    entry = _log_entry(request.user.pk or 0, kind, number)  # never 0: has_perm() has been asked
+    if entry is None:
+        messages.warning(request, str(WORDS["again"]))
+        return HttpResponseRedirect(reverse(_LISTS[kind]))
     done = writing.write(kind, io.StringIO(read, newline=""), on_progress=_considerate())
+    LogEntry.objects.filter(pk=entry.pk).update(change_message=f"CSV +{done.made:,}")
     told = str(WORDS["done"]).format(made=f"{done.made:,}", existing=f"{done.existing:,}")
-    LogEntry.objects.create(
-        user_id=request.user.pk or 0,  # never: has_perm() has been asked
-        content_type=ContentType.objects.get_for_model(_MODELS[kind]),
-        action_flag=ADDITION,
-        object_repr=f"{kind.value}.csv",
-        change_message=f"CSV +{done.made:,}",
-    )
     messages.success(request, told)
     return HttpResponseRedirect(reverse(_LISTS[kind]))
+
+
+def _log_entry(user_id: int, kind: Kind, number: str) -> LogEntry | None:
+    """The history's entry of this import; None if there is one: a second click, or a page sent again.
+
+    Coupons without ids would be made twice.
+    """
+    of_kind = ContentType.objects.get_for_model(_MODELS[kind])
+    with transaction.atomic(durable=True):
+        get_user_model().objects.select_for_update().get(pk=user_id)  # two clicks, one after the other
+        if LogEntry.objects.filter(user_id=user_id, content_type=of_kind, object_id=number).exists():
+            return None
+        return LogEntry.objects.create(
+            user_id=user_id,
+            content_type=of_kind,
+            object_id=number,
+            action_flag=ADDITION,
+            object_repr=f"{kind.value}.csv",
+            change_message="CSV",
+        )
 
 
 def _considerate() -> Progress:

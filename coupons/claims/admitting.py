@@ -16,6 +16,7 @@ from django.db import Error as DatabaseLayerError
 from coupons import coupon_cache, selectors
 from coupons.claim import Claim
 from coupons.coupon_cache import CachedCoupon
+from coupons.eventlog import deferred
 from coupons.gate import pending
 from coupons.gate.admission import (
     Admission,
@@ -139,4 +140,7 @@ def _unproven(named: Sequence[Claim]) -> list[Claim]:
         in_log = gate.guarded(lambda: pending.acknowledged([claim.request_id for claim in named]))
     except GateUnavailable:
         in_log = set()
-    return [claim for claim in named if claim.request_id not in in_log]
+    unproven = [claim for claim in named if claim.request_id not in in_log]
+    # What is deferred outlives Redis by itself, and people ask again for as long as its coupon is paused.
+    aside = deferred.among([claim.request_id for claim in unproven])
+    return [claim for claim in unproven if claim.request_id not in aside]

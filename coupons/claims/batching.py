@@ -7,6 +7,7 @@ together. The busier the worker, the larger the batch, the cheaper the claim.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -30,6 +31,8 @@ from coupons.outcomes import Code
 from runtime import greenlets, metrics
 from runtime.chunks import in_chunks
 from runtime.database_watch import DatabaseAwayError, watch
+
+log = logging.getLogger(__name__)
 
 #: Claims in a batch. Fewer, and a busy worker pays more round trips for each claim; more, and the first claim
 #: of a batch waits longer for the last one's screening.
@@ -81,14 +84,18 @@ class Gathering:
         while True:
             self._claims_wait.wait()
             gevent.sleep(_GATHER_S)
+            self._refuse_late()
             batch, self._waiting = self._waiting[:MOST_AT_ONCE], self._waiting[MOST_AT_ONCE:]
             if not self._waiting:
                 self._claims_wait.clear()
+            if not batch:
+                continue
             metrics.CLAIM_GROUP_SIZE.observe(len(batch))
             is_screened = Event()
             under_way = gevent.spawn(self._submit, batch, is_screened)
             while not is_screened.wait(SLOW_S):
                 self._suspect_database()
+                self._refuse_late()
             under_way.join(_PACE_S)
 
     def _suspect_database(self) -> None:
@@ -98,6 +105,13 @@ class Gathering:
             waiting, self._waiting = self._waiting, []
             self._claims_wait.clear()
             self._loop.run_callback(_refuse_without_database, waiting)
+
+    def _refuse_late(self) -> None:
+        """Refuse those whose time is over before their screening begins: the database is slow, not away."""
+        if self._waiting and self._waiting[0].is_over:  # the oldest are in front
+            late = [each for each in self._waiting if each.is_over]
+            self._waiting = [each for each in self._waiting if not each.is_over]
+            self._loop.run_callback(_refuse_without_database, late)
 
     def _submit(self, batch: list[Waiting], is_screened: Event) -> None:
         try:
@@ -162,13 +176,21 @@ def _wake(batch: Sequence[Waiting], answers: Mapping[UUID, Answer]) -> None:
     """In the hub: no greenlet is switched to for an answer."""
     _count(batch, [outcome_of(answers[each.claim.request_id]) for each in batch])
     for each in batch:
-        each.answer(answers[each.claim.request_id])
+        _answer(each, answers[each.claim.request_id])
 
 
 def _fail(batch: Sequence[Waiting], error: Exception) -> None:
     _count(batch, [Code.INTERNAL_ERROR.value] * len(batch))
     for each in batch:
-        each.answer(error)
+        _answer(each, error)
+
+
+def _answer(waiting: Waiting, answer: Answer | Exception) -> None:
+    """What goes wrong with one answer must not keep the others of its batch from theirs: they have no end."""
+    try:
+        waiting.answer(answer)
+    except Exception:
+        log.exception("a claim of coupon %s cannot be answered", waiting.claim.coupon_id)
 
 
 def _refuse_without_database(waiting: Sequence[Waiting]) -> None:
@@ -178,6 +200,13 @@ def _refuse_without_database(waiting: Sequence[Waiting]) -> None:
 
 def _count(batch: Sequence[Waiting], outcomes: Sequence[str]) -> None:
     """For the whole batch at once, which costs a tenth of counting each claim. ``outcomes``: one for each."""
+    try:
+        _count_each(batch, outcomes)
+    except Exception:  # as where a file of metrics cannot be made: people wait for their answers
+        log.exception("%d claims are not counted", len(batch))
+
+
+def _count_each(batch: Sequence[Waiting], outcomes: Sequence[str]) -> None:
     now = time.monotonic()
     seconds = [now - each.since for each in batch]
     metrics.observe_each(metrics.CLAIM_SECONDS, seconds)

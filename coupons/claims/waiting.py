@@ -24,6 +24,11 @@ class Waiting:
     was_loaded: bool = False  #: the gate was loaded for this claim at least once
 
     @property
+    def is_over(self) -> bool:
+        """Whether it has waited for as long as any claim may: nothing that is begun now ends in time."""
+        return time.monotonic() >= self.since + settings.CONFIG.producer.waiting_s
+
+    @property
     def is_late(self) -> bool:
         """Whether it has waited for its gate for as long as it may."""
         return time.monotonic() >= self.since + settings.CONFIG.producer.loading_s

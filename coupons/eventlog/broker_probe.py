@@ -106,7 +106,9 @@ class BrokerProbe:
         about_topic = _ask(client, ConfigResource(ResourceType.TOPIC, self._topic))
         alive = {broker for broker, answer in asked.items() if _is_answered(answer)}
         if _is_answered(about_topic) and about_topic.exception() is None:
-            self._least_in_sync = int(about_topic.result()["min.insync.replicas"].value)
+            told = about_topic.result().get("min.insync.replicas")
+            if told is not None and str(told.value).isdecimal():  # not every broker tells it
+                self._least_in_sync = int(told.value)
         return alive
 
 

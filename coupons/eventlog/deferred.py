@@ -70,13 +70,15 @@ class Deferred:
 def defer(requests: Sequence[IssueRequest], originals: Originals) -> None:
     """Defer these undecided events, given in log order, inside the transaction that moves past them.
 
-    Their coupons' rows are locked. A request that is deferred already stays where it is.
+    Their coupons' rows are locked. A request that is deferred already stays where it is. Of a request that
+    stands here twice the second chance is kept, in the first one's place: alone it changes the outcome.
     """
     known = among([request.event.request_id for request in requests])
     new: dict[UUID, IssueRequest] = {}
     for request in requests:
-        if request.event.request_id not in known:
-            new.setdefault(request.event.request_id, request)
+        request_id = request.event.request_id
+        if request_id not in known and (request_id not in new or request.is_second_chance):
+            new[request_id] = request
     if not new:
         return
     found, now = originals([request.place for request in new.values()]), sql.moment(timezone.now())
@@ -140,7 +142,8 @@ def take(coupon: Coupon, places: Collection[Place]) -> None:
     if sorted((partition, offset) for _, partition, offset in found) != sorted(places):
         raise DeferredMoved(f"the deferred events of coupon {coupon.pk} are not those that were read")
     if found:
-        DeferredEvent.objects.filter(coupon_id=coupon.pk, pk__lte=found[-1][0]).delete()
+        # By key: a range would lock, or wait for, rows of other coupons that are resumed at the same time.
+        DeferredEvent.objects.filter(pk__in=[pk for pk, *_ in found]).delete()
         Coupon.objects.filter(pk=coupon.pk).update(deferred_count=F("deferred_count") - len(found))
 
 

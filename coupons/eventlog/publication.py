@@ -102,7 +102,9 @@ class Publication:
         if way is Way.PROBE:
             self._delivery.put_off(index)
         if way in (Way.SEND, Way.PROBE):
-            self._send(record, index, self._delivery, self._started)
+            # A probe's failure must not pass for that of a record that was sent before it.
+            sent_at = time.monotonic() if way is Way.PROBE else self._started
+            self._send(record, index, self._delivery, sent_at)
         elif way is Way.REFUSE:
             self._delivery.note(index, REFUSAL)
         return way

@@ -88,17 +88,23 @@ class Watchdog:
             self._suspicion.clear()
             closely = (is_suspicious or is_troubled) and not is_first
             is_first = False
-            look = self._probe.look(timeout_s=PROBE_TIMEOUT_S, closely=closely)
-            if self._stop.is_set():
-                return
-            self._note(look)
-            if not self.is_down:
-                self._mend()
-            elif time.monotonic() - self._down_since > self._timeout_s + PATIENCE_S:
-                self._down_since = time.monotonic()  # the new producer gets as long
-                self._probe.renew()
-                self._rebuild("neither broker nor topic has answered for long")
+            try:
+                self._look(closely=closely)
+            except Exception:  # as where a key's file is being replaced; without us claims stay refused
+                log.exception("the look at the broker failed, and is taken again")
             self._stop.wait(_PAUSE_S)
+
+    def _look(self, *, closely: bool) -> None:
+        look = self._probe.look(timeout_s=PROBE_TIMEOUT_S, closely=closely)
+        if self._stop.is_set():
+            return
+        self._note(look)
+        if not self.is_down:
+            self._mend()
+        elif time.monotonic() - self._down_since > self._timeout_s + PATIENCE_S:
+            self._down_since = time.monotonic()  # the new producer gets as long
+            self._probe.renew()
+            self._rebuild("neither broker nor topic has answered for long")
 
     def _note(self, look: Look | None) -> None:
         if look is None or not look.partitions:

@@ -18,7 +18,7 @@ from django.utils import timezone
 
 from coupons.claim import Claim
 from coupons.eventlog.events import LAST_TIMESTAMP_MS, CouponIssueEvent
-from coupons.models import DisclosedRequest, IssueOutcome
+from coupons.models import DeferredEvent, DisclosedRequest, IssueOutcome
 from runtime.chunks import in_chunks
 
 AT_ONCE: Final = 1_000  #: rows of one statement: a bound on its size, and on the locks of a deletion
@@ -62,8 +62,13 @@ def find(request_id: UUID) -> CouponIssueEvent | None:
 
 
 def suspects(limit: int) -> list[Claim]:
-    """Kept requests without an outcome, the oldest first, for the search for leaked slots."""
-    undecided = DisclosedRequest.objects.filter(~_has_outcome()).order_by("pk")
+    """Kept requests without an outcome, the oldest first, for the search for leaked slots.
+
+    Without those that are deferred, which are in no danger: a paused coupon has any number of them, for as
+    long as somebody wants it.
+    """
+    is_deferred = Exists(DeferredEvent.objects.filter(request_id=OuterRef("pk")))
+    undecided = DisclosedRequest.objects.filter(~_has_outcome(), ~is_deferred).order_by("pk")
     return [_claim(row) for row in undecided[:limit]]
 
 

@@ -21,6 +21,7 @@ from coupons.models import (
     Coupon,
     CouponStatus,
     DeferredEvent,
+    DisclosedRequest,
     IssueOutcome,
     Refusal,
     SecondFigures,
@@ -79,7 +80,8 @@ def under_way(coupon_ids: Sequence[int]) -> dict[int, int]:
         elif reserved:
             counts[coupon_id] = reserved
     if unknown:
-        requests = backlog.read(timeout_s=_LOG_TIMEOUT_S).requests
+        only = next(iter(unknown)) if len(unknown) == 1 else None
+        requests = backlog.read(timeout_s=_LOG_TIMEOUT_S, coupon_id=only).requests
         counts |= Counter(r.event.coupon_id for r in requests if r.event.coupon_id in unknown)
     return dict(sorted(counts.items()))
 
@@ -92,8 +94,8 @@ def _reserved(coupon_id: int) -> int | None:
 
 
 def reset(coupon_id: int, *, stock: int) -> History:
-    """Delete what the coupon's event has left (``History``, figures, refusals, deferred events), open it, and
-    set its stock.
+    """Delete what the coupon's event has left (``History``, figures, refusals, deferred and disclosed
+    requests), open it, and set its stock.
 
     It has no window then. One transaction holds the row's lock meanwhile, so that no consumer issues in
     between. The gate takes the row for a new one afterwards (``Coupon.epoch`` is its creation time), so that
@@ -109,6 +111,8 @@ def reset(coupon_id: int, *, stock: int) -> History:
         _delete(SecondFigures.objects.filter(coupon_id=coupon_id))
         _delete(Refusal.objects.filter(coupon_id=coupon_id))
         _delete(DeferredEvent.objects.filter(coupon_id=coupon_id))
+        # Else the search for leaked slots has them decided, as passed over, on the reset coupon.
+        _delete(DisclosedRequest.objects.filter(coupon_id=coupon_id))
         coupon.stock = stock
         coupon.issued_count = coupon.adopted_count = coupon.deferred_count = 0
         coupon.coupon_status = CouponStatus.OPENED

@@ -30,11 +30,10 @@ Environ = dict[str, Any]
 StartResponse = Any  # Django's stubs and PEP 3333 spell it differently
 WsgiApplication = Callable[[Environ, StartResponse], Iterable[bytes]]
 
-#: Bytes. Less, and usual pages are handed over in parts; more, and each page thread may hold as much.
-_WHOLE: Final = 1_048_576
+#: Bytes. Less, and public files (Swagger's has 1.6 MB) are handed over in parts, each of which keeps a thread
+#: until a slow client has taken it; more, and each page thread may hold as much.
+_WHOLE: Final = 2_097_152
 _PART: Final = 65_536  #: bytes that are handed over at once: fewer cost more handovers
-#: Places of the pool for each thread that is in use: one runs, another has just ended.
-_SLACK: Final = 3
 #: The loop gives up a client that takes nothing for 30 s, and tells us; longer than that, and it is stuck.
 _LOOP_PATIENCE_S: Final = 60.0
 _WITHOUT_LENGTH: Final = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED})
@@ -61,9 +60,8 @@ class Pages:
         self._application = application
         self._refusal = refusal
         # gevent's pool has its caller wait while all its threads are busy, and a caller in the hub cannot: it
-        # raises. So requests wait here, and never more are in the pool than it takes at once. It takes more
-        # than there are threads in use, for it learns a moment after us that one of them is free.
-        self._threads = ThreadPool(threads * _SLACK)
+        # raises. So requests wait here, and never more are in the pool than it takes at once.
+        self._threads = ThreadPool(threads)
         self._free = threads
         self._waiting: deque[Request] = deque()  # bounded: a connection has one request at a time
         self._loop = gevent.get_hub().loop
@@ -75,23 +73,21 @@ class Pages:
 
     def _serve_next(self) -> None:
         while self._free and self._waiting:
+            request = self._waiting.popleft()
+            if not request.connection.is_open:  # its client has gone while it waited
+                continue
             self._free -= 1
-            # Not `apply`: no greenlet waits for the thread, which hands its answer to the loop by itself.
-            self._threads.spawn(self._run, self._waiting.popleft())
+            # Not `apply`: no greenlet waits for the thread, which hands its answer to the loop by itself. The
+            # link is called once the pool has its place back; what the task tells the loop comes before.
+            self._threads.spawn(self._answer, request).rawlink(self._one_is_free)
 
-    def _one_is_free(self) -> None:
+    def _one_is_free(self, _: object) -> None:
         """In the loop's hub."""
         self._free += 1
         self._serve_next()
 
-    def _run(self, request: Request) -> None:
-        """In a thread of the pool."""
-        try:
-            self._answer(request)
-        finally:
-            self._loop.run_callback_threadsafe(self._one_is_free)
-
     def _answer(self, request: Request) -> None:
+        """In a thread of the pool."""
         answer = _Answer(request, self._loop.run_callback_threadsafe)
         try:
             answer.run(self._application)

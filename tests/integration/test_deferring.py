@@ -16,7 +16,7 @@ from uuid_utils.compat import uuid7
 
 from consumer import batch
 from consumer.batch import BatchProcessor
-from consumer.resuming import ResumedCoupon, Resuming
+from consumer.resuming import Rest, ResumedCoupon, Resuming
 from consumer.state import LoopState
 from coupons import coupon_cache
 from coupons.claim import Claim
@@ -33,11 +33,20 @@ from coupons.eventlog.events import (
 )
 from coupons.eventlog.place import NextOffset
 from coupons.eventlog.producer import event_producer
-from coupons.gate import leaked_slots, loading
+from coupons.gate import disclosed, leaked_slots, loading, pending
 from coupons.gate.admission import gate
 from coupons.gate.leaked_slots import LeakSearch
 from coupons.issuing.deciding import Issued, issue_coupons
-from coupons.models import Coupon, DeadLetter, DeferredEvent, IssueOutcome, LogPosition, Steering, UserCoupon
+from coupons.models import (
+    Coupon,
+    DeadLetter,
+    DeferredEvent,
+    DisclosedRequest,
+    IssueOutcome,
+    LogPosition,
+    Steering,
+    UserCoupon,
+)
 from coupons.operations import deferring, purging, rehearsals, resetting, status, steering
 from coupons.operations.steering import Step
 from coupons.operations.verification.recent import Recent
@@ -241,6 +250,7 @@ def test_slots_are_kept_and_requests_found_also_when_redis_is_lost(
 ) -> None:
     """The gate is loaded from what is deferred; nobody takes these slots for leaked ones."""
     monkeypatch.setattr(leaked_slots, "PUBLISHABLE_S", 0.0)
+    monkeypatch.setattr(leaked_slots, "SETTLED_S", 0.0)
     coupon, users = make_coupon(stock=4), make_users(5)
     steer(coupon, Action.PAUSE_DECIDING)
     ids = accepted(coupon, users[:3])
@@ -319,6 +329,113 @@ def test_a_second_chance_is_still_one_after_the_pause(topic: str) -> None:
     assert told([event]) == ["ISSUED"]
 
 
+def test_a_second_chance_beside_its_original_is_not_lost(topic: str) -> None:
+    """As where the position went back in front of both."""
+    coupon, [user] = make_coupon(stock=1), make_users(1)
+    event = make_event(coupon_id=coupon.pk, user_id=user)
+    IssueOutcome.objects.create(
+        request_id=event.request_id,
+        coupon_id=coupon.pk,
+        user_id=user,
+        status="FAILED",
+        reason="UNSTORABLE",
+        requested_at=coupon.created_at,
+        kafka_partition=0,
+        kafka_offset=0,
+    )
+    steer(coupon, Action.PAUSE_DECIDING)
+    publish([event])
+    publish([event], headers=[(SECOND_CHANCE_HEADER, b"1")])
+    decide()
+
+    resume(coupon)
+
+    assert told([event]) == ["ISSUED"]
+
+
+def test_a_coupon_that_cannot_be_decided_keeps_no_other_waiting(
+    topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stuck, other = make_coupon(), make_coupon()
+    users = make_users(2)
+    for coupon in (stuck, other):
+        steer(coupon, Action.PAUSE_DECIDING)
+        publish(events_of(coupon, users))
+    decide()
+    for coupon in (stuck, other):
+        steer(coupon, Action.RESUME_DECIDING)
+
+    def failing_for_one(*args: Any, resumed: int | None = None, **named: Any) -> Issued:
+        if resumed == stuck.pk:
+            raise OperationalError(1205, "Lock wait timeout exceeded")
+        return issue_coupons(*args, resumed=resumed, **named)
+
+    monkeypatch.setattr(batch, "issue_coupons", failing_for_one)
+    resuming = resumer()
+    for _ in range(2):
+        resuming.look_at = 0.0
+        resuming.step()
+
+    assert list(resuming.rests) == [stuck.pk]
+    assert winners(other) == users
+    assert winners(stuck) == []
+
+
+def test_coupons_with_very_many_events_take_turns(topic: str) -> None:
+    first, second = make_coupon(), make_coupon()
+    users = make_users(6)
+    defer_and_resume(first, users)
+    defer_and_resume(second, users[:1])
+    processor = BatchProcessor(producer=event_producer())
+    resuming = Resuming(processor, batch_size=1, state=LoopState(), turn_s=0.0)
+
+    for _ in range(2):
+        resuming.look_at = 0.0
+        resuming.step()
+
+    assert len(winners(first)) == 1
+    assert winners(second) == users[:1]
+
+
+def defer_and_resume(coupon: Coupon, users: Sequence[int]) -> None:
+    steer(coupon, Action.PAUSE_DECIDING)
+    publish(events_of(coupon, users))
+    decide()
+    steer(coupon, Action.RESUME_DECIDING)
+
+
+def test_what_is_deferred_is_in_no_danger_and_asking_again_writes_nothing(
+    topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing for the search of leaked slots, however long a pause lasts and whatever Redis has forgotten."""
+    coupon, users = make_coupon(), make_users(2)
+    asked = [Claim(coupon_id=coupon.pk, user_id=user, request_id=uuid7()) for user in users]
+    steer(coupon, Action.PAUSE_DECIDING)
+    assert all(isinstance(answer, Accepted) for answer in submitting.submit(asked))
+    decide()
+    monkeypatch.setattr(pending, "acknowledged", lambda request_ids: set())
+    again = submitting.submit([asked[0].as_request(uuid7())])
+
+    assert [getattr(each, "request_id", None) for each in again] == [asked[0].request_id]
+    assert not DisclosedRequest.objects.exists()
+    disclosed.keep(asked)
+    assert disclosed.suspects(10) == []
+    assert set(LeakSearch().waiting) == set(asked)  # their slots are still reserved
+
+
+def test_a_reset_leaves_no_request_that_could_come_back(topic: str) -> None:
+    coupon, [user] = make_coupon(), make_users(1)
+    steer(coupon, Action.PAUSE_DECIDING)
+    publish([event := make_event(coupon_id=coupon.pk, user_id=user)])
+    decide()
+    disclosed.keep([event.claim])
+
+    resetting.reset(coupon.pk, stock=5)
+
+    assert disclosed.suspects(10) == []
+    assert told([event]) == [None]
+
+
 def test_a_database_that_fails_is_waited_for_and_shown(topic: str, monkeypatch: pytest.MonkeyPatch) -> None:
     coupon, users = make_coupon(), make_users(2)
     steer(coupon, Action.PAUSE_DECIDING)
@@ -338,6 +455,12 @@ def test_a_database_that_fails_is_waited_for_and_shown(topic: str, monkeypatch: 
     assert told(events) == [None, None]
 
     monkeypatch.setattr(batch, "issue_coupons", issue_coupons)
+    monkeypatch.setattr(resuming, "look_at", 0.0)
+    resuming.step()  # it rests
+    assert state.resume_failure == "OperationalError"
+    assert told(events) == [None, None]
+
+    resuming.rests = {coupon.pk: Rest(until=0.0, seconds=1.0)}
     monkeypatch.setattr(resuming, "look_at", 0.0)
     resuming.step()
     assert state.resume_failure is None

@@ -84,6 +84,16 @@ def test_coupons_and_lists_go_the_same_way(browser: Client) -> None:
     assert EligibleUser.objects.get().user_id == user
 
 
+def test_a_second_click_makes_no_coupon_twice(browser: Client) -> None:
+    page = sent(browser, COUPONS, "description,discount_amount,stock\nspring,1000,5\n")
+
+    first, second = confirmed(browser, COUPONS, page), confirmed(browser, COUPONS, page)
+
+    assert "1 rows imported" in first
+    assert "imported already" in second
+    assert Coupon.objects.count() == 1
+
+
 def test_what_changed_before_it_was_confirmed_is_seen(browser: Client) -> None:
     coupon, [user] = make_coupon(eligible_only=True), make_users(1)
     page = sent(browser, ELIGIBLE, f"coupon_id,user_id\n{coupon.pk},{user}\n")

@@ -134,6 +134,8 @@ class Command(BaseCommand):
         if not counts:
             return
         text = f"{sum(counts.values())} requests are under way for {_named(list(counts))}"
+        if Coupon.objects.filter(pk__in=list(counts), deferred_count__gt=0).exists():
+            text += " (those whose deciding is paused are deleted with the coupon's history)"
         if not force:
             raise CommandError(
                 f"{text}. Wait until the consumer has decided them (GET "
