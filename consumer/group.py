@@ -80,6 +80,7 @@ class Membership:
         self._refusals = 0  # since a client was taken
         self._waiting_since: float | None = None  # for our name
         self._asked_at = float("-inf")
+        self._question = group_coordinator.MemberQuestion()
 
     @property
     def protocol(self) -> GroupProtocol:
@@ -111,9 +112,7 @@ class Membership:
             return False
         self._asked_at = time.monotonic()
         try:
-            return group_coordinator.has_member(
-                settings.CONFIG.kafka.group_id, client.memberid(), timeout_s=1.0
-            )
+            return self._question.is_counted(settings.CONFIG.kafka.group_id, client.memberid(), timeout_s=1.0)
         except KafkaException as error:
             log.info("whether the group counts us is not known: %s", error)
             return False

@@ -15,11 +15,13 @@ from django.db import OperationalError
 from gevent.event import Event
 from uuid_utils.compat import uuid7
 
+from coupons import measures
 from coupons.claim import Claim
 from coupons.claims import batching, screening, submitting, warming
 from coupons.claims.batching import Gathering
 from coupons.claims.screening import Refused, Screened
 from coupons.claims.submitting import Accepted, Answer
+from coupons.claims.waiting import Waiting
 from coupons.outcomes import Code
 from dev.processes import wait_until
 from runtime import greenlets
@@ -198,6 +200,43 @@ def test_claims_behind_a_database_that_hangs_are_refused_and_later_ones_at_once(
     desk.may_screen.set()
     assert len(answers(hanging + ask(own, wanted[4:]))) == 3
     assert desk.groups == [wanted[:1], wanted[4:]]
+
+
+def test_claims_behind_a_database_that_is_slow_are_refused_when_their_time_is_over(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It answers whoever asks whether it is there; only the claims' own queries take long."""
+    monkeypatch.setattr(batching, "SLOW_S", 0.02)
+    own, wanted = Gathering(), claims(4)
+    desk.may_screen.clear()
+    hanging = ask(own, wanted[:1])
+    gevent.sleep(0.01)  # it is being screened
+    monkeypatch.setattr(Waiting, "is_over", property(lambda waiting: waiting.claim in wanted[1:3]))
+
+    behind = answers(ask(own, wanted[1:3]))
+
+    assert [type(each) for each in behind] == [DatabaseAwayError] * 2
+    assert not hanging[0].told
+    desk.may_screen.set()
+    assert len(answers(hanging + ask(own, wanted[3:]))) == 2
+
+
+def test_an_answer_that_raises_keeps_no_other_claim_of_the_group_from_its_own(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own, wanted, asked = Gathering(), claims(3), Asked()
+
+    def broken(answered: Answer | Exception) -> None:
+        raise RuntimeError("the connection's own bug")
+
+    def uncounted(*args: object) -> None:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(measures, "claims_answered", uncounted)
+    own.submit(wanted[0], broken)
+    own.submit(wanted[2], asked.answer)
+
+    assert answers([asked]) == [Accepted(request_id=wanted[2].request_id)]
 
 
 def test_an_error_of_a_database_that_answers_refuses_no_other_claim(

@@ -118,5 +118,29 @@ def test_what_is_held_is_refused_for_certain_when_its_time_is_over_and_the_other
     assert list(parts) == [{1: THERE}]
 
 
+def test_a_probe_that_fails_opens_the_circuit_again(log: Log) -> None:
+    """Its failure is not taken for that of a record that was sent before it."""
+    sent: list[float] = []
+    log.circuits.failed(0, sent_at=time.monotonic())  # open
+    log.circuits.look({0: True})
+    publication = Publication(
+        [record()],
+        until=time.monotonic() + TIMEOUT_S,
+        timeout_s=TIMEOUT_S,
+        circuits=log.circuits,
+        send=lambda record, index, delivery, sent_at: sent.append(sent_at),
+        partition_of=lambda record: 0,
+        fetch_reports=lambda: None,
+        suspect=lambda: None,
+    )
+    next(publication.parts())
+    [sent_at] = sent
+    assert log.way() is Way.REFUSE  # while it is on its way
+
+    log.circuits.failed(0, sent_at=sent_at)
+
+    assert log.way() is Way.PROBE
+
+
 def test_nothing_is_published_in_no_time(log: Log) -> None:
     assert list(log.publish([]).parts()) == [{}]
