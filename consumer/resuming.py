@@ -81,7 +81,8 @@ class Resuming:
             cause = type(error).__name__
             metrics.RETRIES.labels(cause=cause).inc()
             log.warning("deferred events are not decided yet: %s: %s", cause, error)
-            self._state.cannot_resume(cause)
+            if self._state.deferring:  # else nothing of ours waits, and the loop says what does
+                self._state.cannot_resume(cause)
             if isinstance(error, DatabaseLayerError):
                 connection.close()
 

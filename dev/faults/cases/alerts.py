@@ -51,8 +51,14 @@ def strike(fault: Fault, scene: Scene, prometheus: Prometheus) -> None:
         fault.end(scene)
 
 
-def _read_only(value: int) -> Callable[[Scene], object]:
-    return lambda scene: scene.services.sql(f"SET GLOBAL read_only = {value}")
+def _make_read_only(scene: Scene) -> None:
+    """While claims are accepted: after the fault before, the API may refuse them, and nothing would wait."""
+    scene.rush.wait_accepted(len(scene.rush.accepted) + 20)
+    scene.services.sql("SET GLOBAL read_only = 1")
+
+
+def _make_writable(scene: Scene) -> None:
+    scene.services.sql("SET GLOBAL read_only = 0")
 
 
 def _start_consumer(scene: Scene) -> None:
@@ -122,8 +128,8 @@ def _faults() -> list[Fault]:
             alerts=("CouponPublishingFails",),
         ),
         Fault(
-            begin=_read_only(1),
-            end=_read_only(0),
+            begin=_make_read_only,
+            end=_make_writable,
             alerts=("CouponRetrying", "CouponNothingDecided"),
         ),
         Fault(begin=_delete_undecided, end=_accept_loss, alerts=("CouponPartitionStuck",)),
