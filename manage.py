@@ -17,4 +17,4 @@ if __name__ == "__main__":
             raise
         from coupons.operations.preflight import refused
 
-        sys.exit(refused.say(ended.code, sys.argv[2:]))
+        sys.exit(refused.tell(ended.code, sys.argv[2:]))

@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from typing import Final
 
 from runtime.config import Config, ConfigError
+from runtime.operator_language import marked, say
 
 #: As many characters as Django's own check (security.W009) wants; `openssl rand -hex 32` makes 64.
 SHORTEST_SECRET_KEY: Final = 50
 #: 16 random bytes in hex. Fewer, and who has one token can try secrets until one makes that token.
 SHORTEST_IDENTITY_SECRET: Final = 32
-MEND: Final = 'set it to a long random text, e.g. "$(openssl rand -hex 32)"'
+MEND: Final = marked('set it to a long random text, e.g. "$(openssl rand -hex 32)"')
 _LEAST_DIFFERENT: Final = 5  #: characters, as Django's check wants them
 #: What stands, or once stood, in this repository or in what Django generates; anybody can look it up.
 _KNOWN: Final = ("only-for-", "for-tests", "for-trying-it-out", "django-insecure-", "change-me", "changeme")
@@ -22,13 +23,13 @@ def refuse_weak(config: Config) -> None:
     if config.site.debug:
         return
     for weakness in weaknesses(config):
-        raise ConfigError(f"{weakness}: {MEND}")
+        raise ConfigError(f"{weakness}: {say(MEND)}")
 
 
 def refuse_weak_identity_secret(text: str) -> None:
     """Raise ConfigError for one that can be guessed; several may stand there, one on a line."""
     for weakness in identity_weaknesses(text):
-        raise ConfigError(f"{weakness}: {MEND}")
+        raise ConfigError(f"{weakness}: {say(MEND)}")
 
 
 def weaknesses(config: Config) -> Iterator[str]:
@@ -44,8 +45,13 @@ def identity_weaknesses(text: str) -> Iterator[str]:
 
 def _weakness(name: str, value: str, *, shortest: int) -> Iterator[str]:
     if any(known in value.lower() for known in _KNOWN):
-        yield f"{name} is an example that everybody knows"
+        yield say("{name} is an example that everybody knows", name=name)
     elif len(value) < shortest:
-        yield f"{name} has {len(value)} characters, and less than {shortest} can be guessed"
+        yield say(
+            "{name} has {count} characters, and less than {shortest} can be guessed",
+            name=name,
+            count=len(value),
+            shortest=shortest,
+        )
     elif len(set(value)) < _LEAST_DIFFERENT:
-        yield f"{name} repeats a few characters"
+        yield say("{name} repeats a few characters", name=name)

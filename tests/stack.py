@@ -111,6 +111,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None
         DEBUG="false",
         COUPON_LOG_DIR=str(folder / "logs"),
         COUPON_TOPIC=f"events-{os.getpid()}",
+        COUPON_LANGUAGE="en",  # whatever the developer's shell speaks
         # What each test waits for: short on a machine that does nothing else.
         COUPON_CONSUMER_SESSION_TIMEOUT_MS="6000",
         COUPON_PUBLISH_TIMEOUT_MS="3000",

@@ -26,6 +26,7 @@ from coupons.eventlog.events import (
 from coupons.eventlog.log_reader import LogUnavailable as LogUnavailable
 from coupons.eventlog.place import EndOffset, FirstOffset, NextOffset, Place, Stretch
 from coupons.eventlog.positions import start, stored
+from runtime.operator_language import say
 
 #: For all positions together, and for each next message of ``read``. Shorter, and a busy broker refuses
 #: claims on cold coupons; longer, and a dead leader uses up the time of the claims that wait for their gate.
@@ -97,7 +98,7 @@ def read(*, timeout_s: float, coupon_id: int | None = None, without: Collection[
     """
     global _failed_at, _failed_without
     if _failed_without == frozenset(without) and time.monotonic() - _failed_at < _FAILURE_LASTS_S:
-        raise LogUnavailable("the log could not be read a moment ago")
+        raise LogUnavailable(say("the log could not be read a moment ago"))
     try:
         return _read(timeout_s, coupon_id, without)
     except LogUnavailable:

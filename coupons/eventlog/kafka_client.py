@@ -19,6 +19,8 @@ from confluent_kafka import (
 from confluent_kafka.admin import AdminClient, ConfigResource, OffsetSpec, ResourceType  # type: ignore[attr-defined]
 from django.conf import settings
 
+from runtime.operator_language import say
+
 log = logging.getLogger("coupons.librdkafka")
 
 _LOOK_S: Final = 0.5  #: a refusal is noticed so late at most
@@ -73,7 +75,8 @@ def unusable() -> str:
         Producer(producer_config() | silent)
         Consumer(common() | silent | {"group.id": settings.CONFIG.kafka.group_id}).close()
     except KafkaException as error:
-        return f"Kafka's client refuses KAFKA_CLIENT_CONFIG or a certificate: {error.args[0].str()}"
+        told = error.args[0].str()
+        return say("Kafka's client refuses KAFKA_CLIENT_CONFIG or a certificate: {told}", told=told)
     return ""
 
 

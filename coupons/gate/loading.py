@@ -37,6 +37,7 @@ from coupons.gate.admission import (
 )
 from runtime import metrics
 from runtime.chunks import in_chunks
+from runtime.operator_language import say
 
 __all__ = ["LogUnavailable", "load", "load_all"]
 
@@ -78,7 +79,7 @@ def load_all(coupon_ids: Collection[int], *, within_s: float = LOG_TIMEOUT_S) ->
         return
     # Threads of this process that met the same empty gates wait for one reading, no longer than it may take.
     if event_producer().is_down or not _one_at_a_time.acquire(timeout=within_s):
-        raise LogUnavailable("the broker does not answer")
+        raise LogUnavailable(say("the broker does not answer"))
     try:
         with _turn(), _uncollected():
             _load_all(coupon_ids, within_s)

@@ -18,6 +18,7 @@ from coupons.operations.surroundings import watching
 from runtime import actuator, redis_clients, redis_server, replica
 from runtime.actuator import Component
 from runtime.config.redis import SPELLING, Address, RedisKind, RedisSettings
+from runtime.operator_language import say
 from runtime.redis_server import RedisServer
 
 _BROKER_S: Final = 5.0  #: an operator waits; shorter, and a slow broker passes for one that is away
@@ -69,11 +70,16 @@ def _another_kind(reached: RedisSettings) -> str:
     if server is None or server.kind is reached.kind:
         return ""
     found = {
-        RedisKind.SENTINEL: "a Sentinel",
-        RedisKind.CLUSTER: "a node of a cluster",
-        RedisKind.STANDALONE: "a single server",
+        RedisKind.SENTINEL: say("a Sentinel"),
+        RedisKind.CLUSTER: say("a node of a cluster"),
+        RedisKind.STANDALONE: say("a single server"),
     }[server.kind]
-    return f"REDIS_URL begins as for {reached.kind}, and {found} answers: write {SPELLING[server.kind]}"
+    return say(
+        "REDIS_URL begins as for {kind}, and {found} answers: write {spelling}",
+        kind=reached.kind,
+        found=found,
+        spelling=SPELLING[server.kind],
+    )
 
 
 def _server_at(reached: RedisSettings, address: Address | None) -> RedisServer | None:
@@ -103,7 +109,11 @@ def _unknown_master(reached: RedisSettings) -> str:
     if known is None or reached.service in known:
         return ""
     names = ", ".join(sorted(known)) or "none"
-    return f"REDIS_URL names the master {reached.service}, and the Sentinels know: {names}"
+    return say(
+        "REDIS_URL names the master {service}, and the Sentinels know: {names}",
+        service=reached.service,
+        names=names,
+    )
 
 
 def known_master(reached: RedisSettings) -> Mapping[str, Any]:

@@ -14,6 +14,7 @@ from coupons.eventlog.events import SECOND_CHANCE_HEADER
 from coupons.eventlog.producer import event_producer
 from coupons.models import DeadLetter, DeadLetterState
 from runtime.chunks import in_chunks
+from runtime.operator_language import say
 
 #: Letters in one publish. More, and a crash replays more of them twice; fewer, and more round trips.
 _AT_ONCE: Final = 200
@@ -61,7 +62,13 @@ def replay(selection: Selection, *, on_progress: Progress) -> int:
         sent += len(done)
         on_progress(len(done))
         if len(done) < len(letters):
-            raise NotReplayed(f"{sent} of {len(pks)} were sent, then the broker did not acknowledge")
+            raise NotReplayed(
+                say(
+                    "{sent} of {count} were sent, then the broker did not acknowledge",
+                    sent=sent,
+                    count=len(pks),
+                )
+            )
     return sent
 
 

@@ -10,6 +10,7 @@ from django.db.models import Q
 from coupons.eventlog import deferred
 from coupons.models import Coupon, Steering
 from coupons.outcomes import SteeringAction
+from runtime.operator_language import say
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,9 +30,18 @@ class Deferring:
     def told(self) -> str:
         """One line for health and `manage.py status`."""
         if self.paused_at is None:
-            return f"resumed: {self.waiting} deferred events are being decided"
-        by = f" by {self.who}" if self.who else ""
-        return f"paused{by} since {self.paused_at.isoformat(timespec='seconds')}: {self.waiting} events wait"
+            return say("resumed: {waiting} deferred events are being decided", waiting=self.waiting)
+        paused_at = self.paused_at.isoformat(timespec="seconds")
+        if not self.who:
+            return say(
+                "paused since {paused_at}: {waiting} events wait", paused_at=paused_at, waiting=self.waiting
+            )
+        return say(
+            "paused by {who} since {paused_at}: {waiting} events wait",
+            who=self.who,
+            paused_at=paused_at,
+            waiting=self.waiting,
+        )
 
 
 def look() -> list[Deferring]:

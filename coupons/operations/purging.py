@@ -29,6 +29,7 @@ from coupons.models import (
 from coupons.operations import resetting
 from coupons.outcomes import RequestStatus
 from runtime.chunks import in_chunks
+from runtime.operator_language import say
 
 #: Outcomes of one transaction. More, and whoever waits for the coupon's row waits longer, and replicas lag;
 #: fewer, and a million takes longer.
@@ -78,16 +79,16 @@ def plan(older_than: datetime, *, coupon_id: int | None = None) -> list[Plan]:
 def why_not(coupon: Coupon, older_than: datetime, undecided: int) -> str:
     """What keeps it from being purged; "" if nothing does. ``undecided``: how many requests are."""
     if not _is_over(coupon, older_than):
-        return "it is open: close it, or give it an end"
+        return say("it is open: close it, or give it an end")
     if coupon.defers:
-        return "its deciding is paused: resume it, and wait until all is decided"
+        return say("its deciding is paused: resume it, and wait until all is decided")
     if undecided:
-        return f"{undecided} requests are not decided"
+        return say("{undecided} requests are not decided", undecided=undecided)
     if DisclosedRequest.objects.filter(coupon_id=coupon.pk).exists():
-        return "requests that a client was told of are not decided"
+        return say("requests that a client was told of are not decided")
     failed = IssueOutcome.objects.filter(coupon_id=coupon.pk, status=RequestStatus.FAILED)
     waiting = DeadLetter.objects.filter(state=DeadLetterState.WAITING, request_id__in=failed.values("pk"))
-    return "dead letters wait: replay or discard them" if waiting.exists() else ""
+    return say("dead letters wait: replay or discard them") if waiting.exists() else ""
 
 
 def _is_over(coupon: Coupon, older_than: datetime) -> bool:
@@ -124,7 +125,9 @@ def _delete(coupon_id: int, outcomes: Sequence[Outcome], older_than: datetime) -
     coupon = Coupon.objects.select_for_update().get(pk=coupon_id)
     rows = IssueOutcome.objects.filter(pk__in=[row[0] for row in outcomes])
     if not _is_over(coupon, older_than) or rows.filter(processed_at__gte=older_than).exists():
-        raise StillOpen(f"coupon {coupon_id} was opened or decided something meanwhile")
+        raise StillOpen(
+            say("coupon {coupon_id} was opened or decided something meanwhile", coupon_id=coupon_id)
+        )
     winners = [row for row in outcomes if row[2] == RequestStatus.ISSUED and row[3] == int(coupon.epoch)]
     UserCoupon.objects.filter(
         coupon_id=coupon_id,

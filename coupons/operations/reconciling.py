@@ -15,6 +15,7 @@ from coupons.gate.leaked_slots import LeakSearch
 from coupons.models import Coupon
 from coupons.operations.verification.findings import Check, Finding
 from coupons.operations.verification.run import gate_findings
+from runtime.operator_language import say
 
 
 @dataclass(slots=True, kw_only=True)
@@ -53,8 +54,9 @@ def _give_leaked_back(mended: Mended, *, wait_s: float, on_wait: Callable[[], ob
     search = LeakSearch()
     while search.advance() is None:
         if time.monotonic() > deadline:
-            mended.not_mended = (
-                f"leaked slots are not given back: the consumer has not caught up within {wait_s:.0f} s"
+            mended.not_mended = say(
+                "leaked slots are not given back: the consumer has not caught up within {wait_s:.0f} s",
+                wait_s=wait_s,
             )
             break
         on_wait()
@@ -67,8 +69,10 @@ def _give_leaked_back(mended: Mended, *, wait_s: float, on_wait: Callable[[], ob
 def _said_of(waiting: Sequence[Claim]) -> str | None:
     if not waiting:
         return None
-    return (
-        f"the slots of {len(waiting)} requests are not given back if they leaked: the partitions of coupons "
-        f"{sorted({claim.coupon_id for claim in waiting})[:10]} are not decided, see "
-        "`manage.py log_position show`"
+    return say(
+        "the slots of {count} requests are not given back if they leaked: the "
+        "partitions of coupons {coupons} are not decided, see `manage.py log_position "
+        "show`",
+        count=len(waiting),
+        coupons=sorted({claim.coupon_id for claim in waiting})[:10],
     )

@@ -30,6 +30,7 @@ from coupons.operations import resetting, steering
 from coupons.operations.steering import Step
 from coupons.outcomes import SteeringAction
 from runtime.chunks import in_chunks
+from runtime.operator_language import say
 
 log = logging.getLogger(__name__)
 
@@ -65,13 +66,24 @@ def traces(coupon_id: int) -> Traces:
 def refuse(coupon: Coupon) -> None:
     """Raise NotRemoved, with the reason and the mend. Raises backlog.LogUnavailable where nobody knows."""
     if not coupon.is_rehearsal:
-        raise NotRemoved(f"coupon {coupon.pk} is no rehearsal")
+        raise NotRemoved(say("coupon {coupon_id} is no rehearsal", coupon_id=coupon.pk))
     if coupon.coupon_status != CouponStatus.CLOSED:
-        raise NotRemoved(f"coupon {coupon.pk} is not closed: stop it at once first")
+        raise NotRemoved(say("coupon {coupon_id} is not closed: stop it at once first", coupon_id=coupon.pk))
     if coupon.defers:
-        raise NotRemoved(f"the deciding of coupon {coupon.pk} is paused, or catches up: resume it, and wait")
+        raise NotRemoved(
+            say(
+                "the deciding of coupon {coupon_id} is paused, or catches up: resume it, and wait",
+                coupon_id=coupon.pk,
+            )
+        )
     if waiting := resetting.under_way([coupon.pk]).get(coupon.pk):
-        raise NotRemoved(f"{waiting} requests of coupon {coupon.pk} are undecided: wait for the consumer")
+        raise NotRemoved(
+            say(
+                "{waiting} requests of coupon {coupon_id} are undecided: wait for the consumer",
+                waiting=waiting,
+                coupon_id=coupon.pk,
+            )
+        )
 
 
 def remove(coupon_id: int, *, who: str, why: str) -> Traces:

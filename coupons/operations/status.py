@@ -24,6 +24,7 @@ from coupons.models import Coupon, CouponStatus, DeadLetter, DeadLetterState
 from coupons.operations import deferring
 from coupons.operations.deferring import Deferring
 from runtime import metrics_folder
+from runtime.operator_language import marked, say
 
 _GATES: Final = 10  #: those with the most reservations are shown: a screen
 _LOCKS: Final = 20
@@ -80,18 +81,35 @@ class Status:
     def wrong(self) -> list[str]:
         """What an operator must see first, a line each."""
         stuck = [each for each in self.positions or () if each.state.is_a_loss]
-        lines = [f"partition {each.partition} stands still: {each.state}" for each in stuck]
+        lines = [
+            say("partition {partition} stands still: {state}", partition=each.partition, state=each.state)
+            for each in stuck
+        ]
         # The embedded broker tells of a stable group without its members.
         if self.group and self.group.state in _NOBODY:
-            lines.append(f"no consumer of {self.group.group_id} is there: {self.lag or 0} events wait")
+            lines.append(
+                say(
+                    "no consumer of {group_id} is there: {lag} events wait",
+                    group_id=self.group.group_id,
+                    lag=self.lag or 0,
+                )
+            )
         for number, each in self.topic.partitions.items() if self.topic else ():
             if each.leader is None:
-                lines.append(f"partition {number} has no leader: nothing can be published to it")
+                lines.append(
+                    say("partition {number} has no leader: nothing can be published to it", number=number)
+                )
             elif missing := set(each.replicas) - set(each.in_sync):
-                lines.append(f"partition {number}: replicas not in sync: {sorted(missing)}")
+                lines.append(
+                    say(
+                        "partition {number}: replicas not in sync: {missing}",
+                        number=number,
+                        missing=sorted(missing),
+                    )
+                )
         if waiting := (self.dead_letters or {}).get(DeadLetterState.WAITING.value):
-            lines.append(f"{waiting} dead letters wait: `manage.py dead_letters list`")
-        return [*lines, *(f"{part}: {why}" for part, why in self.away.items())]
+            lines.append(say("{waiting} dead letters wait: `manage.py dead_letters list`", waiting=waiting))
+        return [*lines, *(f"{say(part)}: {why}" for part, why in self.away.items())]
 
     def as_json(self) -> dict[str, Any]:
         """Names in camelCase, as in all JSON of ours."""
@@ -114,16 +132,16 @@ def look() -> Status:
             status.away[part] = f"{type(error).__name__}: {error}"
             return None
 
-    status.topic = asked("topic", cluster.topic)
+    status.topic = asked(marked("topic"), cluster.topic)
     if status.topic is not None:
-        status.group = asked("group", cluster.group)
-        status.positions = asked("positions", log_state.look)
-    status.coupons = asked("coupons", _coupons)
-    status.deferring = asked("deferring", deferring.look)
-    status.dead_letters = asked("dead letters", _dead_letters)
-    status.gates = asked("gates", _gates)
+        status.group = asked(marked("group"), cluster.group)
+        status.positions = asked(marked("positions"), log_state.look)
+    status.coupons = asked(marked("coupons"), _coupons)
+    status.deferring = asked(marked("deferring"), deferring.look)
+    status.dead_letters = asked(marked("dead letters"), _dead_letters)
+    status.gates = asked(marked("gates"), _gates)
     if status.gates is not None:
-        status.locks = asked("locks", _locks)
+        status.locks = asked(marked("locks"), _locks)
     return status
 
 

@@ -21,6 +21,7 @@ from coupons.eventlog.backlog import LogUnavailable
 from coupons.models import Coupon, CouponStatus, Steering
 from coupons.operations import resetting, stock
 from coupons.outcomes import SteeringAction as Action
+from runtime.operator_language import say
 
 #: Beyond the age of a worker's view of the row: a claim's time is taken before its view is read, and its
 #: worker may be busy. Shorter, and a claim that a late view let in is rejected after all; longer, and claims
@@ -111,7 +112,13 @@ def outlook(coupon: Coupon, action: Action) -> Outlook:
     """What the step would lead to. Raises NotPossible. Waits for Redis."""
     now = timezone.now()
     if action not in possible(coupon, now):
-        raise NotPossible(f"{action} is not possible while the event is {phase_of(coupon, now)}")
+        raise NotPossible(
+            say(
+                "{action} is not possible while the event is {phase}",
+                action=action,
+                phase=phase_of(coupon, now),
+            )
+        )
     return Outlook(
         action=action,
         phase=phase_of(coupon, now),
@@ -139,9 +146,15 @@ def take(step: Step, *, coupon_id: int) -> Steering:
         coupon = Coupon.objects.select_for_update().get(pk=coupon_id)
         now = timezone.now()
         if _seen(coupon) != step.seen:
-            raise NotPossible("the event was changed meanwhile")
+            raise NotPossible(say("the event was changed meanwhile"))
         if step.action not in possible(coupon, now):
-            raise NotPossible(f"{step.action} is not possible while the event is {phase_of(coupon, now)}")
+            raise NotPossible(
+                say(
+                    "{action} is not possible while the event is {phase}",
+                    action=step.action,
+                    phase=phase_of(coupon, now),
+                )
+            )
         before = _values(coupon)
         _change(coupon, step, now)
         after = _values(coupon)
@@ -167,7 +180,7 @@ def _change(coupon: Coupon, step: Step, now: datetime) -> None:
     for name, value in _new_values(coupon, step, now).items():
         setattr(coupon, name, value)
     if coupon.opens_at and coupon.closes_at and coupon.opens_at >= coupon.closes_at:
-        raise NotPossible("it must close after it opens")
+        raise NotPossible(say("it must close after it opens"))
     coupon.updated_at = now
     coupon.save(update_fields=[*(name for name in _COLUMNS if name != "stock"), "updated_at"])
 
@@ -203,7 +216,7 @@ def _new_values(coupon: Coupon, step: Step, now: datetime) -> dict[str, Any]:
             opened = {"coupon_status": CouponStatus.OPENED} if is_given else {}
             return {"opens_at": step.opens_at, "closes_at": step.closes_at, **opened}
         case _:
-            raise NotPossible(f"{step.action} is no step of one event")
+            raise NotPossible(say("{action} is no step of one event", action=step.action))
 
 
 def _claims_end(now: datetime) -> datetime:

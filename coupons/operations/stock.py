@@ -9,6 +9,7 @@ from django.db.models import F
 from django.utils import timezone
 
 from coupons.models import Coupon
+from runtime.operator_language import say
 
 MOST: Final = 2**63 - 1
 
@@ -17,7 +18,9 @@ class StockOutOfRange(ValueError):
     """The amount would leave a negative stock, or more than the column holds; nothing was changed."""
 
     def __init__(self, *, stock: int, amount: int) -> None:
-        super().__init__(f"the stock is {stock} and cannot be changed by {amount:+d}")
+        super().__init__(
+            say("the stock is {stock} and cannot be changed by {amount:+d}", stock=stock, amount=amount)
+        )
         self.stock = stock
         self.amount = amount
 

@@ -4,7 +4,8 @@ No other package reads a setting from ``os.environ``. This one imports no Django
 configuration and scripts can use it before Django is set up. README.md and docs/connections.md have the same
 list as tables; ``tests/unit/test_config.py`` keeps them together. How a server is reached is in ``kafka``,
 ``redis`` and ``database``, who may ask in ``identity``, which pages of other origins may in ``cors``, how
-often anybody may in ``limits``, what is traced in ``tracing``; all else is here.
+often anybody may in ``limits``, what is traced in ``tracing``, in which language commands speak in
+``language``; all else is here.
 """
 
 from __future__ import annotations
@@ -17,11 +18,12 @@ from typing import Final
 from environs import Env, EnvError
 from marshmallow.validate import Length, OneOf, Range, Regexp
 
-from runtime.config import cors, database, identity, kafka, limits, redis, tracing
+from runtime.config import cors, database, identity, kafka, language, limits, redis, tracing
 from runtime.config.cors import CorsSettings
 from runtime.config.database import DatabaseSettings
 from runtime.config.identity import IdentitySettings
 from runtime.config.kafka import KafkaSettings
+from runtime.config.language import Language
 from runtime.config.limits import LimitSettings
 from runtime.config.reading import ConfigError, secret
 from runtime.config.redis import RedisSettings
@@ -129,6 +131,7 @@ class ConsumerSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
+    language: Language  #: of what commands print
     site: SiteSettings
     database: DatabaseSettings
     redis: RedisSettings
@@ -158,6 +161,7 @@ def load() -> Config:
     env = Env(expand_vars=False)
     try:
         config = Config(
+            language=language.load(env),
             site=_site(env),
             database=database.load(env, folder=BASE_DIR),
             redis=redis.load(env),

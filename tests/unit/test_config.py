@@ -37,6 +37,7 @@ VARIABLES: dict[str, tuple[str, Any, str, Any, list[str]]] = {
     "COUPON_BEHIND_HTTPS": ("site.behind_https", False, "true", True, ["proxy", ""]),
     "COUPON_HSTS_S": ("site.hsts_s", 3600, "31536000", 31_536_000, ["0", "63072001", "1y"]),
     "COUPON_HSTS_SUBDOMAINS": ("site.hsts_subdomains", False, "true", True, ["all"]),
+    "COUPON_LANGUAGE": ("language", "en", "ko", "ko", ["fr", "KO", "ko_KR.UTF-8"]),
     "DATABASE_URL": (
         "database.url", f"sqlite:///{BASE_DIR}/coupons.sqlite3",
         "mysql://u:p@h:3306/db", "mysql://u:p@h:3306/db",

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from consumer.batch import BatchProcessor
 from consumer.database_thread import DatabaseThread, Running
@@ -26,9 +26,12 @@ from coupons.eventlog.producer import close_event_producer, event_producer
 from coupons.figures import flushing
 from coupons.operations import connections, surroundings
 from runtime.arguments import whole_number
+from runtime.config.language import Language
+from runtime.operator_command import OperatorCommand
+from runtime.operator_language import say, spoken
 
 
-class Command(BaseCommand):
+class Command(OperatorCommand):
     #: Django's load all pages and models; what this process needs is refused in ``handle``.
     requires_system_checks = []
     help = (
@@ -62,9 +65,13 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, health_port: int, batch_size: int, group_id: str, **options: Any) -> None:
         if not group_id:
-            raise CommandError("--group-id must not be empty")
+            raise CommandError(say("--group-id must not be empty"))
         connections.refuse()
         surroundings.refuse()
+        with spoken(Language.ENGLISH):  # what follows is read in the log, beside the log's own lines
+            self._consume(health_port=health_port, batch_size=batch_size, group_id=group_id)
+
+    def _consume(self, *, health_port: int, batch_size: int, group_id: str) -> None:
         # Before any part is made: housekeeping must look at the same group's positions as the loop.
         config = settings.CONFIG
         settings.CONFIG = replace(config, kafka=replace(config.kafka, group_id=group_id))

@@ -7,7 +7,7 @@ import json
 import sys
 from typing import Any, Final
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.db import Error as DatabaseLayerError
 from django.db import connection
 from tqdm import tqdm
@@ -16,13 +16,15 @@ from coupons.operations import surroundings
 from coupons.operations.adopting import steps
 from coupons.operations.adopting.findings import Option, Survey
 from coupons.operations.adopting.survey import survey
+from runtime.operator_command import OperatorCommand
+from runtime.operator_language import say
 
 #: Longer than a web application's statements take. Without a bound, an ALTER behind a forgotten transaction
 #: would wait a day, and hold up every statement on the table.
 _LOCK_WAIT_S: Final = 30
 
 
-class Command(BaseCommand):
+class Command(OperatorCommand):
     help = (
         "Take over the tables user, point, coupon and user_coupon that another application filled (the "
         "Kotlin/Spring one, or a person): says what differs and what is wrong with the rows, adds our "
@@ -52,7 +54,7 @@ class Command(BaseCommand):
         as_json = options["json"]
         try:
             if connection.vendor != "mysql":
-                raise CommandError("tables are taken over on MySQL and MariaDB; on SQLite run `migrate`")
+                raise CommandError(say("tables are taken over on MySQL and MariaDB; on SQLite run `migrate`"))
             found = survey(options=allowed)
             if not as_json:
                 self._print(found, with_statements=dry_run)
@@ -62,47 +64,57 @@ class Command(BaseCommand):
                 self._carry_out(found, quiet=as_json)
         except DatabaseLayerError as error:
             raise CommandError(
-                f"the database says: {error}. Nothing is lost: mend it and run adopt again, it goes on there"
+                say(
+                    "the database says: {error}. Nothing is lost: mend it and run adopt again, it "
+                    "goes on there",
+                    error=error,
+                )
             ) from error
         self._end(found, is_done=is_done, as_json=as_json, dry_run=dry_run)
 
     def _print(self, found: Survey, *, with_statements: bool) -> None:
         for table, number in found.tables.items():
-            self.stdout.write(f"found table {table}, {number} rows")
+            self.stdout.write(say("found table {table}, {number} rows", table=table, number=number))
         if found.unapplied:
-            self.stdout.write(f"migrations that are not applied yet: {', '.join(found.unapplied)}")
+            self.stdout.write(
+                say("migrations that are not applied yet: {names}", names=", ".join(found.unapplied))
+            )
         for note in found.notes:
-            self.stdout.write(f"note: {note}")
+            self.stdout.write(say("note: {problem}", problem=note))
         for number, step in enumerate(found.steps, start=1):
             self.stdout.write(f"{number:>3}. {step.title}")
             for statement in step.statements if with_statements else ():
                 self.stdout.write(f"       {statement};")
         for obstacle in found.obstacles:
             rows = f": {obstacle.count}" if obstacle.count else ""
-            self.stdout.write(f"IN THE WAY: {obstacle.what}{rows}")
+            self.stdout.write(say("IN THE WAY: {what}{rows}", what=obstacle.what, rows=rows))
             for example in obstacle.examples:
                 self.stdout.write(f"       {example}")
             if obstacle.count > len(obstacle.examples):
-                self.stdout.write(f"       and {obstacle.count - len(obstacle.examples)} more")
-            self.stdout.write(f"     mend it with {obstacle.mend}")
+                more = obstacle.count - len(obstacle.examples)
+                self.stdout.write(f"       {say('and {count} more', count=more)}")
+            self.stdout.write(f"     {say('mend it with {mend}', mend=obstacle.mend)}")
 
     def _confirm(self, found: Survey, *, yes: bool, may_ask: bool) -> None:
         if yes:
             return
         if not may_ask:
-            raise CommandError("adopt alters tables: add --yes to do it, or --dry-run to look")
+            raise CommandError(say("adopt alters tables: add --yes to do it, or --dry-run to look"))
         self.stdout.write(
-            f"This alters the tables of {connection.settings_dict['NAME']}. Is there a backup, and is the "
-            "other application stopped?"
+            say(
+                "This alters the tables of {database}. Is there a backup, and is the other application "
+                "stopped?",
+                database=connection.settings_dict["NAME"],
+            )
         )
-        if input("Type yes to go on: ").strip().lower() != "yes":
-            raise CommandError("nothing was changed")
+        if input(say("Type yes to go on: ")).strip().lower() != "yes":
+            raise CommandError(say("nothing was changed"))
 
     def _carry_out(self, found: Survey, *, quiet: bool) -> None:
         if not steps.lock():
-            raise CommandError("another adopt is at work on this database")
+            raise CommandError(say("another adopt is at work on this database"))
         steps.wait_no_longer_than(_LOCK_WAIT_S)
-        with tqdm(found.steps, unit=" steps", leave=False, disable=quiet or None) as bar:
+        with tqdm(found.steps, unit=say(" steps"), leave=False, disable=quiet or None) as bar:
             for step in bar:
                 bar.set_description(step.title[:60])
                 steps.carry_out(step)
@@ -117,17 +129,23 @@ class Command(BaseCommand):
             shown = {**found.as_json(), "dry_run": dry_run, "done": is_done or found.has_nothing_to_do}
             self.stdout.write(json.dumps(shown, ensure_ascii=False))
         elif is_done:
-            self.stdout.write("taken over; `python manage.py verify` looks at everything once more")
+            self.stdout.write(say("taken over; `python manage.py verify` looks at everything once more"))
         elif found.has_nothing_to_do:
             self.stdout.write(_nothing_to_do())
         elif dry_run:
-            self.stdout.write("nothing was changed")
+            self.stdout.write(say("nothing was changed"))
         if found.obstacles:
             if not as_json:
-                self.stderr.write(f"{len(found.obstacles)} things are in the way; nothing was changed")
+                self.stderr.write(
+                    say("{count} things are in the way; nothing was changed", count=len(found.obstacles))
+                )
             sys.exit(1)
 
 
 def _nothing_to_do() -> str:
     line = surroundings.in_one_line(surroundings.problems())
-    return f"nothing to take over. {line}" if line else "nothing to do: the tables are as they must be"
+    return (
+        say("nothing to take over. {line}", line=line)
+        if line
+        else say("nothing to do: the tables are as they must be")
+    )

@@ -7,17 +7,18 @@ import sys
 from typing import Any, Final
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from coupons.operations import connections, surroundings
 from coupons.tickets import key_ring
 from runtime.actuator import Component
 from runtime.config import ConfigError
+from runtime.operator_command import OperatorCommand
 
 AWAY: Final = 3  #: the exit status while a server is away; 1 means that one cannot be worked with
 
 
-class Command(BaseCommand):
+class Command(OperatorCommand):
     help = (
         "Say of the database, Redis and Kafka who answers, and whether the connection is encrypted. Exit "
         "code 1 with one line if something cannot work that no waiting mends; 3 if a server does not answer."

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, Final
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.db.models import Count, QuerySet
 from tqdm import tqdm
 
@@ -18,11 +18,14 @@ from coupons.models import DeadLetter, DeadLetterState
 from coupons.operations import dead_letters, surroundings
 from coupons.operations.dead_letters import NotReplayed, Selection
 from coupons.outcomes import DeadLetterReason
+from runtime import columns
+from runtime.operator_command import OperatorCommand
+from runtime.operator_language import marked, say
 
 _LISTED: Final = 50  #: a screen of rows; --limit gives others
 
 
-class Command(BaseCommand):
+class Command(OperatorCommand):
     help = "The events that could not be issued: list, show, replay (send again), discard (put aside)."
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
@@ -39,8 +42,8 @@ class Command(BaseCommand):
         show = actions.add_parser("show", help="one, whole")
         show.add_argument("id", type=_between(1, MAX_ID))
         for name, what in (
-            ("replay", "send the original to the event topic again: after the cause was mended"),
-            ("discard", "mark as done with; the topic keeps its copy"),
+            (marked("replay"), "send the original to the event topic again: after the cause was mended"),
+            (marked("discard"), "mark as done with; the topic keeps its copy"),
         ):
             action = actions.add_parser(name, help=what)
             action.add_argument("ids", type=_between(1, MAX_ID), nargs="*", metavar="ID", help="these alone")
@@ -76,36 +79,41 @@ class Command(BaseCommand):
                 f"{row['id']:>8}  {row['state']:9}  {row['reason']:16}  "
                 f"{row['topic']}/{row['partition']}/{row['offset']}  {row['error'][:80]}"
             )
-        self.stdout.write(", ".join(f"{n} {why}" for why, n in counts.items()) or "no dead letters wait")
+        self.stdout.write(", ".join(f"{n} {why}" for why, n in counts.items()) or say("no dead letters wait"))
 
     def _show(self, pk: int, *, as_json: bool) -> None:
         letter = DeadLetter.objects.filter(pk=pk).first()
         if letter is None:
-            raise CommandError(f"there is no dead letter {pk}; `dead_letters list --all` lists them")
+            raise CommandError(
+                say("there is no dead letter {letter}; `dead_letters list --all` lists them", letter=pk)
+            )
         shown = _as_json(letter)
         if as_json:
             self.stdout.write(json.dumps(shown, ensure_ascii=False))
             return
         for name, value in shown.items():
-            self.stdout.write(f"{name:12} {value}")
+            self.stdout.write(f"{columns.left(say(name), 12)} {value}")
 
     def _act(self, action: str, *, ids: list[int], reason: str | None, **options: Any) -> None:
         if not (ids or reason or options["all"]):
-            raise CommandError(f"say which to {action}: ids, --reason, or --all")
+            raise CommandError(say("say which to {action}: ids, --reason, or --all", action=say(action)))
         selection = Selection(ids=ids, reason=reason)
         count = selection.waiting().count()
         if missing := len(set(ids)) - count if ids and not reason else 0:
-            self.stderr.write(f"{missing} of the ids do not wait (any more)")
+            self.stderr.write(say("{missing} of the ids do not wait (any more)", missing=missing))
         if options["dry_run"] or not count:
             self._print(action, 0, would=count, **options)
             return
-        self._confirm(f"{action} {count} dead letters", yes=options["yes"])
+        what = say("{action} {count} dead letters", action=say(action), count=count)
+        self._confirm(what, yes=options["yes"])
         act = dead_letters.replay if action == "replay" else dead_letters.discard
         try:
-            with tqdm(total=count, unit=" letters", disable=not sys.stderr.isatty(), leave=False) as bar:
+            with tqdm(total=count, unit=say(" letters"), disable=not sys.stderr.isatty(), leave=False) as bar:
                 done = act(selection, on_progress=bar.update)
         except NotReplayed as error:
-            raise CommandError(f"{error}: see whether the broker is up, and run the same again") from error
+            raise CommandError(
+                say("{error}: see whether the broker is up, and run the same again", error=error)
+            ) from error
         finally:
             close_event_producer()
         self._print(action, done, would=0, **options)
@@ -114,18 +122,22 @@ class Command(BaseCommand):
         if yes:
             return
         if not sys.stdin.isatty():
-            raise CommandError(f"this would {what}: add --yes to do it without asking")
-        if input(f"{what}? [y/N] ").strip().lower() not in ("y", "yes"):
-            raise CommandError("nothing was done")
+            raise CommandError(say("this would {what}: add --yes to do it without asking", what=what))
+        if input(say("{what}? [y/N] ", what=what)).strip().lower() not in ("y", "yes"):
+            raise CommandError(say("nothing was done"))
 
     def _print(self, action: str, done: int, *, would: int, **options: Any) -> None:
         if options["json"]:
             shown = {"action": action, "done": done, "wouldDo": would, "dryRun": options["dry_run"]}
             self.stdout.write(json.dumps(shown))
         elif options["dry_run"]:
-            self.stdout.write(f"would {action} {would} dead letters")
+            self.stdout.write(say("would {action} {count} dead letters", action=say(action), count=would))
         else:
-            self.stdout.write(f"{done} {'replayed' if action == 'replay' else 'discarded'}")
+            self.stdout.write(
+                say("{count} replayed", count=done)
+                if action == "replay"
+                else say("{count} discarded", count=done)
+            )
 
 
 def _between(low: int, high: int) -> Callable[[str], int]:
@@ -133,7 +145,9 @@ def _between(low: int, high: int) -> Callable[[str], int]:
 
     def read(text: str) -> int:
         if not text.isascii() or not text.isdigit() or len(text) > 19 or not low <= int(text) <= high:
-            raise argparse.ArgumentTypeError(f"{text!r} is no whole number from {low} to {high}")
+            raise argparse.ArgumentTypeError(
+                say("{text!r} is no whole number from {low} to {high}", text=text, low=low, high=high)
+            )
         return int(text)
 
     return read
@@ -141,7 +155,7 @@ def _between(low: int, high: int) -> Callable[[str], int]:
 
 def _add_reason(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--reason", choices=[reason.value for reason in DeadLetterReason], help="those of this reason"
+        "--reason", choices=[reason.value for reason in DeadLetterReason], help=say("those of this reason")
     )
 
 
@@ -152,18 +166,18 @@ def _counts(letters: QuerySet[DeadLetter]) -> dict[str, int]:
 
 def _as_json(letter: DeadLetter) -> dict[str, Any]:
     return {
-        "id": letter.pk,
-        "state": letter.state,
-        "reason": letter.reason,
-        "error": letter.error,
-        "requestId": str(letter.request_id) if letter.request_id else None,
-        "topic": letter.original_topic,
-        "partition": letter.original_partition,
-        "offset": letter.original_offset,
-        "timestamp": letter.original_timestamp_ms,
-        "key": _text(letter.original_key),
-        "value": _text(letter.original_value),
-        "createdAt": letter.created_at.isoformat(),
+        marked("id"): letter.pk,
+        marked("state"): letter.state,
+        marked("reason"): letter.reason,
+        marked("error"): letter.error,
+        marked("requestId"): str(letter.request_id) if letter.request_id else None,
+        marked("topic"): letter.original_topic,
+        marked("partition"): letter.original_partition,
+        marked("offset"): letter.original_offset,
+        marked("timestamp"): letter.original_timestamp_ms,
+        marked("key"): _text(letter.original_key),
+        marked("value"): _text(letter.original_value),
+        marked("createdAt"): letter.created_at.isoformat(),
     }
 
 

@@ -8,18 +8,23 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from coupons.eventlog import log_state
 from coupons.eventlog.events import MAX_ID
 from coupons.eventlog.log_reader import LogUnavailable
 from coupons.eventlog.log_state import PartitionState, State
 from coupons.eventlog.place import NextOffset
+from runtime import columns
+from runtime.operator_command import OperatorCommand
+from runtime.operator_language import say
+
+_WIDTHS: Final = (9, 12, 12, 12, 10, 12)
 
 
-class Command(BaseCommand):
+class Command(OperatorCommand):
     help = (
         "How far the log is decided: rows of the database, moved with each decision. show: compare them with "
         "the log. accept-loss: go on although events were deleted before they were decided. back: decide "
@@ -54,7 +59,7 @@ class Command(BaseCommand):
         try:
             found = log_state.look()
         except LogUnavailable as error:
-            raise CommandError(f"the log cannot be read: {error}") from error
+            raise CommandError(say("the log cannot be read: {error}", error=error)) from error
         if action == "show":
             self._show(found, as_json=options["json"])
         elif action == "accept-loss":
@@ -67,7 +72,11 @@ class Command(BaseCommand):
             ]
             self._move(
                 going,
-                lambda each: f"decide again from offset {_earliest(each, to)}, now at {_next(each)}",
+                lambda each: say(
+                    "decide again from offset {to}, now at {now}",
+                    to=_earliest(each, to),
+                    now=_next(each),
+                ),
                 lambda each: log_state.go_back(each, to=_earliest(each, to)),
                 **options,
             )
@@ -76,18 +85,21 @@ class Command(BaseCommand):
         if as_json:
             self.stdout.write(json.dumps([_as_json(each) for each in found]))
         else:
-            self.stdout.write(
-                f"{'partition':>9} {'first':>12} {'next':>12} {'end':>12} {'undecided':>10} "
-                f"{'copy':>12}  state"
-            )
+            heads = say("partition"), say("first"), say("next"), say("end"), say("undecided"), say("copy")
+            self.stdout.write(f"{columns.row(_WIDTHS, *heads)}  {say('state')}")
             for each in found:
-                self.stdout.write(
-                    f"{each.partition:>9} {each.first:>12} {_shown(each.next_offset):>12} {each.end:>12} "
-                    f"{each.undecided:>10} {_shown(each.copy):>12}  {each.state}"
-                )
+                at = _shown(each.next_offset)
+                cells = each.partition, each.first, at, each.end, each.undecided, _shown(each.copy)
+                self.stdout.write(f"{columns.row(_WIDTHS, *cells)}  {each.state}")
             for each in found:
                 if each.state.is_a_loss:
-                    self.stderr.write(f"partition {each.partition} stands still: {_loss(each)}")
+                    self.stderr.write(
+                        say(
+                            "partition {partition} stands still: {loss}",
+                            partition=each.partition,
+                            loss=_loss(each),
+                        )
+                    )
         if any(each.state.is_a_loss for each in found):
             sys.exit(1)
 
@@ -101,31 +113,42 @@ class Command(BaseCommand):
         shown = {each.partition: what(each) for each in chosen}
         if not options["json"]:
             for partition, text in shown.items():
-                self.stdout.write(f"{'would: ' if options['dry_run'] else ''}partition {partition}: {text}")
+                line = say("partition {partition}: {text}", partition=partition, text=text)
+                self.stdout.write(say("would: {what}", what=line) if options["dry_run"] else line)
             if not chosen:
-                self.stdout.write("nothing to do")
+                self.stdout.write(say("nothing to do"))
         if chosen and not options["dry_run"]:
-            self._confirm(f"move the position of partitions {sorted(shown)}", **options)
+            self._confirm(
+                say("move the position of partitions {partitions}", partitions=sorted(shown)), **options
+            )
             for each in chosen:
                 act(each)
         if options["json"]:
             self.stdout.write(json.dumps({"dryRun": options["dry_run"], "partitions": shown}))
         elif chosen and not options["dry_run"]:
-            self.stdout.write("done")
+            self.stdout.write(say("done"))
 
     def _confirm(self, what: str, *, yes: bool, **options: Any) -> None:
         if yes:
             return
         if not sys.stdin.isatty() or options["json"]:
-            raise CommandError(f"this would {what}: add --yes to do it without asking, or --dry-run to look")
-        if input(f"{what}? [y/N] ").strip().lower() not in ("y", "yes"):
-            raise CommandError("nothing was done")
+            raise CommandError(
+                say("this would {what}: add --yes to do it without asking, or --dry-run to look", what=what)
+            )
+        if input(say("{what}? [y/N] ", what=what)).strip().lower() not in ("y", "yes"):
+            raise CommandError(say("nothing was done"))
 
 
 def _chosen(found: Sequence[PartitionState], partition: int | None) -> list[PartitionState]:
     chosen = [each for each in found if partition in (None, each.partition)]
     if not chosen:
-        raise CommandError(f"there is no partition {partition}: the topic has {len(found)}, from 0")
+        raise CommandError(
+            say(
+                "there is no partition {partition}: the topic has {count}, from 0",
+                partition=partition,
+                count=len(found),
+            )
+        )
     return chosen
 
 
@@ -139,13 +162,17 @@ def _earliest(each: PartitionState, to: int) -> NextOffset:
 
 def _loss(each: PartitionState) -> str:
     if each.state is State.BEHIND_THE_LOG:
-        return (
-            f"offsets {each.next_offset} to {each.first - 1} were deleted before they were decided; "
-            f"go on at {each.first}"
+        return say(
+            "offsets {first} to {last} were deleted before they were decided; go on at {next}",
+            first=each.next_offset,
+            last=each.first - 1,
+            next=each.first,
         )
-    return (
-        f"decided up to offset {each.next_offset}, and the log ended at {each.lost_end}; go on at "
-        f"{each.after_the_loss.next_offset}, where it goes on"
+    return say(
+        "decided up to offset {offset}, and the log ended at {lost_end}; go on at {next}, where it goes on",
+        offset=each.next_offset,
+        lost_end=each.lost_end,
+        next=each.after_the_loss.next_offset,
     )
 
 
@@ -169,7 +196,9 @@ def _as_json(each: PartitionState) -> dict[str, Any]:
 
 def _number(text: str, *, most: int) -> int:
     if not text.isascii() or not text.isdigit() or len(text) > 19 or int(text) > most:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 0 to {most}")
+        raise argparse.ArgumentTypeError(
+            say("{text!r} is no whole number from 0 to {most}", text=text, most=most)
+        )
     return int(text)
 
 

@@ -6,13 +6,15 @@ import argparse
 import os
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from coupons.tickets import office_keys
 from coupons.tickets.office_keys import Scope, UnusableOfficeKeysError
+from runtime.operator_command import OperatorCommand
+from runtime.operator_language import say
 
 
-class Command(BaseCommand):
+class Command(OperatorCommand):
     help = (
         "Make a key for a program of the shop's back office: it is shown once, and its hash alone is kept. "
         "The line goes into the file of COUPON_OFFICE_KEYS_FILE, which the API reads again in seconds, or "
@@ -37,14 +39,18 @@ class Command(BaseCommand):
         try:
             key, kept = office_keys.new(name, [Scope(scope) for scope in scopes.split(",")])
         except UnusableOfficeKeysError as error:
-            raise CommandError("the name has up to 64 letters, digits, dots, dashes, underscores") from error
+            raise CommandError(
+                say("the name has up to 64 letters, digits, dots, dashes, underscores")
+            ) from error
         except ValueError as error:
-            raise CommandError(f"--scopes: {error}; known are {', '.join(Scope)}") from error
+            raise CommandError(
+                say("--scopes: {error}; known are {names}", error=error, names=", ".join(Scope))
+            ) from error
         if append:
             _append(append, kept.line())
-        self.stdout.write(f"key:  {key}")
-        self.stdout.write(f"line: {kept.line()}")
-        self.stdout.write("The key is not shown again.")
+        self.stdout.write(say("key:  {key}", key=key))
+        self.stdout.write(say("line: {line}", line=kept.line()))
+        self.stdout.write(say("The key is not shown again."))
 
 
 def _append(path: str, line: str) -> None:
@@ -54,4 +60,6 @@ def _append(path: str, line: str) -> None:
             text = file.read()
             file.write(line + "\n" if not text or text.endswith("\n") else f"\n{line}\n")
     except OSError as error:
-        raise CommandError(f"{path} cannot be written: {error.strerror}") from error
+        raise CommandError(
+            say("{path} cannot be written: {error}", path=path, error=error.strerror)
+        ) from error

@@ -12,15 +12,17 @@ from contextlib import contextmanager
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from tqdm import tqdm
 
 from coupons.operations.preflight import report, running
 from coupons.operations.preflight.catalogue import SUBJECTS
 from coupons.operations.preflight.findings import Expected, Result
+from runtime.operator_command import OperatorCommand
+from runtime.operator_language import say
 
 
-class Command(BaseCommand):
+class Command(OperatorCommand):
     help = (
         "Look at settings, this machine, the database, Redis and Kafka as a deployment should have "
         "them, and say of "
@@ -69,7 +71,7 @@ class Command(BaseCommand):
         results: list[Result] = []
         quiet = options["json"] or not sys.stderr.isatty()
         total = len(running.chosen(SUBJECTS, only))
-        bar = tqdm(total=total, desc="preflight", unit=" subjects", leave=False, disable=quiet)
+        bar = tqdm(total=total, desc="preflight", unit=say(" subjects"), leave=False, disable=quiet)
         with bar, _silent_clients():
             for found in running.look(SUBJECTS, expected, only=only, patience_s=timeout):
                 results += found
@@ -112,11 +114,17 @@ def _chosen(given: list[str]) -> list[str]:
     chosen = [name.strip() for each in given for name in each.split(",") if name.strip()]
     for name in chosen:
         if name not in known:
-            raise CommandError(f"--only {name}: there is no such check. There are {', '.join(known)}")
+            raise CommandError(
+                say(
+                    "--only {name}: there is no such check. There are {names}",
+                    name=name,
+                    names=", ".join(known),
+                )
+            )
     return chosen
 
 
 def _positive(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= 1_000_000_000:
-        raise argparse.ArgumentTypeError(f"{text} is no whole number from 1 to 1,000,000,000")
+        raise argparse.ArgumentTypeError(say("{text} is no whole number from 1 to 1,000,000,000", text=text))
     return int(text)

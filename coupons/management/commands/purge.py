@@ -10,19 +10,21 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.utils import timezone
 from tqdm import tqdm
 
 from coupons.eventlog.backlog import LogUnavailable
 from coupons.operations import purging, surroundings
 from coupons.operations.purging import Plan, StillOpen
+from runtime.operator_command import OperatorCommand
+from runtime.operator_language import say
 
 _AGE: Final = re.compile(r"([1-9][0-9]{0,3})([dwmy])", re.ASCII)
 _DAYS: Final = {"d": 1, "w": 7, "m": 30, "y": 365}
 
 
-class Command(BaseCommand):
+class Command(OperatorCommand):
     help = (
         "Delete what became of each request of coupons whose last decision is older than that, and which are "
         "closed or over, with nothing undecided and no dead letter that waits. Winners keep their coupons. "
@@ -48,7 +50,9 @@ class Command(BaseCommand):
         try:
             plans = purging.plan(before, coupon_id=coupon)
         except LogUnavailable as error:
-            raise CommandError(f"what is undecided is not known, the log cannot be read: {error}") from error
+            raise CommandError(
+                say("what is undecided is not known, the log cannot be read: {error}", error=error)
+            ) from error
         chosen = [each for each in plans if not each.why_not]
         if not options["json"]:
             self._print(plans, dry_run=options["dry_run"])
@@ -59,43 +63,58 @@ class Command(BaseCommand):
         if options["json"]:
             self.stdout.write(json.dumps(_as_json(plans, deleted=deleted, dry_run=options["dry_run"])))
         elif deleted:
-            self.stdout.write(f"{deleted:,} outcomes deleted")
+            self.stdout.write(say("{deleted:,} outcomes deleted", deleted=deleted))
 
     def _purge(self, chosen: Sequence[Plan], before: datetime, *, quiet: bool) -> int:
         deleted = 0
         whole = sum(each.outcomes for each in chosen)
-        with tqdm(total=whole, unit=" outcomes", disable=quiet, leave=False) as bar:
+        with tqdm(total=whole, unit=say(" outcomes"), disable=quiet, leave=False) as bar:
             for each in chosen:
                 try:
                     deleted += purging.purge(each.coupon_id, older_than=before, on_progress=bar.update)
                 except StillOpen as error:
-                    self.stderr.write(f"{error}: it keeps the rest")
+                    self.stderr.write(say("{error}: it keeps the rest", error=error))
         return deleted
 
     def _print(self, plans: Sequence[Plan], *, dry_run: bool) -> None:
         for each in plans:
-            what = f"kept, {each.why_not}" if each.why_not else "would go" if dry_run else "go"
+            what = _fate(each, dry_run=dry_run)
             self.stdout.write(
-                f"coupon {each.coupon_id} ({each.description}): {each.outcomes:,} outcomes, the last of "
-                f"{each.last_decided:%Y-%m-%d}: {what}"
+                say(
+                    "coupon {coupon_id} ({description}): {outcomes:,} outcomes, the last of "
+                    "{last_decided:%Y-%m-%d}: {what}",
+                    coupon_id=each.coupon_id,
+                    description=each.description,
+                    outcomes=each.outcomes,
+                    last_decided=each.last_decided,
+                    what=what,
+                )
             )
         if not plans:
-            self.stdout.write("nothing is that old")
+            self.stdout.write(say("nothing is that old"))
 
     def _confirm(self, chosen: Sequence[Plan], *, yes: bool, **options: Any) -> None:
         if yes:
             return
         number = sum(each.outcomes for each in chosen)
-        what = f"delete {number:,} outcomes of {len(chosen)} coupons for good"
+        what = say("delete {number:,} outcomes of {count} coupons for good", number=number, count=len(chosen))
         if not sys.stdin.isatty() or options["json"]:
-            raise CommandError(f"this would {what}: add --yes to do it without asking, or --dry-run to look")
-        if input(f"{what}? [y/N] ").strip().lower() not in ("y", "yes"):
-            raise CommandError("nothing was done")
+            raise CommandError(
+                say("this would {what}: add --yes to do it without asking, or --dry-run to look", what=what)
+            )
+        if input(say("{what}? [y/N] ", what=what)).strip().lower() not in ("y", "yes"):
+            raise CommandError(say("nothing was done"))
+
+
+def _fate(plan: Plan, *, dry_run: bool) -> str:
+    if plan.why_not:
+        return say("kept, {why}", why=plan.why_not)
+    return say("would go") if dry_run else say("go")
 
 
 def _age(text: str) -> timedelta:
     if (found := _AGE.fullmatch(text)) is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is no age: write 90d, 12w, 6m or 1y")
+        raise argparse.ArgumentTypeError(say("{text!r} is no age: write 90d, 12w, 6m or 1y", text=text))
     return timedelta(days=int(found[1]) * _DAYS[found[2]])
 
 

@@ -8,16 +8,18 @@ import sys
 from dataclasses import asdict
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from tqdm import tqdm
 
 from coupons.eventlog.backlog import LogUnavailable
 from coupons.gate.admission import GateUnavailable
 from coupons.operations import surroundings
 from coupons.operations.reconciling import Mended, reconcile
+from runtime.operator_command import OperatorCommand
+from runtime.operator_language import say
 
 
-class Command(BaseCommand):
+class Command(OperatorCommand):
     help = (
         "Mend what may be mended: gates that do not agree with the database are loaded anew from it and the "
         "log; slots whose event was never published are given back. Says what it did. Exit code 1 if "
@@ -39,12 +41,14 @@ class Command(BaseCommand):
         surroundings.refuse()
         quiet = options["json"] or not sys.stderr.isatty()
         try:
-            with tqdm(desc="waiting for the consumer to catch up", disable=quiet, leave=False) as bar:
+            with tqdm(desc=say("waiting for the consumer to catch up"), disable=quiet, leave=False) as bar:
                 mended = reconcile(dry_run=dry_run, wait_s=wait, on_wait=lambda: bar.update())
         except GateUnavailable as error:
-            raise CommandError(f"Redis does not answer at REDIS_URL: {error}") from error
+            raise CommandError(say("Redis does not answer at REDIS_URL: {error}", error=error)) from error
         except LogUnavailable as error:
-            raise CommandError(f"the log cannot be read, without it nothing is mended: {error}") from error
+            raise CommandError(
+                say("the log cannot be read, without it nothing is mended: {error}", error=error)
+            ) from error
         if options["json"]:
             self.stdout.write(json.dumps(_as_json(mended, dry_run=dry_run), ensure_ascii=False))
         else:
@@ -54,16 +58,32 @@ class Command(BaseCommand):
 
     def _print(self, mended: Mended, *, dry_run: bool) -> None:
         for finding in mended.findings:
-            self.stdout.write(f"{finding.check}: coupon {finding.coupon_id}: {finding.message}")
-        verb = "would load" if dry_run else "loaded"
+            self.stdout.write(
+                say(
+                    "{check}: coupon {coupon_id}: {message}",
+                    check=finding.check,
+                    coupon_id=finding.coupon_id,
+                    message=finding.message,
+                )
+            )
         for coupon_id in mended.gates_loaded:
-            self.stdout.write(f"{verb} the gate of coupon {coupon_id} anew")
+            self.stdout.write(
+                say("would load the gate of coupon {coupon_id} anew", coupon_id=coupon_id)
+                if dry_run
+                else say("loaded the gate of coupon {coupon_id} anew", coupon_id=coupon_id)
+            )
         for claim in mended.slots_given_back:
-            self.stdout.write(f"gave back user {claim.user_id}'s slot of coupon {claim.coupon_id}")
+            self.stdout.write(
+                say(
+                    "gave back user {user_id}'s slot of coupon {coupon_id}",
+                    user_id=claim.user_id,
+                    coupon_id=claim.coupon_id,
+                )
+            )
         if mended.not_mended:
             self.stderr.write(mended.not_mended)
         if not mended.findings:
-            self.stdout.write("Redis agrees with the truth: nothing to mend")
+            self.stdout.write(say("Redis agrees with the truth: nothing to mend"))
 
 
 def _as_json(mended: Mended, *, dry_run: bool) -> dict[str, Any]:

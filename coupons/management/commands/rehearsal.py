@@ -9,7 +9,7 @@ import sys
 from dataclasses import asdict
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from coupons.eventlog.backlog import LogUnavailable
 from coupons.eventlog.events import MAX_ID
@@ -17,9 +17,11 @@ from coupons.models import Coupon
 from coupons.operations import rehearsals, surroundings
 from coupons.operations.rehearsals import NotRemoved, Traces
 from runtime.arguments import whole_number
+from runtime.operator_command import OperatorCommand
+from runtime.operator_language import say
 
 
-class Command(BaseCommand):
+class Command(OperatorCommand):
     help = (
         "Remove a coupon that is marked as a rehearsal: its row, who has it, outcomes, dead letters, "
         "figures, steps, and its keys in Redis. It must be closed and decided. Its events stay in the log."
@@ -38,29 +40,35 @@ class Command(BaseCommand):
         coupon_id = options["remove"]
         coupon = Coupon.objects.filter(pk=coupon_id).first()
         if coupon is None:
-            raise CommandError(f"there is no coupon {coupon_id}")
+            raise CommandError(say("there is no coupon {coupon_id}", coupon_id=coupon_id))
         try:
             rehearsals.refuse(coupon)
             if options["dry_run"]:
-                self._print(rehearsals.traces(coupon_id), "would go", **options)
+                self._print(rehearsals.traces(coupon_id), is_gone=False, **options)
                 return
-            self._confirm(f"remove {coupon} and all its traces", yes=options["yes"])
+            self._confirm(say("remove {coupon} and all its traces", coupon=coupon), yes=options["yes"])
             gone = rehearsals.remove(coupon_id, who=getpass.getuser(), why="manage.py rehearsal")
         except (NotRemoved, LogUnavailable) as error:
             raise CommandError(str(error)) from error
-        self._print(gone, "gone", **options)
+        self._print(gone, is_gone=True, **options)
 
     def _confirm(self, what: str, *, yes: bool) -> None:
         if yes:
             return
         if not sys.stdin.isatty():
-            raise CommandError(f"this would {what}: add --yes to do it without asking")
-        if input(f"{what}? [y/N] ").strip().lower() not in ("y", "yes"):
-            raise CommandError("nothing was removed")
+            raise CommandError(say("this would {what}: add --yes to do it without asking", what=what))
+        if input(say("{what}? [y/N] ", what=what)).strip().lower() not in ("y", "yes"):
+            raise CommandError(say("nothing was removed"))
 
-    def _print(self, gone: Traces, verb: str, **options: Any) -> None:
+    def _print(self, gone: Traces, *, is_gone: bool, **options: Any) -> None:
         if options["json"]:
             self.stdout.write(json.dumps(asdict(gone) | {"dryRun": options["dry_run"]}))
         else:
-            counts = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in asdict(gone).items())
-            self.stdout.write(f"{verb}: the coupon, {counts}")
+            rows = say(
+                "the coupon, {user_coupons} user coupons, {outcomes} outcomes, {dead_letters} dead letters, "
+                "{refusals} refusals, {figures} figures, {steps} steps",
+                **asdict(gone),
+            )
+            self.stdout.write(
+                say("gone: {rows}", rows=rows) if is_gone else say("would go: {rows}", rows=rows)
+            )

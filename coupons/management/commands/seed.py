@@ -9,7 +9,7 @@ import time
 from dataclasses import asdict
 from typing import Any, Final
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.db import IntegrityError, OperationalError, ProgrammingError
 from tqdm import tqdm
 
@@ -20,13 +20,15 @@ from coupons.operations import resetting, seeding, surroundings
 from coupons.operations.resetting import History
 from coupons.operations.seeding import Seeded, Tally
 from runtime.arguments import whole_number
+from runtime.operator_command import OperatorCommand
+from runtime.operator_language import say
 
 _MOST: Final = 100_000_000  #: of each kind of row: a typing error must not fill the disk
 _MOST_NAMED: Final = 10  #: coupons that a line names
 _WORTH_A_RATE: Final = 10_000  #: of fewer rows, the time says nothing about rows a second
 
 
-class Command(BaseCommand):
+class Command(OperatorCommand):
     help = (
         f"Make users testuser1, testuser2, ... with {seeding.POINTS} points each, and open coupons. "
         "Rows that exist are left as they are, a coupon's live stock above all."
@@ -57,18 +59,24 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         if (options["yes"] or options["force"]) and not options["reset"]:
-            raise CommandError("--yes and --force go with --reset")
+            raise CommandError(say("--yes and --force go with --reset"))
         surroundings.refuse()
         try:
             self._run(**options)
         except IntegrityError as error:
             raise CommandError(
-                f"somebody else is writing the same rows ({error}): run seed again, it goes on from here"
+                say(
+                    "somebody else is writing the same rows ({error}): run seed again, it goes on from here",
+                    error=error,
+                )
             ) from error
         except (OperationalError, ProgrammingError) as error:
             raise CommandError(
-                f"the database refused: {error}. Is it the one of DATABASE_URL, is it up, "
-                "and did `python manage.py migrate` run?"
+                say(
+                    "the database refused: {error}. Is it the one of DATABASE_URL, is it up, and "
+                    "did `python manage.py migrate` run?",
+                    error=error,
+                )
             ) from error
 
     def _run(
@@ -80,7 +88,7 @@ class Command(BaseCommand):
             was_reset = self._reset(last_id=coupons, stock=stock, dry_run=dry_run, **options)
         quiet = options["json"] or options["verbosity"] == 0
         # disable=None: no bar if standard error is not a terminal
-        with tqdm(total=users + coupons, unit=" rows", leave=False, disable=quiet or None) as bar:
+        with tqdm(total=users + coupons, unit=say(" rows"), leave=False, disable=quiet or None) as bar:
             seeded = seeding.seed(
                 users=users, coupons=coupons, stock=stock, dry_run=dry_run, on_progress=bar.update
             )
@@ -104,13 +112,17 @@ class Command(BaseCommand):
         if not coupon_ids:
             return history
         self._refuse_under_way(coupon_ids, force=force)
-        what = (
-            f"{_named(coupon_ids)}: {history.user_coupons} user coupons and {history.outcomes} outcomes "
-            f"deleted, opened with a stock of {stock}"
+        what = say(
+            "{named}: {user_coupons} user coupons and {outcomes} outcomes deleted, opened "
+            "with a stock of {stock}",
+            named=_named(coupon_ids),
+            user_coupons=history.user_coupons,
+            outcomes=history.outcomes,
+            stock=stock,
         )
         if dry_run:
             if not options["json"]:
-                self.stdout.write(f"would reset {what}")
+                self.stdout.write(say("would reset {what}", what=what))
             return history
         if not yes:
             self._ask(what, may_ask=sys.stdin.isatty() and not options["json"])
@@ -119,7 +131,7 @@ class Command(BaseCommand):
             done += resetting.reset(coupon_id, stock=stock)
         self._forget(coupon_ids)
         if not options["json"] and options["verbosity"] > 0:
-            self.stdout.write(f"reset {what}")
+            self.stdout.write(say("reset {what}", what=what))
         return done
 
     def _refuse_under_way(self, coupon_ids: list[int], *, force: bool) -> None:
@@ -127,29 +139,42 @@ class Command(BaseCommand):
             counts = resetting.under_way(coupon_ids)
         except LogUnavailable as error:
             self.stderr.write(
-                f"warning: neither Redis nor Kafka could say whether requests are under way ({error}); "
-                "those that are will be decided on the reset coupon"
+                say(
+                    "warning: neither Redis nor Kafka could say whether requests are under way "
+                    "({error}); those that are will be decided on the reset coupon",
+                    error=error,
+                )
             )
             return
         if not counts:
             return
-        text = f"{sum(counts.values())} requests are under way for {_named(list(counts))}"
+        text = say(
+            "{number} requests are under way for {named}",
+            number=sum(counts.values()),
+            named=_named(list(counts)),
+        )
         if Coupon.objects.filter(pk__in=list(counts), deferred_count__gt=0).exists():
-            text += " (those whose deciding is paused are deleted with the coupon's history)"
+            text += say(" (those whose deciding is paused are deleted with the coupon's history)")
         if not force:
             raise CommandError(
-                f"{text}. Wait until the consumer has decided them (GET "
-                f"/api/coupons/{min(counts)}/queue-size says 0), or add --force: then they are decided on "
-                "the reset coupon."
+                say(
+                    "{text}. Wait until the consumer has decided them (GET "
+                    "/api/coupons/{coupon_id}/queue-size says 0), or add --force: then they are "
+                    "decided on the reset coupon.",
+                    text=text,
+                    coupon_id=min(counts),
+                )
             )
-        self.stderr.write(f"warning: {text}; they will be decided on the reset coupon")
+        self.stderr.write(say("warning: {text}; they will be decided on the reset coupon", text=text))
 
     def _ask(self, what: str, *, may_ask: bool) -> None:
         if not may_ask:
-            raise CommandError(f"--reset destroys data ({what}): add --yes to do it, or --dry-run to look")
-        self.stdout.write(f"--reset destroys data. {what}.")
-        if input("Type yes to go on: ").strip().lower() != "yes":
-            raise CommandError("nothing was changed")
+            raise CommandError(
+                say("--reset destroys data ({what}): add --yes to do it, or --dry-run to look", what=what)
+            )
+        self.stdout.write(say("--reset destroys data. {what}.", what=what))
+        if input(say("Type yes to go on: ")).strip().lower() != "yes":
+            raise CommandError(say("nothing was changed"))
 
     def _forget(self, coupon_ids: list[int]) -> None:
         try:
@@ -157,39 +182,62 @@ class Command(BaseCommand):
                 resetting.forget(coupon_id)
         except GateUnavailable as error:
             self.stderr.write(
-                f"warning: Redis does not answer at REDIS_URL ({error}). Who won in the last two minutes "
-                "may be told ALREADY_REQUESTED that long; the rest comes right by itself."
+                say(
+                    "warning: Redis does not answer at REDIS_URL ({error}). Who won in the last two"
+                    " minutes may be told ALREADY_REQUESTED that long; the rest comes right by "
+                    "itself.",
+                    error=error,
+                )
             )
 
     def _say(
         self, seeded: Seeded, *, users: int, coupons: int, stock: int, dry_run: bool, seconds: float
     ) -> None:
         def line(what: str, tally: Tally) -> None:
-            made = "would be made" if dry_run else "made"
-            self.stdout.write(f"{what}: {tally.made} {made}, {tally.existing} already there")
+            counts = {"what": what, "made": tally.made, "existing": tally.existing}
+            self.stdout.write(
+                say("{what}: {made} would be made, {existing} already there", **counts)
+                if dry_run
+                else say("{what}: {made} made, {existing} already there", **counts)
+            )
 
-        line(f"users 1 to {users}", seeded.users)
-        line(f"points of these users, {seeding.POINTS} each", seeded.points)
-        line(f"coupons 1 to {coupons}, stock {stock} each", seeded.coupons)
+        line(say("users 1 to {users}", users=users), seeded.users)
+        line(say("points of these users, {points} each", points=seeding.POINTS), seeded.points)
+        line(say("coupons 1 to {coupons}, stock {stock} each", coupons=coupons, stock=stock), seeded.coupons)
         if seeded.coupons.existing and not dry_run:
             self._say_existing(coupons)
         made = seeded.users.made + seeded.points.made + seeded.coupons.made
         if made >= _WORTH_A_RATE and not dry_run:
-            self.stdout.write(f"{made} rows in {seconds:.1f} s, {made / seconds:.0f} rows/s")
+            self.stdout.write(
+                say(
+                    "{made} rows in {seconds:.1f} s, {rate:.0f} rows/s",
+                    made=made,
+                    seconds=seconds,
+                    rate=made / seconds,
+                )
+            )
 
     def _say_existing(self, last_id: int) -> None:
         """Print the coupons as they are, for a reader who expected another stock."""
         for coupon in Coupon.objects.filter(pk__range=(1, last_id)).order_by("pk")[:_MOST_NAMED]:
             self.stdout.write(
-                f"  coupon {coupon.pk}: {coupon.coupon_status}, {coupon.stock} left, "
-                f"{coupon.issued_count} issued"
+                "  "
+                + say(
+                    "coupon {coupon_id}: {status}, {stock} left, {issued_count} issued",
+                    coupon_id=coupon.pk,
+                    status=coupon.coupon_status,
+                    stock=coupon.stock,
+                    issued_count=coupon.issued_count,
+                )
             )
 
 
 def _named(coupon_ids: list[int]) -> str:
     if len(coupon_ids) == 1:
-        return f"coupon {coupon_ids[0]}"
+        return say("coupon {coupon_id}", coupon_id=coupon_ids[0])
     shown = ", ".join(map(str, coupon_ids[:_MOST_NAMED]))
     return (
-        f"coupons {shown}" if len(coupon_ids) <= _MOST_NAMED else f"{len(coupon_ids)} coupons ({shown}, ...)"
+        say("coupons {shown}", shown=shown)
+        if len(coupon_ids) <= _MOST_NAMED
+        else say("{count} coupons ({shown}, ...)", count=len(coupon_ids), shown=shown)
     )

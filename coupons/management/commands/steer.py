@@ -9,8 +9,8 @@ import sys
 from datetime import datetime
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
-from django.utils import timezone, translation
+from django.core.management.base import CommandError
+from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
 from coupons.admin.events import words
@@ -20,6 +20,9 @@ from coupons.operations import steering, stock, surroundings
 from coupons.operations.steering import NotPossible, Outlook, Step
 from coupons.outcomes import SteeringAction as Action
 from runtime.arguments import whole_number
+from runtime.config.language import Language
+from runtime.operator_command import OperatorCommand
+from runtime.operator_language import language, say
 
 #: What is done to one event; dead letters and rehearsals have commands of their own.
 _ACTIONS = [
@@ -29,7 +32,7 @@ _ACTIONS = [
 ]
 
 
-class Command(BaseCommand):
+class Command(OperatorCommand):
     help = (
         "Open, pause, stop or change one event. Says first what the step leads to, and asks. It is written "
         "down with who and why. pause-deciding leaves this coupon's requests undecided, in their order, "
@@ -60,10 +63,10 @@ class Command(BaseCommand):
             if options["dry_run"]:
                 self._print(outlook, done=False, **options)
                 return
-            _confirm(options["action"], yes=options["yes"])
+            _confirm(_named(action), yes=options["yes"])
             steering.take(_step(action, outlook, options), coupon_id=coupon.pk)
         except Coupon.DoesNotExist as error:
-            raise CommandError(f"there is no coupon {options['coupon']}") from error
+            raise CommandError(say("there is no coupon {coupon}", coupon=options["coupon"])) from error
         except (NotPossible, stock.StockOutOfRange) as error:
             raise CommandError(str(error)) from error
         self._print(outlook, done=True, **options)
@@ -81,11 +84,16 @@ class Command(BaseCommand):
             }
             self.stdout.write(json.dumps(told))
         elif done:
-            self.stdout.write("done")
+            self.stdout.write(say("done"))
 
 
 def _word(action: Action) -> str:
     return action.value.lower().replace("_", "-")
+
+
+def _named(action: Action) -> str:
+    """As the event's page names it; in English as it was typed."""
+    return str(words.ACTIONS[action]) if language() is Language.KOREAN else _word(action)
 
 
 def _moment(text: str) -> datetime:
@@ -95,17 +103,17 @@ def _moment(text: str) -> datetime:
     except ValueError:
         moment = None
     if moment is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is no time such as '2030-12-01 20:00:00'")
+        raise argparse.ArgumentTypeError(say("{text!r} is no time such as '2030-12-01 20:00:00'", text=text))
     return moment if timezone.is_aware(moment) else timezone.make_aware(moment)
 
 
 def _refuse_odd(action: Action, options: dict[str, Any]) -> None:
     if (action is Action.CHANGE_STOCK) != bool(options["amount"]):
-        raise CommandError("change-stock takes --amount, which is not 0, and nothing else does")
+        raise CommandError(say("change-stock takes --amount, which is not 0, and nothing else does"))
     if action is not Action.CHANGE_WINDOW and (options["opens_at"] or options["closes_at"]):
-        raise CommandError("--opens-at and --closes-at go with change-window")
+        raise CommandError(say("--opens-at and --closes-at go with change-window"))
     if not options["why"].strip() or len(options["why"]) > 255:
-        raise CommandError("--why must say why, in 255 characters at most")
+        raise CommandError(say("--why must say why, in 255 characters at most"))
 
 
 def _step(action: Action, outlook: Outlook, options: dict[str, Any]) -> Step:
@@ -121,14 +129,13 @@ def _step(action: Action, outlook: Outlook, options: dict[str, Any]) -> Step:
 
 
 def _consequence(outlook: Outlook) -> str:
-    with translation.override("en"):
-        return words.consequence(outlook, ends_at=outlook.ends_at.isoformat(timespec="seconds"))
+    return words.consequence(outlook, ends_at=outlook.ends_at.isoformat(timespec="seconds"))
 
 
 def _confirm(what: str, *, yes: bool) -> None:
     if yes:
         return
     if not sys.stdin.isatty():
-        raise CommandError(f"this would {what}: add --yes to do it without asking")
-    if input(f"{what}? [y/N] ").strip().lower() not in ("y", "yes"):
-        raise CommandError("nothing was changed")
+        raise CommandError(say("this would {what}: add --yes to do it without asking", what=what))
+    if input(say("{what}? [y/N] ", what=what)).strip().lower() not in ("y", "yes"):
+        raise CommandError(say("nothing was changed"))

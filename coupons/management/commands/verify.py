@@ -11,22 +11,25 @@ from contextlib import suppress
 from dataclasses import asdict
 from typing import Any, Final
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.db import OperationalError, connection
 from tqdm import tqdm
 
 from coupons.eventlog.backlog import LogUnavailable
 from coupons.models import Coupon
 from coupons.operations import surroundings
-from coupons.operations.verification.findings import Check, Report
+from coupons.operations.verification.findings import Check, Finding, Report
 from coupons.operations.verification.recent import Look, Recent
 from coupons.operations.verification.run import verify
+from runtime import columns
+from runtime.operator_command import OperatorCommand
+from runtime.operator_language import say
 
 _SHOWN: Final = 50  #: findings that are printed; --json lists all
 _EVERY_S: Final = 60.0  #: of --watch, as a consumer does it
 
 
-class Command(BaseCommand):
+class Command(OperatorCommand):
     help = (
         "Check every invariant between the database, Redis and the log: stock never negative, one claim per "
         "user, every accepted event decided, every outcome with its event, winners the first distinct valid "
@@ -51,12 +54,12 @@ class Command(BaseCommand):
     def handle(self, *args: Any, coupon: int | None, from_topic: bool, **options: Any) -> None:
         surroundings.refuse()
         if coupon is not None and not Coupon.objects.filter(pk=coupon).exists():
-            raise CommandError(f"there is no coupon {coupon}")
+            raise CommandError(say("there is no coupon {coupon}", coupon=coupon))
         if options["watch"]:
             self._watch(as_json=options["json"])
             return
         quiet = options["json"] or not sys.stderr.isatty()
-        with tqdm(disable=quiet, unit=" checked", leave=False) as bar:
+        with tqdm(disable=quiet, unit=say(" checked"), leave=False) as bar:
 
             def show(done: int, whole: int) -> None:
                 bar.total = whole
@@ -67,9 +70,11 @@ class Command(BaseCommand):
             try:
                 report = verify(coupon_id=coupon, from_topic=from_topic, on_progress=show)
             except LogUnavailable as error:
-                raise CommandError(f"the log cannot be read: {error}") from error
+                raise CommandError(say("the log cannot be read: {error}", error=error)) from error
             except OperationalError as error:
-                raise CommandError(f"the database at DATABASE_URL does not answer: {error}") from error
+                raise CommandError(
+                    say("the database at DATABASE_URL does not answer: {error}", error=error)
+                ) from error
         if options["json"]:
             self.stdout.write(json.dumps(report.as_json(), ensure_ascii=False))
         else:
@@ -85,7 +90,7 @@ class Command(BaseCommand):
                 try:
                     look = verifying.look()
                 except (LogUnavailable, OperationalError) as error:
-                    self.stderr.write(f"not looked: {error}")
+                    self.stderr.write(say("not looked: {error}", error=error))
                     connection.close()
                 else:
                     has_found |= bool(look.findings)
@@ -101,29 +106,59 @@ class Command(BaseCommand):
             self.stdout.write(json.dumps(asdict(look), ensure_ascii=False))
             return
         now = time.strftime("%H:%M:%S")
-        found = f"{len(look.findings)} WRONG" if look.findings else "ok"
-        self.stdout.write(f"{now}  {look.verified:,} verified, {look.behind:,} to go: {found}")
+        found = say("{count} WRONG", count=len(look.findings)) if look.findings else say("ok")
+        self.stdout.write(
+            say(
+                "{time}  {verified:,} verified, {behind:,} to go: {found}",
+                time=now,
+                verified=look.verified,
+                behind=look.behind,
+                found=found,
+            )
+        )
         for each in look.findings[:_SHOWN]:
-            self.stdout.write(f"{each.check}: coupon {each.coupon_id}: {each.message}")
+            self.stdout.write(
+                say(
+                    "{check}: coupon {coupon_id}: {message}",
+                    check=each.check,
+                    coupon_id=each.coupon_id,
+                    message=each.message,
+                )
+            )
 
     def _print(self, report: Report) -> None:
-        self.stdout.write("looked at " + ", ".join(f"{n} {what}" for what, n in report.looked_at.items()))
+        self.stdout.write(
+            say(
+                "looked at {counts}",
+                counts=", ".join(
+                    say("{number} {what}", number=number, what=say(what))
+                    for what, number in report.looked_at.items()
+                ),
+            )
+        )
         for note in report.notes:
-            self.stdout.write(f"note: {note}")
+            self.stdout.write(say("note: {problem}", problem=note))
         for what in report.unchecked:
-            self.stdout.write(f"NOT CHECKED: {what}")
+            self.stdout.write(say("NOT CHECKED: {what}", what=what))
         for what in report.not_looked_at:
-            self.stdout.write(f"not looked at: {what}")
+            self.stdout.write(say("not looked at: {what}", what=what))
         found = Counter(finding.check for finding in report.findings)
         for check in Check:
-            self.stdout.write(f"  {'ok' if not found[check] else f'{found[check]} WRONG':>10}  {check.value}")
+            verdict = say("{count} WRONG", count=found[check]) if found[check] else say("ok")
+            self.stdout.write(f"  {columns.right(verdict, 10)}  {check.value}")
         for finding in report.findings[:_SHOWN]:
-            where = f"coupon {finding.coupon_id}: " if finding.coupon_id is not None else ""
-            request = f" (request {finding.request_id})" if finding.request_id else ""
-            self.stdout.write(f"{finding.check}: {where}{finding.message}{request}")
+            self.stdout.write(_line(finding))
         if len(report.findings) > _SHOWN:
-            self.stdout.write(f"... and {len(report.findings) - _SHOWN} more; --json lists all")
-        shown = f"{len(report.findings)} findings"
+            self.stdout.write(
+                say("... and {count} more; --json lists all", count=len(report.findings) - _SHOWN)
+            )
+        shown = say("{count} findings", count=len(report.findings))
         if report.unchecked:
-            shown += ", and not everything was checked"
-        self.stdout.write("clean" if report.is_clean else shown)
+            shown += say(", and not everything was checked")
+        self.stdout.write(say("clean") if report.is_clean else shown)
+
+
+def _line(finding: Finding) -> str:
+    where = "" if finding.coupon_id is None else say("coupon {coupon_id}: ", coupon_id=finding.coupon_id)
+    request = say(" (request {request_id})", request_id=finding.request_id) if finding.request_id else ""
+    return f"{finding.check}: {where}{finding.message}{request}"

@@ -9,16 +9,18 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from tqdm import tqdm
 
 from coupons.models import Coupon
 from coupons.operations import surroundings, winners
 from coupons.operations.winners import Winner
 from runtime.arguments import whole_number
+from runtime.operator_command import OperatorCommand
+from runtime.operator_language import say
 
 
-class Command(BaseCommand):
+class Command(OperatorCommand):
     help = (
         "Print a coupon's winners in the order of their ranks, as CSV: rank, user, when they asked and when "
         "they got it. Reads alone. Coupons that another application issued (`adopt`) have no ranks and are "
@@ -35,7 +37,7 @@ class Command(BaseCommand):
         surroundings.refuse()
         coupon = Coupon.objects.filter(pk=options["coupon"]).first()
         if coupon is None:
-            raise CommandError(f"there is no coupon {options['coupon']}")
+            raise CommandError(say("there is no coupon {coupon}", coupon=options["coupon"]))
         found = _shown(winners.of(coupon), of=winners.count(coupon))
         lines = map(_as_json, found) if options["json"] else winners.as_csv(found)
         for line in lines:
@@ -45,7 +47,7 @@ class Command(BaseCommand):
 def _shown(found: Iterator[Winner], *, of: int) -> Iterator[Winner]:
     """With a progress bar, where somebody watches and the rows go elsewhere."""
     is_hidden = not sys.stderr.isatty() or sys.stdout.isatty()
-    return iter(tqdm(found, total=of, unit=" winners", disable=is_hidden, leave=False))
+    return iter(tqdm(found, total=of, unit=say(" winners"), disable=is_hidden, leave=False))
 
 
 def _as_json(winner: Winner) -> str:

@@ -9,6 +9,7 @@ from typing import Final
 
 from coupons.operations.surroundings.comparing import fits
 from coupons.operations.surroundings.facts import Column, Table
+from runtime.operator_language import say
 
 _WHOLE: Final = re.compile(r"^(tiny|small|medium|big)?int(\(\d+\))?( unsigned)?$")
 _FRACTIONS: Final = re.compile(r"^(decimal|double|float)")
@@ -64,13 +65,13 @@ def _gaps(table: str, name: str, wanted: Column, found: Mapping[str, Column]) ->
     zero = f" OR `{name}` = 0" if is_moment else ""
     if wanted.is_nullable:
         if is_moment:
-            yield Question(column=name, condition=f"`{name}` = 0", what="no moment at all", fill="NULL")
+            yield Question(column=name, condition=f"`{name}` = 0", what=say("no moment at all"), fill="NULL")
         return
     if found[name].is_nullable or is_moment:
         yield Question(
             column=name,
             condition=f"`{name}` IS NULL{zero}",
-            what="no value",
+            what=say("no value"),
             fill=_nearest(name, found) if is_moment else _GAPS.get((table, name)),
         )
 
@@ -87,15 +88,19 @@ def _values(name: str, wanted: Column, found: Column) -> Iterator[Question]:
         yield Question(
             column=name,
             condition=f"`{name}` IS NOT NULL",
-            what=f"{found.type}, from which nothing tells how to make {wanted.type}",
+            what=say(
+                "{found}, from which nothing tells how to make {wanted}", found=found.type, wanted=wanted.type
+            ),
         )
     elif _FRACTIONS.match(found.type):
-        yield Question(column=name, condition=f"`{name}` <> FLOOR(`{name}`)", what="a fraction")
+        yield Question(column=name, condition=f"`{name}` <> FLOOR(`{name}`)", what=say("a fraction"))
     elif found.type.endswith("unsigned"):
-        yield Question(column=name, condition=f"`{name}` > {_LARGEST}", what="a number beyond all bounds")
+        yield Question(
+            column=name, condition=f"`{name}` > {_LARGEST}", what=say("a number beyond all bounds")
+        )
     elif limit := _LENGTH.match(wanted.type):
         yield Question(
             column=name,
             condition=f"CHAR_LENGTH(`{name}`) > {limit[1]}",
-            what=f"more than {limit[1]} characters",
+            what=say("more than {most} characters", most=limit[1]),
         )

@@ -11,6 +11,7 @@ from django.db import connection
 from coupons.operations.adopting import columns
 from coupons.operations.adopting.findings import Obstacle, Option, Step
 from coupons.operations.surroundings.facts import Table
+from runtime.operator_language import marked, say
 
 _SHOWN: Final = 10  #: examples of one obstacle: enough to see what is wrong
 #: table -> columns that no two rows may share
@@ -23,8 +24,8 @@ _RULES: Final = (
     ("point", "balance < 0", "UPDATE point SET balance = 0 WHERE balance < 0"),
 )
 _STATUSES: Final = {
-    ("coupon", "coupon_status"): (("OPENED", "CLOSED"), "is treated as CLOSED"),
-    ("user_coupon", "status"): (("ISSUED", "USED"), "is kept and shown as it is"),
+    ("coupon", "coupon_status"): (("OPENED", "CLOSED"), marked("is treated as CLOSED")),
+    ("user_coupon", "status"): (("ISSUED", "USED"), marked("is kept and shown as it is")),
 }
 
 
@@ -58,8 +59,10 @@ def count(rows: Movable) -> int:
 def obstacle(rows: Movable, number: int) -> Obstacle:
     shown = ", ".join(f"moved.`{column}`" for column in rows.columns)
     return Obstacle(
-        what=f"table {rows.table}: {rows.what}",
-        mend=f"{rows.option}: they are kept whole in the table {aside(rows.table)}",
+        what=say("table {table}: {what}", table=rows.table, what=rows.what),
+        mend=say(
+            "{option}: they are kept whole in the table {side}", option=rows.option, side=aside(rows.table)
+        ),
         count=number,
         examples=_described(
             rows.columns,
@@ -82,13 +85,17 @@ def gaps(wanted: Table, found: Table) -> tuple[list[Step], list[Obstacle]]:
         number = _count(wanted.name, question.condition)
         if not number:
             continue
-        what = f"table {wanted.name}, {question.column}: {question.what}"
+        what = say(
+            "table {table}, {name}: {what}", table=wanted.name, name=question.column, what=question.what
+        )
         if question.fill is None:
             mend = f"UPDATE `{wanted.name}` SET `{question.column}` = … WHERE {question.condition}"
             obstacles.append(_obstacle(wanted.name, key, question.condition, what, mend, number))
         else:
             update = f"UPDATE `{wanted.name}` SET `{question.column}` = {question.fill}"
-            title = f"{what} in {number} rows, becomes {question.fill}"
+            title = say(
+                "{what} in {number} rows, becomes {fill}", what=what, number=number, fill=question.fill
+            )
             statements = (f"{update} WHERE {question.condition}",)
             steps.append(Step(title=title, statements=statements, in_one=True))
     return steps, obstacles
@@ -99,7 +106,14 @@ def against_the_rules(found: Mapping[str, Table]) -> Iterator[Obstacle]:
         column = condition.split()[0]
         if table in found and column in found[table].columns and (number := _count(table, condition)):
             key = found[table].primary_key[0] if found[table].primary_key else column
-            yield _obstacle(table, key, condition, f"table {table}: {condition}", mend, number)
+            yield _obstacle(
+                table,
+                key,
+                condition,
+                say("table {table}: {condition}", table=table, condition=condition),
+                mend,
+                number,
+            )
 
 
 def unknown_statuses(found: Mapping[str, Table]) -> Iterator[str]:
@@ -112,7 +126,14 @@ def unknown_statuses(found: Mapping[str, Table]) -> Iterator[str]:
             f"WHERE `{column}` NOT IN ({words}) GROUP BY `{column}`"
         )
         for status, number in rows:
-            yield f"table {table}: {column} {status} of {number} rows {then}"
+            yield say(
+                "table {table}: {column} {status} of {number} rows {then}",
+                table=table,
+                column=column,
+                status=status,
+                number=number,
+                then=say(then),
+            )
 
 
 def _orphans(wanted: Table, found: Mapping[str, Table]) -> Iterator[Movable]:
@@ -127,7 +148,7 @@ def _orphans(wanted: Table, found: Mapping[str, Table]) -> Iterator[Movable]:
             those=f"`{wanted.name}` moved WHERE moved.`{key.column}` IS NOT NULL AND NOT EXISTS "
             f"(SELECT 1 FROM `{key.table}` t WHERE t.`{key.target}` = moved.`{key.column}`)",
             option=Option.MOVE_ORPHANS,
-            what=f"its {key.table} does not exist",
+            what=say("its {table} does not exist", table=key.table),
             columns=(pk, key.column),
         )
 
@@ -143,7 +164,10 @@ def _duplicates(table: str, key: str, once: tuple[str, ...]) -> Movable:
         those=f"`{table}` moved JOIN (SELECT {names}, MIN(`{key}`) AS first FROM `{table}` "
         f"GROUP BY {names} HAVING COUNT(*) > 1) kept ON {same} AND moved.`{key}` <> kept.first",
         option=Option.MOVE_DUPLICATES,
-        what=f"more than one row for the same {' and '.join(once)}; the earliest of each stays",
+        what=say(
+            "more than one row for the same {names}; the earliest of each stays",
+            names=say(" and ").join(once),
+        ),
         columns=(key, *once),
     )
 

@@ -15,6 +15,7 @@ from coupons.operations.adopting.rows import Movable
 from coupons.operations.surroundings import judging, reading, wanted
 from coupons.operations.surroundings.comparing import Difference, Kind, differences
 from coupons.operations.surroundings.facts import Table
+from runtime.operator_language import say
 
 Columns = Collection[tuple[str, str]]  #: table, column
 
@@ -26,7 +27,7 @@ def moved(those: Movable, table: Table, number: int) -> list[Step]:
     names = [column for column in table.columns if kept is None or column in kept.columns]
     columns, values = (", ".join(f"{of}`{name}`" for name in names) for of in ("", "moved."))
     made = Step(
-        title=f"table {side} is made",
+        title=say("table {side} is made", side=side),
         statements=(
             f"CREATE TABLE IF NOT EXISTS `{side}` (PRIMARY KEY (`{key}`), "
             "`set_aside_why` VARCHAR(20) NOT NULL DEFAULT '', "
@@ -39,7 +40,13 @@ def moved(those: Movable, table: Table, number: int) -> list[Step]:
         f"SELECT {values}, '{those.why}' FROM {those.those}",
         f"DELETE moved FROM `{those.table}` moved JOIN `{side}` side ON side.`{key}` = moved.`{key}`",
     )
-    title = f"{number} rows of {those.table} MOVED to {side}: {those.what}"
+    title = say(
+        "{number} rows of {table} MOVED to {side}: {what}",
+        number=number,
+        table=those.table,
+        side=side,
+        what=those.what,
+    )
     move = Step(title=title, statements=statements, in_one=True)
     return [made, move] if kept is None else [move]
 
@@ -50,7 +57,11 @@ def keys_dropped(found: Mapping[str, Table], rewritten: Columns) -> Iterator[Ste
         for name, key in table.foreign_keys.items():
             if {(table.name, key.column), (key.table, key.target)} & set(rewritten):
                 yield Step(
-                    title=f"table {table.name}: foreign key {name} is dropped, and made again below",
+                    title=say(
+                        "table {table}: foreign key {key} is dropped, and made again below",
+                        table=table.name,
+                        key=name,
+                    ),
                     statements=(f"ALTER TABLE `{table.name}` DROP FOREIGN KEY `{name}`",),
                 )
 
@@ -83,7 +94,7 @@ def alien_keys(found: Mapping[str, Table]) -> list[tuple[str, str]]:
 def counted() -> Step:
     """Count the other application's winners in ``adopted_count``, because they have no outcomes (verify)."""
     return Step(
-        title="issued_count and adopted_count of each coupon are counted from user_coupon",
+        title=say("issued_count and adopted_count of each coupon are counted from user_coupon"),
         statements=(
             "UPDATE coupon LEFT JOIN "
             "(SELECT coupon_id, COUNT(*) AS held FROM user_coupon GROUP BY coupon_id) theirs "

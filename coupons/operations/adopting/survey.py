@@ -10,6 +10,7 @@ from coupons.operations.adopting.findings import Obstacle, Option, Step, Survey
 from coupons.operations.surroundings import judging, mending, reading, wanted
 from coupons.operations.surroundings.comparing import OF_A_COLUMN, Difference, Kind, differences
 from coupons.operations.surroundings.facts import Table
+from runtime.operator_language import say
 
 _ORDER: Final = list(Kind)
 #: Differences that a person must mend: no statement does.
@@ -53,13 +54,24 @@ def _of_tables(
             yield Obstacle(what=str(each), mend=judging.mend_of(each))
         elif each.kind is Kind.COLUMN_MISSING and wants[each.table].columns[each.name].must_be_given:
             yield Obstacle(
-                what=f"{each}, and nothing tells what to put there",
-                mend=f"is {each.table} a table of the coupon system? If so, add the column and its values",
+                what=say("{difference}, and nothing tells what to put there", difference=each),
+                mend=say(
+                    "is {table} a table of the coupon system? If so, add the column and its values",
+                    table=each.table,
+                ),
             )
     for table, key in steps.alien_keys(found):
         yield Obstacle(
-            what=f"table {table}: its foreign key {key} holds a column whose type must change",
-            mend=f"ALTER TABLE `{table}` DROP FOREIGN KEY `{key}`, and make it again afterwards",
+            what=say(
+                "table {table}: its foreign key {key} holds a column whose type must change",
+                table=table,
+                key=key,
+            ),
+            mend=say(
+                "ALTER TABLE `{table}` DROP FOREIGN KEY `{key}`, and make it again afterwards",
+                table=table,
+                key=key,
+            ),
         )
 
 
@@ -113,18 +125,24 @@ def _title(difference: Difference, differ: Iterable[Difference]) -> str:
     if difference.kind not in OF_A_COLUMN:
         return str(difference)
     what = ", ".join(
-        each.kind
+        say(each.kind)
         for each in differ
         if each.kind in OF_A_COLUMN and (each.table, each.name) == (difference.table, difference.name)
     )
-    return f"table {difference.table}, {difference.name}: {what}"
+    return say("table {table}, {name}: {what}", table=difference.table, name=difference.name, what=what)
 
 
 def _more_columns(wants: Mapping[str, Table], found: Mapping[str, Table]) -> Iterator[str]:
     for name, table in found.items():
         if more := [column for column in table.columns if column not in wants[name].columns]:
-            yield f"table {name}: {', '.join(more)} are unknown here and stay as they are"
+            yield say(
+                "table {table}: {names} are unknown here and stay as they are",
+                table=name,
+                names=", ".join(more),
+            )
     yield (
-        "DATETIME columns are read as UTC: if the other application wrote local times, shift them afterwards "
-        "(docs/moving.md)"
+        say(
+            "DATETIME columns are read as UTC: if the other application wrote local times, "
+            "shift them afterwards (docs/moving.md)"
+        )
     )

@@ -13,15 +13,16 @@ from django.utils.dateparse import parse_datetime
 
 from coupons.eventlog.events import MAX_ID
 from coupons.models import Coupon, CouponStatus, EligibleUser, User
+from runtime.operator_language import marked
 
 Progress = Callable[[int], object]  #: gets how many lines were just done
 AT_ONCE: Final = 1_000  #: rows of one transaction, or of one question
 
 
 class Kind(StrEnum):
-    USERS = "users"
-    COUPONS = "coupons"
-    ELIGIBLE = "eligible"  # who may have coupons that are for listed users alone
+    USERS = marked("users")
+    COUPONS = marked("coupons")
+    ELIGIBLE = marked("eligible")  # who may have coupons that are for listed users alone
 
 
 class Problem(StrEnum):

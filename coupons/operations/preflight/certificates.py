@@ -9,6 +9,7 @@ from typing import Final
 
 from coupons.operations.preflight.findings import Finding, red, yellow
 from runtime.config import Config
+from runtime.operator_language import say
 
 #: Shorter, and it expires before somebody has a new one; longer, and short-lived authorities are always
 #: found.
@@ -32,13 +33,37 @@ def _of_file(variable: str, path: str) -> Iterator[Finding]:
     try:
         context.load_verify_locations(path)
     except (ssl.SSLError, OSError) as error:
-        yield red(f"{variable}: {path} holds no certificate ({error})", f"a PEM file in {variable}")
+        yield red(
+            say(
+                "{variable}: {path} holds no certificate ({error})", variable=variable, path=path, error=error
+            ),
+            say("a PEM file in {variable}", variable=variable),
+        )
         return
     expiries = [str(each["notAfter"]) for each in context.get_ca_certs()]
     left_days = [(ssl.cert_time_to_seconds(each) - time.time()) / _DAY_S for each in expiries]
     if not left_days:
-        yield red(f"{variable}: {path} holds no authority's certificate", f"the authority's in {variable}")
+        yield red(
+            say("{variable}: {path} holds no authority's certificate", variable=variable, path=path),
+            say("the authority's in {variable}", variable=variable),
+        )
     elif max(left_days) < 0:  # a bundle may keep an old one beside the new one
-        yield red(f"{variable}: {path} expired {-max(left_days):.0f} days ago", "the authority's new one")
+        yield red(
+            say(
+                "{variable}: {path} expired {days:.0f} days ago",
+                variable=variable,
+                path=path,
+                days=-max(left_days),
+            ),
+            say("the authority's new one"),
+        )
     elif max(left_days) < _SOON_DAYS:
-        yield yellow(f"{variable}: {path} expires in {max(left_days):.0f} days", "the authority's new one")
+        yield yellow(
+            say(
+                "{variable}: {path} expires in {days:.0f} days",
+                variable=variable,
+                path=path,
+                days=max(left_days),
+            ),
+            say("the authority's new one"),
+        )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from coupons.operations.preflight.findings import Finding, red, yellow
+from runtime.operator_language import say
 
 #: Coupons open and close by the second, and a log line is laid beside another. Smaller, and clocks that are
 #: kept by NTP over a slow network are found; larger, and a clock that runs away is found late.
@@ -42,9 +43,10 @@ def differences(name: str, reading: Reading) -> Iterator[Finding]:
     ahead_s = reading.ahead_s
     if abs(ahead_s) < _NOTICED_S:
         return
-    way = "ahead of" if ahead_s > 0 else "behind"
-    finding = red if abs(ahead_s) >= _WRONG_S else yellow
-    yield finding(
-        f"{name}'s clock is {abs(ahead_s):.0f} s {way} this machine's",
-        "let one NTP source set both clocks (`chronyc tracking`, `timedatectl`)",
+    what = (
+        say("{name}'s clock is {seconds:.0f} s ahead of this machine's", name=name, seconds=ahead_s)
+        if ahead_s > 0
+        else say("{name}'s clock is {seconds:.0f} s behind this machine's", name=name, seconds=-ahead_s)
     )
+    finding = red if abs(ahead_s) >= _WRONG_S else yellow
+    yield finding(what, say("let one NTP source set both clocks (`chronyc tracking`, `timedatectl`)"))

@@ -7,14 +7,18 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Generic, TypeVar
 
+from runtime.operator_language import marked
+
 F = TypeVar("F")
 
 
 class Level(StrEnum):
-    GREEN = "green"
-    NOTE = "note"  #: worth knowing, or not looked at; nothing is wrong, and the exit code is as for green
-    YELLOW = "yellow"  #: it works, and less well or less safely than it should
-    RED = "red"  #: it does not work, or a promise is broken sooner or later
+    GREEN = marked("green")
+    NOTE = marked(
+        "note"
+    )  #: worth knowing, or not looked at; nothing is wrong, and the exit code is as for green
+    YELLOW = marked("yellow")  #: it works, and less well or less safely than it should
+    RED = marked("red")  #: it does not work, or a promise is broken sooner or later
 
 
 #: From the best to the worst.
@@ -52,7 +56,10 @@ class Expected:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check(Generic[F]):
-    """``right``: what is so if ``look`` finds nothing. ``blind``: why it cannot look; empty if it can."""
+    """``right``: what is so if ``look`` finds nothing, in English; it has Korean (runtime/operator_language).
+
+    ``blind``: why it cannot look; empty if it can.
+    """
 
     name: str
     right: str

@@ -16,6 +16,7 @@ from django.conf import settings
 from coupons.operations.preflight.findings import Check, Expected, Finding, Subject, note, red, yellow
 from runtime import open_files
 from runtime.config import Config, LogSettings
+from runtime.operator_language import say
 
 _SOMAXCONN: Final = Path("/proc/sys/net/core/somaxconn")
 #: Bytes. Less, and the disk is full before somebody looks at it.
@@ -40,7 +41,9 @@ class Folder:
 
     @property
     def room(self) -> str:
-        return f"{self.free / (1 << 20):,.0f} MiB of {self.total / (1 << 20):,.0f}"
+        return say(
+            "{free:,.0f} MiB of {total:,.0f}", free=self.free / (1 << 20), total=self.total / (1 << 20)
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,47 +109,73 @@ def logs(machine: Machine) -> Iterator[Finding]:
     kept, found = machine.config.logs, machine.logs
     if found.problem:
         yield red(
-            f"COUPON_LOG_DIR: {found.path} cannot be written: {found.problem}",
-            "give our user the folder, or another one in COUPON_LOG_DIR",
+            say(
+                "COUPON_LOG_DIR: {path} cannot be written: {problem}", path=found.path, problem=found.problem
+            ),
+            say("give our user the folder, or another one in COUPON_LOG_DIR"),
         )
         return
     for path, why in machine.unwritable.items():
         yield red(
-            f"COUPON_LOG_DIR: {path} takes no line: {why}", "room on its disk, and the file for our user"
+            say("COUPON_LOG_DIR: {path} takes no line: {why}", path=path, why=why),
+            say("room on its disk, and the file for our user"),
         )
     yield from _full(found, "COUPON_LOG_DIR")
     grows_to = kept.max_bytes * (kept.backups + 1)
     if kept.max_bytes and _ROOM_AT_LEAST <= found.free < grows_to - machine.logged:
         yield yellow(
-            f"COUPON_LOG_DIR: {found.path} has {found.room} free, and the log grows to "
-            f"{grows_to >> 20:,} MiB",
-            "room on the disk, or less in COUPON_LOG_MAX_BYTES × (COUPON_LOG_BACKUPS + 1)",
+            say(
+                "COUPON_LOG_DIR: {path} has {room} free, and the log grows to {grows_to:,} MiB",
+                path=found.path,
+                room=found.room,
+                grows_to=grows_to >> 20,
+            ),
+            say("room on the disk, or less in COUPON_LOG_MAX_BYTES × (COUPON_LOG_BACKUPS + 1)"),
         )
     if not kept.max_bytes:
-        yield note("COUPON_LOG_MAX_BYTES is 0: logrotate must rename the log before the disk is full")
+        yield note(say("COUPON_LOG_MAX_BYTES is 0: logrotate must rename the log before the disk is full"))
 
 
 def metrics(machine: Machine) -> Iterator[Finding]:
     found, needed = machine.metrics, machine.config.api.workers * _METRICS_OF_A_WORKER
     if found.problem:
         yield red(
-            f"{found.path}, for the workers' metrics, cannot be written: {found.problem}",
-            "a folder that our user may write to in TMPDIR",
+            say(
+                "{path}, for the workers' metrics, cannot be written: {problem}",
+                path=found.path,
+                problem=found.problem,
+            ),
+            say("a folder that our user may write to in TMPDIR"),
         )
     elif found.free < needed:
         yield yellow(
-            f"{found.path}, for the workers' metrics, has {found.room} free, and {needed >> 20:,} MiB "
-            "are used",
-            "room there, or another folder in TMPDIR",
+            say(
+                "{path}, for the workers' metrics, has {room} free, and {needed:,} MiB are used",
+                path=found.path,
+                room=found.room,
+                needed=needed >> 20,
+            ),
+            say("room there, or another folder in TMPDIR"),
         )
 
 
 def _full(found: Folder, name: str) -> Iterator[Finding]:
     if found.free < _ROOM_AT_LEAST or found.free_files == 0:
-        yield red(f"{name}: the disk of {found.path} is full: {found.room} free", "room on the disk")
+        yield red(
+            say(
+                "{name}: the disk of {path} is full: {room} free", name=name, path=found.path, room=found.room
+            ),
+            say("room on the disk"),
+        )
     elif found.free < _SHARE_AT_LEAST * found.total:
         yield yellow(
-            f"{name}: the disk of {found.path} is nearly full: {found.room} free", "room on the disk"
+            say(
+                "{name}: the disk of {path} is nearly full: {room} free",
+                name=name,
+                path=found.path,
+                room=found.room,
+            ),
+            say("room on the disk"),
         )
 
 
@@ -155,8 +184,13 @@ def files(machine: Machine) -> Iterator[Finding]:
     if has < open_files.MOST_CONNECTIONS:
         finding = red if has < 500 else yellow
         yield finding(
-            f"{machine.files} open files are allowed (ulimit -n): a worker has {has} clients at most, not "
-            f"{open_files.MOST_CONNECTIONS:,}",
+            say(
+                "{files} open files are allowed (ulimit -n): a worker has {has} clients at "
+                "most, not {most:,}",
+                files=machine.files,
+                has=has,
+                most=open_files.MOST_CONNECTIONS,
+            ),
             "ulimit -Hn 65536 (LimitNOFILE= of systemd, ulimits: of Compose)",
         )
 
@@ -164,8 +198,11 @@ def files(machine: Machine) -> Iterator[Finding]:
 def backlog(machine: Machine) -> Iterator[Finding]:
     if machine.backlog is not None and machine.backlog < open_files.BACKLOG:
         yield yellow(
-            f"net.core.somaxconn is {machine.backlog}: of a crowd that comes at once so many wait, not "
-            f"{open_files.BACKLOG:,}",
+            say(
+                "net.core.somaxconn is {backlog}: of a crowd that comes at once so many wait, not {wanted:,}",
+                backlog=machine.backlog,
+                wanted=open_files.BACKLOG,
+            ),
             f"sysctl -w net.core.somaxconn={2 * open_files.BACKLOG}",
         )
 
@@ -174,8 +211,11 @@ def cores(machine: Machine) -> Iterator[Finding]:
     workers = machine.config.api.workers
     if workers > _WORKERS_OF_A_CORE * machine.cores:
         yield yellow(
-            f"COUPON_API_WORKERS is {workers}, and this machine has {machine.cores} cores: workers "
-            "take turns",
+            say(
+                "COUPON_API_WORKERS is {workers}, and this machine has {cores} cores: workers take turns",
+                workers=workers,
+                cores=machine.cores,
+            ),
             f"COUPON_API_WORKERS={machine.cores}",
         )
 
@@ -183,7 +223,12 @@ def cores(machine: Machine) -> Iterator[Finding]:
 SUBJECT: Final = Subject(
     name="machine",
     read=read,
-    told=lambda machine: f"{machine.cores} cores, {machine.files} open files, logs: {machine.logs.room} free",
+    told=lambda machine: say(
+        "{cores} cores, {files} open files, logs: {room} free",
+        cores=machine.cores,
+        files=machine.files,
+        room=machine.logs.room,
+    ),
     checks=(
         Check(name="logs", right="the log can be written, and has room to grow", look=logs),
         Check(name="metrics", right="the workers' metrics can be written", look=metrics),

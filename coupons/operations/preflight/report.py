@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from coupons.operations.preflight.findings import WORSE, Level, Result
+from runtime import columns
+from runtime.operator_language import say
 
 #: Exit codes. 1 is also that of a command that fails, 2 of one that was called wrongly.
 EXIT_CODES: Final = {Level.GREEN: 0, Level.NOTE: 0, Level.YELLOW: 4, Level.RED: 1}
@@ -25,16 +27,20 @@ def exit_code(level: Level, *, red_only: bool = False) -> int:
 
 def line(result: Result, *, coloured: bool = False) -> str:
     """One line, whatever a server's words hold."""
-    word = f"{result.level.upper():<{_WIDTH}}"
+    word = columns.left(say(result.level.upper()), _WIDTH)
     shown = f"\033[{_COLOURS[result.level]}m{word}\033[0m" if coloured else word
-    mend = f". Mend: {result.mend}" if result.mend else ""
+    mend = say(". Mend: {mend}", mend=result.mend) if result.mend else ""
     return " ".join(f"{shown} {result.check}: {result.what.rstrip('.')}{mend}".split(" ")).replace("\n", " ")
 
 
 def summary(results: Sequence[Result]) -> str:
     counts = Counter(result.level for result in results)
-    told = ", ".join(f"{counts[level]} {level}" for level in reversed(WORSE) if counts[level])
-    return f"{worst(results)}: {told}"
+    told = ", ".join(
+        say("{number} {level}", number=counts[level], level=say(level))
+        for level in reversed(WORSE)
+        if counts[level]
+    )
+    return f"{say(worst(results))}: {told}"
 
 
 def as_json(results: Sequence[Result], *, red_only: bool = False) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import Any, Final
 from django.db import connections
 
 from coupons.operations.preflight.findings import Check, Expected, Level, Result, Subject, Unanswered, red
+from runtime.operator_language import say
 
 ANSWERS: Final = "answers"  #: the name of each subject's first line
 #: For one subject. Shorter, and a slow broker's many answers are not waited for; longer, and an operator
@@ -78,7 +79,10 @@ def _judged(
             yield Result(check=name, level=finding.level, what=finding.what, mend=finding.mend)
         return
     except FutureTimeout:
-        finding = red(f"{subject.name} does not answer in time", "see whether its server hangs, then again")
+        finding = red(
+            say("{name} does not answer in time", name=subject.name),
+            say("see whether its server hangs, then again"),
+        )
         yield Result(check=name, level=finding.level, what=finding.what, mend=finding.mend)
         return
     if name in wanted:
@@ -90,10 +94,10 @@ def _judged(
 
 def _of_check(name: str, check: Check[Any], facts: Any) -> Iterator[Result]:
     if reason := check.blind(facts):
-        yield Result(check=name, level=Level.NOTE, what=f"not looked at: {reason}")
+        yield Result(check=name, level=Level.NOTE, what=say("not looked at: {reason}", reason=reason))
         return
     found = list(check.look(facts))
     for finding in found:
         yield Result(check=name, level=finding.level, what=finding.what, mend=finding.mend)
     if not found:
-        yield Result(check=name, level=Level.GREEN, what=check.right)
+        yield Result(check=name, level=Level.GREEN, what=say(check.right))

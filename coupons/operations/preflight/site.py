@@ -13,6 +13,7 @@ from coupons.operations.preflight import certificates, encryption
 from coupons.operations.preflight.findings import Check, Expected, Finding, Subject, note, red, yellow
 from runtime import secret_strength
 from runtime.config import Config
+from runtime.operator_language import say
 
 #: Of `check --deploy`, what other checks here tell in our settings' words: SECRET_KEY, DEBUG,
 #: ALLOWED_HOSTS; and what COUPON_BEHIND_HTTPS alone decides.
@@ -35,37 +36,41 @@ def read(expected: Expected) -> Site:
 
 def secrets(site: Site) -> Iterator[Finding]:
     for weakness in secret_strength.weaknesses(site.config):
-        yield red(weakness, secret_strength.MEND)
+        yield red(weakness, say(secret_strength.MEND))
     if site.config.site.secret_key in site.config.identity.secret.split():
         yield red(
-            "COUPON_IDENTITY_SECRET is the SECRET_KEY: the shop could forge logins", secret_strength.MEND
+            say("COUPON_IDENTITY_SECRET is the SECRET_KEY: the shop could forge logins"),
+            say(secret_strength.MEND),
         )
 
 
 def debug(site: Site) -> Iterator[Finding]:
     if site.config.site.debug:
-        yield red("DEBUG is on: an error's page shows settings and code to everybody", "DEBUG=false")
+        yield red(say("DEBUG is on: an error's page shows settings and code to everybody"), "DEBUG=false")
 
 
 def hosts(site: Site) -> Iterator[Finding]:
     allowed = set(site.config.site.allowed_hosts)
     if "*" in allowed:
         yield yellow(
-            "ALLOWED_HOSTS is *: a request may claim to be for any host", "ALLOWED_HOSTS=coupons.example.com"
+            say("ALLOWED_HOSTS is *: a request may claim to be for any host"),
+            "ALLOWED_HOSTS=coupons.example.com",
         )
     elif allowed <= _LOOPBACK:
         yield yellow(
-            "ALLOWED_HOSTS names this machine alone: whoever asks for another name is refused (400)",
-            "ALLOWED_HOSTS=coupons.example.com, the names that clients ask for",
+            say("ALLOWED_HOSTS names this machine alone: whoever asks for another name is refused (400)"),
+            say("ALLOWED_HOSTS=coupons.example.com, the names that clients ask for"),
         )
 
 
 def https(site: Site) -> Iterator[Finding]:
     if not site.config.site.behind_https:
         yield yellow(
-            "COUPON_BEHIND_HTTPS is off: cookies of the admin also travel in clear text, and there is "
-            "no HSTS",
-            "COUPON_BEHIND_HTTPS=true, behind a proxy that ends TLS and sets X-Forwarded-Proto itself",
+            say(
+                "COUPON_BEHIND_HTTPS is off: cookies of the admin also travel in clear text, "
+                "and there is no HSTS"
+            ),
+            say("COUPON_BEHIND_HTTPS=true, behind a proxy that ends TLS and sets X-Forwarded-Proto itself"),
         )
 
 
@@ -75,40 +80,50 @@ def deploy(site: Site) -> Iterator[Finding]:
         if message.id in left_out or message.is_silenced() or message.level < checks.WARNING:
             continue
         finding = red if message.level >= checks.ERROR else yellow
-        mend = " ".join(str(message.hint or "see `python manage.py check --deploy`").split())
+        mend = " ".join(str(message.hint or say("see `python manage.py check --deploy`")).split())
         yield finding(f"{message.msg} ({message.id})", mend)
 
 
 def identity(site: Site) -> Iterator[Finding]:
     if not site.config.identity.is_on:
         yield yellow(
-            "nobody proves who they are: any client may claim and read in the name of any user",
-            "COUPON_TICKET_KEYS, COUPON_TICKET_JWKS or COUPON_IDENTITY_SECRET (docs/integrate.md)",
+            say("nobody proves who they are: any client may claim and read in the name of any user"),
+            say("COUPON_TICKET_KEYS, COUPON_TICKET_JWKS or COUPON_IDENTITY_SECRET (docs/integrate.md)"),
         )
 
 
 def operations_port(site: Site) -> Iterator[Finding]:
     if not site.config.api.operations_port:
         yield note(
-            "COUPON_API_OPERATIONS_PORT is not set: health, metrics and the admin are on the public port",
-            "COUPON_API_OPERATIONS_PORT=8082, or a proxy that lets /api/ through alone",
+            say(
+                "COUPON_API_OPERATIONS_PORT is not set: health, metrics and the admin are on the public port"
+            ),
+            say("COUPON_API_OPERATIONS_PORT=8082, or a proxy that lets /api/ through alone"),
         )
 
 
 def address(site: Site) -> Iterator[Finding]:
     if site.config.api.host in ("127.0.0.1", "localhost", "::1"):
         yield note(
-            f"COUPON_API_HOST is {site.config.api.host}: only programs of this machine reach the API",
-            "COUPON_API_HOST=0.0.0.0, unless a proxy on this machine is in front",
+            say(
+                "COUPON_API_HOST is {host}: only programs of this machine reach the API",
+                host=site.config.api.host,
+            ),
+            say("COUPON_API_HOST=0.0.0.0, unless a proxy on this machine is in front"),
         )
 
 
 def logging(site: Site) -> Iterator[Finding]:
     if site.config.logs.level == "DEBUG":
-        yield yellow("COUPON_LOG_LEVEL is DEBUG: lines for each step of each claim", "COUPON_LOG_LEVEL=INFO")
+        yield yellow(
+            say("COUPON_LOG_LEVEL is DEBUG: lines for each step of each claim"), "COUPON_LOG_LEVEL=INFO"
+        )
     elif site.config.logs.level != "INFO":
         yield note(
-            f"COUPON_LOG_LEVEL is {site.config.logs.level}: no line tells that a coupon was issued",
+            say(
+                "COUPON_LOG_LEVEL is {level}: no line tells that a coupon was issued",
+                level=site.config.logs.level,
+            ),
             "COUPON_LOG_LEVEL=INFO",
         )
 
@@ -117,26 +132,38 @@ def timeouts(site: Site) -> Iterator[Finding]:
     """Values that are allowed, and with which a healthy server or client looks as if it were away."""
     if site.config.api.keepalive_s <= 60:
         yield yellow(
-            f"COUPON_API_KEEPALIVE_S is {site.config.api.keepalive_s}: a balancer that keeps "
-            "connections for 60 s sends claims into closed ones",
-            "COUPON_API_KEEPALIVE_S=75, or more than the balancer's own",
+            say(
+                "COUPON_API_KEEPALIVE_S is {keepalive_s}: a balancer that keeps connections for"
+                " 60 s sends claims into closed ones",
+                keepalive_s=site.config.api.keepalive_s,
+            ),
+            say("COUPON_API_KEEPALIVE_S=75, or more than the balancer's own"),
         )
     if site.config.redis.timeout_s < 0.1:
         yield yellow(
-            f"COUPON_REDIS_TIMEOUT_MS is {site.config.redis.timeout_s * 1000:.0f}: a moment's delay counts "
-            "as Redis away, and the database decides",
+            say(
+                "COUPON_REDIS_TIMEOUT_MS is {timeout_s:.0f}: a moment's delay counts as Redis "
+                "away, and the database decides",
+                timeout_s=site.config.redis.timeout_s * 1000,
+            ),
             "COUPON_REDIS_TIMEOUT_MS=500",
         )
     if site.config.producer.publish_timeout_ms < 3000:
         yield yellow(
-            f"COUPON_PUBLISH_TIMEOUT_MS is {site.config.producer.publish_timeout_ms}: claims are refused "
-            "while a partition changes its leader",
+            say(
+                "COUPON_PUBLISH_TIMEOUT_MS is {publish_timeout_ms}: claims are refused while a "
+                "partition changes its leader",
+                publish_timeout_ms=site.config.producer.publish_timeout_ms,
+            ),
             "COUPON_PUBLISH_TIMEOUT_MS=5000",
         )
     if site.config.consumer.session_timeout_ms < 6000:
         yield yellow(
-            f"COUPON_CONSUMER_SESSION_TIMEOUT_MS is {site.config.consumer.session_timeout_ms}: a consumer "
-            "that is held up for a moment loses its partitions",
+            say(
+                "COUPON_CONSUMER_SESSION_TIMEOUT_MS is {session_timeout_ms}: a consumer that is"
+                " held up for a moment loses its partitions",
+                session_timeout_ms=site.config.consumer.session_timeout_ms,
+            ),
             "COUPON_CONSUMER_SESSION_TIMEOUT_MS=10000",
         )
 

@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Final
 
 from coupons.operations.surroundings.facts import Column, Table
+from runtime.operator_language import marked, say
 
 _INTEGERS: Final = ("tinyint", "smallint", "mediumint", "int", "bigint")
 _BLOBS: Final = ("tinyblob", "blob", "mediumblob", "longblob")
@@ -22,22 +23,22 @@ _TEXTS: Final = ("text", "mediumtext", "longtext")
 class Kind(StrEnum):
     """The kinds of differences, in the order in which they are mended."""
 
-    ENGINE = "engine"
-    TABLE_CHARSET = "character set of the table"
-    COLUMN_MISSING = "the column is missing"
-    COLUMN_TYPE = "type"
-    COLUMN_CHARSET = "character set"
+    ENGINE = marked("engine")
+    TABLE_CHARSET = marked("character set of the table")
+    COLUMN_MISSING = marked("the column is missing")
+    COLUMN_TYPE = marked("type")
+    COLUMN_CHARSET = marked("character set")
     COLUMN_COUNTED = "AUTO_INCREMENT"
-    COLUMN_DEFAULT = "default"
+    COLUMN_DEFAULT = marked("default")
     COLUMN_NULLS = "NULL"
-    COLUMN_UNKNOWN = "an unknown column that every INSERT must name"
-    PRIMARY_KEY = "primary key"
-    TABLE_MISSING = "the table is missing"
-    UNIQUE = "unique constraint"
-    UNIQUE_NAME = "name of the unique constraint"
-    CHECK = "check constraint"
-    FOREIGN_KEY = "foreign key"
-    INDEX = "index"
+    COLUMN_UNKNOWN = marked("an unknown column that every INSERT must name")
+    PRIMARY_KEY = marked("primary key")
+    TABLE_MISSING = marked("the table is missing")
+    UNIQUE = marked("unique constraint")
+    UNIQUE_NAME = marked("name of the unique constraint")
+    CHECK = marked("check constraint")
+    FOREIGN_KEY = marked("foreign key")
+    INDEX = marked("index")
 
 
 #: With these differences the system is slower, or a later migration fails; no promise is broken.
@@ -59,10 +60,16 @@ class Difference:
     wanted: str = ""
 
     def __str__(self) -> str:
-        where = f"table {self.table}" + (f", {self.name}" if self.name else "")
+        where = say("table {table}", table=self.table) + (f", {self.name}" if self.name else "")
         if not self.wanted:
-            return f"{where}: {self.kind}"
-        return f"{where}: {self.kind} is {self.found or 'missing'}, it must be {self.wanted}"
+            return f"{where}: {say(self.kind)}"
+        return say(
+            "{where}: {kind} is {found}, it must be {wanted}",
+            where=where,
+            kind=say(self.kind),
+            found=say(self.found or "missing"),
+            wanted=say(self.wanted),
+        )
 
 
 def differences(wanted: Mapping[str, Table], found: Mapping[str, Table]) -> list[Difference]:
@@ -99,9 +106,9 @@ def _of_table(wanted: Table, found: Table | None) -> Iterator[Difference]:
         yield Difference(table=wanted.name, kind=Kind.TABLE_MISSING)
         return
     if not found.is_transactional:
-        yield _difference(wanted, Kind.ENGINE, "", found.engine or "none", wanted.engine or "")
+        yield _difference(wanted, Kind.ENGINE, "", found.engine or marked("none"), wanted.engine or "")
     if wanted.charset and found.charset != wanted.charset:
-        yield _difference(wanted, Kind.TABLE_CHARSET, "", found.charset or "none", wanted.charset)
+        yield _difference(wanted, Kind.TABLE_CHARSET, "", found.charset or marked("none"), wanted.charset)
     for name, column in wanted.columns.items():
         if name not in found.columns:
             yield Difference(table=wanted.name, kind=Kind.COLUMN_MISSING, name=name)
@@ -119,11 +126,11 @@ def _of_column(table: Table, name: str, wanted: Column, found: Column) -> Iterat
     if wanted.charset and found.charset and found.charset != wanted.charset:
         yield _difference(table, Kind.COLUMN_CHARSET, name, found.charset, wanted.charset)
     if wanted.is_counted and not found.is_counted:
-        yield _difference(table, Kind.COLUMN_COUNTED, name, "missing", "there")
+        yield _difference(table, Kind.COLUMN_COUNTED, name, marked("missing"), marked("there"))
     if wanted.has_default and not found.has_default:
-        yield _difference(table, Kind.COLUMN_DEFAULT, name, "missing", "there")
+        yield _difference(table, Kind.COLUMN_DEFAULT, name, marked("missing"), marked("there"))
     if wanted.is_nullable != found.is_nullable and name not in table.primary_key:
-        words = {True: "allowed", False: "refused"}
+        words = {True: marked("allowed"), False: marked("refused")}
         yield _difference(table, Kind.COLUMN_NULLS, name, words[found.is_nullable], words[wanted.is_nullable])
 
 
@@ -133,22 +140,26 @@ def _of_keys(wanted: Table, found: Table) -> Iterator[Difference]:
         yield _difference(wanted, Kind.PRIMARY_KEY, "", there, ", ".join(wanted.primary_key))
     for name, columns in wanted.uniques.items():
         if not any(set(columns) == set(each) for each in found.uniques.values()):
-            yield _difference(wanted, Kind.UNIQUE, name, "", f"on {', '.join(columns)}")
+            yield _difference(wanted, Kind.UNIQUE, name, "", say("on {names}", names=", ".join(columns)))
         elif name not in columns and found.uniques.get(name) != columns:
-            yield _difference(wanted, Kind.UNIQUE_NAME, name, "another", name)
+            yield _difference(wanted, Kind.UNIQUE_NAME, name, marked("another"), name)
     for name in wanted.checks:
         if not found.checks.get(name):
-            there = "not enforced" if name in found.checks else "missing"
-            yield _difference(wanted, Kind.CHECK, name, there, "enforced")
+            there = marked("not enforced") if name in found.checks else marked("missing")
+            yield _difference(wanted, Kind.CHECK, name, there, marked("enforced"))
     present = set(found.foreign_keys.values())
     for key in wanted.foreign_keys.values():
         if key not in present:
-            there = "one that deletes along" if replace(key, is_firm=False) in present else "missing"
-            firm = f"to {key.table}.{key.target}, ON DELETE RESTRICT"
+            there = (
+                marked("one that deletes along")
+                if replace(key, is_firm=False) in present
+                else marked("missing")
+            )
+            firm = say("to {table}.{target}, ON DELETE RESTRICT", table=key.table, target=key.target)
             yield _difference(wanted, Kind.FOREIGN_KEY, key.column, there, firm)
     for name, columns in wanted.indexes.items():
         if columns not in {*found.indexes.values(), *found.uniques.values()}:
-            yield _difference(wanted, Kind.INDEX, name, "", f"on {', '.join(columns)}")
+            yield _difference(wanted, Kind.INDEX, name, "", say("on {names}", names=", ".join(columns)))
 
 
 def _difference(table: Table, kind: Kind, name: str, found: str, wanted: str) -> Difference:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from runtime.operator_language import say
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
@@ -72,4 +74,4 @@ class Problem:
     stops: bool = True
 
     def __str__(self) -> str:
-        return f"{self.what}. Mend it with: {self.mend}"
+        return say("{what}. Mend it with: {mend}", what=self.what, mend=self.mend)

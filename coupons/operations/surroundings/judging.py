@@ -15,6 +15,7 @@ from coupons.operations.surroundings import mending, reading, wanted
 from coupons.operations.surroundings.comparing import HARMLESS, Difference, differences
 from coupons.operations.surroundings.facts import DatabaseServer, Problem
 from runtime.database_server import SSL_CONNECTION_ERROR
+from runtime.operator_language import marked, say
 
 APP: Final = "coupons"
 MIGRATE: Final = "python manage.py migrate"
@@ -25,15 +26,19 @@ _OLDEST: Final = {"MariaDB": (10, 6), "MySQL": (8, 0, 16), "SQLite": (3, 35)}
 _SMALLEST_PACKET: Final = 4 << 20
 #: Mends of a connection's errors that waiting does not mend, by the server's number.
 _REFUSED: Final = {
-    1044: "GRANT ALL PRIVILEGES ON the database of DATABASE_URL TO its user",
-    1045: "the right user and password in DATABASE_URL",
-    1049: "CREATE DATABASE … CHARACTER SET utf8mb4, or the right name in DATABASE_URL",
-    1115: "a server that knows utf8mb4",
-    1193: "a server (or a proxy before it) that knows sql_mode, time_zone and innodb_lock_wait_timeout",
-    1227: "a user, or a proxy, that may SET sql_mode and time_zone for its own session",
-    1231: "a server (or a proxy before it) that takes sql_mode STRICT_TRANS_TABLES and time_zone +00:00",
-    1698: "a user in DATABASE_URL who may log in with a password",
-    SSL_CONNECTION_ERROR: "the right DATABASE_SSL_MODE and DATABASE_SSL_CA, or a server with TLS",
+    1044: marked("GRANT ALL PRIVILEGES ON the database of DATABASE_URL TO its user"),
+    1045: marked("the right user and password in DATABASE_URL"),
+    1049: marked("CREATE DATABASE … CHARACTER SET utf8mb4, or the right name in DATABASE_URL"),
+    1115: marked("a server that knows utf8mb4"),
+    1193: marked(
+        "a server (or a proxy before it) that knows sql_mode, time_zone and innodb_lock_wait_timeout"
+    ),
+    1227: marked("a user, or a proxy, that may SET sql_mode and time_zone for its own session"),
+    1231: marked(
+        "a server (or a proxy before it) that takes sql_mode STRICT_TRANS_TABLES and time_zone +00:00"
+    ),
+    1698: marked("a user in DATABASE_URL who may log in with a password"),
+    SSL_CONNECTION_ERROR: marked("the right DATABASE_SSL_MODE and DATABASE_SSL_CA, or a server with TLS"),
 }
 #: Words of a handshake that cannot succeed. Another that failed may have been cut, by a server that restarts.
 _WRONG_TLS: Final = ("certificate", "SSL is required", "no TLS")
@@ -53,7 +58,7 @@ def _sorted_out(look: Callable[[DatabaseServer], list[Problem]]) -> list[Problem
     try:
         found = look(reading.server())
     except NotSupportedError as error:  # Django raises it for a server that is too old
-        return [Problem(what=str(error).rstrip("."), mend="a newer database server")]
+        return [Problem(what=str(error).rstrip("."), mend=say("a newer database server"))]
     except OperationalError as error:
         return [_of_connection(error)]
     return sorted(found, key=lambda problem: not problem.stops)
@@ -64,8 +69,10 @@ def in_one_line(found: list[Problem]) -> str:
     stopping = [problem for problem in found if problem.stops]
     if not stopping:
         return ""
-    more = f" ({len(stopping) - 1} more: python manage.py check --database default)"
-    return f"the database cannot be worked on: {stopping[0]}" + (more if len(stopping) > 1 else "")
+    more = say(" ({count} more: python manage.py check --database default)", count=len(stopping) - 1)
+    return say("the database cannot be worked on: {problem}", problem=stopping[0]) + (
+        more if len(stopping) > 1 else ""
+    )
 
 
 def refuse() -> None:
@@ -87,7 +94,10 @@ def _of_connection(error: OperationalError) -> Problem:
     number = error.args[0] if error.args else None
     is_tls_cut = number == SSL_CONNECTION_ERROR and not any(word in str(error) for word in _WRONG_TLS)
     if isinstance(number, int) and number in _REFUSED and not is_tls_cut:
-        return Problem(what=f"it refuses the connection ({number}, {error.args[1]})", mend=_REFUSED[number])
+        return Problem(
+            what=say("it refuses the connection ({number}, {told})", number=number, told=error.args[1]),
+            mend=say(_REFUSED[number]),
+        )
     raise error
 
 
@@ -97,45 +107,62 @@ def of_server(server: DatabaseServer) -> Iterator[Problem]:
     if server.version < oldest:
         version = ".".join(map(str, server.version))
         yield Problem(
-            what=f"{server.product} {version} is too old",
-            mend=f"{server.product} {'.'.join(map(str, oldest))} or newer",
+            what=say("{product} {version} is too old", product=server.product, version=version),
+            mend=say(
+                "{product} {version} or newer", product=server.product, version=".".join(map(str, oldest))
+            ),
         )
     if server.product == "SQLite":
         return
     if not server.sql_mode & {"STRICT_TRANS_TABLES", "STRICT_ALL_TABLES"}:
-        yield _not_set("sql_mode", ",".join(sorted(server.sql_mode)) or "empty", "STRICT_TRANS_TABLES")
+        yield _not_set("sql_mode", ",".join(sorted(server.sql_mode)) or say("empty"), "STRICT_TRANS_TABLES")
     if server.time_zone not in ("+00:00", "UTC"):
         yield _not_set("time_zone", server.time_zone, "+00:00")
     if server.isolation != "READ-COMMITTED":
-        yield _not_set("the isolation level", server.isolation, "READ-COMMITTED")
+        yield _not_set(say("the isolation level"), server.isolation, "READ-COMMITTED")
     if server.max_packet < _SMALLEST_PACKET:
         yield Problem(
-            what=f"max_allowed_packet is {server.max_packet}, and {_SMALLEST_PACKET} are needed",
-            mend=f"SET GLOBAL max_allowed_packet = {16 << 20}, and the same in the server's configuration",
+            what=say(
+                "max_allowed_packet is {max_packet}, and {needed} are needed",
+                max_packet=server.max_packet,
+                needed=_SMALLEST_PACKET,
+            ),
+            mend=say(
+                "SET GLOBAL max_allowed_packet = {wanted}, and the same in the server's configuration",
+                wanted=16 << 20,
+            ),
         )
     if server.binlog_format == "STATEMENT":
         yield Problem(
-            what="binlog_format is STATEMENT, with which READ COMMITTED cannot write",
-            mend="SET GLOBAL binlog_format = 'ROW', and the same in the server's configuration",
+            what=say("binlog_format is STATEMENT, with which READ COMMITTED cannot write"),
+            mend=say("SET GLOBAL binlog_format = 'ROW', and the same in the server's configuration"),
         )
     for name in server.switched_off:
         yield Problem(
-            what=f"{name} is off: constraints are not looked at",
-            mend=f"SET GLOBAL {name} = 1, and the same in the server's configuration",
+            what=say("{name} is off: constraints are not looked at", name=name),
+            mend=say("SET GLOBAL {name} = 1, and the same in the server's configuration", name=name),
         )
 
 
 def _not_set(name: str, found: str, needed: str) -> Problem:
     return Problem(
-        what=f"{name} is {found} although this connection has set {needed}",
-        mend="a direct connection in DATABASE_URL, or a proxy that passes SET on for the whole session",
+        what=say(
+            "{name} is {found} although this connection has set {needed}",
+            name=name,
+            found=found,
+            needed=needed,
+        ),
+        mend=say("a direct connection in DATABASE_URL, or a proxy that passes SET on for the whole session"),
     )
 
 
 def _of_new_tables(server: DatabaseServer) -> Iterator[Problem]:
     if server.charset != wanted.CHARSET:
         yield Problem(
-            what=f"new tables would have the character set {server.charset}, which cannot hold every name",
+            what=say(
+                "new tables would have the character set {charset}, which cannot hold every name",
+                charset=server.charset,
+            ),
             mend=f"ALTER DATABASE {connection.ops.quote_name(str(connection.settings_dict['NAME']))} "
             f"CHARACTER SET {wanted.CHARSET}",
         )
@@ -144,8 +171,10 @@ def _of_new_tables(server: DatabaseServer) -> Iterator[Problem]:
 def _of_others_tables() -> Iterator[Problem]:
     if found := others_tables():
         yield Problem(
-            what=f"its tables {', '.join(found)} are another application's, or were made by hand",
-            mend=f"{ADOPT}, which says what differs and takes them over",
+            what=say(
+                "its tables {names} are another application's, or were made by hand", names=", ".join(found)
+            ),
+            mend=say("{command}, which says what differs and takes them over", command=ADOPT),
         )
 
 
@@ -178,12 +207,20 @@ def _of_schema() -> Iterator[Problem]:
 
 def mend_of(difference: Difference) -> str:
     if not reading.is_mysql():
-        return "a database file that `python manage.py migrate` made"
+        return say("a database file that `python manage.py migrate` made")
     if statements := mending.statements(difference):
         return "; ".join(statements)
-    return f"a default: ALTER TABLE {difference.table} ALTER COLUMN {difference.name} SET DEFAULT …"
+    return say(
+        "a default: ALTER TABLE {table} ALTER COLUMN {name} SET DEFAULT …",
+        table=difference.table,
+        name=difference.name,
+    )
 
 
 def _not_migrated(missing: list[str]) -> Problem:
-    migrations = missing[0] if len(missing) == 1 else f"{missing[0]} and {len(missing) - 1} more"
-    return Problem(what=f"it is not migrated ({migrations})", mend=MIGRATE)
+    migrations = (
+        missing[0]
+        if len(missing) == 1
+        else say("{first} and {count} more", first=missing[0], count=len(missing) - 1)
+    )
+    return Problem(what=say("it is not migrated ({migrations})", migrations=migrations), mend=MIGRATE)

@@ -11,6 +11,7 @@ from django.db.models import Count, Exists, F, Max, Min, OuterRef, Q, QuerySet, 
 from coupons.models import Coupon, IssueOutcome, UserCoupon
 from coupons.operations.verification.findings import Check, Finding, finding
 from coupons.outcomes import Code, DeadLetterReason, Decision, RequestStatus
+from runtime.operator_language import say
 
 _SHOWN: Final = 20  #: findings of one kind and coupon that are listed one by one
 _REJECTIONS: Final = [d.value for d in Decision if d.is_rejection]
@@ -41,7 +42,7 @@ def _outcomes(coupon: Coupon) -> QuerySet[IssueOutcome]:
 
 def _stock(coupon: Coupon) -> Iterator[Finding]:
     if coupon.stock < 0:
-        yield finding(Check.STOCK_NOT_NEGATIVE, coupon.pk, f"stock is {coupon.stock}")
+        yield finding(Check.STOCK_NOT_NEGATIVE, coupon.pk, say("stock is {stock}", stock=coupon.stock))
 
 
 def _claims(coupon: Coupon) -> Iterator[Finding]:
@@ -53,7 +54,9 @@ def _claims(coupon: Coupon) -> Iterator[Finding]:
     )
     for row in twice[:_SHOWN]:
         yield finding(
-            Check.ONE_CLAIM_PER_USER, coupon.pk, f"user {row['user_id']} has the coupon {row['held']} times"
+            Check.ONE_CLAIM_PER_USER,
+            coupon.pk,
+            say("user {user_id} has the coupon {held} times", user_id=row["user_id"], held=row["held"]),
         )
 
 
@@ -70,8 +73,16 @@ def _winners(coupon: Coupon) -> Iterator[Finding]:
         yield finding(
             Check.ISSUED_COUNT,
             coupon.pk,
-            f"issued_count is {coupon.issued_count}, outcomes say {ranks['count']} were issued"
-            + (f", and {coupon.adopted_count} are not here" if coupon.adopted_count else ""),
+            say(
+                "issued_count is {issued_count}, outcomes say {count} were issued",
+                issued_count=coupon.issued_count,
+                count=ranks["count"],
+            )
+            + (
+                say(", and {adopted_count} are not here", adopted_count=coupon.adopted_count)
+                if coupon.adopted_count
+                else ""
+            ),
         )
     if ranks["count"] and (ranks["low"], ranks["high"], ranks["distinct"]) != (
         coupon.adopted_count + 1,
@@ -81,7 +92,13 @@ def _winners(coupon: Coupon) -> Iterator[Finding]:
         yield finding(
             Check.RANKS_WITHOUT_GAPS,
             coupon.pk,
-            f"{ranks['count']} winners have {ranks['distinct']} ranks from {ranks['low']} to {ranks['high']}",
+            say(
+                "{count} winners have {distinct} ranks from {low} to {high}",
+                count=ranks["count"],
+                distinct=ranks["distinct"],
+                low=ranks["low"],
+                high=ranks["high"],
+            ),
         )
     theirs = UserCoupon.objects.filter(
         pk=OuterRef("user_coupon_id"),
@@ -93,8 +110,12 @@ def _winners(coupon: Coupon) -> Iterator[Finding]:
         yield finding(
             Check.WINNER_HAS_COUPON,
             coupon.pk,
-            f"user {outcome.user_id} was told ISSUED with coupon {outcome.user_coupon_id}, and has no such "
-            "coupon of that request",
+            say(
+                "user {user_id} was told ISSUED with coupon {user_coupon_id}, and has no such "
+                "coupon of that request",
+                user_id=outcome.user_id,
+                user_coupon_id=outcome.user_coupon_id,
+            ),
             outcome.pk,
         )
     its_outcome = issued.filter(pk=OuterRef("request_id"), user_id=OuterRef("user_id"))
@@ -104,7 +125,7 @@ def _winners(coupon: Coupon) -> Iterator[Finding]:
         yield finding(
             Check.COUPON_HAS_OUTCOME,
             coupon.pk,
-            f"user {held.user_id} has a coupon whose request was not decided ISSUED",
+            say("user {user_id} has a coupon whose request was not decided ISSUED", user_id=held.user_id),
             held.request_id,
         )
 
@@ -125,8 +146,11 @@ def _moments(coupon: Coupon) -> Iterator[Finding]:
         yield finding(
             Check.ISSUED_WHEN_DECIDED,
             coupon.pk,
-            f"decided at {decided_at.isoformat()}, in the transaction that issued the coupon at "
-            f"{given_at.isoformat()}",
+            say(
+                "decided at {decided_at}, in the transaction that issued the coupon at {given_at}",
+                decided_at=decided_at.isoformat(),
+                given_at=given_at.isoformat(),
+            ),
             request_id,
         )
         shown += 1
@@ -155,17 +179,30 @@ def whole(outcomes: QuerySet[IssueOutcome]) -> Iterator[Finding]:
         yield _of(
             Check.OUTCOME_IS_WHOLE,
             outcome,
-            f"status {outcome.status}, reason {outcome.reason}, rank {outcome.claim_rank}, "
-            f"user coupon {outcome.user_coupon_id}, stock left {outcome.stock_left}, "
-            f"partition {outcome.kafka_partition}, offset {outcome.kafka_offset}, "
-            f"epoch {outcome.coupon_epoch} do not go together",
+            say(
+                "status {status}, reason {reason}, rank {claim_rank}, user coupon "
+                "{user_coupon_id}, stock left {stock_left}, partition {kafka_partition}, offset"
+                " {kafka_offset}, epoch {coupon_epoch} do not go together",
+                status=outcome.status,
+                reason=outcome.reason,
+                claim_rank=outcome.claim_rank,
+                user_coupon_id=outcome.user_coupon_id,
+                stock_left=outcome.stock_left,
+                kafka_partition=outcome.kafka_partition,
+                kafka_offset=outcome.kafka_offset,
+                coupon_epoch=outcome.coupon_epoch,
+            ),
         )
     skipped = outcomes.filter(reason=Decision.OUT_OF_STOCK.value, stock_left__gt=0)
     for outcome in skipped[:_SHOWN]:
         yield _of(
             Check.NOBODY_SKIPPED,
             outcome,
-            f"user {outcome.user_id} was told OUT_OF_STOCK while {outcome.stock_left} were left",
+            say(
+                "user {user_id} was told OUT_OF_STOCK while {stock_left} were left",
+                user_id=outcome.user_id,
+                stock_left=outcome.stock_left,
+            ),
         )
 
 

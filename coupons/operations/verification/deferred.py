@@ -14,6 +14,7 @@ from coupons.operations.verification.events import Events
 from coupons.operations.verification.findings import Check, Finding, finding
 from coupons.operations.verification.outcome_rows import OutcomeRow, each_of, existing
 from coupons.outcomes import RequestStatus
+from runtime.operator_language import say
 
 _SHOWN: Final = 20  #: findings of one kind and coupon that are listed one by one
 
@@ -24,7 +25,13 @@ def check(coupon: Coupon) -> Iterator[Finding]:
     count = rows.count()
     if count != coupon.deferred_count:
         yield finding(
-            Check.DEFERRED_COUNT, coupon.pk, f"deferred_count is {coupon.deferred_count}, and {count} are"
+            Check.DEFERRED_COUNT,
+            coupon.pk,
+            say(
+                "deferred_count is {deferred_count}, and {count} are",
+                deferred_count=coupon.deferred_count,
+                count=count,
+            ),
         )
     wrong, ids = [], []
     for _, request_id, value in each_of(rows, "request_id", "event_value"):
@@ -33,18 +40,22 @@ def check(coupon: Coupon) -> Iterator[Finding]:
             wrong.append((request_id, why))
     # A dead letter that was sent again has its outcome FAILED until it is decided.
     decided = existing(IssueOutcome.objects.exclude(status=RequestStatus.FAILED), "pk", ids)
-    wrong += [(request_id, "has an outcome") for request_id in sorted(decided)]
+    wrong += [(request_id, say("has an outcome")) for request_id in sorted(decided)]
     for request_id, why in wrong[:_SHOWN]:
-        yield finding(Check.DEFERRED_IS_WHOLE, coupon.pk, f"a deferred event {why}", request_id)
+        yield finding(Check.DEFERRED_IS_WHOLE, coupon.pk, say("a deferred event {why}", why=why), request_id)
 
 
 def _wrong(coupon_id: int, request_id: UUID, value: bytes) -> str:
     try:
         event = decode(value)
     except UndecodableEvent as error:
-        return f"cannot be read: {error}"
+        return say("cannot be read: {error}", error=error)
     if (event.coupon_id, event.request_id) != (coupon_id, request_id):
-        return f"is of request {event.request_id}, coupon {event.coupon_id}"
+        return say(
+            "is of request {request_id}, coupon {coupon_id}",
+            request_id=event.request_id,
+            coupon_id=event.coupon_id,
+        )
     return ""
 
 
@@ -79,8 +90,14 @@ class DeferredInLog:
             yield finding(
                 Check.DEFERRED_IS_WHOLE,
                 request.event.coupon_id,
-                f"the event is at partition {request.place.partition}, offset {request.place.offset}; it is "
-                f"deferred as of partition {place.partition}, offset {place.offset}",
+                say(
+                    "the event is at partition {partition}, offset {offset}; it is deferred as of "
+                    "partition {deferred_partition}, offset {deferred_offset}",
+                    partition=request.place.partition,
+                    offset=request.place.offset,
+                    deferred_partition=place.partition,
+                    deferred_offset=place.offset,
+                ),
                 request.event.request_id,
             )
 
@@ -96,6 +113,9 @@ class DeferredInLog:
             yield finding(
                 Check.DEFERRED_IN_ORDER,
                 coupon_id,
-                f"user {each.user_id}'s request was decided, and an earlier one of the coupon is deferred",
+                say(
+                    "user {user_id}'s request was decided, and an earlier one of the coupon is deferred",
+                    user_id=each.user_id,
+                ),
                 each.request_id,
             )

@@ -7,33 +7,54 @@ from enum import StrEnum
 from typing import Any, Final
 from uuid import UUID
 
+from runtime.operator_language import marked, say
+
 #: An error in one of these is not found. Each line says why nothing about it is certain.
 NOT_LOOKED_AT: Final = (
-    "coupon: description, discount_amount, coupon_status, opens_at, closes_at, claims_paused_at, "
-    "deciding_paused_at, updated_at "
-    "(operators change them at any time), is_rehearsal, eligible_only, reset_at (whether there was a "
-    "reset)",
-    "coupon: a stock that was changed and is the same again, or of a coupon whose events are in several "
-    "partitions",
-    "user_coupon: status, used_at (whoever redeems writes them), created_at, updated_at, and rows of another "
-    "application, which have no request_id",
-    "coupon_issue_outcome: detail; coupon_epoch and processed_at of a dead letter; ids, epoch and times of "
-    "what never was in the log (BROKER_UNAVAILABLE)",
-    "coupon_issue_outcome: whether the coupon was sold out or closed, or the user there, at a moment that "
-    "nothing else tells of",
-    "coupon_issue_outcome: rows whose event retention has deleted, but for what the database alone shows",
-    "coupon_dead_letter: error, original_key, original_value, created_at, updated_at, the time of a message "
-    "that could be read or has no request id, and whether a letter that waits was discarded; the dead letter "
-    "topic",
-    "coupon_log_position: rows of other groups, updated_at, and topic_id where the broker knows no ids",
-    "coupon_deferred_event: written_ms, event_key, event_headers, deferred_at",
-    "coupon_eligible_user, and whether a user was on a coupon's list at the time (lists may change)",
-    "user, point, and Django's own tables",
-    "coupon_disclosed_request: whether rows are missing, or left over from requests that were decided",
-    "Redis: an empty gate (it is loaded when it is needed), what a gate remembers for two minutes, tracked "
-    "requests, progress, locks, expiry times",
+    marked(
+        "coupon: description, discount_amount, coupon_status, opens_at, closes_at, claims_paused_at, "
+        "deciding_paused_at, updated_at (operators change them at any time), is_rehearsal, eligible_only, "
+        "reset_at (whether there was a reset)"
+    ),
+    marked(
+        "coupon: a stock that was changed and is the same again, or of a coupon whose events are in several"
+        " partitions"
+    ),
+    marked(
+        "user_coupon: status, used_at (whoever redeems writes them), created_at, updated_at, and rows of "
+        "another application, which have no request_id"
+    ),
+    marked(
+        "coupon_issue_outcome: detail; coupon_epoch and processed_at of a dead letter; ids, epoch and times"
+        " of what never was in the log (BROKER_UNAVAILABLE)"
+    ),
+    marked(
+        "coupon_issue_outcome: whether the coupon was sold out or closed, or the user there, at a moment "
+        "that nothing else tells of"
+    ),
+    marked(
+        "coupon_issue_outcome: rows whose event retention has deleted, but for what the database alone shows"
+    ),
+    marked(
+        "coupon_dead_letter: error, original_key, original_value, created_at, updated_at, the time of a "
+        "message that could be read or has no request id, and whether a letter that waits was discarded; "
+        "the dead letter topic"
+    ),
+    marked(
+        "coupon_log_position: rows of other groups, updated_at, and topic_id where the broker knows no ids"
+    ),
+    marked("coupon_deferred_event: written_ms, event_key, event_headers, deferred_at"),
+    marked("coupon_eligible_user, and whether a user was on a coupon's list at the time (lists may change)"),
+    marked("user, point, and Django's own tables"),
+    marked(
+        "coupon_disclosed_request: whether rows are missing, or left over from requests that were decided"
+    ),
+    marked(
+        "Redis: an empty gate (it is loaded when it is needed), what a gate remembers for two minutes, "
+        "tracked requests, progress, locks, expiry times"
+    ),
 )
-WITHOUT_LOG: Final = "the log, and all that only it can show: --from-topic reads it"
+WITHOUT_LOG: Final = marked("the log, and all that only it can show: --from-topic reads it")
 
 
 class Check(StrEnum):
@@ -99,7 +120,7 @@ class Report:
     looked_at: dict[str, int] = field(default_factory=dict)
     unchecked: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    not_looked_at: list[str] = field(default_factory=lambda: list(NOT_LOOKED_AT))
+    not_looked_at: list[str] = field(default_factory=lambda: [say(what) for what in NOT_LOOKED_AT])
 
     @property
     def is_clean(self) -> bool:

@@ -18,6 +18,7 @@ from coupons.gate.keys import claim_in, claims_in, count_in
 from coupons.models import Coupon, IssueOutcome, UserCoupon
 from coupons.operations.verification.findings import Check, Finding, finding
 from coupons.operations.verification.outcome_rows import existing
+from runtime.operator_language import say
 
 _HASH_OR_NOTHING: Final = (b"hash", b"none")
 
@@ -35,14 +36,16 @@ def check(coupon: Coupon, undecided: Sequence[IssueRequest]) -> Iterator[Finding
     try:
         state, counted = _read(coupon.pk)
     except _Damaged as damage:
-        yield finding(Check.GATE_COUNTS, coupon.pk, f"the gate is damaged: {damage}")
+        yield finding(Check.GATE_COUNTS, coupon.pk, say("the gate is damaged: {damage}", damage=damage))
         return
     if state is None:
         return
     held = len(state.reservations)
     if counted is not None and counted != str(held):
         yield finding(
-            Check.GATE_COUNTS, coupon.pk, f"the gate counts {counted} reservations and holds {held}"
+            Check.GATE_COUNTS,
+            coupon.pk,
+            say("the gate counts {counted} reservations and holds {held}", counted=counted, held=held),
         )
     yield from _counts(coupon, state)
     yield from _reservations(coupon, state, undecided)
@@ -57,7 +60,9 @@ def _read(coupon_id: int) -> tuple[GateState | None, str | None]:
     redis = get_redis_connection("default")
     kinds = gate.guarded(lambda: [redis.type(key) for key in (gate_key, reservations_key)])
     if any(kind not in _HASH_OR_NOTHING for kind in kinds):
-        raise _Damaged(f"its keys are {' and '.join(kind.decode() for kind in kinds)}, not hashes")
+        raise _Damaged(
+            say("its keys are {names}, not hashes", names=say(" and ").join(kind.decode() for kind in kinds))
+        )
     pipeline = redis.pipeline(transaction=True)
     pipeline.hgetall(gate_key)
     pipeline.hgetall(reservations_key)
@@ -71,9 +76,9 @@ def _read(coupon_id: int) -> tuple[GateState | None, str | None]:
 def _state(coupon_id: int, fields: Mapping[bytes, bytes], reserved: Mapping[bytes, bytes]) -> GateState:
     epoch, issued = fields.get(b"epoch"), count_in(fields.get(b"issued"))
     if epoch is None or issued is None:
-        raise _Damaged(f"epoch {epoch!r}, issued {fields.get(b'issued')!r}")
+        raise _Damaged(say("epoch {epoch!r}, issued {issued!r}", epoch=epoch, issued=fields.get(b"issued")))
     if odd := [pair for pair in reserved.items() if claim_in(coupon_id, *pair) is None]:
-        raise _Damaged(f"{odd[0]!r} is no reservation")
+        raise _Damaged(say("{odd!r} is no reservation", odd=odd[0]))
     return GateState(
         epoch=epoch.decode(errors="replace"),
         issued=issued,
@@ -83,12 +88,16 @@ def _state(coupon_id: int, fields: Mapping[bytes, bytes], reserved: Mapping[byte
 
 def _counts(coupon: Coupon, state: GateState) -> Iterator[Finding]:
     if state.epoch != coupon.epoch:
-        yield finding(Check.GATE_COUNTS, coupon.pk, "the gate is of an earlier coupon with this id")
+        yield finding(Check.GATE_COUNTS, coupon.pk, say("the gate is of an earlier coupon with this id"))
     elif state.issued != coupon.issued_count:
         yield finding(
             Check.GATE_COUNTS,
             coupon.pk,
-            f"the gate counts {state.issued} issued, the database {coupon.issued_count}",
+            say(
+                "the gate counts {issued} issued, the database {issued_count}",
+                issued=state.issued,
+                issued_count=coupon.issued_count,
+            ),
         )
 
 
@@ -103,14 +112,17 @@ def _reservations(coupon: Coupon, state: GateState, undecided: Sequence[IssueReq
             yield finding(
                 Check.NO_STALE_RESERVATION,
                 coupon.pk,
-                f"user {claim.user_id}'s request is decided and still holds a slot",
+                say("user {user_id}'s request is decided and still holds a slot", user_id=claim.user_id),
                 request_id,
             )
         elif request_id not in in_log:
             yield finding(
                 Check.NO_LEAKED_RESERVATION,
                 coupon.pk,
-                f"user {claim.user_id} holds a slot, and there is no event of it in the log",
+                say(
+                    "user {user_id} holds a slot, and there is no event of it in the log",
+                    user_id=claim.user_id,
+                ),
                 request_id,
             )
     under_way = {key: request.event.user_id for key, request in in_log.items() if key not in decided}
@@ -124,6 +136,6 @@ def _reservations(coupon: Coupon, state: GateState, undecided: Sequence[IssueReq
             yield finding(
                 Check.EVERY_REQUEST_RESERVED,
                 coupon.pk,
-                f"user {user_id}'s request is under way and holds no slot",
+                say("user {user_id}'s request is under way and holds no slot", user_id=user_id),
                 request_id,
             )

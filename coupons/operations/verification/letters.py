@@ -12,6 +12,7 @@ from coupons.models import Coupon, DeadLetter, DeadLetterState, IssueOutcome
 from coupons.operations.verification.findings import Check, Finding, finding
 from coupons.operations.verification.outcome_rows import to_ms
 from coupons.outcomes import DeadLetterReason, RequestStatus
+from runtime.operator_language import say
 
 _SHOWN: Final = 20  #: findings of one kind that are listed one by one
 #: An event that cannot be read has no other time than its message's.
@@ -53,8 +54,13 @@ def _failed(failed: QuerySet[IssueOutcome]) -> Iterator[Finding]:
         yield finding(
             Check.FAILURE_HAS_LETTER,
             outcome.coupon_id,
-            f"decided FAILED ({outcome.reason}) at partition {outcome.kafka_partition}, offset "
-            f"{outcome.kafka_offset}, and no dead letter of that request, place and reason is kept",
+            say(
+                "decided FAILED ({reason}) at partition {kafka_partition}, offset "
+                "{kafka_offset}, and no dead letter of that request, place and reason is kept",
+                reason=outcome.reason,
+                kafka_partition=outcome.kafka_partition,
+                kafka_offset=outcome.kafka_offset,
+            ),
             outcome.pk,
         )
 
@@ -71,8 +77,11 @@ def _times(failed: QuerySet[IssueOutcome]) -> Iterator[Finding]:
             yield finding(
                 Check.LETTER_IS_WHOLE,
                 coupon_id,
-                f"the message is of {message_ms} (Unix ms), its outcome says requested at "
-                f"{to_ms(requested_at)}",
+                say(
+                    "the message is of {message_ms} (Unix ms), its outcome says requested at {requested_ms}",
+                    message_ms=message_ms,
+                    requested_ms=to_ms(requested_at),
+                ),
                 request_id,
             )
 
@@ -86,8 +95,15 @@ def _rows() -> Iterator[Finding]:
         yield finding(
             Check.LETTER_IS_WHOLE,
             None,
-            f"dead letter {letter.pk}: state {letter.state}, reason {letter.reason}, partition "
-            f"{letter.original_partition}, offset {letter.original_offset} do not go together",
+            say(
+                "dead letter {pk}: state {state}, reason {reason}, partition "
+                "{original_partition}, offset {original_offset} do not go together",
+                pk=letter.pk,
+                state=letter.state,
+                reason=letter.reason,
+                original_partition=letter.original_partition,
+                original_offset=letter.original_offset,
+            ),
             letter.request_id,
         )
 
@@ -101,6 +117,6 @@ def _unknown_requests() -> Iterator[Finding]:
         yield finding(
             Check.LETTER_IS_WHOLE,
             None,
-            f"dead letter {letter.pk} is of a request that has no outcome",
+            say("dead letter {pk} is of a request that has no outcome", pk=letter.pk),
             letter.request_id,
         )

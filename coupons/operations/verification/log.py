@@ -23,6 +23,7 @@ from coupons.operations.verification.outcome_rows import READABLE, OutcomeRow, e
 from coupons.operations.verification.places import Places, ReadOn, nothing_more
 from coupons.operations.verification.race import Race
 from coupons.outcomes import RequestStatus
+from runtime.operator_language import say
 
 
 class LogCheck:
@@ -121,8 +122,13 @@ class LogCheck:
             yield finding(
                 Check.EVERY_EVENT_DECIDED,
                 request.event.coupon_id,
-                f"user {request.event.user_id}: accepted at partition {request.place.partition}, offset "
-                f"{request.place.offset}, behind the group's position, without an outcome",
+                say(
+                    "user {user_id}: accepted at partition {partition}, offset {offset}, behind the"
+                    " group's position, without an outcome",
+                    user_id=request.event.user_id,
+                    partition=request.place.partition,
+                    offset=request.place.offset,
+                ),
                 request.event.request_id,
             )
 
@@ -136,8 +142,11 @@ class LogCheck:
                 yield finding(
                     Check.OUTCOME_MATCHES_EVENT,
                     request.event.coupon_id,
-                    f"decided on another row of the coupon ({each.coupon_epoch}), after decisions on the one "
-                    "that there is",
+                    say(
+                        "decided on another row of the coupon ({coupon_epoch}), after decisions on the "
+                        "one that there is",
+                        coupon_epoch=each.coupon_epoch,
+                    ),
                     request.event.request_id,
                 )
 
@@ -150,10 +159,19 @@ class LogCheck:
             and not self.events.is_gone(place)
         }
         for partition, offset in sorted((behind | self._failed) - kept):
-            what = "event, decided FAILED," if (partition, offset) in self._failed else "unreadable event"
+            what = (
+                say("event, decided FAILED,")
+                if (partition, offset) in self._failed
+                else say("unreadable event")
+            )
             yield Finding(
                 check=Check.DEAD_LETTER_KEPT,
-                message=f"the {what} at partition {partition}, offset {offset} is not among the dead letters",
+                message=say(
+                    "the {what} at partition {partition}, offset {offset} is not among the dead letters",
+                    what=what,
+                    partition=partition,
+                    offset=offset,
+                ),
             )
 
     def _sent_again(self) -> Iterator[Finding]:
@@ -167,7 +185,7 @@ class LogCheck:
                 yield finding(
                     Check.LETTER_IS_WHOLE,
                     request.event.coupon_id,
-                    f"dead letter {pk} is marked as sent again, and its event is in the log once",
+                    say("dead letter {pk} is marked as sent again, and its event is in the log once", pk=pk),
                     request.event.request_id,
                 )
 

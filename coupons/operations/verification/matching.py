@@ -16,6 +16,7 @@ from coupons.operations.verification.events import Events
 from coupons.operations.verification.findings import Check, Finding, finding
 from coupons.operations.verification.outcome_rows import READABLE, OutcomeRow
 from coupons.outcomes import RequestStatus
+from runtime.operator_language import say
 
 #: Consumers' clocks differ by less, as a rule. A request is given up 18 s after its reservation at the
 #: earliest, so an event that was passed over shows all the same. Less, and clocks cause findings; more than
@@ -41,8 +42,14 @@ class Matching:
             yield finding(
                 Check.OUTCOME_MATCHES_EVENT,
                 request.event.coupon_id,
-                f"the event is of user {event.user_id}, coupon {event.coupon_id}; the outcome of "
-                f"user {row.user_id}, coupon {row.coupon_id}",
+                say(
+                    "the event is of user {user_id}, coupon {coupon_id}; the outcome of user "
+                    "{told_user}, coupon {told_coupon}",
+                    user_id=event.user_id,
+                    coupon_id=event.coupon_id,
+                    told_user=row.user_id,
+                    told_coupon=row.coupon_id,
+                ),
                 request.event.request_id,
             )
         if row.place == place:
@@ -51,8 +58,14 @@ class Matching:
             yield finding(
                 Check.OUTCOME_MATCHES_EVENT,
                 request.event.coupon_id,
-                f"the event is at partition {place.partition}, offset {place.offset}; the outcome says "
-                f"partition {row.kafka_partition}, offset {row.kafka_offset}",
+                say(
+                    "the event is at partition {partition}, offset {offset}; the outcome says "
+                    "partition {kafka_partition}, offset {kafka_offset}",
+                    partition=place.partition,
+                    offset=place.offset,
+                    kafka_partition=row.kafka_partition,
+                    kafka_offset=row.kafka_offset,
+                ),
                 request.event.request_id,
             )
 
@@ -77,8 +90,14 @@ class Matching:
             yield finding(
                 Check.GIVEN_UP_HAS_NO_EVENT,
                 request.event.coupon_id,
-                f"user {request.event.user_id} was told {outcome.reason}, and the event stood at partition "
-                f"{request.place.partition}, offset {request.place.offset} when that was decided",
+                say(
+                    "user {user_id} was told {reason}, and the event stood at partition "
+                    "{partition}, offset {offset} when that was decided",
+                    user_id=request.event.user_id,
+                    reason=outcome.reason,
+                    partition=request.place.partition,
+                    offset=request.place.offset,
+                ),
                 request.event.request_id,
             )
 
@@ -91,8 +110,12 @@ class Matching:
             yield finding(
                 Check.OUTCOME_MATCHES_EVENT,
                 request.event.coupon_id,
-                f"the event is of {event.timestamp_ms} (Unix ms); the outcome says requested at "
-                f"{row.requested_at_ms}",
+                say(
+                    "the event is of {timestamp_ms} (Unix ms); the outcome says requested at "
+                    "{requested_at_ms}",
+                    timestamp_ms=event.timestamp_ms,
+                    requested_at_ms=row.requested_at_ms,
+                ),
                 request.event.request_id,
             )
 

@@ -8,23 +8,37 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from coupons.operations.verification.race import Race
+from runtime.operator_language import marked, say
 
 _NAMED: Final = 10  #: coupons that a note names
 _COUNTED: Final = {
-    "of_other_rows": "events were decided while their coupon had another row: not checked",
-    "before_reset": "events without an outcome came before all that was decided since their coupon was "
-    "reset: their outcomes went with the reset, or were lost since",
-    "deferred": "events are deferred, because the deciding of their coupon is paused or catches up",
-    "deferred_elsewhere": "deferred events are not in this log: they are of a topic before it, or deleted",
-    "undecided": "events are not decided yet; the consumer has not reached them",
-    "stock_changes": "times a coupon's stock was changed from outside between two decisions",
-    "perhaps_known_users": "requests were told USER_NOT_FOUND and their user is there now: made later, or "
-    "passed over",
-    "clocks_back": "decisions are dated more than an hour before what stands before them in the log: a clock "
-    "was set, or processed_at was changed",
-    "of_no_event": "outcomes have no event in this log: they are of a topic before it, or were made up",
-    "given_up_perhaps": "requests were told that their event was never published, and it is in the log: it "
-    "came later, or was passed over",
+    "of_other_rows": marked("{number} events were decided while their coupon had another row: not checked"),
+    "before_reset": marked(
+        "{number} events without an outcome came before all that was decided since their coupon was "
+        "reset: their outcomes went with the reset, or were lost since"
+    ),
+    "deferred": marked(
+        "{number} events are deferred, because the deciding of their coupon is paused or catches up"
+    ),
+    "deferred_elsewhere": marked(
+        "{number} deferred events are not in this log: they are of a topic before it, or deleted"
+    ),
+    "undecided": marked("{number} events are not decided yet; the consumer has not reached them"),
+    "stock_changes": marked("{number} times a coupon's stock was changed from outside between two decisions"),
+    "perhaps_known_users": marked(
+        "{number} requests were told USER_NOT_FOUND and their user is there now: made later, or passed over"
+    ),
+    "clocks_back": marked(
+        "{number} decisions are dated more than an hour before what stands before them in the log: a clock "
+        "was set, or processed_at was changed"
+    ),
+    "of_no_event": marked(
+        "{number} outcomes have no event in this log: they are of a topic before it, or were made up"
+    ),
+    "given_up_perhaps": marked(
+        "{number} requests were told that their event was never published, and it is in the log: it "
+        "came later, or was passed over"
+    ),
 }
 
 
@@ -56,28 +70,49 @@ class Noted:
             self.spread.append(coupon_id)
         if race.stock_now is not None:
             now = race.stock_now
-            self.stocks.append(f"coupon {coupon_id}: stock is {now.stock}, the last decision left {now.left}")
+            self.stocks.append(
+                say(
+                    "coupon {coupon_id}: stock is {stock}, the last decision left {left}",
+                    coupon_id=coupon_id,
+                    stock=now.stock,
+                    left=now.left,
+                )
+            )
 
     def notes(self) -> Iterator[str]:
         for name, what in _COUNTED.items():
             if number := getattr(self, name):
-                yield f"{number} {what}"
+                yield say(what, number=number)
         for partition, number in sorted(self.ahead.items()):
             yield (
-                f"{number} outcomes of partition {partition} are at or beyond the group's position: it will "
-                "meet their events once more, which changes nothing"
+                say(
+                    "{number} outcomes of partition {partition} are at or beyond the group's "
+                    "position: it will meet their events once more, which changes nothing",
+                    number=number,
+                    partition=partition,
+                )
             )
         if self.without_position:
             yield (
-                f"partitions {self.without_position} hold decided events, and the group has no position: "
-                "it begins where Kafka has it, or at the beginning"
+                say(
+                    "partitions {partitions} hold decided events, and the group has no "
+                    "position: it begins where Kafka has it, or at the beginning",
+                    partitions=self.without_position,
+                )
             )
         if self.spread:
             named = ", ".join(map(str, self.spread[:_NAMED])) + (", ..." if len(self.spread) > _NAMED else "")
             yield (
-                f"events of {len(self.spread)} coupons are in several partitions, which have no order "
-                f"between them: only what holds within each is checked (coupons {named})"
+                say(
+                    "events of {count} coupons are in several partitions, which have no order "
+                    "between them: only what holds within each is checked (coupons {named})",
+                    count=len(self.spread),
+                    named=named,
+                )
             )
         yield from self.stocks[:_NAMED]
         if len(self.stocks) > _NAMED:
-            yield f"{len(self.stocks) - _NAMED} more coupons have another stock than their last decision left"
+            yield say(
+                "{count} more coupons have another stock than their last decision left",
+                count=len(self.stocks) - _NAMED,
+            )

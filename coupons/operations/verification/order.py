@@ -14,6 +14,7 @@ from typing import Final
 
 from coupons.operations.verification.findings import Check, Finding
 from coupons.operations.verification.outcome_rows import OutcomeRow
+from runtime.operator_language import say
 
 #: Neglected clocks jump by minutes, and a note about each jump would hide a changed row. Less, and clocks
 #: cause notes; more, and a changed row is not noted.
@@ -30,8 +31,13 @@ def transactions(decided: Sequence[OutcomeRow]) -> Iterator[Finding]:
         if after.processed_at in over:
             yield Finding(
                 check=Check.TRANSACTIONS_IN_LOG_ORDER,
-                message=f"user {before.user_id}: dated {before.processed_at.isoformat()}, and stands in the "
-                f"log between events of one transaction, of {after.processed_at.isoformat()}",
+                message=say(
+                    "user {user_id}: dated {processed_at}, and stands in the log between events of "
+                    "one transaction, of {around}",
+                    user_id=before.user_id,
+                    processed_at=before.processed_at.isoformat(),
+                    around=after.processed_at.isoformat(),
+                ),
                 coupon_id=after.coupon_id,
                 request_id=str(before.request_id),
             )

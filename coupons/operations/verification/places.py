@@ -20,6 +20,7 @@ from coupons.operations.verification.events import Events
 from coupons.operations.verification.findings import Check, Finding
 from coupons.operations.verification.outcome_rows import OutcomeRow, each_of
 from coupons.outcomes import RequestStatus
+from runtime.operator_language import say
 
 #: Clocks that are looked after jump by minutes at most. Less, and clocks cause findings; more, and outcomes
 #: of this log pass for an earlier log's.
@@ -81,7 +82,7 @@ class Places:
             if (request_id, place) in late or (status == RequestStatus.FAILED and (None, place) in late):
                 self.with_event[partition] += 1
             else:
-                yield from self._alone(row, "there is no event of it there, or the log ends before")
+                yield from self._alone(row, say("there is no event of it there, or the log ends before"))
 
     def _look_at(self, row: tuple[Any, ...]) -> Iterator[Finding]:
         request_id, partition, offset, status, *_ = row
@@ -96,11 +97,11 @@ class Places:
         elif request_id in self._events.first:
             return  # its event is elsewhere: Matching has that finding
         elif partition not in self._events.read_to:
-            yield from self._alone(row, "there is no such partition")
+            yield from self._alone(row, say("there is no such partition"))
         elif offset >= self._events.read_to[partition]:
             self._not_read.append(row)
         else:
-            yield from self._alone(row, "there is no event of it there")
+            yield from self._alone(row, say("there is no event of it there"))
 
     def _alone(self, row: tuple[Any, ...], why: str) -> Iterator[Finding]:
         request_id, partition, offset, status, coupon_id, *_ = row
@@ -109,7 +110,13 @@ class Places:
             return
         yield Finding(
             check=Check.OUTCOME_HAS_EVENT,
-            message=f"decided {status} at partition {partition}, offset {offset}, and {why}",
+            message=say(
+                "decided {status} at partition {partition}, offset {offset}, and {why}",
+                status=status,
+                partition=partition,
+                offset=offset,
+                why=why,
+            ),
             coupon_id=coupon_id,
             request_id=str(request_id),
         )

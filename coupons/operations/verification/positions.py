@@ -15,6 +15,7 @@ from coupons.eventlog.place import EndOffset, FirstOffset, NextOffset
 from coupons.models import LogPosition
 from coupons.operations.verification.findings import Check, Finding
 from coupons.operations.verification.places import ReadOn
+from runtime.operator_language import say
 
 #: For each question to the broker: an operator waits, and a slow broker is not away.
 _LOG_TIMEOUT_S: Final = 10.0
@@ -79,28 +80,43 @@ def check(read_to: Mapping[int, NextOffset], read_on: ReadOn) -> Iterator[Findin
     for partition, row in sorted(positions.items()):
         wrong = _wrong(row, topic, ends.get(partition))
         if wrong is not None:
-            yield Finding(check=Check.POSITION_IN_LOG, message=f"partition {partition}: {wrong}")
+            yield Finding(
+                check=Check.POSITION_IN_LOG,
+                message=say("partition {partition}: {wrong}", partition=partition, wrong=wrong),
+            )
 
 
 def _wrong(row: LogPosition, topic: Topic, end: EndOffset | None) -> str | None:
     if topic.topic_id and row.topic_id and row.topic_id != topic.topic_id:
-        return (
-            f"the position counts in the topic {row.topic_id}, and this is {topic.topic_id}: it was made "
-            "anew, and no consumer has begun with it"
+        return say(
+            "the position counts in the topic {topic_id}, and this is {topic_now}: it was "
+            "made anew, and no consumer has begun with it",
+            topic_id=row.topic_id,
+            topic_now=topic.topic_id,
         )
     if end is None:
-        return f"the position is {row.next_offset}, and the topic has no such partition"
+        return say(
+            "the position is {next_offset}, and the topic has no such partition", next_offset=row.next_offset
+        )
     if row.lost_end is not None:
-        return (
-            f"the position is {row.next_offset}, and the log ended at {row.lost_end} when a consumer looked: "
-            "the broker lost its end, and deciding stands still"
+        return say(
+            "the position is {next_offset}, and the log ended at {lost_end} when a consumer"
+            " looked: the broker lost its end, and deciding stands still",
+            next_offset=row.next_offset,
+            lost_end=row.lost_end,
         )
     if row.next_offset > end:
-        return f"the position is {row.next_offset}, beyond the log's end, which is {end}"
+        return say(
+            "the position is {next_offset}, beyond the log's end, which is {end}",
+            next_offset=row.next_offset,
+            end=end,
+        )
     first = topic.first.get(row.partition, 0)
     if row.next_offset < first:
-        return (
-            f"the position is {row.next_offset}, and the log begins at {first}: what was between is deleted, "
-            "and was not decided by this group"
+        return say(
+            "the position is {next_offset}, and the log begins at {first}: what was between"
+            " is deleted, and was not decided by this group",
+            next_offset=row.next_offset,
+            first=first,
         )
     return None

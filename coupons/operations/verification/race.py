@@ -20,6 +20,7 @@ from coupons.operations.verification import order
 from coupons.operations.verification.findings import Check, Finding, finding
 from coupons.operations.verification.outcome_rows import OutcomeRow
 from coupons.outcomes import Decision
+from runtime.operator_language import say
 
 #: A user's creation time may have been typed in any time zone. So it certainly lies before a moment only if
 #: it is a day and the whole width of the zones (26 hours) earlier.
@@ -95,8 +96,14 @@ class Race:
             yield finding(
                 Check.STOCK_ADDS_UP,
                 after.coupon_id,
-                f"user {after.user_id} was told {after.reason or after.status} on a stock of {found}; the "
-                f"decision before it, in the same transaction, had left {before.stock_left}",
+                say(
+                    "user {user_id} was told {reason} on a stock of {found}; the decision before "
+                    "it, in the same transaction, had left {stock_left}",
+                    user_id=after.user_id,
+                    reason=after.reason or after.status,
+                    found=found,
+                    stock_left=before.stock_left,
+                ),
                 after.request_id,
             )
 
@@ -121,7 +128,10 @@ class Race:
                 yield finding(
                     Check.NOBODY_SKIPPED,
                     each.coupon_id,
-                    f"user {each.user_id} was told USER_NOT_FOUND, and had been there for days",
+                    say(
+                        "user {user_id} was told USER_NOT_FOUND, and had been there for days",
+                        user_id=each.user_id,
+                    ),
                     each.request_id,
                 )
             else:
@@ -135,15 +145,22 @@ def _holders(decided: Sequence[OutcomeRow], from_elsewhere: set[int | None]) -> 
         wrong = None
         if each.reason == Decision.ALREADY_REQUESTED.value:
             if each.user_id not in winners | from_elsewhere:
-                wrong = "was told ALREADY_REQUESTED and had won nothing before"
+                wrong = say("was told ALREADY_REQUESTED and had won nothing before")
         elif each.user_id in winners:
-            then = "was issued a second coupon" if each.is_issued else f"was told {each.reason}"
-            wrong = f"had won and {then}, not ALREADY_REQUESTED"
+            then = (
+                say("was issued a second coupon")
+                if each.is_issued
+                else say("was told {reason}", reason=each.reason)
+            )
+            wrong = say("had won and {then}, not ALREADY_REQUESTED", then=then)
         if each.is_issued:
             winners.add(each.user_id)
         if wrong:
             yield finding(
-                Check.WINNERS_IN_LOG_ORDER, each.coupon_id, f"user {each.user_id} {wrong}", each.request_id
+                Check.WINNERS_IN_LOG_ORDER,
+                each.coupon_id,
+                say("user {user_id} {wrong}", user_id=each.user_id, wrong=wrong),
+                each.request_id,
             )
 
 
@@ -155,7 +172,12 @@ def ranks(before: OutcomeRow, after: OutcomeRow, *, is_alone: bool) -> Iterator[
         yield finding(
             Check.WINNERS_IN_LOG_ORDER,
             after.coupon_id,
-            f"user {after.user_id} has rank {after.rank}, and is the next winner after rank {before.rank}",
+            say(
+                "user {user_id} has rank {rank}, and is the next winner after rank {rank_before}",
+                user_id=after.user_id,
+                rank=after.rank,
+                rank_before=before.rank,
+            ),
             after.request_id,
         )
 
@@ -174,7 +196,10 @@ def _decided_closed(decided: Sequence[OutcomeRow]) -> Iterator[Finding]:
                 yield finding(
                     Check.NOBODY_SKIPPED,
                     each.coupon_id,
-                    f"user {each.user_id} was told COUPON_CLOSED; in the same transaction the coupon was "
-                    "open for requests made before and after",
+                    say(
+                        "user {user_id} was told COUPON_CLOSED; in the same transaction the coupon was "
+                        "open for requests made before and after",
+                        user_id=each.user_id,
+                    ),
                     each.request_id,
                 )

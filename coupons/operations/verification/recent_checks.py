@@ -19,6 +19,7 @@ from coupons.operations.verification.findings import Check, Finding, finding
 from coupons.operations.verification.matching import Matching
 from coupons.operations.verification.outcome_rows import OutcomeRow, outcomes_of
 from runtime.chunks import in_chunks
+from runtime.operator_language import say
 
 Entries = list[tuple[Place, IssueRequest | None]]  #: messages of the log; None is no event
 
@@ -68,8 +69,13 @@ def _undecided(request: IssueRequest) -> Finding:
     return finding(
         Check.EVERY_EVENT_DECIDED,
         event.coupon_id,
-        f"user {event.user_id}: accepted at partition {place.partition}, offset {place.offset}, behind the "
-        "group's position, without an outcome",
+        say(
+            "user {user_id}: accepted at partition {partition}, offset {offset}, behind the"
+            " group's position, without an outcome",
+            user_id=event.user_id,
+            partition=place.partition,
+            offset=place.offset,
+        ),
         event.request_id,
     )
 
@@ -95,21 +101,25 @@ def _without_coupon(coupon_id: int, rows: Sequence[OutcomeRow]) -> Iterator[Find
             yield finding(
                 Check.WINNER_HAS_COUPON,
                 coupon_id,
-                f"user {row.user_id} was told ISSUED, and has no coupon of that request",
+                say("user {user_id} was told ISSUED, and has no coupon of that request", user_id=row.user_id),
                 row.request_id,
             )
 
 
 def _counts(coupon: Coupon) -> Iterator[Finding]:
     if coupon.stock < 0:
-        yield finding(Check.STOCK_NOT_NEGATIVE, coupon.pk, f"stock is {coupon.stock}")
+        yield finding(Check.STOCK_NOT_NEGATIVE, coupon.pk, say("stock is {stock}", stock=coupon.stock))
     ranked = IssueOutcome.objects.filter(coupon_id=coupon.pk, claim_rank__isnull=False)
     last = ranked.order_by("-claim_rank").values_list("claim_rank", "coupon_epoch").first()
     if last is not None and last[1] == int(coupon.epoch) and last[0] != coupon.issued_count:
         yield finding(
             Check.ISSUED_COUNT,
             coupon.pk,
-            f"issued_count is {coupon.issued_count}, and the last winner has rank {last[0]}",
+            say(
+                "issued_count is {issued_count}, and the last winner has rank {rank}",
+                issued_count=coupon.issued_count,
+                rank=last[0],
+            ),
         )
 
 
@@ -127,6 +137,10 @@ def _without_letter(unreadable: Collection[Place]) -> Iterator[Finding]:
         for offset in sorted(set(offsets) - kept):
             yield Finding(
                 check=Check.DEAD_LETTER_KEPT,
-                message=f"the unreadable event at partition {partition}, offset {offset} is not among the "
-                "dead letters",
+                message=say(
+                    "the unreadable event at partition {partition}, offset {offset} is not among "
+                    "the dead letters",
+                    partition=partition,
+                    offset=offset,
+                ),
             )

@@ -17,6 +17,7 @@ from coupons.operations.verification.findings import WITHOUT_LOG, Check, Finding
 from coupons.operations.verification.log import LogCheck
 from coupons.operations.verification.snapshot import snapshot
 from coupons.outcomes import RequestStatus
+from runtime.operator_language import marked, say
 
 #: For each next message. Longer than elsewhere, because an operator waits; a broker silent for so long is
 #: away.
@@ -37,19 +38,19 @@ def verify(*, coupon_id: int | None, from_topic: bool, on_progress: Progress) ->
                 found for row in _coupons(coupon.pk) for found in (*database.check(row), *deferred.check(row))
             ]
         on_progress(number, len(coupons))
-    report.count("coupons", len(coupons))
+    report.count(marked("coupons"), len(coupons))
     outcomes, claims = IssueOutcome.objects.all(), UserCoupon.objects.all()
     if coupon_id is not None:
         outcomes, claims = outcomes.filter(coupon_id=coupon_id), claims.filter(coupon_id=coupon_id)
     with snapshot():
         report.findings += letters.check(coupon_id)
         report.findings += [] if coupon_id is not None else _orphans()
-    report.count("outcomes", outcomes.count())
-    report.count("userCoupons", claims.count())
+    report.count(marked("outcomes"), outcomes.count())
+    report.count(marked("userCoupons"), claims.count())
     if from_topic:
         _replay(report, coupon_id, on_progress)
     else:
-        report.not_looked_at.append(WITHOUT_LOG)
+        report.not_looked_at.append(say(WITHOUT_LOG))
     _look_at_gates(report, coupons)
     return report
 
@@ -76,11 +77,11 @@ def _gates_once(coupons: Iterable[Coupon]) -> list[Finding]:
 def _look_at_gates(report: Report, coupons: Sequence[Coupon]) -> None:
     try:
         report.findings += gate_findings(coupons)
-        report.count("gates", len(coupons))
+        report.count(marked("gates"), len(coupons))
     except GateUnavailable as error:
-        report.unchecked.append(f"Redis was not checked, it does not answer: {error}")
+        report.unchecked.append(say("Redis was not checked, it does not answer: {error}", error=error))
     except LogUnavailable as error:
-        report.unchecked.append(f"Redis was not checked, the log cannot be read: {error}")
+        report.unchecked.append(say("Redis was not checked, the log cannot be read: {error}", error=error))
 
 
 def _replay(report: Report, coupon_id: int | None, on_progress: Progress) -> None:
@@ -100,8 +101,8 @@ def _replay(report: Report, coupon_id: int | None, on_progress: Progress) -> Non
     with snapshot():
         report.findings += check.findings(read_on=_read_on)
         report.findings += positions.check(check.events.read_to, _read_on)
-    report.count("events", read)
-    report.count("outcomesWithTheirEvent", check.noted.with_event)
+    report.count(marked("events"), read)
+    report.count(marked("outcomesWithTheirEvent"), check.noted.with_event)
     report.notes += check.noted.notes()
 
 
@@ -128,7 +129,11 @@ def _orphans() -> Iterable[Finding]:
             check=Check.WINNER_HAS_COUPON,
             coupon_id=outcome.coupon_id,
             request_id=str(outcome.pk),
-            message=f"user {outcome.user_id} was told ISSUED, and coupon {outcome.coupon_id} does not exist",
+            message=say(
+                "user {user_id} was told ISSUED, and coupon {coupon_id} does not exist",
+                user_id=outcome.user_id,
+                coupon_id=outcome.coupon_id,
+            ),
         )
     yield from database.whole(IssueOutcome.objects.exclude(coupon_id__in=known))
 

@@ -22,6 +22,7 @@ from coupons.operations.surroundings.facts import Problem
 from runtime import actuator, replica
 from runtime.actuator import Component
 from runtime.config import Config
+from runtime.operator_language import say
 
 log = logging.getLogger(__name__)
 
@@ -78,8 +79,8 @@ def read(expected: Expected) -> Database:
     except DatabaseLayerError as error:
         raise Unanswered(
             red(
-                f"the database does not answer: {_words(error)}",
-                "start it, or name it right in DATABASE_URL; see also DATABASE_SSL_MODE",
+                say("the database does not answer: {error}", error=_words(error)),
+                say("start it, or name it right in DATABASE_URL; see also DATABASE_SSL_MODE"),
             )
         ) from error
 

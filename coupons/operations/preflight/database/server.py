@@ -7,6 +7,7 @@ from typing import Final
 
 from coupons.operations.preflight.database.reading import Database
 from coupons.operations.preflight.findings import Finding, note, red, yellow
+from runtime.operator_language import say
 
 #: The session's, which kept connections outlive: Django closes ours after 60 s.
 _SHORTEST_IDLE_S: Final = 90
@@ -23,7 +24,7 @@ _SMALLEST_SHARE: Final = 0.05
 def kind(database: Database) -> Iterator[Finding]:
     if not database.is_mysql:
         yield red(
-            "SQLite is for one machine and for trying it out: one writer at a time, no replica",
+            say("SQLite is for one machine and for trying it out: one writer at a time, no replica"),
             "DATABASE_URL=mysql://user:password@host:3306/name",
         )
 
@@ -37,20 +38,28 @@ def read_only(database: Database) -> Iterator[Finding]:
     for name in ("super_read_only", "read_only", "innodb_read_only"):
         if database.is_on(name):
             yield red(
-                f"the database is read-only ({name}): a replica, or a primary that was demoted",
-                f"the primary in DATABASE_URL; or there: SET GLOBAL {name} = OFF",
+                say(
+                    "the database is read-only ({name}): a replica, or a primary that was demoted", name=name
+                ),
+                say("the primary in DATABASE_URL; or there: SET GLOBAL {name} = OFF", name=name),
             )
             return
     for name in ("transaction_read_only", "tx_read_only"):
         if database.is_on(name):
-            yield red(f"{name} is on: transactions cannot write", f"SET GLOBAL {name} = OFF")
+            yield red(say("{name} is on: transactions cannot write", name=name), f"SET GLOBAL {name} = OFF")
             return
     for what, why in database.refused.items():
         if is_read_only(why):
-            yield red(f"the database refuses {what}: {why}", "the primary in DATABASE_URL")
+            yield red(
+                say("the database refuses {what}: {why}", what=what, why=why),
+                say("the primary in DATABASE_URL"),
+            )
             return
     if recovery := database.number("innodb_force_recovery"):
-        yield red(f"innodb_force_recovery is {recovery}", "restart it without, once its data are saved")
+        yield red(
+            say("innodb_force_recovery is {recovery}", recovery=recovery),
+            say("restart it without, once its data are saved"),
+        )
 
 
 def durability(database: Database) -> Iterator[Finding]:
@@ -58,21 +67,28 @@ def durability(database: Database) -> Iterator[Finding]:
     flushed = database.variables.get("innodb_flush_log_at_trx_commit", "1")
     if flushed not in ("1", "3"):
         yield yellow(
-            f"innodb_flush_log_at_trx_commit is {flushed}: a crash forgets coupons that users were told of",
-            "SET GLOBAL innodb_flush_log_at_trx_commit = 1, and in the server's configuration",
+            say(
+                "innodb_flush_log_at_trx_commit is {flushed}: a crash forgets coupons that "
+                "users were told of",
+                flushed=flushed,
+            ),
+            say("SET GLOBAL innodb_flush_log_at_trx_commit = 1, and in the server's configuration"),
         )
     if database.is_on("log_bin") and (synced := database.number("sync_binlog")) != 1:
         yield yellow(
-            f"sync_binlog is {synced}: after a crash replicas have other rows than the database",
-            "SET GLOBAL sync_binlog = 1, and in the server's configuration",
+            say(
+                "sync_binlog is {synced}: after a crash replicas have other rows than the database",
+                synced=synced,
+            ),
+            say("SET GLOBAL sync_binlog = 1, and in the server's configuration"),
         )
     if not database.is_on("innodb_doublewrite") and "innodb_doublewrite" in database.variables:
         yield yellow(
-            "innodb_doublewrite is off: a page that a crash tears is lost",
-            "innodb_doublewrite = ON in the server's configuration, unless its disk writes pages whole",
+            say("innodb_doublewrite is off: a page that a crash tears is lost"),
+            say("innodb_doublewrite = ON in the server's configuration, unless its disk writes pages whole"),
         )
     if database.variables.get("innodb_flush_method", "").lower() in ("nosync", "littlesync"):
-        yield red("innodb_flush_method waits for no disk", "innodb_flush_method = O_DIRECT")
+        yield red(say("innodb_flush_method waits for no disk"), "innodb_flush_method = O_DIRECT")
 
 
 def connections(database: Database) -> Iterator[Finding]:
@@ -81,17 +97,26 @@ def connections(database: Database) -> Iterator[Finding]:
     # Beside the pages' threads: screening and lookups, a reader of the log, health.
     of_apis = expected.apis * api.workers * (api.threads + 6)
     needed = of_apis + 4 * expected.consumers + 10  # for jobs and people
-    shown = (
-        f"{needed} may be needed: {expected.apis} APIs × {api.workers} workers × {api.threads + 6}, "
-        f"{expected.consumers} consumers × 4, and 10"
+    shown = say(
+        "{needed} may be needed: {apis} APIs × {workers} workers × {threads}, "
+        "{consumers} consumers × 4, and 10",
+        needed=needed,
+        apis=expected.apis,
+        workers=api.workers,
+        threads=api.threads + 6,
+        consumers=expected.consumers,
     )
     most = database.number("max_connections", 1 << 30)
     if most < needed:
-        yield yellow(f"max_connections is {most}, and {shown}", f"SET GLOBAL max_connections = {2 * needed}")
+        yield yellow(
+            say("max_connections is {most}, and {shown}", most=most, shown=shown),
+            f"SET GLOBAL max_connections = {2 * needed}",
+        )
     own = database.number("max_user_connections")
     if 0 < own < needed:
         yield yellow(
-            f"max_user_connections is {own}, and {shown}", f"SET GLOBAL max_user_connections = {2 * needed}"
+            say("max_user_connections is {own}, and {shown}", own=own, shown=shown),
+            f"SET GLOBAL max_user_connections = {2 * needed}",
         )
 
 
@@ -100,13 +125,16 @@ def sessions(database: Database) -> Iterator[Finding]:
     idle = database.number("wait_timeout", 28_800)
     if idle < _SHORTEST_IDLE_S:
         yield yellow(
-            f"wait_timeout is {idle}: the server closes connections that we keep for 60 s",
+            say("wait_timeout is {idle}: the server closes connections that we keep for 60 s", idle=idle),
             "SET GLOBAL wait_timeout = 28800",
         )
     mode = database.variables.get("sql_mode", "STRICT_TRANS_TABLES")
     if "STRICT_" not in mode:
         yield yellow(
-            f"the server's own sql_mode is {mode or 'empty'}: statements by hand cut what is too long",
+            say(
+                "the server's own sql_mode is {mode}: statements by hand cut what is too long",
+                mode=mode or say("empty"),
+            ),
             "SET GLOBAL sql_mode = 'STRICT_TRANS_TABLES,NO_ENGINE_SUBSTITUTION'",
         )
     longest_s = min(
@@ -114,13 +142,21 @@ def sessions(database: Database) -> Iterator[Finding]:
     )
     if longest_s < _LONGEST_STATEMENT_S:
         yield yellow(
-            f"the server ends statements after {longest_s:g} s, and a batch may take {_LONGEST_STATEMENT_S}",
+            say(
+                "the server ends statements after {longest_s:g} s, and a batch may take {longest_batch_s}",
+                longest_s=longest_s,
+                longest_batch_s=_LONGEST_STATEMENT_S,
+            ),
             "SET GLOBAL max_statement_time = 0 (MariaDB), max_execution_time = 0 (MySQL)",
         )
     if database.is_on("general_log"):
-        yield yellow("general_log is on: each statement is written to a log", "SET GLOBAL general_log = OFF")
+        yield yellow(
+            say("general_log is on: each statement is written to a log"), "SET GLOBAL general_log = OFF"
+        )
     if not database.is_on("autocommit") and "autocommit" in database.variables:
-        yield yellow("autocommit is off: statements by hand end in ROLLBACK", "SET GLOBAL autocommit = ON")
+        yield yellow(
+            say("autocommit is off: statements by hand end in ROLLBACK"), "SET GLOBAL autocommit = ON"
+        )
 
 
 def _statement_s(database: Database) -> tuple[float, float]:
@@ -132,8 +168,11 @@ def buffers(database: Database) -> Iterator[Finding]:
     size = database.number("innodb_buffer_pool_size", _SMALLEST_POOL)
     if size < _SMALLEST_POOL:
         yield yellow(
-            f"innodb_buffer_pool_size is {size >> 20} MiB: the rows of a crowd do not stay in memory",
-            "SET GLOBAL innodb_buffer_pool_size = 536870912, and in the server's configuration",
+            say(
+                "innodb_buffer_pool_size is {size} MiB: the rows of a crowd do not stay in memory",
+                size=size >> 20,
+            ),
+            say("SET GLOBAL innodb_buffer_pool_size = 536870912, and in the server's configuration"),
         )
 
 
@@ -141,33 +180,45 @@ def collations(database: Database) -> Iterator[Finding]:
     found = {*database.collations.values()}
     if len(found) > 1:
         yield note(
-            f"our tables have several collations ({', '.join(sorted(found))}): texts of two of them "
-            "cannot be compared by hand",
-            "ALTER TABLE … CONVERT TO CHARACTER SET utf8mb4 COLLATE one of them",
+            say(
+                "our tables have several collations ({names}): texts of two of them cannot be "
+                "compared by hand",
+                names=", ".join(sorted(found)),
+            ),
+            say("ALTER TABLE … CONVERT TO CHARACTER SET utf8mb4 COLLATE one of them"),
         )
 
 
 def time_zone(database: Database) -> Iterator[Finding]:
     offset = database.utc_offset_s
     if offset is None:
-        yield note("the server cannot tell how far its own time zone is from UTC: it has no time zone tables")
+        yield note(
+            say("the server cannot tell how far its own time zone is from UTC: it has no time zone tables")
+        )
     elif abs(offset) > 60:
         yield yellow(
-            f"the server's own time zone is {offset / 3600:+g} h from UTC: NOW() in statements by hand "
-            "is not "
-            "UTC, and our columns are",
-            "SET GLOBAL time_zone = '+00:00', and default-time-zone in the server's configuration",
+            say(
+                "the server's own time zone is {offset:+g} h from UTC: NOW() in statements by "
+                "hand is not UTC, and our columns are",
+                offset=offset / 3600,
+            ),
+            say("SET GLOBAL time_zone = '+00:00', and default-time-zone in the server's configuration"),
         )
 
 
 def disk(database: Database) -> Iterator[Finding]:
     if database.free is None:
         if database.is_mysql:
-            yield note("the database does not tell how full its disk is", "look at it where it runs")
+            yield note(
+                say("the database does not tell how full its disk is"), say("look at it where it runs")
+            )
         return
     if database.free < _SMALLEST_ROOM or database.free < _SMALLEST_SHARE * database.total:
         finding = red if database.free < _SMALLEST_ROOM // 4 else yellow
-        yield finding(f"the database's disk has {database.free >> 20:,} MiB free", "room on its disk")
+        yield finding(
+            say("the database's disk has {free:,} MiB free", free=database.free >> 20),
+            say("room on its disk"),
+        )
 
 
 def rows(database: Database) -> Iterator[Finding]:
@@ -175,19 +226,26 @@ def rows(database: Database) -> Iterator[Finding]:
     page = database.number("innodb_page_size", _PAGE)
     if page < _PAGE:
         yield red(
-            f"innodb_page_size is {page}: the key of coupon_log_position does not fit",
-            "a server that was made with innodb_page_size = 16384",
+            say("innodb_page_size is {page}: the key of coupon_log_position does not fit", page=page),
+            say("a server that was made with innodb_page_size = 16384"),
         )
     wanted = database.variables.get("innodb_default_row_format", "dynamic")
     if wanted.lower() != "dynamic":
         yield yellow(
-            f"innodb_default_row_format is {wanted}: keys of new tables have 767 bytes, and Korean "
-            "text needs more",
-            "SET GLOBAL innodb_default_row_format = DYNAMIC, and in the server's configuration",
+            say(
+                "innodb_default_row_format is {wanted}: keys of new tables have 767 bytes, and "
+                "Korean text needs more",
+                wanted=wanted,
+            ),
+            say("SET GLOBAL innodb_default_row_format = DYNAMIC, and in the server's configuration"),
         )
     for name, row_format in database.row_formats.items():
         if row_format.upper() in ("COMPACT", "REDUNDANT", "COMPRESSED"):
             yield yellow(
-                f"table {name} has the row format {row_format}: less room for long Korean text, or slower",
+                say(
+                    "table {name} has the row format {row_format}: less room for long Korean text, or slower",
+                    name=name,
+                    row_format=row_format,
+                ),
                 f"ALTER TABLE `{name}` ROW_FORMAT=DYNAMIC",
             )

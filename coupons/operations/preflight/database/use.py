@@ -9,6 +9,7 @@ from coupons.operations.preflight import clocks
 from coupons.operations.preflight.database import reading, server
 from coupons.operations.preflight.database.reading import KOREAN, Database
 from coupons.operations.preflight.findings import Check, Finding, Subject, note, red, yellow
+from runtime.operator_language import say
 
 
 def schema(database: Database) -> Iterator[Finding]:
@@ -21,10 +22,13 @@ def rights(database: Database) -> Iterator[Finding]:
     for what, why in refused_rights.items():
         by_reason.setdefault(why.partition(" for table ")[0], []).append(what)
     for why, refused in by_reason.items():
-        more = f" and {len(refused) - 1} more" if len(refused) > 1 else ""
+        more = say(" and {count} more", count=len(refused) - 1) if len(refused) > 1 else ""
         yield red(
             f"{refused[0]}{more}: {why}",
-            "GRANT SELECT, INSERT, UPDATE, DELETE ON the database of DATABASE_URL TO its user, on a primary",
+            say(
+                "GRANT SELECT, INSERT, UPDATE, DELETE ON the database of DATABASE_URL TO its user, "
+                "on a primary"
+            ),
         )
 
 
@@ -32,14 +36,16 @@ def korean(database: Database) -> Iterator[Finding]:
     back, as_hex = database.korean
     if database.is_mysql and (back, as_hex) != (KOREAN, KOREAN.encode().hex().upper()):
         yield red(
-            "Korean text comes back changed: the session's character set is not utf8mb4",
-            "leave init_connect and skip-character-set-client-handshake out of the server's configuration",
+            say("Korean text comes back changed: the session's character set is not utf8mb4"),
+            say(
+                "leave init_connect and skip-character-set-client-handshake out of the server's configuration"
+            ),
         )
 
 
 def clock(database: Database) -> Iterator[Finding]:
     if database.clock is not None:
-        yield from clocks.differences("the database", database.clock)
+        yield from clocks.differences(say("the database"), database.clock)
 
 
 def replica(database: Database) -> Iterator[Finding]:
@@ -47,17 +53,17 @@ def replica(database: Database) -> Iterator[Finding]:
     found = database.replica
     if found is None:
         return
-    mend = "the replica that follows this database in DATABASE_REPLICA_URL"
+    mend = say("the replica that follows this database in DATABASE_REPLICA_URL")
     if not found.is_up:
-        yield yellow(f"the replica does not answer: {found.details.get('error', '')}", mend)
+        yield yellow(say("the replica does not answer: {error}", error=found.details.get("error", "")), mend)
     elif database.replica_lacks:
-        yield yellow(f"the replica lacks our tables: {database.replica_lacks}", mend)
+        yield yellow(say("the replica lacks our tables: {names}", names=database.replica_lacks), mend)
     elif not found.details.get("readOnly", True):
-        yield note("the replica is not read-only: what is written there by mistake stays there")
+        yield note(say("the replica is not read-only: what is written there by mistake stays there"))
 
 
 def _of_sqlite(database: Database) -> str:
-    return "" if database.is_mysql else "SQLite has none"
+    return "" if database.is_mysql else say("SQLite has none")
 
 
 SUBJECT: Final = Subject(

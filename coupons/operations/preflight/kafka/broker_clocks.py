@@ -19,6 +19,7 @@ from django.conf import settings
 
 from coupons.eventlog import kafka_client
 from coupons.operations.preflight.clocks import Reading
+from runtime.operator_language import say
 
 _ASK_S: Final = 5.0
 _DELIVER_S: Final = 8.0  #: a new topic's leader is known to the producer after a second or so
@@ -35,7 +36,7 @@ class BrokerClocks:
 def read(client: AdminClient, brokers: Sequence[int], *, may_write: bool) -> BrokerClocks:
     """Raises nothing: a cluster may refuse such a topic, and be right."""
     if not may_write:
-        return BrokerClocks(unread="--read-only: no topic is made")
+        return BrokerClocks(unread=say("--read-only: no topic is made"))
     name = f"{settings.CONFIG.kafka.topic}.preflight-{uuid.uuid4().hex[:12]}"
     try:
         if refusal := _refused_deletion(client, name):
@@ -56,7 +57,7 @@ def read(client: AdminClient, brokers: Sequence[int], *, may_write: bool) -> Bro
     except KafkaException as error:
         return BrokerClocks(unread=str(error.args[0].str()))
     except FutureTimeout:
-        return BrokerClocks(unread=f"no answer in {_ASK_S:.0f} s")
+        return BrokerClocks(unread=say("no answer in {seconds:.0f} s", seconds=_ASK_S))
 
 
 def _refused_deletion(client: AdminClient, name: str) -> str:
@@ -65,7 +66,7 @@ def _refused_deletion(client: AdminClient, name: str) -> str:
         client.delete_topics([name], operation_timeout=_ASK_S)[name].result(_ASK_S + 1)
     except KafkaException as error:
         if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
-            return f"a topic for it could not be deleted again: {error.args[0].str()}"
+            return say("a topic for it could not be deleted again: {error}", error=error.args[0].str())
     return ""
 
 
@@ -88,5 +89,6 @@ def _stamped(name: str, brokers: Sequence[int]) -> BrokerClocks:
     producer.flush(_DELIVER_S + 1)
     missing = [broker for broker in brokers if broker not in found]
     return BrokerClocks(
-        readings=found, unread=f"broker {', '.join(map(str, missing))} stamped nothing" if missing else ""
+        readings=found,
+        unread=say("broker {names} stamped nothing", names=", ".join(map(str, missing))) if missing else "",
     )

@@ -9,20 +9,25 @@ from coupons.operations.preflight import clocks
 from coupons.operations.preflight.findings import Check, Finding, Subject, note, red, yellow
 from coupons.operations.preflight.kafka import keeping, reading, topics
 from coupons.operations.preflight.kafka.facts import KafkaFacts
+from runtime.operator_language import say
 
 
 def brokers(facts: KafkaFacts) -> Iterator[Finding]:
     if len(facts.brokers) < 3:
         plural = "s" if len(facts.brokers) > 1 else ""
         yield note(
-            f"{len(facts.brokers)} broker{plural}: with three, one may be away and no accepted event is lost",
-            "three, and create_topics --replication-factor 3",
+            say(
+                "{count} broker{plural}: with three, one may be away and no accepted event is lost",
+                count=len(facts.brokers),
+                plural=plural,
+            ),
+            say("three, and create_topics --replication-factor 3"),
         )
     offsets = facts.offsets
     if offsets is not None and offsets.replicas == 1 and len(facts.brokers) > 2:
         yield yellow(
-            "__consumer_offsets has 1 replica: while its broker is away no consumer has a partition",
-            "kafka-reassign-partitions.sh to three brokers each, and offsets.topic.replication.factor=3",
+            say("__consumer_offsets has 1 replica: while its broker is away no consumer has a partition"),
+            say("kafka-reassign-partitions.sh to three brokers each, and offsets.topic.replication.factor=3"),
         )
 
 
@@ -30,16 +35,16 @@ def bootstrap(facts: KafkaFacts) -> Iterator[Finding]:
     named = [each for each in facts.config.kafka.bootstrap_servers.split(",") if each.strip()]
     if len(named) == 1 and len(facts.brokers) > 1:
         yield note(
-            "KAFKA_BOOTSTRAP_SERVERS names one broker: while it is away no process can start",
-            "two or three, separated by commas",
+            say("KAFKA_BOOTSTRAP_SERVERS names one broker: while it is away no process can start"),
+            say("two or three, separated by commas"),
         )
 
 
 def unreachable(facts: KafkaFacts) -> Iterator[Finding]:
     for address in facts.unreachable:
         yield yellow(
-            f"{address} of KAFKA_BOOTSTRAP_SERVERS does not answer",
-            "start it, or take it out: while the others are away no process can start",
+            say("{address} of KAFKA_BOOTSTRAP_SERVERS does not answer", address=address),
+            say("start it, or take it out: while the others are away no process can start"),
         )
 
 
@@ -48,17 +53,24 @@ def session(facts: KafkaFacts) -> Iterator[Finding]:
     least, most = (facts.settings.get(f"group.{word}.session.timeout.ms", "") for word in ("min", "max"))
     if (least and ours < int(least)) or (most and ours > int(most)):
         yield red(
-            f"COUPON_CONSUMER_SESSION_TIMEOUT_MS is {ours}, and the brokers take {least} to {most}: "
-            "no consumer joins",
-            f"COUPON_CONSUMER_SESSION_TIMEOUT_MS from {least} to {most}",
+            say(
+                "COUPON_CONSUMER_SESSION_TIMEOUT_MS is {ours}, and the brokers take {least} to "
+                "{most}: no consumer joins",
+                ours=ours,
+                least=least,
+                most=most,
+            ),
+            say("COUPON_CONSUMER_SESSION_TIMEOUT_MS from {least} to {most}", least=least, most=most),
         )
 
 
 def creation(facts: KafkaFacts) -> Iterator[Finding]:
     if facts.settings.get("auto.create.topics.enable") == "true":
         yield note(
-            "the brokers make topics that somebody names (auto.create.topics.enable): a mistyped "
-            "COUPON_TOPIC is made with their defaults",
+            say(
+                "the brokers make topics that somebody names (auto.create.topics.enable): a "
+                "mistyped COUPON_TOPIC is made with their defaults"
+            ),
             "auto.create.topics.enable=false",
         )
 
@@ -67,50 +79,59 @@ def log(facts: KafkaFacts) -> Iterator[Finding]:
     for each in facts.states:
         if each.state.is_a_loss:
             yield red(
-                f"partition {each.partition} stands still ({each.state}): events were lost before they "
-                "were decided",
-                "docs/operations.md, 'Positions', then python manage.py log_position accept-loss",
+                say(
+                    "partition {partition} stands still ({state}): events were lost before they were decided",
+                    partition=each.partition,
+                    state=each.state,
+                ),
+                say("docs/operations.md, 'Positions', then python manage.py log_position accept-loss"),
             )
         elif each.state is each.state.TOPIC_MADE_ANEW:
             yield yellow(
-                f"the topic was made anew since partition {each.partition} was decided: a consumer "
-                "begins at its start",
-                "find out who did it: what the old topic had undecided is lost",
+                say(
+                    "the topic was made anew since partition {partition} was decided: a consumer "
+                    "begins at its start",
+                    partition=each.partition,
+                ),
+                say("find out who did it: what the old topic had undecided is lost"),
             )
 
 
 def clock(facts: KafkaFacts) -> Iterator[Finding]:
     for broker, found in facts.clocks.readings.items():
-        yield from clocks.differences(f"broker {broker}", found)
+        yield from clocks.differences(say("broker {broker}", broker=broker), found)
     if facts.clocks.unread:
         yield note(
-            f"the brokers' clocks are not looked at: {facts.clocks.unread}",
-            f"let our user Create and Delete topics that begin with {facts.config.kafka.topic}.preflight-",
+            say("the brokers' clocks are not looked at: {unread}", unread=facts.clocks.unread),
+            say(
+                "let our user Create and Delete topics that begin with {topic}.preflight-",
+                topic=facts.config.kafka.topic,
+            ),
         )
 
 
 def _without_broker(facts: KafkaFacts) -> str:
-    return "" if facts.settings else "the brokers do not tell us their settings"
+    return "" if facts.settings else say("the brokers do not tell us their settings")
 
 
 def _without_topics(facts: KafkaFacts) -> str:
-    return "" if facts.events and facts.dead_letters else "a topic is missing (kafka.topics)"
+    return "" if facts.events and facts.dead_letters else say("a topic is missing (kafka.topics)")
 
 
 def _without_settings(facts: KafkaFacts) -> str:
     unread = any(topic.unread for topic in facts.topics.values())
-    return "the topics' settings are not told (kafka.readable)" if unread else _without_topics(facts)
+    return say("the topics' settings are not told (kafka.readable)") if unread else _without_topics(facts)
 
 
 def _without_operations(facts: KafkaFacts) -> str:
     untold = any(topic.operations is None for topic in facts.topics.values())
     if untold or not facts.topics:
-        return "the brokers do not tell rights" if untold else _without_topics(facts)
+        return say("the brokers do not tell rights") if untold else _without_topics(facts)
     return ""
 
 
 def _without_states(facts: KafkaFacts) -> str:
-    return "" if facts.states else "log or positions cannot be read"
+    return "" if facts.states else say("log or positions cannot be read")
 
 
 SUBJECT: Final = Subject(

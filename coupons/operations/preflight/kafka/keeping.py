@@ -7,6 +7,7 @@ from typing import Final
 
 from coupons.operations.preflight.findings import Finding, note, red, yellow
 from coupons.operations.preflight.kafka.facts import KafkaFacts, altered
+from runtime.operator_language import say
 
 _DAY_MS: Final = 86_400_000
 #: Kafka's own default, and shorter than many an outage is found late.
@@ -21,21 +22,35 @@ def replicas(facts: KafkaFacts) -> Iterator[Finding]:
     wanted, brokers = facts.config.kafka.replication_factor, len(facts.brokers)
     for topic in facts.topics.values():
         has = topic.replicas
-        move = f"kafka-reassign-partitions.sh to {min(3, max(wanted, brokers))} brokers each"
+        move = say(
+            "kafka-reassign-partitions.sh to {brokers} brokers each", brokers=min(3, max(wanted, brokers))
+        )
         if has == 1 and brokers > 1:
             yield red(
-                f"{topic.name} has 1 replica, and there are {brokers} brokers: a disk that dies takes it",
+                say(
+                    "{name} has 1 replica, and there are {brokers} brokers: a disk that dies takes it",
+                    name=topic.name,
+                    brokers=brokers,
+                ),
                 move,
             )
         elif has < wanted:
             yield red(
-                f"{topic.name} has {has} replicas, and COUPON_TOPIC_REPLICATION_FACTOR is {wanted}", move
+                say(
+                    "{name} has {has} replicas, and COUPON_TOPIC_REPLICATION_FACTOR is {wanted}",
+                    name=topic.name,
+                    has=has,
+                    wanted=wanted,
+                ),
+                move,
             )
         elif has == 2 and brokers > 2:
             yield yellow(
-                f"{topic.name} has 2 replicas: an acknowledged event may be on one disk, or a broker's "
-                "restart "
-                "stops all claims",
+                say(
+                    "{name} has 2 replicas: an acknowledged event may be on one disk, or a broker's"
+                    " restart stops all claims",
+                    name=topic.name,
+                ),
                 move,
             )
 
@@ -50,19 +65,32 @@ def min_in_sync(facts: KafkaFacts) -> Iterator[Finding]:
         mend = altered(topic, "min.insync.replicas", str(wanted))
         if least > has:
             yield red(
-                f"{topic.name} has min.insync.replicas {least} and {has} replicas: nothing can be written",
+                say(
+                    "{name} has min.insync.replicas {least} and {has} replicas: nothing can be written",
+                    name=topic.name,
+                    least=least,
+                    has=has,
+                ),
                 mend,
             )
         elif has >= 3 and least < 2:
             yield red(
-                f"{topic.name} has min.insync.replicas {least}: an event counts as accepted on one "
-                "disk alone",
+                say(
+                    "{name} has min.insync.replicas {least}: an event counts as accepted on one disk alone",
+                    name=topic.name,
+                    least=least,
+                ),
                 mend,
             )
         elif has >= 2 and least == has:
             yield yellow(
-                f"{topic.name} has min.insync.replicas {least} of {has}: one broker that restarts "
-                "stops all claims",
+                say(
+                    "{name} has min.insync.replicas {least} of {has}: one broker that restarts "
+                    "stops all claims",
+                    name=topic.name,
+                    least=least,
+                    has=has,
+                ),
                 mend,
             )
 
@@ -73,16 +101,29 @@ def in_sync(facts: KafkaFacts) -> Iterator[Finding]:
         for each in topic.partitions:
             place = f"{topic.name}/{each.number}"
             if each.leader < 0:
-                yield red(f"{place} has no leader: it cannot be read or written", "start its brokers")
+                yield red(
+                    say("{place} has no leader: it cannot be read or written", place=place),
+                    say("start its brokers"),
+                )
             elif len(each.in_sync) < least:
                 yield red(
-                    f"{place} has {len(each.in_sync)} replicas in sync, and {least} must be",
-                    "start its brokers",
+                    say(
+                        "{place} has {count} replicas in sync, and {least} must be",
+                        place=place,
+                        count=len(each.in_sync),
+                        least=least,
+                    ),
+                    say("start its brokers"),
                 )
             elif len(each.in_sync) < len(each.replicas):
                 away = sorted({*each.replicas} - {*each.in_sync})
                 yield yellow(
-                    f"{place} is not in sync on broker {', '.join(map(str, away))}", "start it, or wait"
+                    say(
+                        "{place} is not in sync on broker {names}",
+                        place=place,
+                        names=", ".join(map(str, away)),
+                    ),
+                    say("start it, or wait"),
                 )
 
 
@@ -94,21 +135,42 @@ def retention(facts: KafkaFacts) -> Iterator[Finding]:
         mend = altered(topic, "retention.ms", "-1")
         if 0 <= days <= _SHORT_DAYS:
             yield red(
-                f"{topic.name} deletes events after {days:.3g} days (retention.ms {kept_ms}), decided or not",
+                say(
+                    "{name} deletes events after {days:.3g} days (retention.ms {kept_ms}), decided or not",
+                    name=topic.name,
+                    days=days,
+                    kept_ms=kept_ms,
+                ),
                 mend,
             )
         elif _SHORT_DAYS < days < _LONG_DAYS:
-            yield yellow(f"{topic.name} deletes events after {days:.3g} days, decided or not", mend)
+            yield yellow(
+                say(
+                    "{name} deletes events after {days:.3g} days, decided or not", name=topic.name, days=days
+                ),
+                mend,
+            )
         elif days >= _LONG_DAYS:
-            yield note(f"{topic.name} deletes events after {days:,.0f} days: no outage may be longer", mend)
+            yield note(
+                say(
+                    "{name} deletes events after {days:,.0f} days: no outage may be longer",
+                    name=topic.name,
+                    days=days,
+                ),
+                mend,
+            )
         kept_bytes = topic.number("retention.bytes", _FOR_EVER)
         if kept_bytes >= 0:
             events = kept_bytes // _EVENT_BYTES
             finding = red if events < facts.expected.users else yellow
             yield finding(
-                f"{topic.name} keeps {kept_bytes:,} bytes of each partition (retention.bytes), some "
-                f"{events:,} "
-                "events, decided or not",
+                say(
+                    "{name} keeps {kept_bytes:,} bytes of each partition (retention.bytes), some "
+                    "{events:,} events, decided or not",
+                    name=topic.name,
+                    kept_bytes=kept_bytes,
+                    events=events,
+                ),
                 altered(topic, "retention.bytes", "-1"),
             )
 
@@ -117,9 +179,11 @@ def cleanup(facts: KafkaFacts) -> Iterator[Finding]:
     for topic in facts.topics.values():
         if "compact" in topic.settings.get("cleanup.policy", "delete"):
             yield red(
-                f"{topic.name} is compacted (cleanup.policy {topic.settings['cleanup.policy']}): of "
-                "each coupon one "
-                "event is kept",
+                say(
+                    "{name} is compacted (cleanup.policy {policy}): of each coupon one event is kept",
+                    name=topic.name,
+                    policy=topic.settings["cleanup.policy"],
+                ),
                 altered(topic, "cleanup.policy", "delete"),
             )
 
@@ -128,7 +192,10 @@ def elections(facts: KafkaFacts) -> Iterator[Finding]:
     for topic in facts.topics.values():
         if topic.settings.get("unclean.leader.election.enable", "false") == "true":
             yield red(
-                f"{topic.name}: unclean.leader.election.enable is true: a replica that lacks accepted "
-                "events may lead",
+                say(
+                    "{name}: unclean.leader.election.enable is true: a replica that lacks accepted "
+                    "events may lead",
+                    name=topic.name,
+                ),
                 altered(topic, "unclean.leader.election.enable", "false"),
             )

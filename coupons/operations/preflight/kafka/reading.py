@@ -28,6 +28,7 @@ from coupons.operations.preflight.kafka.facts import OFFSETS, KafkaFacts, Partit
 from coupons.operations.preflight.kafka.rights import ASK_S
 from runtime.actuator import Component
 from runtime.config import Config
+from runtime.operator_language import say
 
 _CONNECT_S: Final = 2.0
 
@@ -35,11 +36,14 @@ _CONNECT_S: Final = 2.0
 def read(expected: Expected) -> KafkaFacts:
     config: Config = settings.CONFIG
     for problem in connections.kafka_problems():
-        raise Unanswered(red(problem, "what it names in KAFKA_CLIENT_CONFIG, KAFKA_SSL_CA or the like"))
+        raise Unanswered(red(problem, say("what it names in KAFKA_CLIENT_CONFIG, KAFKA_SSL_CA or the like")))
     component = connections.broker()
     if not component.is_up:
         raise Unanswered(
-            red(f"Kafka does not answer: {component.details.get('error', '')}", _mend_of(component, config))
+            red(
+                say("Kafka does not answer: {error}", error=component.details.get("error", "")),
+                _mend_of(component, config),
+            )
         )
     client = AdminClient(kafka_client.common())
     try:
@@ -47,9 +51,11 @@ def read(expected: Expected) -> KafkaFacts:
     except (KafkaException, FutureTimeout) as error:
         raise Unanswered(
             red(
-                f"Kafka answered and went away: {words(error)}",
-                "see whether its brokers restart, and whether their advertised.listeners can be reached from "
-                "here",
+                say("Kafka answered and went away: {error}", error=words(error)),
+                say(
+                    "see whether its brokers restart, and whether their advertised.listeners can be"
+                    " reached from here"
+                ),
             )
         ) from error
 
@@ -151,14 +157,15 @@ def _states() -> Sequence[PartitionState]:
 def _mend_of(component: Component, config: Config) -> str:
     text = str(component.details.get("error", ""))
     if "certificate" in text:
-        return (
-            "KAFKA_SSL_CA must have signed the brokers' certificates, "
-            "which must be for the hosts connected to"
+        return say(
+            "KAFKA_SSL_CA must have signed the brokers' certificates, which must be for the"
+            " hosts connected to"
         )
     if "SASL" in text or "uthentication" in text:
-        return "KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD, and the mechanism that the broker takes"
+        return say("KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD, and the mechanism that the broker takes")
     protocol = config.kafka.protocol
-    return (
-        f"start it, or name it right in KAFKA_BOOTSTRAP_SERVERS; is {protocol} what its listener speaks "
-        "(KAFKA_SECURITY_PROTOCOL)?"
+    return say(
+        "start it, or name it right in KAFKA_BOOTSTRAP_SERVERS; is {protocol} what its "
+        "listener speaks (KAFKA_SECURITY_PROTOCOL)?",
+        protocol=protocol,
     )

@@ -10,6 +10,7 @@ from coupons.operations.preflight import clocks
 from coupons.operations.preflight.findings import Check, Finding, Subject, note, red, yellow
 from coupons.operations.preflight.redis import reading, replicas
 from coupons.operations.preflight.redis.reading import RedisFacts
+from runtime.operator_language import say
 
 #: Bytes for one who claims: a reservation (83, measured with Redis 7) and a place in the log (51), and as
 #: much again while a hash of the crowd is made larger. tests/integration/test_preflight.py measures
@@ -26,16 +27,21 @@ def version(facts: RedisFacts) -> Iterator[Finding]:
     found = {node.text("redis_version") for node in facts.nodes if node.info}
     for each in sorted(found):
         if tuple(map(int, re.findall(r"\d+", each)[:2])) < _OLDEST:
-            yield yellow(f"Redis {each} is not tried with this system", "Redis 6.2 or newer")
+            yield yellow(
+                say("Redis {version} is not tried with this system", version=each), say("Redis 6.2 or newer")
+            )
 
 
 def readable(facts: RedisFacts) -> Iterator[Finding]:
     for node in facts.nodes:
         if node.refusal:
             yield yellow(
-                f"{node.name} does not let us ask INFO, so policy and memory are not looked at: "
-                f"{node.refusal}",
-                "ACL SETUSER the user of REDIS_URL +info (docs/connections.md)",
+                say(
+                    "{name} does not let us ask INFO, so policy and memory are not looked at: {refusal}",
+                    name=node.name,
+                    refusal=node.refusal,
+                ),
+                say("ACL SETUSER the user of REDIS_URL +info (docs/connections.md)"),
             )
 
 
@@ -44,8 +50,8 @@ def role(facts: RedisFacts) -> Iterator[Finding]:
     for node in facts.nodes:
         if node.text("role") == "slave":
             yield red(
-                f"{node.name} is a replica: what is written there its master does not know",
-                "the master in REDIS_URL, or redis+sentinel://…, which finds it",
+                say("{name} is a replica: what is written there its master does not know", name=node.name),
+                say("the master in REDIS_URL, or redis+sentinel://…, which finds it"),
             )
 
 
@@ -54,9 +60,13 @@ def policy(facts: RedisFacts) -> Iterator[Finding]:
         found = node.text("maxmemory_policy")
         if node.info and found not in ("noeviction", ""):
             yield red(
-                f"{node.name}'s maxmemory-policy is {found}: in a crowd it throws away reservations, and the "
-                "database decides in its place",
-                "CONFIG SET maxmemory-policy noeviction, and in its configuration",
+                say(
+                    "{name}'s maxmemory-policy is {found}: in a crowd it throws away reservations, "
+                    "and the database decides in its place",
+                    name=node.name,
+                    found=found,
+                ),
+                say("CONFIG SET maxmemory-policy noeviction, and in its configuration"),
             )
 
 
@@ -68,39 +78,56 @@ def memory(facts: RedisFacts) -> Iterator[Finding]:
         room = (most or machine) - node.number("used_memory")
         if not (most or machine):
             continue
-        shown = (
-            f"{node.name} has room for {max(0, room) / _MIB:,.0f} MiB, and {facts.expected.users:,} users "
-            f"need {needed / _MIB:,.0f}"
+        shown = say(
+            "{name} has room for {room:,.0f} MiB, and {users:,} users need {needed:,.0f}",
+            name=node.name,
+            room=max(0, room) / _MIB,
+            users=facts.expected.users,
+            needed=needed / _MIB,
         )
         if needed > room:
             yield red(shown, _more_memory(facts, needed, node.number("used_memory"), bounded=bool(most)))
         elif needed > room * _USABLE:
             yield yellow(shown, _more_memory(facts, needed, node.number("used_memory"), bounded=bool(most)))
         if not most:
-            yield note(f"{node.name} has no maxmemory: it grows until the machine kills it")
+            yield note(say("{name} has no maxmemory: it grows until the machine kills it", name=node.name))
 
 
 def _more_memory(facts: RedisFacts, needed: int, used: int, *, bounded: bool) -> str:
     wanted = int((used + needed) / _USABLE / _MIB) + 1
-    return f"CONFIG SET maxmemory {wanted}mb" if bounded else f"a machine with {wanted} MiB more for Redis"
+    return (
+        f"CONFIG SET maxmemory {wanted}mb"
+        if bounded
+        else say("a machine with {wanted} MiB more for Redis", wanted=wanted)
+    )
 
 
 def persistence(facts: RedisFacts) -> Iterator[Finding]:
     for node in facts.nodes:
         if node.number("loading"):
-            yield red(f"{node.name} is still loading its data", "wait, then again")
+            yield red(say("{name} is still loading its data", name=node.name), say("wait, then again"))
         failed = [
             name for name in ("rdb_last_bgsave_status", "aof_last_write_status", "aof_last_bgrewrite_status")
             if node.text(name) not in ("ok", "")
         ]  # fmt: skip
         if failed:
             yield yellow(
-                f"{node.name} cannot write to its disk ({', '.join(failed)}), and may refuse us for it",
-                "room on its disk, or no persistence, which we do not need: CONFIG SET save '' appendonly no",
+                say(
+                    "{name} cannot write to its disk ({names}), and may refuse us for it",
+                    name=node.name,
+                    names=", ".join(failed),
+                ),
+                say(
+                    "room on its disk, or no persistence, which we do not need: CONFIG SET save '' "
+                    "appendonly no"
+                ),
             )
         if node.number("aof_enabled"):
             yield note(
-                f"{node.name} keeps an append-only file: we do not need it, and each write waits for it"
+                say(
+                    "{name} keeps an append-only file: we do not need it, and each write waits for it",
+                    name=node.name,
+                )
             )
 
 
@@ -112,7 +139,12 @@ def clients(facts: RedisFacts) -> Iterator[Finding]:
         most = node.number("maxclients")
         if 0 < most < needed:
             yield yellow(
-                f"{node.name}'s maxclients is {most}, and {needed} may be needed",
+                say(
+                    "{name}'s maxclients is {most}, and {needed} may be needed",
+                    name=node.name,
+                    most=most,
+                    needed=needed,
+                ),
                 f"CONFIG SET maxclients {max(1000, 2 * needed)}",
             )
 
@@ -121,15 +153,21 @@ def rights(facts: RedisFacts) -> Iterator[Finding]:
     if facts.refused:
         what = ", ".join(facts.refused)
         yield red(
-            f"Redis does not let our user do what claims need ({what}): {next(iter(facts.refused.values()))}",
-            "the rights in docs/connections.md",
+            say(
+                "Redis does not let our user do what claims need ({what}): {error}",
+                what=what,
+                error=next(iter(facts.refused.values())),
+            ),
+            say("the rights in docs/connections.md"),
         )
 
 
 def evicted(facts: RedisFacts) -> Iterator[Finding]:
     for node in facts.nodes:
         if count := node.number("evicted_keys"):
-            yield note(f"{node.name} has thrown away {count} keys since it started")
+            yield note(
+                say("{name} has thrown away {count} keys since it started", name=node.name, count=count)
+            )
 
 
 def clock(facts: RedisFacts) -> Iterator[Finding]:
@@ -139,7 +177,7 @@ def clock(facts: RedisFacts) -> Iterator[Finding]:
 
 
 def _without_info(facts: RedisFacts) -> str:
-    return "" if all(node.info for node in facts.nodes) else "it does not tell (redis.readable)"
+    return "" if all(node.info for node in facts.nodes) else say("it does not tell (redis.readable)")
 
 
 SUBJECT: Final = Subject(

@@ -21,6 +21,7 @@ from runtime import actuator
 from runtime.actuator import Component
 from runtime.config import Config
 from runtime.config.redis import RedisKind
+from runtime.operator_language import say
 from runtime.redis_cluster import ClusterRedis
 
 _NO_COUPON: Final = 0  #: coupons begin at 1, so these keys are nobody's
@@ -62,7 +63,7 @@ class RedisFacts:
 def read(expected: Expected) -> RedisFacts:
     config: Config = settings.CONFIG
     for problem in connections.redis_problems():
-        raise Unanswered(red(problem, "REDIS_URL as it says"))
+        raise Unanswered(red(problem, say("REDIS_URL as it says")))
     component = actuator.redis()
     if not component.is_up:
         raise Unanswered(_away(config, component))
@@ -78,7 +79,10 @@ def read(expected: Expected) -> RedisFacts:
         )
     except RedisError as error:
         raise Unanswered(
-            red(f"Redis answered and went away: {type(error).__name__}: {error}", "see whether it restarts")
+            red(
+                say("Redis answered and went away: {kind}: {error}", kind=type(error).__name__, error=error),
+                say("see whether it restarts"),
+            )
         ) from error
 
 
@@ -86,7 +90,14 @@ def _away(config: Config, component: Component) -> Finding:
     words = _refusal()
     mend = component.details.get("mend") or _mend(config, words)
     shown = f": {words}" if words else ""
-    return red(f"Redis takes no writes from us: {component.details.get('error', '')}{shown}", str(mend))
+    return red(
+        say(
+            "Redis takes no writes from us: {error}{shown}",
+            error=component.details.get("error", ""),
+            shown=shown,
+        ),
+        str(mend),
+    )
 
 
 def _refusal() -> str:
@@ -101,19 +112,19 @@ def _refusal() -> str:
 
 def _mend(config: Config, words: str) -> str:
     if "READONLY" in words or "read only replica" in words:
-        return "the master in REDIS_URL, or redis+sentinel://…, which finds it"
+        return say("the master in REDIS_URL, or redis+sentinel://…, which finds it")
     if "CLUSTERDOWN" in words:
-        return "a master for every slot: redis-cli --cluster check, then --cluster fix"
+        return say("a master for every slot: redis-cli --cluster check, then --cluster fix")
     if "MISCONF" in words:
-        return "room on Redis' disk, or no snapshots: CONFIG SET save ''"
+        return say("room on Redis' disk, or no snapshots: CONFIG SET save ''")
     if "OOM" in words:
-        return "more maxmemory for Redis"
+        return say("more maxmemory for Redis")
     if "NOREPLICAS" in words:
-        return "Redis' replicas, or min-replicas-to-write 0"
+        return say("Redis' replicas, or min-replicas-to-write 0")
     is_cut = "closed by server" in words or "reset by peer" in words
     if is_cut and not config.redis.is_encrypted:
-        return "rediss… in REDIS_URL, if Redis takes TLS alone; or the right port"
-    return "start it, or name it right in REDIS_URL"
+        return say("rediss… in REDIS_URL, if Redis takes TLS alone; or the right port")
+    return say("start it, or name it right in REDIS_URL")
 
 
 def _nodes(client: Redis) -> Iterator[Node]:
@@ -145,11 +156,13 @@ def _refused(client: Redis) -> Iterator[tuple[str, str]]:
     gate, reservations, _ = keys_of(_NO_COUPON)
     lock = f"lock:{{coupon:{_NO_COUPON}}}"
     tried: dict[str, Callable[[], object]] = {
-        "scripts": lambda: client.eval(_SCRIPT, 1, gate),
-        "hashes": lambda: client.hget(reservations, "a"),
-        "locks": lambda: client.set(lock, "preflight", nx=True, px=_KEPT_MS),
-        "waiting for a lock": lambda: client.blpop([f"lock-signal:{{coupon:{_NO_COUPON}}}"], timeout=0.01),
-        "places in the log": lambda: client.set(PLACE_KEY, "preflight", nx=True, px=_KEPT_MS),
+        say("scripts"): lambda: client.eval(_SCRIPT, 1, gate),
+        say("hashes"): lambda: client.hget(reservations, "a"),
+        say("locks"): lambda: client.set(lock, "preflight", nx=True, px=_KEPT_MS),
+        say("waiting for a lock"): lambda: client.blpop(
+            [f"lock-signal:{{coupon:{_NO_COUPON}}}"], timeout=0.01
+        ),
+        say("places in the log"): lambda: client.set(PLACE_KEY, "preflight", nx=True, px=_KEPT_MS),
     }
     for what, attempt in tried.items():
         try:

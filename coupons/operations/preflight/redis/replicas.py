@@ -8,6 +8,7 @@ from typing import Any
 from coupons.operations.preflight.findings import Finding, note, red, yellow
 from coupons.operations.preflight.redis.reading import RedisFacts
 from runtime.config.redis import RedisKind
+from runtime.operator_language import say
 
 
 def replicas(facts: RedisFacts) -> Iterator[Finding]:
@@ -18,8 +19,11 @@ def replicas(facts: RedisFacts) -> Iterator[Finding]:
     alone = [node.name for node in facts.nodes if node.info and not node.number("connected_slaves")]
     if alone:
         yield note(
-            f"{', '.join(alone)} has no replica: while it is away the database decides, slower",
-            "Sentinels or a cluster with replicas (docs/connections.md)",
+            say(
+                "{names} has no replica: while it is away the database decides, slower",
+                names=", ".join(alone),
+            ),
+            say("Sentinels or a cluster with replicas (docs/connections.md)"),
         )
 
 
@@ -29,13 +33,24 @@ def _sentinels(master: Mapping[str, Any]) -> Iterator[Finding]:
     sentinels = int(master.get("num-other-sentinels", 0)) + 1
     quorum = int(master.get("quorum", 1))
     if not int(master.get("num-slaves", 0)):
-        yield yellow("no replica follows the master: the Sentinels have nobody to promote", "a replica")
+        yield yellow(
+            say("no replica follows the master: the Sentinels have nobody to promote"), say("a replica")
+        )
     if quorum > sentinels:
         yield red(
-            f"the quorum is {quorum}, and there are {sentinels} Sentinels: they promote nobody",
+            say(
+                "the quorum is {quorum}, and there are {sentinels} Sentinels: they promote nobody",
+                quorum=quorum,
+                sentinels=sentinels,
+            ),
             f"SENTINEL SET … quorum {sentinels // 2 + 1}",
         )
     if sentinels < 3:
         yield note(
-            f"{sentinels} Sentinel{'s' * (sentinels > 1)}: three can lose one and still promote", "three"
+            say(
+                "{sentinels} Sentinel{plural}: three can lose one and still promote",
+                sentinels=sentinels,
+                plural="s" * (sentinels > 1),
+            ),
+            say("three"),
         )
