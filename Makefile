@@ -34,7 +34,7 @@ faults: $(VENV)/.dev  ## a rush of claims and a fault in its middle, case by cas
 bench: $(VENV)/.dev  ## every figure beside a baseline of the same run; BENCH=--short: under 3 minutes
 	@$(BIN)/python -m dev.bench $(BENCH)
 
-lint: $(VENV)/.dev  ## ruff, mypy, import-linter, missing migrations, migrations that break the release before, alerts without a runbook
+lint: $(VENV)/.dev  ## ruff, mypy, import-linter, missing migrations, migrations that break the release before, alerts without a runbook, texts without Korean
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	SECRET_KEY=lint COUPON_LOG_DIR=$(VENV)/logs $(BIN)/mypy
@@ -42,6 +42,7 @@ lint: $(VENV)/.dev  ## ruff, mypy, import-linter, missing migrations, migrations
 	SECRET_KEY=lint COUPON_LOG_DIR=$(VENV)/logs $(BIN)/python manage.py makemigrations --check --dry-run
 	SECRET_KEY=lint COUPON_LOG_DIR=$(VENV)/logs $(BIN)/python -m dev.migration_lint
 	SECRET_KEY=lint COUPON_LOG_DIR=$(VENV)/logs $(BIN)/python -m dev.monitoring lint
+	$(BIN)/python -m dev.catalogs check
 
 chart: $(VENV)/.chart $(HELM)  ## the Helm chart and the Dockerfile: helm lint, kubernetes-validate, checkov, hadolint
 	@HELM="$(abspath $(HELM))" TOOLS="$(abspath $(VENV)/chart/bin)" deploy/helm/check
@@ -53,7 +54,7 @@ format: $(VENV)/.dev  ## write the code as ruff wants it
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-messages: $(VENV)/.dev  ## compile the admin's Korean, coupons/locale
+messages: $(VENV)/.dev  ## compile the Korean of the admin and the commands, coupons/locale; says which texts have none
 	$(BIN)/python -m dev.catalogs
 
 screens: $(VENV)/.dev  ## docs/screens anew: each page of the admin at both widths in both languages; needs Chromium

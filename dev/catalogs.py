@@ -61,8 +61,9 @@ def without_korean() -> dict[str, str]:
     return {text: place for text, place in said().items() if not known.get(text)}
 
 
-def main() -> int:
-    for each in texts():
+def main(*, is_check: bool) -> int:
+    """``is_check``: write nothing."""
+    for each in () if is_check else texts():
         each.with_suffix(".mo").write_bytes(compiled(each))
     missing = without_korean()
     for text, place in missing.items():
@@ -71,4 +72,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(is_check="check" in sys.argv[1:]))

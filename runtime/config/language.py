@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from typing import Final
 
@@ -27,4 +28,4 @@ def load(env: Env) -> Language:
     if named := env.str("COUPON_LANGUAGE", "", validate=OneOf(known)):
         return Language(named)
     shell = next(filter(None, (env.str(name, "") for name in _OF_THE_SHELL)), "")
-    return Language.KOREAN if shell.lower().startswith("ko") else Language.ENGLISH
+    return Language.KOREAN if re.match(r"ko\b|ko_", shell) else Language.ENGLISH

@@ -15,12 +15,15 @@ from django.utils import translation
 from django.utils.text import capfirst
 
 from dev import catalogs
+from runtime.operator_language import DOMAIN
 
 _PLACES = re.compile(r"%\(\w+\)[sd]|%[sd]|\{\w*\}")
 
 
 def entries() -> list[polib.POEntry]:
-    return [entry for text in catalogs.texts() for entry in polib.pofile(str(text))]
+    """The admin's; those of the commands: test_commands_korean.py."""
+    texts = [text for text in catalogs.texts() if text.stem != DOMAIN]
+    return [entry for text in texts for entry in polib.pofile(str(text))]
 
 
 @cache
