@@ -84,9 +84,12 @@ def test_status() -> None:
 
 def test_json_and_codes_stay_english() -> None:
     letter()
-    found = json.loads(told("status", "--json").replace("dead letters wait", "dead-letters-wait"))
+    out = io.StringIO()
+    with pytest.raises(SystemExit):
+        call_command("status", "--json", stdout=out)
+    found = json.loads(out.getvalue())
 
-    assert any("dead-letters-wait" in line for line in found["wrong"])
+    assert "1 dead letters wait: `manage.py dead_letters list`" in found["wrong"]
     assert {"deadLetters", "apiWorkers", "positions"} <= found.keys()
 
 
@@ -122,9 +125,9 @@ def test_verify() -> None:
 
 
 def test_preflight() -> None:
-    shown = told("preflight", "--only", "settings,machine,redis,kafka.topics,database.writable")
+    shown = told("preflight", "--only", "settings,machine,redis,kafka.topics,database.kind")
 
-    assert re.search(r"^초록 {3}settings\.usable: ", shown, re.MULTILINE)
+    assert re.search(r"^초록 {3}settings\.answers: ", shown, re.MULTILINE)
     assert "조치: " in shown
     assert re.search(r"^(노랑|빨강): .*초록 \d+$", shown.splitlines()[-1])
     assert "그런 점검은 없습니다" in refusal("preflight", "--only", "nothing")
@@ -181,7 +184,8 @@ def test_log_position() -> None:
     event_producer().publish([Record(key=b"coupon-1", value=b"?")])
 
     assert "  상태\n" in told("log_position", "show")
-    assert told("log_position", "back", "--dry-run") == "할 일이 없습니다\n"
+    assert "예정: 파티션 " in told("log_position", "back", "--dry-run")
+    assert told("log_position", "accept-loss", "--dry-run") == "할 일이 없습니다\n"
     assert "파티션 99은(는) 없습니다" in refusal("log_position", "back", "--partition=99")
 
 

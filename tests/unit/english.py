@@ -21,7 +21,7 @@ def untranslated(tree: ast.Module) -> Iterator[tuple[int, str]]:
 
 def _of(node: ast.AST, *, inside: bool) -> Iterator[tuple[int, str]]:
     match node:
-        case ast.FunctionDef(name="add_arguments" | "_add_reason"):
+        case ast.FunctionDef(args=ast.arguments(args=given)) if "parser" in {each.arg for each in given}:
             return
         case ast.FunctionDef(body=body):
             statements = body[1:] if ast.get_docstring(node) is not None else body

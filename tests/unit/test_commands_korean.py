@@ -34,6 +34,7 @@ _LITERAL: Final = {  # commands to type, and words of servers that are looked fo
     "kafka-configs.sh --alter --entity-type topics --entity-name {}",
     "python manage.py create_topics",
     "ulimit -Hn 65536 (LimitNOFILE= of systemd, ulimits: of Compose)",
+    " for table ",
     "no permissions",
     "unknown command",
 }

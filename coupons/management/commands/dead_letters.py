@@ -155,7 +155,7 @@ def _between(low: int, high: int) -> Callable[[str], int]:
 
 def _add_reason(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--reason", choices=[reason.value for reason in DeadLetterReason], help=say("those of this reason")
+        "--reason", choices=[reason.value for reason in DeadLetterReason], help="those of this reason"
     )
 
 

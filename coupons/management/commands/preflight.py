@@ -42,7 +42,7 @@ class Command(OperatorCommand):
             ("--consumers", usual.consumers, "consumers"),
         ):
             parser.add_argument(
-                name, type=_positive, default=default, metavar="N", help=f"{what} (default {default})"
+                name, type=_positive, default=default, metavar="N", help=f"{what} (default %(default)s)"
             )
         parser.add_argument(
             "--only",

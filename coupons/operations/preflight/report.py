@@ -27,7 +27,7 @@ def exit_code(level: Level, *, red_only: bool = False) -> int:
 
 def line(result: Result, *, coloured: bool = False) -> str:
     """One line, whatever a server's words hold."""
-    word = columns.left(say(result.level.upper()), _WIDTH)
+    word = columns.left(say(result.level).upper(), _WIDTH)
     shown = f"\033[{_COLOURS[result.level]}m{word}\033[0m" if coloured else word
     mend = say(". Mend: {mend}", mend=result.mend) if result.mend else ""
     return " ".join(f"{shown} {result.check}: {result.what.rstrip('.')}{mend}".split(" ")).replace("\n", " ")

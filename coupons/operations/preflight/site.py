@@ -171,7 +171,7 @@ def timeouts(site: Site) -> Iterator[Finding]:
 SUBJECT: Final = Subject(
     name="settings",
     read=read,
-    told=lambda site: "every variable has a value that can be used",
+    told=lambda site: say("every variable has a value that can be used"),
     checks=(
         Check(name="secrets", right="no secret can be guessed or looked up", look=secrets),
         Check(name="debug", right="DEBUG is off", look=debug),
