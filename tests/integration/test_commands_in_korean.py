@@ -28,6 +28,7 @@ from coupons.operations.verification import run
 from coupons.outcomes import SteeringAction
 from dev.processes import PROJECT
 from runtime.config.language import Language
+from runtime.operator_language import language
 from tests.factories import make_coupon, make_users
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("topic")]
@@ -200,7 +201,6 @@ def test_seed_and_topics_and_checks() -> None:
     assert "이미 있음, 파티션 3개" in told("create_topics")
     assert "데이터베이스가 필요한 모습 그대로입니다" in told("check_database")
     assert told("check_connections").startswith("db: UP")
-    assert refusal("run_coupon_consumer", "--group-id=") == "--group-id는 비워 둘 수 없습니다"
 
 
 def test_adopt() -> None:
@@ -208,6 +208,21 @@ def test_adopt() -> None:
         assert told("adopt", "--dry-run").startswith("할 일이 없습니다")
     else:
         assert "SQLite에서는 `migrate`를 실행하세요" in refusal("adopt")
+
+
+class Began(Exception):
+    """A consumer begins, and this is the language of its log."""
+
+
+def test_a_consumer_refuses_in_korean_and_logs_in_english(monkeypatch: pytest.MonkeyPatch) -> None:
+    def housekeeper() -> None:
+        raise Began(language())
+
+    monkeypatch.setattr("consumer.management.commands.run_coupon_consumer.Housekeeper", housekeeper)
+
+    assert refusal("run_coupon_consumer", "--group-id=") == "--group-id는 비워 둘 수 없습니다"
+    with pytest.raises(Began, match="en"):
+        call_command("run_coupon_consumer")
 
 
 def test_what_is_found_beside_a_command_is_english() -> None:
