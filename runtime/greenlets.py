@@ -17,6 +17,7 @@ from typing import Final, ParamSpec, TypeVar
 
 import gevent
 import gevent.event
+from django.db import connection
 from gevent.threadpool import ThreadPool
 
 from runtime import database_roles
@@ -32,19 +33,21 @@ T = TypeVar("T")
 THREADS: Final = 2
 _pool: ThreadPool | None = None
 _apart: ThreadPool | None = None
+_beside: ThreadPool | None = None
 _thread: int | None = None
 
 
 def start() -> None:
     """From now on the calling thread's loop answers. Call it in that thread, after the fork."""
-    global _pool, _apart, _thread
-    _pool, _apart, _thread = ThreadPool(THREADS), ThreadPool(1), threading.get_ident()
+    global _pool, _apart, _beside, _thread
+    _pool, _apart, _beside = ThreadPool(THREADS), ThreadPool(1), ThreadPool(1)
+    _thread = threading.get_ident()
 
 
 def stop() -> None:
     """From now on no loop answers, as before ``start``. A worker's loop ends with its process."""
-    global _pool, _apart, _thread
-    _pool = _apart = _thread = None
+    global _pool, _apart, _beside, _thread
+    _pool = _apart = _beside = _thread = None
 
 
 def is_here() -> bool:
@@ -112,6 +115,18 @@ def apart(function: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:
     One call at a time.
     """
     return _apply(_apart, function, *args, **named)
+
+
+def beside(function: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:
+    """As ``apart``, for what is done seldom and waited for by no claim: it keeps no database connection."""
+
+    def call() -> T:
+        try:
+            return function(*args, **named)
+        finally:
+            connection.close()
+
+    return _apply(_beside, call) if is_here() else function(*args, **named)
 
 
 def _apply(pool: ThreadPool | None, function: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:

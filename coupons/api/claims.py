@@ -27,7 +27,7 @@ from coupons.api.limits import RequestLimit
 from coupons.api.messages import Language
 from coupons.api.openapi import parameters
 from coupons.api.openapi.describing import described
-from coupons.api.replies import json_reply, refusal_reply, sold_out
+from coupons.api.replies import json_reply, refusal_reply, sold_out, unpublished
 from coupons.api.serializers import AcceptedSerializer
 from coupons.claim import Claim
 from coupons.claims import batching
@@ -150,6 +150,8 @@ def _reply(claim: Claim, answered: Answer | Exception, language: Language) -> Re
         return refusal_reply(answered, language)
     if answered.code is Code.OUT_OF_STOCK and answered.request_id is None:
         return sold_out(claim.coupon_id, language)
+    if answered.code is Code.BROKER_UNAVAILABLE and answered.request_id is None:
+        return unpublished(language)
     refused = RefusedError(
         answered.code, request_id=answered.request_id, coupon_id=claim.coupon_id, user_id=claim.user_id
     )

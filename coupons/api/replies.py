@@ -44,3 +44,9 @@ def refusal_reply(error: Exception, language: Language, *, allowed: str = "") ->
 def sold_out(coupon_id: int, language: Language) -> Reply:
     """The answer that most of a crowd gets."""
     return refusal_reply(RefusedError(Code.OUT_OF_STOCK, coupon_id=coupon_id), language)
+
+
+@lru_cache(maxsize=2)
+def unpublished(language: Language) -> Reply:
+    """The answer that a crowd gets again and again while its partition is dead."""
+    return refusal_reply(RefusedError(Code.BROKER_UNAVAILABLE), language)

@@ -19,7 +19,8 @@ from gevent.event import Event
 
 from coupons import measures
 from coupons.claim import Claim
-from coupons.claims import limiting, screening, submitting
+from coupons.claims import doomed, limiting, screening, submitting
+from coupons.claims.doomed import Doomed
 from coupons.claims.limiting import Counted
 from coupons.claims.screening import Refused
 from coupons.claims.submitting import Answer
@@ -48,6 +49,9 @@ _GATHER_S: Final = 0.001
 #: After a batch is screened, the next one waits for its publishing, but no longer than this. Shorter, and
 #: batches are small; longer, and a slow broker holds up claims that could be screened meanwhile.
 _PACE_S: Final = 0.003
+#: While a batch is screened, we look so often for claims that must not wait for its end. Longer, and they are
+#: answered later by as much; shorter, and a slow database keeps the loop busy.
+_LOOK_EVERY_S: Final = 0.1
 #: A screening that takes longer makes us ask whether the database is away. Shorter, and a busy one is asked
 #: for nothing; longer, and claims wait for longer until they are refused at once.
 SLOW_S: Final = 0.5
@@ -60,6 +64,7 @@ class Gathering:
         self._loop = gevent.get_hub().loop
         self._waiting: list[Waiting] = []
         self._claims_wait = Event()
+        self._doomed = Doomed(self._refuse)
         self._warming = Warming(go_on=self._go_on, refuse=self._refuse, fail=self._fail)
         greenlets.spawn_for_life(self._run)
 
@@ -93,10 +98,17 @@ class Gathering:
             metrics.CLAIM_GROUP_SIZE.observe(len(batch))
             is_screened = Event()
             under_way = gevent.spawn(self._submit, batch, is_screened)
-            while not is_screened.wait(SLOW_S):
-                self._suspect_database()
-                self._refuse_late()
+            self._look_after(is_screened)
             under_way.join(_PACE_S)
+
+    def _look_after(self, is_screened: Event) -> None:
+        """Until the batch is screened, refuse claims that must not wait for that."""
+        began = time.monotonic()
+        while not is_screened.wait(_LOOK_EVERY_S):
+            if time.monotonic() - began >= SLOW_S:
+                self._suspect_database()
+            self._refuse_late()
+            self._doomed.refuse_late()
 
     def _suspect_database(self) -> None:
         """Refuse what waits if the database is away; a claim that is being screened waits for its timeout."""
@@ -110,8 +122,15 @@ class Gathering:
         """Refuse those whose time is over before their screening begins: the database is slow, not away."""
         if self._waiting and self._waiting[0].is_over:  # the oldest are in front
             late = [each for each in self._waiting if each.is_over]
-            self._waiting = [each for each in self._waiting if not each.is_over]
+            self._leave(late)
             self._loop.run_callback(_refuse_without_database, late)
+        if late := doomed.late_among(self._waiting):
+            self._leave(late)
+            self._refuse(late)
+
+    def _leave(self, late: Sequence[Waiting]) -> None:
+        gone = set(late)
+        self._waiting = [each for each in self._waiting if each not in gone]
 
     def _submit(self, batch: list[Waiting], is_screened: Event) -> None:
         try:
@@ -119,7 +138,10 @@ class Gathering:
             if not batch:
                 return
             claims = [each.claim for each in batch]
-            screened = screening.screen(claims, submitting.dead_coupons(claims))
+            dead = submitting.dead_coupons(claims)
+            self._doomed.begin(batch, dead)
+            screened = self._doomed.without_told(screening.screen(claims, dead))
+            batch = self._doomed.end(batch)
             if screened.cold:
                 batch = self._set_aside(batch, screened.cold)
             is_screened.set()
@@ -128,7 +150,7 @@ class Gathering:
                 answered, batch = _split(batch, answers)
                 self._loop.run_callback(_wake, answered, answers)
         except Exception as error:
-            self._fail(batch, error)
+            self._fail(batch if is_screened.is_set() else self._doomed.end(batch), error)
             if not isinstance(error, screening.DATABASE_AWAY):
                 raise  # a bug: gevent prints it
         finally:

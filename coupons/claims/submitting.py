@@ -101,9 +101,23 @@ def warm_up(coupon_ids: Collection[int], *, within_s: float = loading.LOG_TIMEOU
     return True
 
 
-def refused(cold: Iterable[Claim]) -> dict[UUID, Answer]:
-    """The answers to claims whose gate could not be loaded: no slot is reserved, the user may try again."""
-    return {claim.request_id: Refused(code=Code.BROKER_UNAVAILABLE) for claim in cold}
+def warm_up_although_dead(coupon_id: int) -> None:
+    """Load the gate of a coupon whose partition looks dead, for nobody who waits.
+
+    Takes some seconds: runs in a thread that no claim waits for (``greenlets.beside``).
+    """
+    try:
+        loading.load_although_dead(coupon_id)
+    except (loading.LogUnavailable, GateUnavailable, *screening.DATABASE_AWAY) as error:
+        log.info("the gate of coupon %d, whose partition looks dead, cannot be loaded: %s", coupon_id, error)
+
+
+def refused(claims: Iterable[Claim]) -> dict[UUID, Answer]:
+    """The answers to claims whose gate could not be loaded, or whose partition is dead.
+
+    No slot is reserved: the user may try again.
+    """
+    return {claim.request_id: Refused(code=Code.BROKER_UNAVAILABLE) for claim in claims}
 
 
 def publish(screened: Screened, arrived: Mapping[UUID, float]) -> Iterator[dict[UUID, Answer]]:
@@ -141,6 +155,7 @@ def _records(events: Sequence[CouponIssueEvent], arrived: Mapping[UUID, float]) 
             key=partition_key(event.coupon_id),
             value=encode(event),
             until=arrived[event.request_id] + waiting_s,
+            since=arrived[event.request_id],
         )
         for event in events
     ]

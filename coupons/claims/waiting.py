@@ -5,12 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Final
 
 from django.conf import settings
 
 from coupons.claim import Claim
 from coupons.claims.limiting import Counted
 from coupons.claims.submitting import Answer
+
+#: A claim of a partition that is known to be dead waits no longer for its screening. Shorter, and on a busy
+#: machine people are told to try again who have the coupon; longer, and it takes longer than the second that
+#: such a claim may.
+_DOOMED_S: Final = 0.6
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,6 +33,11 @@ class Waiting:
     def is_over(self) -> bool:
         """Whether it has waited for as long as any claim may: nothing that is begun now ends in time."""
         return time.monotonic() >= self.since + settings.CONFIG.producer.waiting_s
+
+    @property
+    def is_late_if_doomed(self) -> bool:
+        """Whether it has waited for as long as it may, if its partition is known to be dead."""
+        return time.monotonic() >= self.since + _DOOMED_S
 
     @property
     def is_late(self) -> bool:

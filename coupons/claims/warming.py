@@ -6,7 +6,7 @@ reading goes on without it, so that whoever tries again finds the gate loaded.
 
 from __future__ import annotations
 
-import logging
+import random
 import time
 from collections.abc import Callable, Collection, Sequence
 from typing import Final
@@ -18,8 +18,6 @@ from coupons.claims import screening, submitting
 from coupons.claims.waiting import Waiting
 from coupons.eventlog.producer import event_producer
 from runtime import greenlets
-
-log = logging.getLogger(__name__)
 
 #: One reading of the log, which takes a second where much is undecided, serves the cold coupons that are
 #: known when it begins; after a flush a crowd meets hundreds of them within a few batches. So the reading
@@ -35,8 +33,8 @@ _GATHER_AT_MOST_S: Final = 0.5
 #: later by as much; shorter, and a crowd that waits keeps the loop busy.
 _LOOK_EVERY_S: Final = 0.1
 #: Looks may deceive: so often the gate of a coupon whose partition looks dead is loaded all the same, for
-#: nobody who waits. Shorter, and readings of living partitions wait behind it; longer, and a cold coupon
-#: whose partition only looks dead is refused for longer.
+#: nobody who waits, and nobody waits for it. Shorter, and a thread asks dead leaders all the time; longer,
+#: and a cold coupon whose partition only looks dead is refused for longer.
 TRY_DEAD_EVERY_S: Final = 30.0
 
 
@@ -57,7 +55,6 @@ class Warming:
         self._hand_on, self._refuse, self._fail = go_on, refuse, fail
         self._waiting: list[Waiting] = []
         self._being_loaded: list[Waiting] = []
-        self._try_dead: int | None = None  #: a coupon whose partition looks dead
         self._try_dead_at = time.monotonic() + TRY_DEAD_EVERY_S
         self._is_wanted = Event()
         greenlets.spawn_for_life(self._run)
@@ -68,7 +65,7 @@ class Warming:
         refused = [each for each in cold if each.was_loaded and each.is_late] + self._dead(cold)
         self._waiting += cold
         self._leave(refused)
-        if self._waiting or self._try_dead is not None:
+        if self._waiting:
             self._is_wanted.set()
 
     def _run(self) -> None:
@@ -79,9 +76,6 @@ class Warming:
             self._is_wanted.clear()
             self._being_loaded, self._waiting = self._waiting, []
             self._look_after(gevent.spawn(self._load))
-            if self._try_dead is not None:
-                self._look_after(gevent.spawn(self._load_dead, self._try_dead))
-                self._try_dead = None
 
     def _let_gather(self) -> None:
         until = time.monotonic() + _GATHER_AT_MOST_S
@@ -106,7 +100,9 @@ class Warming:
             return []
         if not producer.is_down and time.monotonic() >= self._try_dead_at:
             self._try_dead_at = time.monotonic() + TRY_DEAD_EVERY_S
-            self._try_dead = min(dead)
+            # Any of them: one partition may be dead while another one only looks so.
+            one = random.choice(sorted(dead))
+            gevent.spawn(greenlets.beside, submitting.warm_up_although_dead, one)
         return [each for each in waiting if each.claim.coupon_id in dead]
 
     def _leave(self, refused: Sequence[Waiting]) -> None:
@@ -134,12 +130,6 @@ class Warming:
     def _loaded(self) -> list[Waiting]:
         loaded, self._being_loaded = self._being_loaded, []
         return loaded
-
-    def _load_dead(self, coupon_id: int) -> None:
-        try:
-            greenlets.apart(submitting.warm_up, {coupon_id})
-        except screening.DATABASE_AWAY as error:
-            log.warning("the gate of a coupon whose partition looks dead was not loaded: %s", error)
 
 
 def _coupons(waiting: Collection[Waiting]) -> set[int]:

@@ -88,15 +88,24 @@ class Backlog:
 Entry = tuple[Place, IssueRequest | None]  #: one message of the log; None if it is no event
 
 
-def read(*, timeout_s: float, coupon_id: int | None = None, without: Collection[int] = ()) -> Backlog:
+def read(
+    *,
+    timeout_s: float,
+    coupon_id: int | None = None,
+    without: Collection[int] = (),
+    minds_failures: bool = True,
+) -> Backlog:
     """Every decodable event that the group has not decided, or those of one coupon. Raises LogUnavailable.
 
     ``without``: partitions that are left out, because they are known to be dead.
 
     Raises it at once if another such reading failed a moment ago, so that callers do not wait one after the
-    other. Blocks its thread for up to ``timeout_s``: never in the loop.
+    other. Where ``minds_failures`` is False it is tried all the same, and its own failure stops no other one.
+    Blocks its thread for up to ``timeout_s``: never in the loop.
     """
     global _failed_at, _failed_without
+    if not minds_failures:
+        return _read(timeout_s, coupon_id, without)
     if _failed_without == frozenset(without) and time.monotonic() - _failed_at < _FAILURE_LASTS_S:
         raise LogUnavailable(say("the log could not be read a moment ago"))
     try:

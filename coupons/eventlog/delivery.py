@@ -15,7 +15,7 @@ class Record:
     """One record to publish. ``topic`` None: the topic of the claims.
 
     ``until``: the last moment at which anybody waits for its receipt, by the monotonic clock. None: as long
-    as a publish may take.
+    as a publish may take. ``since``: when its claim arrived, by the same clock.
     """
 
     key: bytes | None
@@ -23,6 +23,7 @@ class Record:
     topic: str | None = None
     headers: Sequence[tuple[str, bytes]] = ()
     until: float | None = None
+    since: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

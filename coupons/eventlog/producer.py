@@ -94,6 +94,11 @@ class EventProducer:
         return self._watchdog.brokers
 
     @property
+    def partitions(self) -> int:
+        """How many partitions the topic has; 0: not known yet. From any thread."""
+        return self._watchdog.partitions
+
+    @property
     def dead_partitions(self) -> tuple[int, ...]:
         """The topic's partitions that cannot be written, as far as we know. From any thread."""
         return self._circuits.dead()

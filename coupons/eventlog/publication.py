@@ -12,9 +12,14 @@ from coupons.eventlog.delivery import Delivery, NotPublished, Receipt, Record, U
 #: A publish that takes longer makes the watchdog look, and claims of its partition wait for it. Shorter, and
 #: ordinary peaks do; longer, and more claims are uncertain after a leader's death.
 SLOW_S: Final = 0.5
-#: Whoever claims on a partition that is tried again is answered after so long, acknowledged or not. Shorter,
-#: and a broker that has just come back makes claims uncertain; longer, and a dead one keeps its claimant.
-_PROBE_ANSWERED_S: Final = 0.8
+#: Whoever claims on a partition that is tried again is answered so long after the claim arrived, acknowledged
+#: or not: what remains of the second that such a claim may take is for the database, where its id is kept.
+#: Shorter, and a broker that has just come back makes claims uncertain; longer, and a dead one keeps its
+#: claimant.
+_PROBE_ANSWERED_S: Final = 0.6
+#: However long it had waited before, the broker has so long. Shorter, and on a busy machine nobody finds out
+#: that it is back.
+_PROBE_AT_LEAST_S: Final = 0.2
 #: Of the publish timeout. A record with less time left is not sent: it would be uncertain before a busy
 #: broker acknowledges it. Less, and more claims are uncertain; more, and claims are refused that had waited
 #: for their gate or for a busy database.
@@ -69,7 +74,7 @@ class Publication:
         self._fetch_reports()
         yield (told := self._prompt())
         if len(told) < len(self._records) and probes:
-            self._delivery.is_complete(self._started + _PROBE_ANSWERED_S - time.monotonic())
+            self._delivery.is_complete(self._probed_until(probes) - time.monotonic())
             for index in probes:
                 self._delivery.note(index, Uncertain(error="tried, and not acknowledged yet"))
             more = self._delivery.known(beyond=told)
@@ -79,6 +84,12 @@ class Publication:
             more = self._next(told)
             told |= more
             yield more
+
+    def _probed_until(self, probes: Collection[int]) -> float:
+        """How long who claims with these waits for the broker, by the monotonic clock."""
+        arrived = (self._records[index].since for index in probes)
+        since = min((each for each in arrived if each is not None), default=self._started)
+        return max(self._started + _PROBE_AT_LEAST_S, since + _PROBE_ANSWERED_S)
 
     def _pass_on(self) -> list[int]:
         """Give the records to librdkafka, or to their partition's circuit; returns those that are probes."""

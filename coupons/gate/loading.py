@@ -16,7 +16,7 @@ import logging
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Final
 from uuid import UUID
@@ -30,6 +30,7 @@ from coupons.claim import Claim, Holding
 from coupons.coupon_cache import CachedCoupon
 from coupons.eventlog import backlog
 from coupons.eventlog.backlog import Backlog, LogUnavailable
+from coupons.eventlog.events import partition_key, partition_of
 from coupons.eventlog.producer import event_producer
 from coupons.gate.admission import (
     Loaded,
@@ -39,7 +40,7 @@ from runtime import metrics
 from runtime.chunks import in_chunks
 from runtime.operator_language import say
 
-__all__ = ["LogUnavailable", "load", "load_all"]
+__all__ = ["LogUnavailable", "load", "load_all", "load_although_dead"]
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +48,9 @@ log = logging.getLogger(__name__)
 #: runtime/config), so that the next ones find their gates loaded. Shorter, and a large backlog cannot be
 #: read; longer, and a reading that comes to nothing keeps other gates from being loaded.
 LOG_TIMEOUT_S: Final = 8.0
+#: The reading for one coupon whose partition looks dead. Shorter, and a living leader that is busy is not
+#: heard; longer, and a leader that is dead keeps a thread for nothing.
+_ALTHOUGH_DEAD_S: Final = 3.0
 _IN_AT_ONCE: Final = 1000  #: ids in one IN list: a bound on the statement's size
 #: Every worker of every machine meets the same empty gates, and reading a large backlog takes a second of a
 #: core. So a worker waits so long for its turn, and then reads beside the others. Shorter, and all read at
@@ -69,22 +73,46 @@ def load(coupon: CachedCoupon) -> CachedCoupon:
 def load_all(coupon_ids: Collection[int], *, within_s: float = LOG_TIMEOUT_S) -> None:
     """Load the gates that are not loaded. Reading the log may take ``within_s``: never in the loop.
 
-    Partitions that look dead are not read, unless one of these coupons is theirs: they would take seconds
-    and bring nothing.
+    Gates of partitions that look dead are left out: to read such a partition takes seconds, for which the
+    other coupons would wait too, and brings nothing.
 
     Raises LogUnavailable when the log cannot be read (a gate loaded without the log would forget
-    accepted requests and give their slots away), GateUnavailable when Redis is away.
+    accepted requests and give their slots away), or when all these partitions look dead; GateUnavailable
+    when Redis is away.
     """
     if not coupon_ids:
         return
+    living = _of_living_partitions(coupon_ids)
     # Threads of this process that met the same empty gates wait for one reading, no longer than it may take.
-    if event_producer().is_down or not _one_at_a_time.acquire(timeout=within_s):
+    if not living or not _one_at_a_time.acquire(timeout=within_s):
         raise LogUnavailable(say("the broker does not answer"))
     try:
         with _turn(), _uncollected():
-            _load_all(coupon_ids, within_s)
+            _load_all(living, lambda standing: _read(standing, within_s))
     finally:
         _one_at_a_time.release()
+
+
+def load_although_dead(coupon_id: int) -> None:
+    """Load the gate of a coupon whose partition looks dead: looks may deceive.
+
+    For nobody who waits: nobody waits for this either, because it takes no turn and leaves out all other dead
+    partitions. Takes some seconds: never in the loop. Raises what ``load_all`` raises.
+    """
+    if event_producer().is_down:
+        raise LogUnavailable("the broker does not answer")
+    _load_all({coupon_id}, lambda standing: _read_although_dead(coupon_id))
+
+
+def _of_living_partitions(coupon_ids: Collection[int]) -> set[int]:
+    """The coupons whose partition does not look dead."""
+    producer = event_producer()
+    if producer.is_down:
+        return set()
+    dead, partitions = producer.unpromising_partitions, producer.partitions
+    if not dead or not partitions:
+        return set(coupon_ids)
+    return {each for each in coupon_ids if partition_of(partition_key(each), partitions) not in dead}
 
 
 @contextmanager
@@ -112,11 +140,15 @@ def _uncollected() -> Iterator[None]:
         gc.enable()
 
 
-def _load_all(coupon_ids: Collection[int], within_s: float) -> None:
+def _load_all(coupon_ids: Collection[int], read: Callable[[Collection[int]], Backlog]) -> None:
     standing = _standing(coupon_ids)
     if not standing:
         return
-    found = _read(standing, within_s)
+    found = read(standing)
+    # A partition that has just died was not read, and its gates stay as they are.
+    standing = {coupon_id: each for coupon_id, each in standing.items() if found.covers(coupon_id)}
+    if not standing:
+        raise LogUnavailable("the partitions of these coupons look dead")
     undecided = _undecided(found)
     # The reading has other coupons' events too: loading their gates now saves the next reading. Where the
     # topic had fewer partitions once, the coupon's own partition may be one that was left out.
@@ -150,19 +182,26 @@ def _standing(coupon_ids: Collection[int]) -> dict[int, tuple[str, Sequence[Clai
 
 
 def _read(coupon_ids: Collection[int], within_s: float) -> Backlog:
-    """The undecided part of the log; if one coupon is asked for, only its own events."""
+    """The undecided part of the log that can be read; if one coupon is asked for, only its own events."""
     only = next(iter(coupon_ids)) if len(coupon_ids) == 1 else None
     producer = event_producer()
-    dead = producer.unpromising_partitions
     try:
-        found = backlog.read(timeout_s=within_s, coupon_id=only, without=dead)
-        if not all(map(found.covers, coupon_ids)):
-            return backlog.read(timeout_s=within_s, coupon_id=only)
+        return backlog.read(timeout_s=within_s, coupon_id=only, without=producer.unpromising_partitions)
     except LogUnavailable:
         metrics.GATE_LOADS.labels(result="log_unavailable").inc()
         producer.suspect()
         raise
-    return found
+
+
+def _read_although_dead(coupon_id: int) -> Backlog:
+    """The coupon's undecided events, from its own partition and those that look alive.
+
+    It may have events in another one, from when the topic had fewer partitions.
+    """
+    producer = event_producer()
+    own = partition_of(partition_key(coupon_id), producer.partitions) if producer.partitions else None
+    others = producer.unpromising_partitions - {own}
+    return backlog.read(timeout_s=_ALTHOUGH_DEAD_S, coupon_id=coupon_id, without=others, minds_failures=False)
 
 
 def _undecided(found: Backlog) -> Mapping[int, list[Claim]]:

@@ -126,6 +126,19 @@ def test_a_reading_that_failed_keeps_no_other_one_from_being_tried(topic: str) -
     assert [(*r.place, r.event) for r in found.requests] == written
 
 
+def test_one_that_minds_no_failures_is_tried_and_its_own_keep_no_other_from_being_tried(topic: str) -> None:
+    written = write(topic, partition=1, count=1)
+    with pytest.raises(LogUnavailable):
+        backlog.read(timeout_s=0.0, minds_failures=False)
+    assert read() == written
+    with pytest.raises(LogUnavailable):
+        backlog.read(timeout_s=0.0)
+
+    found = backlog.read(timeout_s=10, minds_failures=False)
+
+    assert [(*r.place, r.event) for r in found.requests] == written
+
+
 def test_a_group_without_a_row_is_where_kafka_says(topic: str) -> None:
     written = write(topic, partition=0, count=4)
 

@@ -123,37 +123,101 @@ def test_one_reading_loads_every_gate_that_it_tells_of(log: list[IssueRequest]) 
     assert [gate.reserved(pk) for pk in (*asked, another.pk)] == [2, 0, 2]
 
 
-def test_a_dead_partition_is_left_out_and_neither_are_its_gates_loaded_nor_do_the_others_wait_for_it(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Unless it is the coupon's own, whose gate would forget what is under way."""
-    coupons, users = [make_coupon(stock=5) for _ in range(20)], make_users(2)
-    by_partition = {partition_of(partition_key(each.pk), 3): each.pk for each in coupons}
-    readings: list[frozenset[int]] = []
-
-    def read(*, timeout_s: float, coupon_id: int | None = None, without: Collection[int] = ()) -> Backlog:
-        """Some events of the dead partition's coupon stand in another one, as where there were fewer once."""
-        readings.append(frozenset(without))
-        requests = [each for pk in by_partition.values() for each in make_requests(pk, users)]
-        return Backlog(requests=requests, next_to_decide={}, unread=frozenset(without), partitions=3)
-
-    monkeypatch.setattr(backlog, "read", read)
-    monkeypatch.setattr(loading, "event_producer", Looking)
-
-    loading.load_all([by_partition[0], by_partition[1]])
-
-    assert readings == [{2}]
-    assert [gate.reserved(by_partition[each]) for each in (0, 1, 2)] == [2, 2, None]
-    loading.load_all([by_partition[2]])
-    assert readings == [{2}, {2}, frozenset()]
-    assert gate.reserved(by_partition[2]) == 2
+@pytest.fixture
+def by_partition() -> dict[int, int]:
+    """A coupon of each of three partitions."""
+    coupons = [make_coupon(stock=5) for _ in range(20)]
+    return {partition_of(partition_key(each.pk), 3): each.pk for each in coupons}
 
 
 class Looking:
     """The producer, to which partition 2 looks dead."""
 
-    is_down = False
-    unpromising_partitions = frozenset({2})
+    def __init__(self) -> None:
+        self.is_down = False
+        self.partitions = 3
+        self.unpromising_partitions = frozenset({2})
+
+
+@pytest.fixture
+def looking(monkeypatch: pytest.MonkeyPatch) -> Looking:
+    producer = Looking()
+    monkeypatch.setattr(loading, "event_producer", lambda: producer)
+    return producer
+
+
+@pytest.fixture
+def readings(
+    looking: Looking, monkeypatch: pytest.MonkeyPatch, by_partition: dict[int, int]
+) -> list[frozenset[int]]:
+    """What each reading of a log of three partitions left out.
+
+    Some events of each coupon stand in another one's partition, as where there were fewer once.
+    """
+    left_out: list[frozenset[int]] = []
+    users = make_users(2)
+
+    def read(*, without: Collection[int] = (), **named: object) -> Backlog:
+        left_out.append(frozenset(without))
+        requests = [each for pk in by_partition.values() for each in make_requests(pk, users)]
+        return Backlog(requests=requests, next_to_decide={}, unread=frozenset(without), partitions=3)
+
+    monkeypatch.setattr(backlog, "read", read)
+    return left_out
+
+
+def test_a_dead_partition_is_left_out_and_neither_are_its_gates_loaded_nor_do_the_others_wait_for_it(
+    by_partition: dict[int, int], readings: list[frozenset[int]]
+) -> None:
+    """Whoever asks for them: a reading with a dead partition would keep the others waiting for seconds."""
+    loading.load_all(by_partition.values())
+
+    assert readings == [{2}]
+    assert [gate.reserved(by_partition[each]) for each in (0, 1, 2)] == [2, 2, None]
+
+
+def test_where_all_the_partitions_look_dead_nothing_is_read(
+    by_partition: dict[int, int], readings: list[frozenset[int]]
+) -> None:
+    with pytest.raises(LogUnavailable):
+        loading.load_all([by_partition[2]])
+
+    assert readings == []
+
+
+def test_what_died_before_it_was_read_is_left_out(
+    by_partition: dict[int, int], readings: list[frozenset[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It looked alive when it was asked for, so the gate is not loaded with less than there is."""
+    monkeypatch.setattr(loading, "_of_living_partitions", set)
+
+    loading.load_all(by_partition.values())
+    with pytest.raises(LogUnavailable):
+        loading.load_all([by_partition[2]])
+
+    assert readings == [{2}, {2}]
+    assert [gate.reserved(by_partition[each]) for each in (0, 1, 2)] == [2, 2, None]
+
+
+def test_a_partition_that_looks_dead_is_tried_without_any_turn_and_without_other_dead_ones(
+    by_partition: dict[int, int],
+    readings: list[frozenset[int]],
+    looking: Looking,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Readings for claims that wait go on beside it."""
+
+    def no_turn() -> None:
+        raise AssertionError("it must not take the turn")
+
+    monkeypatch.setattr(loading, "_turn", no_turn)
+    looking.unpromising_partitions = frozenset({1, 2})
+
+    with loading._one_at_a_time:
+        loading.load_although_dead(by_partition[2])
+
+    assert readings == [{1}]
+    assert gate.reserved(by_partition[2]) == 2
 
 
 def test_who_has_the_turn_and_died_holds_up_nobody_for_long(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from uuid import UUID
 
@@ -18,6 +18,7 @@ from uuid_utils.compat import uuid7
 from coupons import measures
 from coupons.claim import Claim
 from coupons.claims import batching, screening, submitting, warming
+from coupons.claims import waiting as waiting_of
 from coupons.claims.batching import Gathering
 from coupons.claims.screening import Refused, Screened
 from coupons.claims.submitting import Accepted, Answer
@@ -221,6 +222,98 @@ def test_claims_behind_a_database_that_is_slow_are_refused_when_their_time_is_ov
     assert len(answers(hanging + ask(own, wanted[3:]))) == 2
 
 
+def test_a_claim_whose_time_ends_while_late_ones_are_refused_is_refused_next(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It must not be lost between two readings of the clock: nobody would ever answer it."""
+    monkeypatch.setattr(batching, "SLOW_S", 0.02)
+    own, wanted = Gathering(), claims(3)
+    desk.may_screen.clear()
+    hanging = ask(own, wanted[:1])
+    gevent.sleep(0.01)  # it is being screened
+    asked_before: list[Claim] = []
+
+    def is_over(waiting: Waiting) -> bool:
+        asked_before.append(waiting.claim)
+        return waiting.claim == wanted[1] or asked_before.count(wanted[2]) > 1
+
+    monkeypatch.setattr(Waiting, "is_over", property(is_over))
+
+    behind = answers(ask(own, wanted[1:]))
+
+    assert [type(each) for each in behind] == [DatabaseAwayError] * 2
+    desk.may_screen.set()
+    answers(hanging)
+
+
+class Dead:
+    """The partition of coupon 2 is known to be dead."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(submitting, "dead_coupons", self.among)
+        monkeypatch.setattr(waiting_of, "_DOOMED_S", 0.05)
+
+    def among(self, claims: Iterable[Claim]) -> frozenset[int]:
+        return frozenset({claim.coupon_id for claim in claims} & {2})
+
+
+TRY_AGAIN = Refused(code=Code.BROKER_UNAVAILABLE)
+
+
+def test_a_claim_of_a_dead_partition_waits_for_no_batch_that_is_slow_and_others_do(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = Gathering()
+    desk.may_screen.clear()
+    hanging = ask(own, on_coupon(1))
+    gevent.sleep(0.01)  # it is being screened
+    Dead(monkeypatch)
+
+    asking = ask(own, [*on_coupon(2), *on_coupon(1)])
+
+    assert answers(asking[:1]) == [TRY_AGAIN]
+    assert not asking[1].told
+    desk.may_screen.set()
+    assert all(isinstance(told, Accepted) for told in answers(hanging + asking[1:]))
+    assert {claim.coupon_id for group in desk.groups for claim in group} == {1}
+
+
+def test_a_claim_of_a_dead_partition_does_not_wait_for_the_end_of_its_own_screening(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = Gathering()
+    Dead(monkeypatch)
+    desk.may_screen.clear()
+
+    doomed, living = ask(own, [*on_coupon(2), *on_coupon(1)])
+
+    assert answers([doomed]) == [TRY_AGAIN]
+    assert not living.told
+    desk.may_screen.set()
+    assert isinstance(answers([living])[0], Accepted)
+    assert doomed.told == [TRY_AGAIN]  # once
+    assert isinstance(answers(ask(own, on_coupon(1)))[0], Accepted)
+
+
+def test_what_goes_wrong_in_screening_does_not_reach_those_who_were_refused_before(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own, error, may_fail = Gathering(), OperationalError("away"), Event()
+    Dead(monkeypatch)
+
+    def fail(group: Sequence[Claim], dead: Collection[int] = ()) -> Screened:
+        assert may_fail.wait(10)
+        raise error
+
+    monkeypatch.setattr(screening, "screen", fail)
+    doomed, living = ask(own, [*on_coupon(2), *on_coupon(1)])
+    answers([doomed])
+    may_fail.set()
+
+    assert answers([living]) == [error]
+    assert doomed.told == [TRY_AGAIN]
+
+
 def test_an_answer_that_raises_keeps_no_other_claim_of_the_group_from_its_own(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -296,7 +389,11 @@ class ColdDesk(Desk):
         self.is_log_there = True
         self.is_down = False
         self.dead: set[int] = set()  #: coupons whose partition is
+        self.tried: list[int] = []  #: coupons whose partition looks dead
+        self.may_end_trying = threading.Event()
+        self.may_end_trying.set()
         monkeypatch.setattr(submitting, "warm_up", self.warm_up)
+        monkeypatch.setattr(submitting, "warm_up_although_dead", self.warm_up_although_dead)
         monkeypatch.setattr(warming, "event_producer", lambda: self)
 
     def takes(self, coupon_id: int) -> bool:
@@ -318,6 +415,12 @@ class ColdDesk(Desk):
         self.loadings.append(coupon_ids)
         self.loaded |= coupon_ids
         return self.is_log_there
+
+    def warm_up_although_dead(self, coupon_id: int) -> None:
+        self.tried.append(coupon_id)
+        assert self.may_end_trying.wait(10)
+        if self.is_log_there:
+            self.loaded.add(coupon_id)
 
 
 @pytest.fixture
@@ -449,8 +552,42 @@ def test_a_coupon_whose_partition_only_looks_dead_is_loaded_in_the_end(
     cold_desk.may_load.set()
 
     assert answers(ask(own, on_coupon(2))) == [Refused(code=Code.BROKER_UNAVAILABLE)]
-    assert wait_in_loop(lambda: cold_desk.loadings == [{2}])
+    assert wait_in_loop(lambda: 2 in cold_desk.loaded)
     assert isinstance(answers(ask(own, on_coupon(2)))[0], Accepted)
+    assert cold_desk.loadings == []
+
+
+def test_while_a_dead_partition_is_tried_gates_of_others_are_loaded(
+    cold_desk: ColdDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(warming, "TRY_DEAD_EVERY_S", 0.0)
+    own = Gathering()
+    cold_desk.dead = {2}
+    cold_desk.may_load.set()
+    cold_desk.may_end_trying.clear()
+
+    answers(ask(own, on_coupon(2)))
+    assert wait_in_loop(lambda: cold_desk.tried == [2])
+    told = answers(ask(own, on_coupon(3)))
+
+    assert isinstance(told[0], Accepted)
+    assert 2 not in cold_desk.loaded
+    cold_desk.may_end_trying.set()
+
+
+def test_each_coupon_of_dead_partitions_has_its_chance(
+    cold_desk: ColdDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One partition may be dead, while another one only looks so."""
+    monkeypatch.setattr(warming, "TRY_DEAD_EVERY_S", 0.0)
+    own = Gathering()
+    cold_desk.dead = {2, 3, 4}
+    cold_desk.is_log_there = False
+
+    for _ in range(100):
+        answers(ask(own, [*on_coupon(2), *on_coupon(3), *on_coupon(4)]))
+
+    assert wait_in_loop(lambda: set(cold_desk.tried) == {2, 3, 4})
 
 
 def test_what_a_claim_waited_for_its_gate_is_taken_off_its_time_for_the_broker(cold_desk: ColdDesk) -> None:

@@ -142,5 +142,31 @@ def test_a_probe_that_fails_opens_the_circuit_again(log: Log) -> None:
     assert log.way() is Way.PROBE
 
 
+class Clock:
+    now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.mark.parametrize(("waited_s", "waits_s"), [(0.0, 0.6), (0.3, 0.3), (5.0, 0.2)])
+def test_who_waited_before_waits_less_where_its_partition_is_tried(
+    log: Log, monkeypatch: pytest.MonkeyPatch, waited_s: float, waits_s: float
+) -> None:
+    """A later claim of a dead partition has one second for everything."""
+    clock, waits = Clock(), list[float]()
+    log.circuits.failed(0, sent_at=time.monotonic())  # open
+    log.circuits.look({0: True})
+    monkeypatch.setattr(publication_of, "time", clock)
+    monkeypatch.setattr(Delivery, "is_complete", lambda delivery, timeout_s: waits.append(timeout_s))
+
+    tried = Record(key=b"k", value=b"x", since=clock.now - waited_s)
+    parts = log.publish([tried]).parts()
+    assert next(parts) == {}
+
+    assert kinds(next(parts)) == {0: Uncertain}
+    assert waits == [pytest.approx(waits_s)]
+
+
 def test_nothing_is_published_in_no_time(log: Log) -> None:
     assert list(log.publish([]).parts()) == [{}]
