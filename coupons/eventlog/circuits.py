@@ -91,6 +91,7 @@ class Circuits:
         self._probe_lives_s = probe_lives_s
         self._lock = threading.Lock()
         self._circuits: dict[int, _Circuit] = {}
+        self._is_silent = False  #: no broker answered when they were last asked
         self.is_calm = True  #: all are closed, and look as if they could be written: nothing need be asked
 
     def way(self, partition: int, held: Held) -> Way:
@@ -164,9 +165,19 @@ class Circuits:
     def look(self, looks: Mapping[int, bool]) -> None:
         """How each partition looks from outside: whether leader and enough replicas are there.
 
-        One that looks dead for as long as a record lives is taken at its looks: else the first claim that
-        each worker gets for it would wait in vain.
+        One that looks dead for as long as a record lives is taken at its looks, and so is one that looks dead
+        after a silence of all brokers: else the first claim that each worker gets for it would wait in vain.
         """
+        was_silent, self._is_silent = self._is_silent, False
+        self._take_looks(looks, was_silent=was_silent)
+
+    def silence(self, partitions: Collection[int]) -> None:
+        """No broker answers: nobody waits on, nor does who comes once one of them answers again."""
+        self._take_looks(dict.fromkeys(partitions, False), was_silent=False)
+        self._is_silent = True
+        self._refuse_held()
+
+    def _take_looks(self, looks: Mapping[int, bool], *, was_silent: bool) -> None:
         now = time.monotonic()
         with self._lock:
             for partition, is_promising in looks.items():
@@ -177,7 +188,8 @@ class Circuits:
                     continue
                 circuit.promising_since, circuit.dead_since = None, min(circuit.dead_since, now)
                 dead_s = now - max(circuit.dead_since, circuit.acknowledged_at)
-                if circuit.state is State.CLOSED and dead_s >= self._probe_lives_s:
+                is_long = dead_s >= self._probe_lives_s or (was_silent and _looks_dead(circuit, now))
+                if circuit.state is State.CLOSED and is_long:
                     self._open(partition, circuit, now)
             self._note_calm()
 
@@ -193,8 +205,7 @@ class Circuits:
                     circuit.promising_since = now
         _refuse(refused)
 
-    def refuse_held(self) -> None:
-        """No broker answers: nobody waits on, nor does who comes once one of them answers again."""
+    def _refuse_held(self) -> None:
         now = time.monotonic()
         with self._lock:
             holding = [

@@ -123,8 +123,7 @@ class Watchdog:
     def _set_down(self, is_down: bool) -> None:
         if is_down:
             self.well_since = None
-            self._circuits.look(dict.fromkeys(range(self.partitions), False))
-            self._circuits.refuse_held()
+            self._circuits.silence(range(self.partitions))
         if is_down != self.is_down:
             self._down_since = time.monotonic()
             log.warning("the broker %s", "does not answer" if is_down else "answers again")

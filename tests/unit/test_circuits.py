@@ -226,9 +226,8 @@ def test_who_comes_after_a_silence_of_all_brokers_does_not_wait_as_those_did_who
 ) -> None:
     partition.circuits.overdue({0})
     _, delivery = partition.comes()
-    partition.looks(False)
 
-    partition.circuits.refuse_held()
+    partition.circuits.silence({0, 1})
 
     assert delivery.wait(0) == [REFUSAL]
     assert partition.way() is Way.REFUSE
@@ -236,6 +235,30 @@ def test_who_comes_after_a_silence_of_all_brokers_does_not_wait_as_those_did_who
     assert partition.way() is Way.PROBE
     partition.circuits.acknowledged(0)
     assert partition.way() is Way.SEND
+
+
+def test_a_partition_that_looks_dead_after_a_silence_keeps_no_first_claim_waiting(
+    partition: Partition, clock: Clock
+) -> None:
+    """Nobody claimed on it meanwhile. Those that are back are as they were, without a trial."""
+    partition.circuits.silence({0, 1})
+    clock.now += 1
+    partition.circuits.silence({0, 1})
+    clock.now += 1
+    partition.looks(False)
+
+    assert partition.way() is Way.REFUSE
+    held = Held(record=Record(key=b"k", value=b"x"), index=0, delivery=Delivery(1))
+    assert partition.circuits.way(1, held) is Way.SEND
+    partition.looks(True)
+    assert partition.way() is Way.PROBE
+    partition.circuits.acknowledged(0)
+    partition.looks(False)
+    assert partition.way() is Way.SEND  # no silence was before this look
+    partition.circuits.silence({0, 1})
+    partition.circuits.acknowledged(0)
+    partition.looks(False)
+    assert partition.way() is Way.SEND  # it has just acknowledged
 
 
 def test_who_asks_first_is_refused_like_who_comes_and_leaves_the_probe_to_who_comes(
