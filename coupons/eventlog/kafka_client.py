@@ -75,7 +75,7 @@ def unusable() -> str:
         Producer(producer_config() | silent)
         Consumer(common() | silent | {"group.id": settings.CONFIG.kafka.group_id}).close()
     except KafkaException as error:
-        told = error.args[0].str()
+        told = error.args[0].str().strip()
         return say("Kafka's client refuses KAFKA_CLIENT_CONFIG or a certificate: {told}", told=told)
     return ""
 

@@ -89,13 +89,15 @@ def _url(name: str, value: str) -> str:
     try:
         parts = urlsplit(value)
         usable = parts.scheme in _OPTIONS and (parts.port is None or parts.port > 0)
-        usable = usable and (parts.scheme != "mysql" or len(parts.path) > 1)
+        # Without a host the client library takes its own default, a socket.
+        is_reached = bool(parts.hostname) or "unix_socket=/" in parts.query
+        usable = usable and (parts.scheme != "mysql" or (len(parts.path) > 1 and is_reached))
     except ValueError:
         usable = False
     if not usable:
         raise ConfigError(
             f"{name} is no usable URL: it begins with mysql:// or sqlite://, a port is at most 65535, "
-            "and mysql:// ends with the database"
+            "and mysql:// has a host and ends with the database"
         )
     for option, _ in parse_qsl(parts.query, keep_blank_values=True):
         if option not in _OPTIONS[parts.scheme]:

@@ -50,7 +50,7 @@ _PROMISED: Final = frozenset(
         # a 202 means that the event is stored, once, in the order of its partition, and in the right one
         "acks", "request.required.acks", "enable.idempotence", "enable.gapless.guarantee", "transactional.id",
         "max.in.flight", "max.in.flight.requests.per.connection", "retries", "message.send.max.retries",
-        "partitioner", "delivery.report.only.error",
+        "partitioner", "delivery.report.only.error", "enabled_events",
         # no event is skipped or decided before it is there
         "enable.auto.commit", "auto.commit.enable", "auto.commit.interval.ms", "enable.auto.offset.store",
         "offset.store.method", "offset.store.path", "auto.offset.reset", "enable.partition.eof",
@@ -60,6 +60,13 @@ _PROMISED: Final = frozenset(
         "test.mock.num.brokers",
     }
 )  # fmt: skip
+
+
+#: What the Python client wants an object for. A text there is an error of Python's, or is passed over.
+_OBJECTS: Final = frozenset(
+    {"logger", "default.topic.config", "error_cb", "stats_cb", "throttle_cb", "oauth_cb", "on_delivery"}
+)
+_OF_TOPIC: Final = "topic."  #: librdkafka takes a topic's properties with this before their names, too
 
 
 def by_property(values: Mapping[str, str]) -> dict[str, str]:
@@ -78,7 +85,7 @@ def others(text: str) -> dict[str, str]:
         if not name or not equals:
             # The line is not repeated, because it may hold a password.
             raise ConfigError("KAFKA_CLIENT_CONFIG has a line that is not name=value")
-        _refuse_ours(name)
+        _refuse_ours(name.removeprefix(_OF_TOPIC))
         found[name] = value
     return found
 
@@ -86,6 +93,8 @@ def others(text: str) -> dict[str, str]:
 def _refuse_ours(name: str) -> None:
     if name in _SETTINGS:
         raise ConfigError(f"KAFKA_CLIENT_CONFIG names {name}: set {_SETTINGS[name]} instead")
+    if name in _OBJECTS:
+        raise ConfigError(f"KAFKA_CLIENT_CONFIG names {name}, which no text can be: leave it out")
     if name in _PROMISED:
         raise ConfigError(
             f"KAFKA_CLIENT_CONFIG names {name}, and what the system promises rests on our value: leave it out"

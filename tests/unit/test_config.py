@@ -42,7 +42,8 @@ VARIABLES: dict[str, tuple[str, Any, str, Any, list[str]]] = {
         "database.url", f"sqlite:///{BASE_DIR}/coupons.sqlite3",
         "mysql://u:p@h:3306/db", "mysql://u:p@h:3306/db",
         ["", "h:3306/db", "postgres://h/db", "mysql://h:port/db", "mysql://h:99999/db",
-         "mysql://h/db?ssl-ca=/ca.pem", "mysql://h/db?charset=latin1", "sqlite:////x?unix_socket=/s"],
+         "mysql:///db", "mysql:///db?unix_socket=", "mysql://h/db?ssl-ca=/ca.pem",
+         "mysql://h/db?charset=latin1", "sqlite:////x?unix_socket=/s"],
     ),
     "DATABASE_REPLICA_URL": (
         "database.replica_url", "", "sqlite:////copy.sqlite3", "sqlite:////copy.sqlite3",
@@ -394,6 +395,12 @@ def test_a_ca_means_that_the_server_is_looked_at(monkeypatch: pytest.MonkeyPatch
     assert "DATABASE_SSL_CA" in refusal()
 
 
+def test_a_socket_needs_no_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "mysql:///db?unix_socket=/run/mysqld.sock")
+
+    assert look("database.url") == "mysql:///db?unix_socket=/run/mysqld.sock"
+
+
 def test_what_we_fix_ourselves_cannot_be_set_beside(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever any client of ours sets is refused in KAFKA_CLIENT_CONFIG, but for a few defaults."""
     made: list[dict[str, Any]] = []
@@ -415,6 +422,22 @@ def test_what_we_fix_ourselves_cannot_be_set_beside(monkeypatch: pytest.MonkeyPa
     for name in sorted(ours - functions - may_differ):
         monkeypatch.setenv("KAFKA_CLIENT_CONFIG", f"{name}=1")
         assert name in refusal()
+
+
+@pytest.mark.parametrize(
+    "line", ["topic.acks=0", "topic.partitioner=random", "topic.message.timeout.ms=1", "enabled_events=1"]
+)
+def test_a_promise_cannot_be_broken_by_another_name(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KAFKA_CLIENT_CONFIG", line)
+
+    assert line.split("=")[0].removeprefix("topic.") in refusal()
+
+
+@pytest.mark.parametrize("name", ["error_cb", "stats_cb", "throttle_cb", "oauth_cb", "default.topic.config"])
+def test_what_no_text_can_be_is_no_trace_of_python(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KAFKA_CLIENT_CONFIG", f"{name}=1")
+
+    assert name in refusal()
 
 
 @pytest.mark.parametrize(("name", "wrong"), WRONG)
