@@ -182,6 +182,8 @@ def test_consumers_scale_on_lag_up_to_the_partitions_and_before_openings() -> No
     assert scaled["maxReplicaCount"] == 12
     assert lag["metadata"]["offsetResetPolicy"] == "earliest"
     assert lag["metadata"]["allowIdleConsumers"] == "false"
+    assert lag["metadata"]["version"] == "2.1.0"  # beside what the example adds
+    assert lag["metadata"]["sasl"] == "scram_sha512"
     assert (opening["type"], opening["metadata"]["desiredReplicas"]) == ("cron", "12")
 
 
