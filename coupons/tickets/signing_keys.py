@@ -102,9 +102,10 @@ def of_file(text: str) -> list[SigningKey]:
 
 
 def of_jwks(text: str) -> list[SigningKey]:
-    """The keys of a JWKS that can check RS256 or EdDSA; others in it are passed over.
+    """The keys of a JWKS that can check RS256 or EdDSA.
 
-    Raises UnusableKeysError if none is left, or if it tells a private key.
+    Others in it are passed over, and so are broken ones (RFC 7517, 5): one of them must not take the good ones
+    away. Raises UnusableKeysError if none is left, or if it tells a private key.
     """
     try:
         named = json.loads(text)["keys"]
@@ -113,9 +114,16 @@ def of_jwks(text: str) -> list[SigningKey]:
         raise UnusableKeysError('no JWKS: it is {"keys": [...]}') from error
     if any("d" in each for each in usable):
         raise UnusableKeysError("a private key stands there: it belongs to the shop's login alone")
-    if not usable:
-        raise UnusableKeysError("no RSA or Ed25519 key for signatures is in it")
-    return [_of_jwk(each) for each in usable]
+    keys: list[SigningKey] = []
+    why = UnusableKeysError("no RSA or Ed25519 key for signatures is in it")
+    for each in usable:
+        try:
+            keys.append(_of_jwk(each))
+        except UnusableKeysError as error:
+            why = error
+    if not keys:
+        raise why
+    return keys
 
 
 def _is_for_us(jwk: dict[str, Any]) -> bool:

@@ -93,6 +93,21 @@ def test_a_secret_that_is_none_is_refused(text: str) -> None:
         of_secrets(text)
 
 
+@pytest.mark.parametrize(
+    "broken",
+    [
+        public_jwk(new_rsa_key(65537, 1024), "a"),
+        {**public_jwk(RSA, "a"), "n": 5},
+        {**public_jwk(ED, "a"), "x": "AAAA"},
+        {**public_jwk(ED, "a"), "kid": 5},
+    ],
+)
+def test_a_broken_key_takes_no_good_one_away(broken: dict[str, Any]) -> None:
+    found = of_jwks(jwks(broken, public_jwk(RSA, "b"), broken))
+
+    assert [key.kid for key in found] == ["b"]
+
+
 def test_a_large_jwks_is_read_by_name() -> None:
     keys: list[dict[str, Any]] = [public_jwk(ED, str(number)) for number in range(50)]
 
