@@ -104,8 +104,8 @@ def of_file(text: str) -> list[SigningKey]:
 def of_jwks(text: str) -> list[SigningKey]:
     """The keys of a JWKS that can check RS256 or EdDSA.
 
-    Others in it are passed over, and so are broken ones (RFC 7517, 5): one of them must not take the good ones
-    away. Raises UnusableKeysError if none is left, or if it tells a private key.
+    Others in it are passed over, and so are broken ones (RFC 7517, 5): one of them must not take the good
+    ones away. Raises UnusableKeysError if none is left, or if it tells a private key.
     """
     try:
         named = json.loads(text)["keys"]
