@@ -35,9 +35,9 @@ class Stage:
     def start_api(self) -> Process:
         return self.start(self.system.api).wait_ready()
 
-    def start_api_before(self) -> Process:
+    def start_api_before(self, **settings: str) -> Process:
         """Of the other checkout, beside ours and on the same topic."""
-        return self.start(self._from_before(self.system.new_api())).wait_ready()
+        return self.start(self._from_before(self.system.new_api(**settings))).wait_ready()
 
     def start_consumer(self, *words: str, before: bool = False) -> Process:
         """Ours, or the one of the other checkout."""
