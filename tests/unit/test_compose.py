@@ -16,7 +16,7 @@ from dev.processes import PROJECT
 from runtime import config
 from runtime.config import ConfigError
 from runtime.secret_strength import refuse_weak
-from tests.unit.test_config import VARIABLES
+from tests.unit.test_config import SECRETS, VARIABLES
 
 COMPOSE = PROJECT / "docker-compose.yml"
 ADDED = [PROJECT / "deploy/compose/nginx.yml", PROJECT / "deploy/compose/three-brokers.yml"]
@@ -31,6 +31,7 @@ OTHER_DEFAULTS = {
 }
 #: One name for all containers would make them one member of the group.
 NOT_SHARED = {"KAFKA_GROUP_INSTANCE_ID"}
+IN_FILES = {name for name in SECRETS if name != "SECRET_KEY"}  #: may stand in a file
 SETTINGS = sorted(set(VARIABLES) - NOT_SHARED)
 _TOOL = shutil.which("docker-compose")
 _ENTRY = re.compile(r"((?:^# .*\n)+)((?:^#[A-Z0-9_]+=.*\n)+)", re.MULTILINE)
@@ -86,7 +87,8 @@ def test_every_setting_is_in_the_example_with_its_default(monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize("name", sorted(OTHER_DEFAULTS))
 def test_a_default_of_compose_is_the_one_in_the_example(name: str) -> None:
-    assert f"${{{name}:-{example()[name]}}}" in COMPOSE.read_text()
+    colon = "" if name in IN_FILES else ":"  # empty means that it stands in a file
+    assert f"${{{name}{colon}-{example()[name]}}}" in COMPOSE.read_text()
 
 
 def test_every_variable_of_the_files_is_in_the_example_with_its_default() -> None:
@@ -105,7 +107,8 @@ def test_every_setting_reaches_the_container(service: str) -> None:
     assert given["SECRET_KEY_FILE"] == "/run/coupon-system/SECRET_KEY"
     assert containers(COMPOSE)["secrets"]["environment"] == {"SECRET_KEY": None}
     for name in set(SETTINGS) - {"SECRET_KEY"}:
-        assert given[name] is None or given[name].startswith(f"${{{name}:-"), name
+        assert given[name] is None or re.match(rf"\$\{{{name}:?-", given[name]), name
+    assert {name for name in IN_FILES if given.get(f"{name}_FILE", "") is not None} == set()
 
 
 @pytest.mark.parametrize("by", ["dotenv", "shell"])
@@ -124,6 +127,21 @@ def test_compose_itself_hands_them_on(tmp_path: Path, by: str) -> None:
         given = services[service]["environment"]
         assert {name: given.get(name) for name in values} == values
     assert services["secrets"]["environment"]["SECRET_KEY"] == secret_key
+
+
+def test_secrets_stand_in_files(tmp_path: Path) -> None:
+    """Whatever reaches the application must not be silently off: an identity secret, above all."""
+    files = {f"{name}_FILE": f"/etc/coupon-system/{name}" for name in IN_FILES}
+    dotenv = "".join(f"{name}={path}\n" for name, path in files.items()) + "DATABASE_URL=\nREDIS_URL=\n"
+    told = example()
+    services = composed(tmp_path, COMPOSE, dotenv=dotenv)
+
+    assert set(files) <= set(told)
+    for service in ("api", "consumer", "migrate", "topics"):
+        given = services[service]["environment"]
+        assert {name: given.get(name) for name in files} == files
+        assert not given["DATABASE_URL"]
+        assert not given["REDIS_URL"]
 
 
 def test_a_setting_that_is_nowhere_set_is_not_set_to_nothing(tmp_path: Path) -> None:

@@ -95,6 +95,12 @@ def test_too_few_partitions_and_replicas() -> None:
     assert not [each for each in keeping.replicas(one) if changed("kafka").kafka.topic + " " in each.what]
 
 
+def missed_after(milliseconds: str) -> dict[str, Any]:
+    """A dead broker is, and claims wait as long as by default."""
+    config = changed("producer", publish_timeout_ms=9000)
+    return {"settings": {"broker.session.timeout.ms": milliseconds}, "config": config}
+
+
 def state(kind: State) -> PartitionState:
     return PartitionState(
         partition=1,
@@ -116,6 +122,9 @@ def state(kind: State) -> PartitionState:
         ({"config": changed("kafka", bootstrap_servers="a:1")}, cluster.bootstrap, NOTE, "names one broker"),
         ({"unreachable": ["b:9092"]}, cluster.unreachable, YELLOW, "b:9092 of KAFKA_BOOTSTRAP_SERVERS"),
         ({"settings": SHORT}, cluster.session, RED, "the brokers take 1 to 10"),
+        (missed_after("9000"), cluster.failover, NOTE, "missed after 9000 ms"),
+        (missed_after("3000"), cluster.failover, None, ""),
+        ({**missed_after("9000"), "brokers": [1]}, cluster.failover, None, ""),
         ({"settings": {"auto.create.topics.enable": "true"}}, cluster.creation, NOTE, "mistyped"),
         ({"topics": {}}, topics.rights, None, ""),
         ({"group_operations": frozenset()}, topics.rights, RED, "READ the group"),

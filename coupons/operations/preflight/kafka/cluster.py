@@ -64,6 +64,19 @@ def session(facts: KafkaFacts) -> Iterator[Finding]:
         )
 
 
+def failover(facts: KafkaFacts) -> Iterator[Finding]:
+    """A note, because a managed Kafka has values that nobody can change."""
+    missed_ms = facts.settings.get("broker.session.timeout.ms", "")
+    waiting_ms = facts.config.producer.waiting_s * 1000
+    if len(facts.brokers) > 1 and missed_ms.isdecimal() and int(missed_ms) >= waiting_ms:
+        yield note(
+            f"a broker that died is missed after {missed_ms} ms (broker.session.timeout.ms), and a claim "
+            f"waits {waiting_ms:.0f} ms: those of its partitions are refused for some seconds",
+            "broker.session.timeout.ms=3000 and COUPON_PUBLISH_TIMEOUT_MS=9000 (docs/operations.md, 'When "
+            "brokers die')",
+        )
+
+
 def creation(facts: KafkaFacts) -> Iterator[Finding]:
     if facts.settings.get("auto.create.topics.enable") == "true":
         yield note(
@@ -144,6 +157,12 @@ SUBJECT: Final = Subject(
         Check(name="unreachable", right="each broker that is named answers", look=unreachable),
         Check(
             name="session", right="the brokers take our session timeout", look=session, blind=_without_broker
+        ),
+        Check(
+            name="failover",
+            right="a leader's death refuses no claim",
+            look=failover,
+            blind=_without_broker,
         ),
         Check(name="creation", right="no topic is made by mistake", look=creation, blind=_without_broker),
         Check(name="topics", right="both topics are there", look=topics.exist),
