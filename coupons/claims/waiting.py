@@ -16,7 +16,7 @@ from coupons.claims.submitting import Answer
 #: A claim of a partition that is known to be dead waits no longer for its screening. Shorter, and on a busy
 #: machine people are told to try again who have the coupon; longer, and it takes longer than the second that
 #: such a claim may.
-_DOOMED_S: Final = 0.6
+DOOMED_S: Final = 0.6
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,7 +37,7 @@ class Waiting:
     @property
     def is_late_if_doomed(self) -> bool:
         """Whether it has waited for as long as it may, if its partition is known to be dead."""
-        return time.monotonic() >= self.since + _DOOMED_S
+        return time.monotonic() >= self.since + DOOMED_S
 
     @property
     def is_late(self) -> bool:

@@ -61,7 +61,7 @@ TURN: Final = "{coupon-gates:loading}"  #: a hash tag: the lock has two keys, wh
 _ASK_AGAIN_AFTER_S: Final = 0.05
 #: A worker that died is out of the others' way after so long: longer than a reading may take (8 s).
 _TURN_EXPIRES_S: Final = 10
-_one_at_a_time = threading.Lock()
+one_at_a_time = threading.Lock()
 
 
 def load(coupon: CachedCoupon) -> CachedCoupon:
@@ -84,13 +84,13 @@ def load_all(coupon_ids: Collection[int], *, within_s: float = LOG_TIMEOUT_S) ->
         return
     living = _of_living_partitions(coupon_ids)
     # Threads of this process that met the same empty gates wait for one reading, no longer than it may take.
-    if not living or not _one_at_a_time.acquire(timeout=within_s):
+    if not living or not one_at_a_time.acquire(timeout=within_s):
         raise LogUnavailable(say("the broker does not answer"))
     try:
         with _turn(), _uncollected():
             _load_all(living, lambda standing: _read(standing, within_s))
     finally:
-        _one_at_a_time.release()
+        one_at_a_time.release()
 
 
 def load_although_dead(coupon_id: int) -> None:

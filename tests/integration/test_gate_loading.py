@@ -186,10 +186,10 @@ def test_where_all_the_partitions_look_dead_nothing_is_read(
 
 
 def test_what_died_before_it_was_read_is_left_out(
-    by_partition: dict[int, int], readings: list[frozenset[int]], monkeypatch: pytest.MonkeyPatch
+    by_partition: dict[int, int], readings: list[frozenset[int]], looking: Looking
 ) -> None:
-    """It looked alive when it was asked for, so the gate is not loaded with less than there is."""
-    monkeypatch.setattr(loading, "_of_living_partitions", set)
+    """Or was not known to be dead when it was asked for: no gate is loaded with less than there is."""
+    looking.partitions = 0  # not known yet
 
     loading.load_all(by_partition.values())
     with pytest.raises(LogUnavailable):
@@ -207,13 +207,13 @@ def test_a_partition_that_looks_dead_is_tried_without_any_turn_and_without_other
 ) -> None:
     """Readings for claims that wait go on beside it."""
 
-    def no_turn() -> None:
+    def no_turn(*args: object, **named: object) -> None:
         raise AssertionError("it must not take the turn")
 
-    monkeypatch.setattr(loading, "_turn", no_turn)
+    monkeypatch.setattr(redis_lock, "Lock", no_turn)
     looking.unpromising_partitions = frozenset({1, 2})
 
-    with loading._one_at_a_time:
+    with loading.one_at_a_time:
         loading.load_although_dead(by_partition[2])
 
     assert readings == [{1}]

@@ -251,7 +251,7 @@ class Dead:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(submitting, "dead_coupons", self.among)
-        monkeypatch.setattr(waiting_of, "_DOOMED_S", 0.05)
+        monkeypatch.setattr(waiting_of, "DOOMED_S", 0.05)
 
     def among(self, claims: Iterable[Claim]) -> frozenset[int]:
         return frozenset({claim.coupon_id for claim in claims} & {2})
