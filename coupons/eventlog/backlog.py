@@ -72,16 +72,20 @@ class Positions:
 class Backlog:
     """The undecided events. ``requests`` in the order of each coupon; ``next_to_decide`` by partition.
 
-    ``unread``: partitions that were left out; ``partitions``: how many the topic has.
+    ``unread``: partitions that were left out; ``not_whole``: coupons whose deferred events were left out;
+    ``partitions``: how many the topic has.
     """
 
     requests: list[IssueRequest]
     next_to_decide: dict[int, NextOffset]
     unread: frozenset[int] = frozenset()
+    not_whole: frozenset[int] = frozenset()
     partitions: int = 1
 
     def covers(self, coupon_id: int) -> bool:
-        """Whether the coupon's partition was read."""
+        """Whether all of the coupon's undecided events were read: its partition, and what is deferred."""
+        if coupon_id in self.not_whole:
+            return False
         return partition_of(partition_key(coupon_id), self.partitions) not in self.unread
 
 
@@ -92,12 +96,15 @@ def read(
     *,
     timeout_s: float,
     coupon_id: int | None = None,
+    deferred_of: Collection[int] | None = None,
     without: Collection[int] = (),
     minds_failures: bool = True,
 ) -> Backlog:
     """Every decodable event that the group has not decided, or those of one coupon. Raises LogUnavailable.
 
-    ``without``: partitions that are left out, because they are known to be dead.
+    ``deferred_of``: the coupons whose deferred events are wanted, None: all. A paused coupon may have a
+    million of them, so whoever wants other coupons says so. ``without``: partitions that are left out,
+    because they are known to be dead.
 
     Raises it at once if another such reading failed a moment ago, so that callers do not wait one after the
     other. Where ``minds_failures`` is False it is tried all the same, and its own failure stops no other one.
@@ -105,17 +112,22 @@ def read(
     """
     global _failed_at, _failed_without
     if not minds_failures:
-        return _read(timeout_s, coupon_id, without)
+        return _read(timeout_s, coupon_id, deferred_of, without)
     if _failed_without == frozenset(without) and time.monotonic() - _failed_at < _FAILURE_LASTS_S:
         raise LogUnavailable(say("the log could not be read a moment ago"))
     try:
-        return _read(timeout_s, coupon_id, without)
+        return _read(timeout_s, coupon_id, deferred_of, without)
     except LogUnavailable:
         _failed_at, _failed_without = time.monotonic(), frozenset(without)
         raise
 
 
-def _read(timeout_s: float, coupon_id: int | None, without: Collection[int]) -> Backlog:
+def _read(
+    timeout_s: float,
+    coupon_id: int | None,
+    deferred_of: Collection[int] | None,
+    without: Collection[int],
+) -> Backlog:
     left = log_reader.deadline(timeout_s)
     with log_reader.reader() as reader:
         asking = log_reader.deadline(min(timeout_s, _ANSWERS_S))
@@ -131,12 +143,17 @@ def _read(timeout_s: float, coupon_id: int | None, without: Collection[int]) -> 
             and coupon_id in (None, request.event.coupon_id)
         ]
     # After the log: an event that is deferred meanwhile is in both, and not in neither.
-    aside = deferred.requests(coupon_id)
+    having = deferred.coupons()
+    wanted = {each for each in having if coupon_id in (None, each)}
+    if deferred_of is not None:
+        wanted &= set(deferred_of)
+    aside = deferred.requests(wanted)
     if aside:
         known = {request.event.request_id for request in aside}
         requests = [*aside, *(each for each in requests if each.event.request_id not in known)]
     return Backlog(
         requests=requests,
+        not_whole=frozenset(having - wanted),
         next_to_decide={partition: at.next_to_decide for partition, at in positions.items()},
         unread=unread,
         partitions=len(positions) + len(unread),

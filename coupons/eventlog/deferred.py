@@ -22,7 +22,7 @@ from coupons.models import Coupon, DeferredEvent
 from runtime.chunks import in_chunks
 
 _IN_AT_ONCE: Final = 1_000  #: ids in one IN list: a bound on the statement's size
-_READ_AT_ONCE: Final = 5_000  #: rows that are fetched at once: a bound on memory
+READ_AT_ONCE: Final = 5_000  #: rows of one statement: a bound on memory
 #: Our own keys have 26 bytes at most; of a longer one the beginning is enough for an operator.
 _MOST_KEY_BYTES: Final = 1_000
 #: Headers of ours have some hundred bytes. Longer ones are not kept: they are in the log, at that place.
@@ -157,18 +157,23 @@ def first(coupon_id: int, *, most: int) -> list[Deferred]:
     return [_deferred(row) for row in DeferredEvent.objects.filter(coupon_id=coupon_id).order_by("pk")[:most]]
 
 
-def requests(coupon_id: int | None = None) -> list[IssueRequest]:
-    """All deferred events, or those of one coupon, in the order in which they are to be decided."""
-    rows = DeferredEvent.objects.order_by("coupon_id", "pk")
-    if coupon_id is not None:
-        rows = rows.filter(coupon_id=coupon_id)
-    found = map(_request, rows.iterator(_READ_AT_ONCE))
+def requests(coupon_ids: Iterable[int]) -> list[IssueRequest]:
+    """The deferred events of these coupons, in the order in which they are to be decided."""
+    found = (request_of(row) for coupon_id in sorted(coupon_ids) for row in _rows(coupon_id))
     return [request for request in found if request is not None]
+
+
+def _rows(coupon_id: int) -> Iterator[DeferredEvent]:
+    """In steps, by the index: MySQL's client takes all rows of one statement into memory."""
+    rows, last = DeferredEvent.objects.filter(coupon_id=coupon_id).order_by("pk"), 0
+    while some := list(rows.filter(pk__gt=last)[:READ_AT_ONCE]):
+        yield from some
+        last = some[-1].pk
 
 
 def find(request_id: UUID) -> IssueRequest | None:
     row = DeferredEvent.objects.filter(request_id=request_id).first()
-    return None if row is None else _request(row)
+    return None if row is None else request_of(row)
 
 
 def among(request_ids: Iterable[UUID]) -> set[UUID]:
@@ -182,11 +187,18 @@ def among(request_ids: Iterable[UUID]) -> set[UUID]:
 
 def count(coupon_id: int) -> int:
     """How many events of the coupon are deferred."""
-    found = Coupon.objects.filter(pk=coupon_id).values_list("deferred_count", flat=True).first()
-    return found or 0
+    return counts([coupon_id]).get(coupon_id, 0)
 
 
-def _request(row: DeferredEvent) -> IssueRequest | None:
+def counts(coupon_ids: Iterable[int]) -> dict[int, int]:
+    """How many events are deferred, by coupon. Their rows are not looked at."""
+    found: dict[int, int] = {}
+    for some in in_chunks(coupon_ids, _IN_AT_ONCE):
+        found.update(Coupon.objects.filter(pk__in=some).values_list("pk", "deferred_count"))
+    return found
+
+
+def request_of(row: DeferredEvent) -> IssueRequest | None:
     """None for an event that cannot be read, which becomes a dead letter in its turn."""
     deferred = _deferred(row)
     try:

@@ -151,7 +151,8 @@ def _load_all(coupon_ids: Collection[int], read: Callable[[Collection[int]], Bac
         raise LogUnavailable("the partitions of these coupons look dead")
     undecided = _undecided(found)
     # The reading has other coupons' events too: loading their gates now saves the next reading. Where the
-    # topic had fewer partitions once, the coupon's own partition may be one that was left out.
+    # topic had fewer partitions once, the coupon's own partition may be one that was left out. A coupon whose
+    # deferred events were left out is loaded when it is asked for.
     others = {coupon_id for coupon_id in undecided.keys() - standing.keys() if found.covers(coupon_id)}
     standing |= _standing(others)
     fresh = coupon_cache.cached_coupons(standing, fresh=True)
@@ -182,11 +183,19 @@ def _standing(coupon_ids: Collection[int]) -> dict[int, tuple[str, Sequence[Clai
 
 
 def _read(coupon_ids: Collection[int], within_s: float) -> Backlog:
-    """The undecided part of the log that can be read; if one coupon is asked for, only its own events."""
+    """The undecided part of the log that can be read, and what is deferred of these coupons.
+
+    If one coupon is asked for, only its own events.
+    """
     only = next(iter(coupon_ids)) if len(coupon_ids) == 1 else None
     producer = event_producer()
     try:
-        return backlog.read(timeout_s=within_s, coupon_id=only, without=producer.unpromising_partitions)
+        return backlog.read(
+            timeout_s=within_s,
+            coupon_id=only,
+            deferred_of=coupon_ids,
+            without=producer.unpromising_partitions,
+        )
     except LogUnavailable:
         metrics.GATE_LOADS.labels(result="log_unavailable").inc()
         producer.suspect()

@@ -7,7 +7,7 @@ beginning would decide the old events again, on the reset coupon.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -15,7 +15,7 @@ from django.db import transaction
 from django.db.models import Model, QuerySet
 from django.utils import timezone
 
-from coupons.eventlog import backlog
+from coupons.eventlog import backlog, deferred
 from coupons.gate.admission import GateUnavailable, gate
 from coupons.models import (
     Coupon,
@@ -80,10 +80,18 @@ def under_way(coupon_ids: Sequence[int]) -> dict[int, int]:
         elif reserved:
             counts[coupon_id] = reserved
     if unknown:
-        only = next(iter(unknown)) if len(unknown) == 1 else None
-        requests = backlog.read(timeout_s=_LOG_TIMEOUT_S, coupon_id=only).requests
-        counts |= Counter(r.event.coupon_id for r in requests if r.event.coupon_id in unknown)
+        counts |= _in_the_log(unknown)
     return dict(sorted(counts.items()))
+
+
+def _in_the_log(coupon_ids: Collection[int]) -> Counter[int]:
+    """The undecided events in the log, and those that are deferred: of these only the rows' count is read."""
+    only = next(iter(coupon_ids)) if len(coupon_ids) == 1 else None
+    found = backlog.read(timeout_s=_LOG_TIMEOUT_S, coupon_id=only, deferred_of=()).requests
+    undecided = {r.event.request_id: r.event.coupon_id for r in found if r.event.coupon_id in coupon_ids}
+    for request_id in deferred.among(undecided):
+        del undecided[request_id]
+    return Counter(undecided.values()) + Counter(deferred.counts(coupon_ids))
 
 
 def _reserved(coupon_id: int) -> int | None:

@@ -44,7 +44,9 @@ def log(monkeypatch: pytest.MonkeyPatch) -> list[IssueRequest]:
     """A log whose undecided events are this list."""
     undecided: list[IssueRequest] = []
 
-    def read(*, timeout_s: float, coupon_id: int | None = None, without: Collection[int] = ()) -> Backlog:
+    def read(
+        *, timeout_s: float, coupon_id: int | None = None, without: Collection[int] = (), **_: object
+    ) -> Backlog:
         return Backlog(
             requests=[each for each in undecided if coupon_id in (None, each.event.coupon_id)],
             next_to_decide={0: NextOffset(0)},

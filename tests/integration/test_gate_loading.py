@@ -83,7 +83,9 @@ def log(monkeypatch: pytest.MonkeyPatch) -> list[IssueRequest]:
     """A log whose undecided events are this list."""
     undecided: list[IssueRequest] = []
 
-    def read(*, timeout_s: float, coupon_id: int | None = None, without: Collection[int] = ()) -> Backlog:
+    def read(
+        *, timeout_s: float, coupon_id: int | None = None, without: Collection[int] = (), **_: object
+    ) -> Backlog:
         asked_for = [each for each in undecided if coupon_id in (None, each.event.coupon_id)]
         return Backlog(requests=asked_for, next_to_decide={0: NextOffset(0)})
 
@@ -281,7 +283,9 @@ def test_what_was_decided_after_the_log_was_read_holds_no_slot(log: list[IssueRe
 
 
 def test_without_the_log_nothing_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
-    def away(*, timeout_s: float, coupon_id: int | None = None, without: Collection[int] = ()) -> Backlog:
+    def away(
+        *, timeout_s: float, coupon_id: int | None = None, without: Collection[int] = (), **_: object
+    ) -> Backlog:
         raise LogUnavailable("away, for the test")
 
     monkeypatch.setattr(backlog, "read", away)
@@ -298,7 +302,9 @@ def test_the_row_is_read_anew_after_the_log(monkeypatch: pytest.MonkeyPatch) -> 
     old = view_of(coupon)
     requests = make_requests(coupon.pk, users)
 
-    def read(*, timeout_s: float, coupon_id: int | None = None, without: Collection[int] = ()) -> Backlog:
+    def read(
+        *, timeout_s: float, coupon_id: int | None = None, without: Collection[int] = (), **_: object
+    ) -> Backlog:
         issue_coupons(requests)  # between our first look at the row and the loading
         return Backlog(requests=[], next_to_decide={0: NextOffset(3)})
 
@@ -318,7 +324,9 @@ def test_many_who_find_it_empty_load_it_once(monkeypatch: pytest.MonkeyPatch) ->
     readings: list[int] = []
     all_there = threading.Barrier(8)
 
-    def read(*, timeout_s: float, coupon_id: int | None = None, without: Collection[int] = ()) -> Backlog:
+    def read(
+        *, timeout_s: float, coupon_id: int | None = None, without: Collection[int] = (), **_: object
+    ) -> Backlog:
         readings.append(1)
         return Backlog(requests=[], next_to_decide={0: NextOffset(0)})
 

@@ -270,7 +270,9 @@ def test_redis_lost_between_reserving_and_giving_back_is_no_error(
 def test_redis_and_the_log_away_is_a_refusal_that_takes_no_slot(
     broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def away(*, timeout_s: float, coupon_id: int | None = None, without: Collection[int] = ()) -> Backlog:
+    def away(
+        *, timeout_s: float, coupon_id: int | None = None, without: Collection[int] = (), **_: object
+    ) -> Backlog:
         raise LogUnavailable("away, for the test")
 
     monkeypatch.setattr(backlog, "read", away)

@@ -59,7 +59,7 @@ class Log(Publisher):
         return receipts
 
     def read(
-        self, *, timeout_s: float, coupon_id: int | None = None, without: Collection[int] = ()
+        self, *, timeout_s: float, coupon_id: int | None = None, without: Collection[int] = (), **_: object
     ) -> Backlog:
         self.readings += 1
         asked_for = [each for each in self.requests if coupon_id in (None, each.event.coupon_id)]

@@ -39,7 +39,9 @@ def log(monkeypatch: pytest.MonkeyPatch) -> Callable[[Backlog | LogUnavailable],
     """No broker is needed here: the undecided part of the log is empty, or what a test says."""
 
     def say(undecided: Backlog | LogUnavailable) -> None:
-        def read(*, timeout_s: float, coupon_id: int | None = None, without: Collection[int] = ()) -> Backlog:
+        def read(
+            *, timeout_s: float, coupon_id: int | None = None, without: Collection[int] = (), **_: object
+        ) -> Backlog:
             if isinstance(undecided, LogUnavailable):
                 raise undecided
             return undecided

@@ -9,6 +9,7 @@ from uuid import UUID
 from django_redis import get_redis_connection
 
 from coupons.claim import Claim
+from coupons.eventlog import deferred
 from coupons.eventlog.events import IssueRequest
 from coupons.gate.admission import (
     GateState,
@@ -29,6 +30,9 @@ class _Damaged(ValueError):
 
 def check(coupon: Coupon, undecided: Sequence[IssueRequest]) -> Iterator[Finding]:
     """Everything wrong with one coupon's gate; an empty gate is right. Raises GateUnavailable.
+
+    ``undecided``: in the log, as read before. What is deferred of the coupon is read here: one coupon's at a
+    time, because each may have a million.
 
     While requests come and go, a reservation may change between two of the readings. So check twice,
     and believe the findings of both times.
@@ -103,6 +107,8 @@ def _counts(coupon: Coupon, state: GateState) -> Iterator[Finding]:
 
 def _reservations(coupon: Coupon, state: GateState, undecided: Sequence[IssueRequest]) -> Iterator[Finding]:
     in_log = {r.event.request_id: r for r in undecided if r.event.coupon_id == coupon.pk}
+    if coupon.deferred_count:
+        in_log |= {request.event.request_id: request for request in deferred.requests([coupon.pk])}
     reserved: Mapping[UUID, Claim] = {claim.request_id: claim for claim in state.reservations}
     # An event at or beyond the group's position may be decided all the same: since the log was read, by
     # another group, or before the position was moved back.

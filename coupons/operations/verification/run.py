@@ -69,7 +69,7 @@ def gate_findings(coupons: Sequence[Coupon]) -> list[Finding]:
 
 
 def _gates_once(coupons: Iterable[Coupon]) -> list[Finding]:
-    undecided = backlog.read(timeout_s=_LOG_TIMEOUT_S).requests
+    undecided = backlog.read(timeout_s=_LOG_TIMEOUT_S, deferred_of=()).requests
     rows = _coupons_by_id({coupon.pk for coupon in coupons})
     return [finding for coupon in rows for finding in gate.check(coupon, undecided)]
 
