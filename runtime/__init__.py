@@ -1,6 +1,7 @@
 """What every process needs, knowing nothing of coupons.
 
 ``config/``               every setting, read once; ``arguments.py``: commands; ``chunks.py``: a few at a time
+``csv_lines.py``           CSV whose cells begin no formula
 ``seldom.py``             log lines once a minute; ``watched_file.py``: read again when it has changed
 ``secret_strength.py``     secrets that the API refuses to start with
 ``logs.py``               lines as text or JSON; ``log_file.py``: rotation, a full disk

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 from datetime import datetime
+from itertools import chain
 from operator import attrgetter
 from typing import Final
 from uuid import UUID
@@ -14,13 +14,10 @@ from django.utils import timezone
 
 from coupons.models import Coupon, IssueOutcome, User
 from coupons.outcomes import RequestStatus
+from runtime.csv_lines import csv_lines
 
 #: Rows that are read at once. More, and a page's thread holds more memory; fewer, and a million take longer.
 AT_ONCE: Final = 5_000
-#: A spreadsheet takes what begins so for a formula, and a user chooses their own name.
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
-
-
 _COLUMNS: Final = ("claim_rank", "user_id", "user_coupon_id", "request_id", "requested_at", "processed_at")
 
 
@@ -64,26 +61,15 @@ def of(coupon: Coupon) -> Iterator[Winner]:
             last = rank
 
 
-class _Line:
-    """Takes the one line that csv.writer writes."""
-
-    def write(self, text: str) -> str:
-        return text
-
-
 def as_csv(winners: Iterable[Winner]) -> Iterator[str]:
     """Lines of CSV, with a head. Times in the zone of the settings, with seconds and the zone."""
-    writer = csv.writer(_Line())
     names = [field.name for field in fields(Winner)]
     values_of = attrgetter(*names)  # `astuple` copies each value, which takes most of a row's time
-    yield str(writer.writerow(names))
-    for winner in winners:
-        yield str(writer.writerow([_cell(value) for value in values_of(winner)]))
+    rows = ([_cell(value) for value in values_of(winner)] for winner in winners)
+    return csv_lines(chain([names], rows))
 
 
 def _cell(value: object) -> object:
     if isinstance(value, datetime):
         return timezone.localtime(value).isoformat(timespec="milliseconds")
-    if isinstance(value, str) and value.startswith(_FORMULA):
-        return f"'{value}"
     return "" if value is None else value
