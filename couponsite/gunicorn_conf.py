@@ -69,11 +69,16 @@ def post_worker_init(worker: Any) -> None:
 
 
 def worker_exit(server: Any, worker: Any) -> None:
-    """Deliver the last records, figures and spans. The master calls this too, for a dead worker."""
+    """Deliver the last figures, records and spans. The master calls this too, for a dead worker.
+
+    Figures first: they are of claims that were answered, and the producer may wait for a broker that is away
+    until the master kills this worker. Its records are of claims that were not.
+    """
+    if flushing := sys.modules.get("coupons.figures.flushing"):
+        # Half of what is left: records and spans follow.
+        flushing.stop(patience_s=min(flushing.PATIENCE_S, worker.time_left_s() / 2))
     if "coupons.eventlog.producer" in sys.modules:
         sys.modules["coupons.eventlog.producer"].close_event_producer()
-    if "coupons.figures.flushing" in sys.modules:
-        sys.modules["coupons.figures.flushing"].stop()
     if "coupons.claims.tracing" in sys.modules:
         sys.modules["coupons.claims.tracing"].stop()
 

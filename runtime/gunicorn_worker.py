@@ -31,8 +31,8 @@ from runtime.http.server import Server
 #: How late the worker notices that it should stop, and how often it shows the master that it lives.
 _LOOK_EVERY_S: Final = 0.25
 #: A worker ends so long before the master kills it, which counts the graceful timeout from its own SIGTERM.
-#: Shorter, and the worker is killed before it logs how many connections it cuts off and its producer delivers
-#: its records; longer, and requests get less time.
+#: Shorter, and the worker is killed before it logs how many connections it cuts off and writes its last
+#: figures; longer, and requests get less time.
 _BEFORE_THE_MASTER_S: Final = 2.0
 _UNSUPPORTED: Final = ("certfile", "proxy_protocol", "accesslog")
 
@@ -43,6 +43,7 @@ class LoopWorker(Worker):  # type: ignore[misc]
     wsgi: Any
     alive: bool
     ppid: int
+    _killed_at: float | None = None  # by the monotonic clock: the master's patience ends
 
     @classmethod
     def check_config(cls, cfg: Any, log: Any) -> None:
@@ -77,14 +78,19 @@ class LoopWorker(Worker):  # type: ignore[misc]
             gevent.sleep(_LOOK_EVERY_S)
             server.sweep()
         server.stop()
-        until = time.monotonic() + self.cfg.graceful_timeout - _BEFORE_THE_MASTER_S
+        # The master has counted from its own signal, which we noticed so much later at most.
+        self._killed_at = time.monotonic() + self.cfg.graceful_timeout - _LOOK_EVERY_S
         while len(server):
-            if time.monotonic() > until:
+            if self.time_left_s() < _BEFORE_THE_MASTER_S:
                 self.log.warning("%d connections are cut off", len(server))
                 return
             self.notify()
             server.sweep()
             gevent.sleep(_LOOK_EVERY_S)
+
+    def time_left_s(self) -> float:
+        """Until the master kills this worker, which was asked to stop; none, as after a failed start."""
+        return 0.0 if self._killed_at is None else max(0.0, self._killed_at - time.monotonic())
 
     def notify(self) -> None:
         """Show the master that the loop runs; if the master is gone, end as if it had asked."""

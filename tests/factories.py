@@ -30,6 +30,16 @@ def make_coupon(*, stock: int = 100, **fields: Any) -> Coupon:
     return coupon
 
 
+def make_coupons(count: int, *, stock: int = 1) -> list[int]:
+    """New coupons; returns their ids."""
+    coupons = [
+        Coupon(coupon_id=next(_ids), description=f"coupon {n}", discount_amount=1_000, stock=stock)
+        for n in range(count)
+    ]
+    Coupon.objects.bulk_create(coupons)
+    return [coupon.pk for coupon in coupons]
+
+
 def make_event(*, coupon_id: int, user_id: int, **fields: Any) -> CouponIssueEvent:
     values: dict[str, Any] = {"request_id": uuid7(), "timestamp_ms": time.time_ns() // 1_000_000, **fields}
     return CouponIssueEvent(coupon_id=coupon_id, user_id=user_id, **values)

@@ -36,10 +36,15 @@ EVERY_S: Final = 1.0
 MOST_ROWS: Final = 200
 #: Coupons and seconds that wait while the database is away: some ten minutes of ten hot coupons, a few MB.
 #: Beyond, seconds are added up; fewer, and the chart of an outage is coarser.
-_MOST_WAITING: Final = 5_000
-#: A stopping worker has 2 s to end by itself (couponsite/gunicorn_conf.py). Longer, and the master kills it;
-#: shorter, and a busy database misses the last second's figures.
-_PATIENCE_S: Final = 1.0
+MOST_WAITING: Final = 5_000
+#: Coupons that wait, some 30 MB. While the database is away nobody can tell an invented coupon from a real
+#: one. More, and who asks for invented ones fills the memory; fewer, and figures of real coupons are lost.
+_MOST_COUPONS: Final = 50_000
+#: What is left is written within this at the end: 10,000 coupons' rows take some two seconds. Longer, and a
+#: database that hangs holds up each stop; shorter, and a busy one misses the last figures.
+PATIENCE_S: Final = 5.0
+#: The last flush is tried again after a failure: it may be a connection that the server had closed.
+_AGAIN_AFTER_S: Final = 0.2
 Waiting = dict[tuple[int, int], Figures]  #: by coupon and second
 
 
@@ -53,19 +58,20 @@ class Flusher:
         self._written = 0  # the last second that was written: a later tally of it counts in the next one
 
     def flush(self, *, is_last: bool = False) -> None:
-        """Write the seconds that are over, or all of them. Raises database errors; nothing is lost then."""
+        """Write the seconds that are over, or all there is. Raises database errors; nothing is lost then."""
         for key, figures in merged(self._source.fetch(), not_before=self._written + 1).items():
             self._waiting.setdefault(key, Figures()).add(figures)
-        over = int(time.time()) + (1 if is_last else 0)
-        due = {key: figures for key, figures in self._waiting.items() if key[1] < over}
+        over = int(time.time())
+        due = {key: figures for key, figures in self._waiting.items() if is_last or key[1] < over}
         if not due:
             return
         known = coupon_cache.cached_coupons({coupon_id for coupon_id, _ in due})
-        chosen = _chosen({key: each for key, each in due.items() if key[0] in known})
+        real = {key: each for key, each in due.items() if key[0] in known}
+        chosen = real if is_last else _chosen(real)
         _sample(chosen)
         self._insert(chosen)
         self._written = max([second for _, second in due])
-        left = {key: each for key, each in due.items() if key[0] in known and key not in chosen}
+        left = {key: each for key, each in real.items() if key not in chosen}
         self._waiting = {key: each for key, each in self._waiting.items() if key not in due}
         self._keep(left, at=self._written)
 
@@ -91,15 +97,15 @@ class Flusher:
 
     def bound(self) -> None:
         """Add up what waits by coupon, if too much waits: the database was away for long."""
-        if len(self._waiting) > _MOST_WAITING:
+        if len(self._waiting) > MOST_WAITING:
             waiting, self._waiting = self._waiting, {}
             self._keep(waiting, at=max(second for _, second in waiting) - 1)
-            for coupon_id, second in list(self._waiting)[_MOST_WAITING:]:
-                del self._waiting[coupon_id, second]  # invented coupons: there are not so many real ones
+            for coupon_id, second in list(self._waiting)[_MOST_COUPONS:]:
+                del self._waiting[coupon_id, second]
 
 
 def _chosen(due: Waiting) -> Waiting:
-    """The rows of this flush: all, or those of the coupons with most figures."""
+    """The rows of this flush, which others follow: all, or those of the coupons with most figures."""
     if len(due) <= MOST_ROWS:
         return due
     weights: dict[int, int] = {}
@@ -140,25 +146,31 @@ class FlushingThread:
         self._source = source
         self._flusher = Flusher(source)
         self._stop = threading.Event()
+        self._until = 0.0  # by the monotonic clock: the end of the last flush
         self._thread = threading.Thread(target=self._run, name="figures", daemon=True)
 
     def start(self) -> None:
         self._source.is_open = refusals.desk.is_open = True
         self._thread.start()
 
-    def stop(self) -> None:
-        """Write what is left, if the database answers at once. From any thread but this one's."""
+    def stop(self, *, patience_s: float) -> None:
+        """Write what is left, if the database takes it by then. From any thread but this one's."""
         self._source.is_open = refusals.desk.is_open = False
+        self._until = time.monotonic() + patience_s
         self._stop.set()
-        self._thread.join(_PATIENCE_S)
+        self._thread.join(patience_s)
+        if self._thread.is_alive():
+            log.warning("the last figures were not written within %.1f s", patience_s)
 
     def _run(self) -> None:
         while not self._stop.wait(EVERY_S):
             self._flush()
-        self._flush(is_last=True)
+        while not self._flush(is_last=True) and time.monotonic() < self._until:
+            time.sleep(_AGAIN_AFTER_S)
         connection.close()
 
-    def _flush(self, *, is_last: bool = False) -> None:
+    def _flush(self, *, is_last: bool = False) -> bool:
+        """Whether it was written."""
         try:
             with database_roles.watched():  # an old primary that lives on as a replica takes no rows
                 self._flusher.flush(is_last=is_last)
@@ -166,7 +178,10 @@ class FlushingThread:
         except DatabaseLayerError as error:
             log.info("figures wait for the database: %s", error)
             connection.close()
-        self._flusher.bound()
+            return False
+        finally:
+            self._flusher.bound()
+        return True
 
 
 _thread: FlushingThread | None = None
@@ -179,11 +194,11 @@ def start() -> None:
     _thread.start()
 
 
-def stop() -> None:
+def stop(*, patience_s: float = PATIENCE_S) -> None:
     """Write what is left, and stop. Does nothing where nothing was started."""
     global _thread
     if _thread is not None:
-        _thread.stop()
+        _thread.stop(patience_s=patience_s)
         _thread = None
 
 

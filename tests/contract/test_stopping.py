@@ -9,14 +9,19 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
 import pytest
 
+from coupons.eventlog.delivery import Record
+from coupons.eventlog.events import encode, partition_key
+from coupons.eventlog.producer import event_producer
+from coupons.figures import flushing, reading
 from coupons.gate.admission import gate
 from coupons.models import Coupon, IssueOutcome
-from tests.factories import make_coupon, make_users
+from tests.factories import make_coupon, make_coupons, make_event, make_users
 from tests.system import Process, System, ask, eventually
 
 _BUSY = 16
@@ -217,3 +222,45 @@ def test_idle_connections_make_room_for_those_who_come(running: System) -> None:
                 assert later[-1].recv(100).startswith(b"HTTP/1.1 200")
     finally:
         server.kill()
+
+
+#: More than a flush writes while others follow it, for some seconds.
+_COUPONS = 8 * flushing.MOST_ROWS
+
+
+def test_no_figure_is_lost_when_workers_stop(system: System) -> None:
+    """A refusal is a figure too, and is cheap."""
+    coupons, nobody = make_coupons(_COUPONS), 2**62
+
+    def claim(some: list[int]) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", system.api.port, timeout=40)
+        for coupon_id in some:
+            connection.request("POST", f"/api/coupons/{coupon_id}/issue?userId={nobody}")
+            assert b"USER_NOT_FOUND" in connection.getresponse().read()
+        connection.close()
+
+    with ThreadPoolExecutor(_BUSY) as pool:
+        list(pool.map(claim, [coupons[n::_BUSY] for n in range(_BUSY)]))
+    system.api.process.send_signal(signal.SIGTERM)
+    eventually(lambda: ended(system.api), within_s=30, what=system.api.output)
+
+    assert_quiet(system.api)
+    told = {pk: reading.total(reading.by_step(pk, since=0, until=2**40)).answers for pk in coupons}
+    assert told == {pk: {"USER_NOT_FOUND": 1} for pk in coupons}
+
+
+def test_no_figure_is_lost_when_a_consumer_stops(system: System) -> None:
+    coupons, [user] = make_coupons(_COUPONS), make_users(1)
+    records = [
+        Record(key=partition_key(pk), value=encode(make_event(coupon_id=pk, user_id=user))) for pk in coupons
+    ]
+    event_producer().publish(records)
+    decided = IssueOutcome.objects.filter(coupon_id__in=coupons)
+    eventually(lambda: decided.count() == len(coupons), within_s=60)
+
+    [consumer] = system.consumers
+    consumer.process.send_signal(signal.SIGTERM)
+    eventually(lambda: ended(consumer), within_s=60, what=consumer.output)
+
+    told = {pk: reading.total(reading.by_step(pk, since=0, until=2**40)).decisions for pk in coupons}
+    assert told == {pk: {"ISSUED": 1} for pk in coupons}

@@ -14,7 +14,7 @@ from coupons.claims import batching
 from coupons.coupon_cache import cached_coupon
 from coupons.figures import flushing, reading
 from coupons.figures.counting import Desk, Figures, desk
-from coupons.figures.flushing import Flusher
+from coupons.figures.flushing import Flusher, FlushingThread
 from coupons.gate.admission import gate
 from coupons.models import SecondFigures
 from tests.factories import make_coupon, make_event, make_users
@@ -110,12 +110,68 @@ def test_more_coupons_than_rows_wait_for_their_turn(own: Desk, monkeypatch: pyte
 
     own.answered([each.pk for each in coupons], ["ACCEPTED"] * 5, [0.001] * 5)
     began = time.time()
-    for turn in range(4):
+    written = []
+    for turn in range(1, 4):
         monkeypatch.setattr(time, "time", lambda turn=turn: began + turn)
+        flusher.flush()
+        written.append(SecondFigures.objects.count())
+
+    assert written == [2, 4, 5]
+    assert {row.coupon_id for row in SecondFigures.objects.all()} == {each.pk for each in coupons}
+
+
+def test_the_last_flush_writes_all_that_there_is(own: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No other one follows: neither for coupons whose turn comes later, nor for a clock that was set back."""
+    monkeypatch.setattr(flushing, "MOST_ROWS", 2)
+    coupons = [make_coupon() for _ in range(5)]
+    flusher = Flusher(own)
+    own.answered([coupons[0].pk], ["ACCEPTED"], [0.001])
+    flusher.flush(is_last=True)
+    back = time.time() - 60
+    monkeypatch.setattr(time, "time", lambda: back)
+
+    own.answered([each.pk for each in coupons], ["ACCEPTED"] * 5, [0.001] * 5)
+    flusher.flush(is_last=True)
+
+    totals = [reading.total(reading.by_step(each.pk, **ALL)).answers["ACCEPTED"] for each in coupons]
+    assert totals == [2, 1, 1, 1, 1]
+
+
+def test_real_coupons_are_not_taken_for_invented_ones(own: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More coupons wait than seconds may: their seconds are added up, and none is dropped."""
+    monkeypatch.setattr(flushing, "MOST_WAITING", 2)
+    coupons = [make_coupon() for _ in range(5)]
+    flusher = Flusher(own)
+    own.answered([each.pk for each in coupons], ["ACCEPTED"] * 5, [0.001] * 5)
+    with connection.execute_wrapper(_away), pytest.raises(OperationalError):
         flusher.flush(is_last=True)
 
+    flusher.bound()
+    flusher.flush(is_last=True)
+
     assert {row.coupon_id for row in SecondFigures.objects.all()} == {each.pk for each in coupons}
-    assert SecondFigures.objects.count() == 5
+
+
+def test_a_connection_that_broke_costs_no_last_figure(own: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was idle for long, and the process ends: there is no later flush."""
+    coupon, tries = make_coupon(), []
+    flush = Flusher.flush
+
+    def failing_first(flusher: Flusher, *, is_last: bool = False) -> None:
+        tries.append(is_last)
+        if len(tries) == 1:
+            raise OperationalError(2006, "Server has gone away")
+        flush(flusher, is_last=is_last)
+
+    monkeypatch.setattr(Flusher, "flush", failing_first)
+    monkeypatch.setattr(flushing, "EVERY_S", 600.0)
+    thread = FlushingThread(own)
+    thread.start()
+    own.answered([coupon.pk], ["ACCEPTED"], [0.001])
+    thread.stop(patience_s=30)
+
+    assert tries == [True, True]
+    assert reading.total(reading.by_step(coupon.pk, **ALL)).answers == {"ACCEPTED": 1}
 
 
 def test_how_many_wait_is_sampled_from_the_gate(own: Desk) -> None:

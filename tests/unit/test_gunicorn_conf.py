@@ -6,9 +6,11 @@ import os
 import re
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
+from couponsite import gunicorn_conf
 from dev.embedded import supervisor
 from dev.processes import PROJECT
 
@@ -42,3 +44,20 @@ def test_a_worker_that_stops_has_time_for_the_longest_claim() -> None:
 
     assert usual["graceful_timeout"] == "23"
     assert int(longest["graceful_timeout"]) < supervisor.API_GRACE_S
+
+
+def test_figures_are_written_before_the_producer_waits_for_a_broker_that_is_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """In the 2 s that a worker has whose connections were cut off; the producer may take 9 s."""
+    done: list[object] = []
+    producer = SimpleNamespace(close_event_producer=lambda: done.append("producer"))
+    figures = SimpleNamespace(PATIENCE_S=5.0, stop=lambda *, patience_s: done.append(patience_s))
+    monkeypatch.setitem(sys.modules, "coupons.eventlog.producer", producer)
+    monkeypatch.setitem(sys.modules, "coupons.figures.flushing", figures)
+    monkeypatch.delitem(sys.modules, "coupons.claims.tracing", raising=False)
+
+    gunicorn_conf.worker_exit(None, SimpleNamespace(time_left_s=lambda: 2.0))
+    gunicorn_conf.worker_exit(None, SimpleNamespace(time_left_s=lambda: 20.0))
+
+    assert done == [1.0, "producer", 5.0, "producer"]
