@@ -12,6 +12,7 @@ from urllib.parse import unquote
 
 import gevent
 from django.conf import settings
+from django.db import close_old_connections
 
 from coupons.admin.events import route
 from coupons.api import cors, front, hosts, limits, lookups_first, messages
@@ -44,6 +45,7 @@ _SWITCH_S: Final = 0.0005
 #: A worker waits so long at its start for the shop's keys. Shorter, and the first claims wait in its place;
 #: longer, and a login that is away delays the start.
 _KEYS_S: Final = 3.0
+_LATER: Final = b"Retry-After: 2\r\n"  #: as where a server is away (coupons/api/errors.py)
 
 
 class PageServer(Protocol):
@@ -76,7 +78,12 @@ class Doors:
         flushing.start()
         if settings.CONFIG.tracing.is_on:
             self._serve_claim = _traced()
-        self.pages = Pages(self._django, threads=settings.CONFIG.api.threads, refusal=self.refusal)
+        self.pages = Pages(
+            self._django,
+            threads=settings.CONFIG.api.threads,
+            refusal=self.refusal,
+            going_on=close_old_connections,  # as Django does when a request begins
+        )
         greenlets.spawn_for_life(_keep_metrics_files)
 
     def serve(self, request: Request) -> None:
@@ -99,10 +106,12 @@ class Doors:
     def refusal(self, status: int, headers: Mapping[bytes, bytes]) -> Reply:
         """The answer to a client whose bytes cannot be read: in its language, and to its page, if it said."""
         told = {name: value.decode("latin1") for name, value in headers.items()}
-        is_ours = status == HTTPStatus.INTERNAL_SERVER_ERROR
+        is_ours = status >= HTTPStatus.INTERNAL_SERVER_ERROR
         refused = RefusedError(Code.INTERNAL_ERROR if is_ours else Code.INVALID_REQUEST, detail="")
         reply = refusal_reply(refused, messages.language_for(told.get(b"accept-language")))
         reply.status = HTTPStatus(status)
+        if status == HTTPStatus.SERVICE_UNAVAILABLE:
+            reply.fields += _LATER
         reply.fields += cors.fields_for_origin(told.get(b"origin", ""), "GET")
         return reply
 

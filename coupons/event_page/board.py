@@ -25,6 +25,9 @@ from runtime import database_roles
 log = logging.getLogger(__name__)
 
 EVERY_S: Final = 1.0
+#: For an event's first snapshot. Shorter, and a slow database shows an empty page; longer, and one that hangs
+#: keeps the threads of pages.
+FIRST_S: Final = 5.0
 #: Snapshots in a process; beyond, the one that was made first is dropped. Keys come from staff alone.
 _MOST: Final = 100
 _KEPT_MS: Final = 60_000  #: in Redis, for processes that lose the race to make the next one
@@ -63,11 +66,19 @@ class Board:
         return entry.body
 
     def now(self, key: int) -> bytes:
-        """The newest snapshot; waits for the first one. Raises as ``snapshot.of``. Never in the loop."""
+        """The newest snapshot; waits for the first one, not for ever: empty if it does not come.
+
+        Raises as ``snapshot.of``. Never in the loop.
+        """
         if body := self.newest(key):
             return body
         entry = self._entries[key]  # in the thread's turn, after the one that ``newest`` has begun
-        return self._thread.submit(lambda: entry.body or self._shared(key)).result()
+        first = self._thread.submit(lambda: entry.body or self._shared(key))
+        try:
+            return first.result(FIRST_S)
+        except TimeoutError:
+            first.cancel()
+            return _AWAY
 
     def _refresh(self, key: int, entry: _Entry) -> None:
         try:

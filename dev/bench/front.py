@@ -24,8 +24,8 @@ def main() -> None:
     from coupons.claims import batching
     from coupons.claims.submitting import Accepted
     from couponsite.wsgi import Pages
+    from runtime.http.environ import environ_of
     from runtime.http.request import Request
-    from runtime.http.wsgi import environ_of
     from tests.asking import Client, request_of
 
     batching.submit = lambda claim, answer, counted=None: answer(Accepted(request_id=claim.request_id))

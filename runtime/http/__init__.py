@@ -6,6 +6,7 @@
 ``request.py``     a whole request, its body included
 ``reply.py``       a whole answer
 ``wsgi.py``        a WSGI application in threads: Django's pages; streams what is large
+``environ.py``     a request as that application gets it
 
 An application is called with each request in the loop's hub: it must not wait there. It ends in
 ``request.answer``, at once, or later from a greenlet or a callback of the loop. So a claim needs no greenlet

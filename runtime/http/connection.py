@@ -23,11 +23,11 @@ _READ_AT_ONCE: Final = 65_536  #: bytes: a bound on what one client makes us par
 #: A head must come within this. Shorter, and slow phones are cut off; longer, and clients that send nothing
 #: hold connections.
 HEAD_S: Final = 10.0
-#: So much longer for a body, and a second more for each of so many bytes that the route allows.
+#: So much longer for a body, and a second more for each SLOWEST_BYTES_PER_S that the route allows.
 BODY_S: Final = 10.0
-_SLOWEST_BYTES_PER_S: Final = 50_000
-#: Each part of an answer must be taken within this. Shorter, and slow clients lose a large page; longer, and
-#: clients that read nothing hold connections.
+SLOWEST_BYTES_PER_S: Final = 50_000
+#: Each part of an answer must be taken within this, and a second more for each SLOWEST_BYTES_PER_S of it.
+#: Shorter, and slow clients lose a large page; longer, and clients that read nothing hold connections.
 WRITE_S: Final = 30.0
 #: The client of a refused request may still be sending, and would see a reset instead of its answer: what it
 #: sends is dropped for so long and so many bytes.
@@ -163,7 +163,7 @@ class Connection:
             self._server.idle.pop(self, None)
         self.deadline = self._request_since + HEAD_S
         if longest := self._parser.longest_body:
-            self.deadline += BODY_S + longest / _SLOWEST_BYTES_PER_S
+            self.deadline += BODY_S + longest / SLOWEST_BYTES_PER_S
         if self._parser.is_asked_to_go_on:
             self._parser.is_asked_to_go_on = False
             self._write(_GO_ON)
@@ -226,15 +226,22 @@ class Connection:
             return
         if sent < len(data):
             self._unsent = data[sent:]
-            self.deadline = time.monotonic() + WRITE_S
+            self.deadline = time.monotonic() + WRITE_S + len(data) / SLOWEST_BYTES_PER_S
             self._writing.start(self._on_writable)
 
     def _on_writable(self) -> None:
-        self._writing.stop()
-        unsent, self._unsent = self._unsent, b""
-        self._write(unsent)
-        if self._unsent or not self.is_open:
+        """The deadline stands, whatever is taken: who takes a byte now and then has no more time."""
+        try:
+            sent = self._socket.send(self._unsent)
+        except (BlockingIOError, InterruptedError):
             return
+        except OSError:  # the client is gone
+            self.close()
+            return
+        self._unsent = self._unsent[sent:]
+        if self._unsent:
+            return
+        self._writing.stop()
         self.deadline = _NEVER
         self._tell(True)
         if self._is_ending:

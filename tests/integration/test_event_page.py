@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 import time
 from datetime import timedelta
 from html import unescape
@@ -128,6 +129,21 @@ class TestBoard:
         Board(make=lambda key: b"before").now(7)
         assert Board(make=while_making).now(7) == b"after"
         assert made == ["outer"]
+
+    def test_a_page_does_not_wait_for_ever(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """As where the database hangs: its thread is wanted by other pages."""
+        monkeypatch.setattr(boards, "FIRST_S", 0.1)
+        is_over = threading.Event()
+
+        def hanging(key: int) -> bytes:
+            is_over.wait(30)
+            return b"late"
+
+        hung = Board(make=hanging)
+        try:
+            assert hung.now(7) == b""
+        finally:
+            is_over.set()
 
     def test_without_redis_each_makes_its_own(self, redis_away: pytest.MonkeyPatch) -> None:
         assert Board(make=lambda key: b"own").now(7) == b"own"

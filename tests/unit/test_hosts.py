@@ -11,9 +11,9 @@ from django.core.exceptions import DisallowedHost
 
 from coupons.api import hosts
 from couponsite.doors import Doors
+from runtime.http.environ import environ_of
 from runtime.http.reply import Reply
 from runtime.http.request import Request
-from runtime.http.wsgi import environ_of
 from tests.asking import Client, request_of
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextvars import ContextVar
 from typing import Any
 
 import gevent
@@ -14,6 +16,7 @@ from gevent import socket as loop_socket
 
 from runtime.http import connection as connections
 from runtime.http import server as servers
+from runtime.http import wsgi
 from runtime.http.reply import Reply, fields_of
 from runtime.http.request import Request
 from runtime.http.server import Server
@@ -21,11 +24,12 @@ from runtime.http.wsgi import Environ, Pages, StartResponse
 
 _LONGEST_BODY = 100_000
 _LARGE = 5_000_000
+_BIG = 30_000_000  #: bytes: more than the kernel keeps of an answer
 _GET = b"GET /%d HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
 class Echo:
-    """Answers with the path and the body; ``/later/…`` after a while, ``/bug`` never."""
+    """Answers with the path and the body; ``/later/…`` after a while, ``/bug`` never, ``/big`` at length."""
 
     def __init__(self) -> None:
         self.pages: Pages | None = None
@@ -39,6 +43,8 @@ class Echo:
         if request.path.startswith("/page"):
             assert self.pages is not None
             self.pages.serve(request)
+        elif request.path == "/big":
+            request.answer(Reply.of(200, bytes(_BIG)))
         elif request.path.startswith("/later"):
             gevent.spawn_later(0.05, request.answer, reply)
         else:
@@ -434,6 +440,98 @@ def test_a_client_that_reads_nothing_is_given_up(running: Running, monkeypatch: 
 
     assert large.made < _LARGE
     assert len(running.server) == 0
+
+
+def test_clients_that_read_nothing_hold_up_no_page(running: Running) -> None:
+    """More of them than there are threads."""
+
+    def some_large(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        answer = Large(says_length=False) if "large" in environ["PATH_INFO"] else shown
+        return answer(environ, start_response)
+
+    pages_of(running, some_large)
+    for _ in range(3):
+        client = running.connect()
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 10_000)
+        client.sendall(b"GET /page/large HTTP/1.1\r\n\r\n")
+    gevent.sleep(0.2)
+
+    client = running.connect()
+    client.sendall(b"GET /page/small HTTP/1.1\r\n\r\n")
+    assert b"GET /page/small" in received(client, until=b"None 0")
+
+
+def test_a_client_that_takes_some_now_and_then_gets_no_more_time(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel has room for the next bytes every second or so, and the answer would take fifteen."""
+    monkeypatch.setattr(connections, "WRITE_S", 2.0)
+    monkeypatch.setattr(connections, "SLOWEST_BYTES_PER_S", 10**9)
+    client = running.connect()
+    client.sendall(b"GET /big HTTP/1.1\r\n\r\n")
+    taken = 0
+    with gevent.Timeout(60):
+        while some := client.recv(200_000):
+            taken += len(some)
+            gevent.sleep(0.1)
+            if taken >= _BIG:
+                break
+
+    assert taken < _BIG
+    assert len(running.server) == 0
+
+
+def test_each_answer_keeps_its_own_context_whatever_threads_make_it(running: Running) -> None:
+    """Django has the language of an answer there, and the time zone."""
+    language: ContextVar[bytes] = ContextVar("language")
+
+    def chunks() -> Iterator[bytes]:
+        for _ in range(_LARGE // 1000):
+            yield language.get() * 1000
+
+    def speaking(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        start_response("200 OK", [("Content-Length", str(_LARGE))])
+        language.set(environ["PATH_INFO"][-1].encode())
+        return chunks()
+
+    pages_of(running, speaking)
+    clients = {letter: running.connect() for letter in (b"a", b"b", b"c")}
+    for letter, client in clients.items():
+        client.sendall(b"GET /page/%b HTTP/1.1\r\nConnection: close\r\n\r\n" % letter)
+
+    for letter, client in clients.items():
+        assert received(client).partition(b"\r\n\r\n")[2] == letter * _LARGE
+
+
+def test_a_page_that_waits_too_long_for_a_thread_is_refused(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wsgi, "LONGEST_WAIT_S", 0.2)
+    monkeypatch.setattr(wsgi, "LOOK_EVERY_S", 0.05)
+    at_work: list[str] = []
+    is_over = threading.Event()
+
+    def stuck(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        at_work.append(environ["PATH_INFO"])
+        is_over.wait(30)
+        return shown(environ, start_response)
+
+    pages_of(running, stuck)
+    clients = [running.connect() for _ in range(2)]
+    for number, client in enumerate(clients):
+        client.sendall(b"GET /page/%d HTTP/1.1\r\n\r\n" % number)
+    with gevent.Timeout(10):
+        while len(at_work) < 2:
+            gevent.sleep(0.01)
+
+    late = running.connect()
+    late.sendall(b"GET /page/2 HTTP/1.1\r\n\r\n")
+    try:
+        assert received(late, until=b"refused").startswith(b"HTTP/1.1 503 ")
+    finally:
+        is_over.set()
+    for number, client in enumerate(clients):
+        assert b"GET /page/%d" % number in received(client, until=b"None 0")
 
 
 def test_a_page_that_breaks_in_the_middle_ends_the_connection(

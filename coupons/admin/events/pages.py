@@ -86,7 +86,7 @@ def figures(request: HttpRequest, key: int) -> HttpResponse:
     """The snapshot by session, where no loop answers ahead of Django (``route.py``), as under runserver."""
     _refuse_strangers(request)
     try:
-        body = board.now(key)
+        body = board.now(key) or b'{"error":"soon"}'  # the page asks again
     except Coupon.DoesNotExist:
         body = b'{"gone":true}'
     return HttpResponse(body, content_type="application/json", headers={"Cache-Control": "no-store"})

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 from django.core.wsgi import get_wsgi_application
 
+from runtime.http.environ import environ_of
 from runtime.http.reply import Reply
 from runtime.http.request import Request
-from runtime.http.wsgi import environ_of
 
 
 class _Site:
