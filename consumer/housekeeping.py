@@ -21,7 +21,7 @@ from coupons.figures import refusals
 from coupons.gate import catching_up, disclosed
 from coupons.gate.admission import GateUnavailable
 from coupons.gate.catching_up import CatchingUp
-from coupons.gate.leaked_slots import LeakSearch
+from coupons.gate.leaked_slots import LeakSearch, Turns
 from runtime import database_roles
 from runtime.actuator import Component
 
@@ -47,6 +47,7 @@ class Housekeeper:
     def __init__(self) -> None:
         self._stop = threading.Event()
         self._catching_up = CatchingUp()
+        self._turns = Turns()
         self._watch = Watch()
         self._failure = ""
         self._partitions_came = threading.Event()
@@ -98,7 +99,7 @@ class Housekeeper:
             if turn is None:
                 self._watch.rest()
                 return
-            search = LeakSearch()
+            search = LeakSearch(self._turns)
             disclosed.forget_decided()
             refusals.forget_old()
             self._catch_up()

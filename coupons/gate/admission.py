@@ -274,21 +274,23 @@ class AdmissionGate(GateRedis):
             yield from zip(some, pipeline.execute(), strict=True)
 
     def reservations(
-        self, *, limit: int | None, coupon_id: int | None = None, of_each: int | None = None
+        self, *, limit: int | None, coupon_id: int | None = None, of_each: int | None = None, after: int = 0
     ) -> list[Claim]:
         """Reservations of all coupons, or of one: at most ``limit`` in all, at most ``of_each`` of a coupon.
+
+        By the coupons' ids, beginning with the one that follows ``after``, so that a caller with a limit can
+        give each coupon its turn.
 
         Drops damaged fields, because each would keep a slot that nobody gives back. Where such a field was a
         reservation, the hash is one short afterwards, and its gate is loaded anew.
         """
-        return self.guarded(lambda: list(islice(self._each_reservation(coupon_id, of_each), limit)))
+        return self.guarded(lambda: list(islice(self._each_reservation(coupon_id, of_each, after), limit)))
 
-    def _each_reservation(self, only: int | None, of_each: int | None) -> Iterator[Claim]:
+    def _each_reservation(self, only: int | None, of_each: int | None, after: int) -> Iterator[Claim]:
         name = "{coupon:*}:reservations" if only is None else keys_of(only)[1]
-        for key in self._each_hash(name):
-            coupon_id = coupon_of(key)
-            if coupon_id is not None:
-                yield from islice(self._each_in(key, coupon_id), of_each)
+        keys = {pk: key for key in self._each_hash(name) if (pk := coupon_of(key)) is not None}
+        for coupon_id in sorted(keys, key=lambda pk: (pk <= after, pk)):
+            yield from islice(self._each_in(keys[coupon_id], coupon_id), of_each)
 
     def _each_in(self, key: bytes, coupon_id: int) -> Iterator[Claim]:
         for user, request in self._redis.hscan_iter(key, count=1000):

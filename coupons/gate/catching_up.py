@@ -38,6 +38,11 @@ log = logging.getLogger(__name__)
 #: Reservations that are looked at under one lock of the coupon's row. More, and deciding waits for the lock
 #: longer; fewer, and a large gate takes more steps.
 MOST_AT_ONCE: Final = 10_000
+#: Reservations that are looked at for decided ones, of all coupons and of each. A paused coupon may have a
+#: million, and one decided reservation of a coupon is enough to notify its gate. More of each, and paused
+#: coupons hide those behind them; fewer, and a coupon that goes on hides its own.
+MOST_LOOKED_AT: Final = 100_000
+MOST_OF_ONE: Final = 1_000
 _IN_AT_ONCE: Final = 1_000  #: ids in one IN list: a bound on the statement's size
 #: Reading the undecided events. Longer, and a silent broker keeps housekeeping from its other work; shorter,
 #: and a large backlog cannot be read, so that a gate that counts too many refuses claims for longer.
@@ -76,7 +81,7 @@ def free_decided() -> list[int]:
 
     Raises GateUnavailable or a database error. A consumer that notifies the same gate meanwhile does no harm.
     """
-    reserved = gate.reservations(limit=MOST_AT_ONCE)
+    reserved = gate.reservations(limit=MOST_LOOKED_AT, of_each=MOST_OF_ONE)
     decided = _statuses([claim.request_id for claim in reserved])
     missed = sorted({claim.coupon_id for claim in reserved if claim.request_id in decided})
     counts = gate.issued_counts() if missed else {}
@@ -134,7 +139,8 @@ def _statuses(request_ids: Sequence[UUID]) -> dict[UUID, str]:
 
 def _correct(counted: Mapping[int, int]) -> list[int]:
     """Lower these counts to the rows', where this database has decided all of the coupon's events."""
-    undecided = {request.event.coupon_id for request in backlog.read(timeout_s=_LOG_TIMEOUT_S).requests}
+    found = backlog.read(timeout_s=_LOG_TIMEOUT_S, deferred_of=())
+    undecided = found.not_whole.union(request.event.coupon_id for request in found.requests)
     corrected = []
     for coupon_id in sorted(counted.keys() - undecided):
         with transaction.atomic():

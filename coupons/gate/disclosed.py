@@ -61,15 +61,19 @@ def find(request_id: UUID) -> CouponIssueEvent | None:
     return CouponIssueEvent.of(_claim(row), timestamp_ms=int(row.requested_at.timestamp() * 1000))
 
 
-def suspects(limit: int) -> list[Claim]:
-    """Kept requests without an outcome, the oldest first, for the search for leaked slots.
+def suspects(limit: int, *, after: UUID | None = None) -> list[Claim]:
+    """Kept requests without an outcome, in the order of their ids, for the search for leaked slots.
 
+    Those that follow ``after`` come first: the oldest may be of a partition that stands still for long.
     Without those that are deferred, which are in no danger: a paused coupon has any number of them, for as
     long as somebody wants it.
     """
     is_deferred = Exists(DeferredEvent.objects.filter(request_id=OuterRef("pk")))
     undecided = DisclosedRequest.objects.filter(~_has_outcome(), ~is_deferred).order_by("pk")
-    return [_claim(row) for row in undecided[:limit]]
+    rows = list((undecided if after is None else undecided.filter(pk__gt=after))[:limit])
+    if after is not None and len(rows) < limit:
+        rows += undecided.filter(pk__lte=after)[: limit - len(rows)]
+    return [_claim(row) for row in rows]
 
 
 def forget(request_ids: Iterable[UUID]) -> int:

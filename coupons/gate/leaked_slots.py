@@ -2,7 +2,8 @@
 
 A process may die, or lose its broker, between reserving and publishing. One round:
 
-1. Note the reservations, and the disclosed requests, which may have no reservation any more.
+1. Note the reservations, and the disclosed requests, which may have no reservation any more. Of both a bound
+   number, so each round begins behind the one before (``Turns``).
 2. Wait until no publish that began before the note can still be on its way: twice the longest publish
    timeout that any API may have. This process's own setting says nothing about the APIs'.
 3. Note the end of each partition, once all its replicas in sync have been there for a while: a leader that
@@ -32,6 +33,7 @@ import logging
 import time
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
@@ -57,7 +59,9 @@ log = logging.getLogger(__name__)
 #: Reservations of one round: a bound on memory and on the search. More, and a round of a large backlog takes
 #: longer; fewer, and leaked slots beyond them wait for a later round.
 MOST_AT_ONCE: Final = 10_000
-#: Of one coupon: a coupon whose partition stands still may have any number, and must not fill every round.
+#: Of one coupon: one that is paused, or whose partition stands still, may have any number, and must not fill
+#: a round. More, and fewer coupons have their turn in a round; fewer, and one coupon's leaked slots take more
+#: rounds.
 MOST_OF_ONE: Final = 1_000
 #: For the broker's answers and for each next message. Longer, and a silent broker keeps housekeeping from its
 #: other work; shorter, and a slow one makes the round begin anew.
@@ -87,17 +91,36 @@ CLOCK_JUMPS_MS: Final = 3_600_000
 _OUT_OF_ORDER_MS: Final = 60_000
 
 
+@dataclass(slots=True)
+class Turns:
+    """How far the last round came, for the next one: what waits for long must not fill all rounds.
+
+    ``coupon_id``: whose reservations were noted last; ``request_id``: of the disclosed request noted last.
+    """
+
+    coupon_id: int = 0
+    request_id: UUID | None = None
+
+
 class LeakSearch:
     """One round of the search. ``advance`` takes the next step if its time has come.
 
+    ``turns``: of the caller's rounds. ``reserved``: the reservations to look after, where they are known.
     ``waiting``: claims that are noted and not settled yet. When the round is over, these are the claims whose
     partitions stand still; the next round notes them anew. ``given_back``: the claims given back so far.
     Runs in the thread of housekeeping: it waits for broker, database and Redis.
     """
 
-    def __init__(self) -> None:
-        self._disclosed = frozenset(disclosed.suspects(MOST_AT_ONCE))
-        self.waiting = list(dict.fromkeys([*_reserved(), *self._disclosed]))
+    def __init__(self, turns: Turns | None = None, *, reserved: Sequence[Claim] | None = None) -> None:
+        turns = turns or Turns()
+        suspects = disclosed.suspects(MOST_AT_ONCE, after=turns.request_id)
+        turns.request_id = suspects[-1].request_id if suspects else None
+        self._disclosed = frozenset(suspects)
+        if reserved is None:
+            reserved = _reserved(after=turns.coupon_id)
+            if reserved:  # none while Redis is away
+                turns.coupon_id = reserved[-1].coupon_id
+        self.waiting = list(dict.fromkeys([*reserved, *self._disclosed]))
         self.given_back: list[Claim] = []
         self._publishable_until = time.monotonic() + PUBLISHABLE_S
         self._probe = BrokerProbe(settings.CONFIG.kafka.topic)
@@ -170,10 +193,10 @@ class LeakSearch:
         return any(now - self._moved[partition][1] < STILL_S for partition in going_on)
 
 
-def _reserved() -> list[Claim]:
+def _reserved(*, after: int) -> list[Claim]:
     """The reservations; none while Redis is away: disclosed requests get their outcome all the same."""
     try:
-        return gate.reservations(limit=MOST_AT_ONCE, of_each=MOST_OF_ONE)
+        return gate.reservations(limit=MOST_AT_ONCE, of_each=MOST_OF_ONE, after=after)
     except GateUnavailable:
         return []
 

@@ -51,7 +51,7 @@ def reconcile(*, dry_run: bool, wait_s: float, on_wait: Callable[[], object]) ->
 
 def _give_leaked_back(mended: Mended, *, wait_s: float, on_wait: Callable[[], object]) -> None:
     deadline = time.monotonic() + wait_s
-    search = LeakSearch()
+    search = LeakSearch(reserved=_leaked(mended.findings))
     while search.advance() is None:
         if time.monotonic() > deadline:
             mended.not_mended = say(
@@ -64,6 +64,18 @@ def _give_leaked_back(mended: Mended, *, wait_s: float, on_wait: Callable[[], ob
     else:
         mended.not_mended = _said_of(search.waiting)
     mended.slots_given_back = search.given_back
+
+
+def _leaked(findings: Sequence[Finding]) -> list[Claim]:
+    """The reservations that these findings name: each is looked after, however many others stand."""
+    named = {f.request_id for f in findings if f.check is Check.NO_LEAKED_RESERVATION}
+    coupon_ids = {f.coupon_id for f in findings if f.check is Check.NO_LEAKED_RESERVATION}
+    return [
+        claim
+        for coupon_id in sorted(filter(None, coupon_ids))
+        for claim in gate.reservations(limit=None, coupon_id=coupon_id)
+        if str(claim.request_id) in named
+    ]
 
 
 def _said_of(waiting: Sequence[Claim]) -> str | None:

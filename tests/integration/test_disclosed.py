@@ -173,6 +173,8 @@ def test_what_is_decided_is_forgotten_and_no_suspect(monkeypatch: pytest.MonkeyP
 
     assert disclosed.suspects(10) == claims[5:]
     assert disclosed.suspects(1) == claims[5:6]
+    behind = disclosed.suspects(2, after=claims[5].request_id)  # so that none waits for the first for ever
+    assert behind == [claims[6], claims[5]]
     assert disclosed.forget(each.request_id for each in [claims[0], claims[6]]) == 1
     assert disclosed.forget_decided(limit=2) == 2
     assert disclosed.forget_decided() == 2

@@ -135,3 +135,19 @@ def test_a_database_that_went_back_does_not_take_the_count_back(coupon: Coupon, 
 
     claim = Claim(coupon_id=coupon.pk, user_id=late, request_id=uuid7())
     assert gate.admit(_view(coupon), [claim]) == [OutOfStock()]
+
+
+def test_coupons_with_very_many_reservations_hide_no_decided_one(
+    coupon: Coupon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As paused ones have, whose requests are undecided for as long as somebody wants."""
+    monkeypatch.setattr(catching_up, "MOST_LOOKED_AT", 4)
+    monkeypatch.setattr(catching_up, "MOST_OF_ONE", 2)
+    users = make_users(5)
+    behind = make_coupon(stock=1)
+    loading.load(_view(behind))
+    for user in users[:3]:
+        _reserve(coupon, user)
+    _decide_untold(_reserve(behind, users[4]), offset=0)
+
+    assert catching_up.free_decided() == [behind.pk]

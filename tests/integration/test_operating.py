@@ -212,6 +212,17 @@ def test_reconcile_says_first_and_then_mends() -> None:
 
 
 @pytest.mark.usefixtures("_short_wait")
+def test_reconcile_gives_back_all_that_it_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many reservations stand before them, as those of paused coupons do."""
+    monkeypatch.setattr(leaked_slots, "MOST_AT_ONCE", 1)
+    leaked = [_leak_in_a_gate_that_miscounts() for _ in range(2)]
+
+    done = json.loads(_run("reconcile", "--json"))
+
+    assert done["slotsGivenBack"] == [str(claim.request_id) for claim in leaked]
+
+
+@pytest.mark.usefixtures("_short_wait")
 def test_reconcile_says_whose_slots_it_could_not_look_at() -> None:
     leaked = _leak_in_a_gate_that_miscounts()
     for partition in range(settings.CONFIG.kafka.partitions):

@@ -27,7 +27,7 @@ from coupons.gate import disclosed, leaked_slots, loading, pending
 from coupons.gate.admission import (
     gate,
 )
-from coupons.gate.leaked_slots import LeakSearch
+from coupons.gate.leaked_slots import LeakSearch, Turns
 from coupons.issuing.deciding import issue_coupons
 from coupons.models import IssueOutcome, UserCoupon
 from tests import broker
@@ -221,7 +221,6 @@ def test_the_consumer_gives_leaked_slots_back_by_itself(
         eventually(
             lambda: system.status(str(leaked.request_id)).body.get("status") == "REJECTED", within_s=60
         )
-
         assert system.claim(coupon.pk, users[2]).status == 202
 
 
@@ -432,3 +431,22 @@ def test_a_coupon_with_very_many_reservations_hides_no_other(
     leaked = [_reserve(coupons[partition], users[0]) for partition in (0, 2)]
 
     assert set(_finish(LeakSearch())) == set(leaked)
+
+
+def test_many_coupons_that_wait_for_long_hide_no_other(topic: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As ten paused coupons do: each fills its share of a round, and together they fill the round."""
+    monkeypatch.setattr(leaked_slots, "STILL_S", 0.2)
+    monkeypatch.setattr(leaked_slots, "MOST_AT_ONCE", 4)
+    monkeypatch.setattr(leaked_slots, "MOST_OF_ONE", 2)
+    users = make_users(3)
+    waiting = [_coupons_by_partition()[1] for _ in range(3)]
+    for coupon_id in waiting:
+        for user in users:
+            _published(coupon_id, user)
+    leaked = _reserve(_coupons_by_partition()[0], users[0])
+    turns = Turns()
+
+    given_back = [_finish(LeakSearch(turns)) for _ in range(2)]
+
+    assert given_back == [[], [leaked]]
+    assert set(waiting) == {claim.coupon_id for claim in gate.reservations(limit=100)}
