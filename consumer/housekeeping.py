@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
@@ -16,12 +16,15 @@ from django_redis import get_redis_connection
 from redis.exceptions import RedisError
 
 from consumer.watch import Watch
+from coupons.claim import Claim
 from coupons.eventlog.backlog import LogUnavailable
 from coupons.figures import refusals
+from coupons.figures.counting import desk as figures
 from coupons.gate import catching_up, disclosed
 from coupons.gate.admission import GateUnavailable
 from coupons.gate.catching_up import CatchingUp
 from coupons.gate.leaked_slots import LeakSearch, Turns
+from coupons.outcomes import DeadLetterReason
 from runtime import database_roles
 from runtime.actuator import Component
 
@@ -99,7 +102,7 @@ class Housekeeper:
             if turn is None:
                 self._watch.rest()
                 return
-            search = LeakSearch(self._turns)
+            search = LeakSearch(self._turns, tell=_note)
             disclosed.forget_decided()
             refusals.forget_old()
             self._catch_up()
@@ -127,6 +130,13 @@ class Housekeeper:
         except (GateUnavailable, LogUnavailable) as error:
             log.info("gates are not looked at: %s", error)
         self._watch.look()
+
+
+def _note(ended: Sequence[tuple[Claim, str]]) -> None:
+    """For support and the event's figures: users were told yes, perhaps, and no event of theirs is there."""
+    refusals.desk.decided(ended)
+    lost = DeadLetterReason.EVENT_LOST
+    figures.decided((claim.coupon_id, "FAILED" if reason == lost else reason) for claim, reason in ended)
 
 
 class Turn:

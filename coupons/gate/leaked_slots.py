@@ -32,7 +32,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
@@ -91,6 +91,13 @@ CLOCK_JUMPS_MS: Final = 3_600_000
 _OUT_OF_ORDER_MS: Final = 60_000
 
 
+#: Gets claims that ended without their event, and each one's reason, after they are decided.
+Tell = Callable[[Sequence[tuple[Claim, str]]], object]
+
+
+def _nobody(ended: Sequence[tuple[Claim, str]]) -> None: ...
+
+
 @dataclass(slots=True)
 class Turns:
     """How far the last round came, for the next one: what waits for long must not fill all rounds.
@@ -106,12 +113,19 @@ class LeakSearch:
     """One round of the search. ``advance`` takes the next step if its time has come.
 
     ``turns``: of the caller's rounds. ``reserved``: the reservations to look after, where they are known.
+    ``tell``: hears of each claim that ended here, and why.
     ``waiting``: claims that are noted and not settled yet. When the round is over, these are the claims whose
     partitions stand still; the next round notes them anew. ``given_back``: the claims given back so far.
     Runs in the thread of housekeeping: it waits for broker, database and Redis.
     """
 
-    def __init__(self, turns: Turns | None = None, *, reserved: Sequence[Claim] | None = None) -> None:
+    def __init__(
+        self,
+        turns: Turns | None = None,
+        *,
+        reserved: Sequence[Claim] | None = None,
+        tell: Tell = _nobody,
+    ) -> None:
         turns = turns or Turns()
         suspects = disclosed.suspects(MOST_AT_ONCE, after=turns.request_id)
         turns.request_id = suspects[-1].request_id if suspects else None
@@ -122,6 +136,7 @@ class LeakSearch:
                 turns.coupon_id = reserved[-1].coupon_id
         self.waiting = list(dict.fromkeys([*reserved, *self._disclosed]))
         self.given_back: list[Claim] = []
+        self._tell = tell
         self._publishable_until = time.monotonic() + PUBLISHABLE_S
         self._probe = BrokerProbe(settings.CONFIG.kafka.topic)
         self._whole_since: dict[int, float] = {}  # since when each look found all its replicas
@@ -176,7 +191,7 @@ class LeakSearch:
         standing = _still_reserved({claim.coupon_id for claim in suspects}) | self._disclosed
         gone = _without_event([claim for claim in suspects if claim in standing], at)
         whole_from_ms = log_search.begins_at_ms(timeout_s=_LOG_TIMEOUT_S) if gone else 0
-        self.given_back += give_back(gone, whole_from_ms=whole_from_ms)
+        self.given_back += give_back(gone, whole_from_ms=whole_from_ms, tell=self._tell)
         done = set(ready)
         self.waiting = [claim for claim in self.waiting if claim not in done]
 
@@ -274,7 +289,7 @@ def _since_ms(request_ids: Collection[UUID]) -> int:
     return max(0, min(request_id.int >> 80 for request_id in request_ids) - CLOCK_JUMPS_MS)
 
 
-def give_back(claims: Sequence[Claim], *, whole_from_ms: int = 0) -> list[Claim]:
+def give_back(claims: Sequence[Claim], *, whole_from_ms: int = 0, tell: Tell = _nobody) -> list[Claim]:
     """Decide these claims as never published, unless they were decided before, and release their slots.
 
     ``whole_from_ms`` (Unix milliseconds): events written before this moment may have been deleted from the
@@ -285,7 +300,9 @@ def give_back(claims: Sequence[Claim], *, whole_from_ms: int = 0) -> list[Claim]
         by_coupon[claim.coupon_id].append(claim)
     given_back: list[Claim] = []
     for coupon_id, group in sorted(by_coupon.items()):
-        given_back += _decide(coupon_id, group, whole_from_ms=whole_from_ms)
+        ended = _decide(coupon_id, group, whole_from_ms=whole_from_ms)
+        given_back += [claim for claim, _ in ended]
+        tell(ended)
         try:
             gate.release(group)
         except GateUnavailable as error:
@@ -294,7 +311,8 @@ def give_back(claims: Sequence[Claim], *, whole_from_ms: int = 0) -> list[Claim]
     return given_back
 
 
-def _decide(coupon_id: int, claims: Sequence[Claim], *, whole_from_ms: int) -> list[Claim]:
+def _decide(coupon_id: int, claims: Sequence[Claim], *, whole_from_ms: int) -> list[tuple[Claim, str]]:
+    """The claims that were undecided, each with its reason."""
     now = timezone.now()
     with transaction.atomic(durable=True):
         # The consumer decides under the same lock: each sees what the other has decided.
@@ -317,7 +335,7 @@ def _decide(coupon_id: int, claims: Sequence[Claim], *, whole_from_ms: int) -> l
         )
     for claim in undecided:
         _log_end(claim, is_lost=claim.request_id in lost)
-    return undecided
+    return [(claim, _reason(is_lost=claim.request_id in lost)) for claim in undecided]
 
 
 def _lost(request_ids: Sequence[UUID], *, whole_from_ms: int) -> set[UUID]:

@@ -23,13 +23,14 @@ from coupons.eventlog.events import CouponIssueEvent, IssueRequest, encode, part
 from coupons.eventlog.place import EndOffset, NextOffset, Place
 from coupons.eventlog.positions import Position
 from coupons.eventlog.producer import event_producer
+from coupons.figures import reading
 from coupons.gate import disclosed, leaked_slots, loading, pending
 from coupons.gate.admission import (
     gate,
 )
 from coupons.gate.leaked_slots import LeakSearch, Turns
 from coupons.issuing.deciding import issue_coupons
-from coupons.models import IssueOutcome, UserCoupon
+from coupons.models import IssueOutcome, Refusal, UserCoupon
 from tests import broker
 from tests.consuming import consume_all
 from tests.factories import make_coupon, make_event, make_users
@@ -221,7 +222,16 @@ def test_the_consumer_gives_leaked_slots_back_by_itself(
         eventually(
             lambda: system.status(str(leaked.request_id)).body.get("status") == "REJECTED", within_s=60
         )
+        of_user = Refusal.objects.filter(user_id=users[1], request_id=leaked.request_id)
+        eventually(lambda: [row.code for row in of_user.all()] == ["BROKER_UNAVAILABLE"])  # for support
+        eventually(lambda: decided(coupon.pk) == {"ISSUED": 1, "BROKER_UNAVAILABLE": 1})
+
         assert system.claim(coupon.pk, users[2]).status == 202
+
+
+def decided(coupon_id: int) -> dict[str, int]:
+    """The figures of the event's page."""
+    return reading.total(reading.by_step(coupon_id, since=0, until=2**40)).decisions
 
 
 def _published(coupon_id: int, user_id: int) -> Claim:
