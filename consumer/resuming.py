@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Final, NamedTuple, cast
+from typing import Final, NamedTuple, Protocol, cast
 
 import redis_lock
 from confluent_kafka import KafkaError, Message
@@ -20,10 +20,10 @@ from django.db import close_old_connections, connection
 from django_redis import get_redis_connection
 from redis.exceptions import RedisError
 
-from consumer.batch import BatchProcessor
 from consumer.kafka import place
 from consumer.partitions import PlaceInTopic
 from consumer.processor import RECOVERABLE
+from consumer.source import Source
 from consumer.state import LoopState
 from coupons.eventlog import deferred
 from coupons.eventlog.deferred import DecidingPaused, Deferred, DeferredMoved
@@ -52,11 +52,18 @@ class Rest(NamedTuple):
     seconds: float
 
 
+class ResumedProcessor(Protocol):
+    """Decides batches of deferred events. Called in the loop's thread."""
+
+    def process(self, messages: Sequence[Message], assigned: Source) -> None:
+        """Decide these messages durably. Raises DecidingPaused, DeferredMoved, one of RECOVERABLE."""
+
+
 class Resuming:
     """For the loop's thread, which calls ``step`` between two batches of the log."""
 
     def __init__(
-        self, processor: BatchProcessor, *, batch_size: int, state: LoopState, turn_s: float = _TURN_S
+        self, processor: ResumedProcessor, *, batch_size: int, state: LoopState, turn_s: float = _TURN_S
     ) -> None:
         self._processor = processor
         self._batch_size = batch_size

@@ -2,7 +2,8 @@
 
 An event whose headers bring a trace gets a span in that trace, from when its batch is taken up until that is
 committed or has failed. The batch has a trace of its own: it decides events of many traces. Each names the
-other by a link. All of it runs in the loop's thread, but for the transaction's span.
+other by a link. An event that was deferred has a second span, of another name, when it is decided after all.
+All of it runs in the loop's thread, but for the transaction's span.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ from opentelemetry.util.types import AnyValue
 from consumer.batch import BatchProcessor, NextBatch
 from consumer.database_thread import Running
 from consumer.kafka import headers_of, place
-from consumer.partitions import AssignedPartitions
 from consumer.reading import UNREADABLE
+from consumer.source import Source
 from coupons.eventlog.events import decode
 from coupons.eventlog.producer import EventProducer
 from coupons.issuing.deciding import Issued
@@ -34,7 +35,7 @@ from runtime.tracing import Tracing
 SERVICE: Final = "coupon-consumer"
 #: Of a span, to the events of its batch: as many as the library keeps (OTEL_SPAN_LINK_COUNT_LIMIT).
 _MOST_LINKS: Final = 128
-_DEFERRED: Final = "DEFERRED"  #: decided later, by ``resuming.py``, without a span
+_DEFERRED: Final = "DEFERRED"  #: decided later, by ``resuming.py``
 T = TypeVar("T")
 
 
@@ -47,12 +48,17 @@ class TracedEvent(NamedTuple):
 
 
 class TracedProcessor:
-    """A ``BatchProcessor`` whose events and transactions have spans. Called in the loop's thread."""
+    """A ``BatchProcessor`` whose events and transactions have spans. Called in the loop's thread.
+
+    One for the log's batches and one for deferred events: a ``BatchProcessor`` may have the batch before in
+    hand, of which it tells with the next one.
+    """
 
     def __init__(self, traced_by: Tracing, *, producer: EventProducer, run: Running) -> None:
         self._tracer: Tracer = traced_by.tracer
         self._run = run
         self._inner = BatchProcessor(producer=producer, run=self._run_traced)
+        self._resumed = BatchProcessor(producer=producer, run=self._run_traced)
         self._batch_span: Span | None = None  # of the batch in hand, if an event of it is traced
         self._decisions: dict[UUID, str] = {}  # of that batch
         self._traces: dict[
@@ -68,22 +74,27 @@ class TracedProcessor:
     def process(
         self,
         messages: Sequence[Message],
-        assigned: AssignedPartitions,
+        assigned: Source,
         next_batch: NextBatch = tuple,
     ) -> None:
         """As ``BatchProcessor.process``; what that raises is noted and raised again."""
+        is_resumed = assigned.resumed is not None
+        inner = self._resumed if is_resumed else self._inner
         traced = [event for message in messages if (event := _traced(message)) is not None]
         newest = {each.request_id: _trace_id(each) for each in traced if each.request_id is not None}
-        self._traces, self._newest = self._newest | newest, newest
+        self._traces = self._newest | newest
+        if not is_resumed:
+            self._newest = newest
         if not traced:
-            self._inner.process(messages, assigned, next_batch)
+            inner.process(messages, assigned, next_batch)
             return
         self._batch_span, self._decisions = self._begin_batch(traced, len(messages)), {}
         # Where it is not recorded, too much is traced already: then its events are not either.
         traced = traced if self._batch_span.is_recording() else []
-        spans = [self._begin(each, self._batch_span) for each in traced]
+        name = f"{'resume' if is_resumed else 'process'} {settings.CONFIG.kafka.topic}"
+        spans = [self._begin(name, each, self._batch_span) for each in traced]
         try:
-            self._inner.process(messages, assigned, next_batch)
+            inner.process(messages, assigned, next_batch)
         except BaseException as error:
             for span in (*spans, self._batch_span):
                 tracing.fail(span, error)
@@ -110,7 +121,7 @@ class TracedProcessor:
         }
         return self._tracer.start_span("decide batch", context=Context(), links=links, attributes=attributes)
 
-    def _begin(self, event: TracedEvent, batch: Span) -> Span:
+    def _begin(self, name: str, event: TracedEvent, batch: Span) -> Span:
         at = place(event.message)
         kafka = settings.CONFIG.kafka
         attributes: dict[str, AnyValue] = {
@@ -123,7 +134,7 @@ class TracedProcessor:
             **({"coupon.request_id": str(event.request_id)} if event.request_id else {}),
         }
         return self._tracer.start_span(
-            f"process {kafka.topic}",
+            name,
             context=event.parent,
             kind=SpanKind.CONSUMER,
             links=[Link(batch.get_span_context())],

@@ -29,6 +29,7 @@ _MOST_KEY_BYTES: Final = 1_000
 _MOST_HEADER_BYTES: Final = 4_000
 #: Far below max_allowed_packet (4 MB at least). Fewer, and a batch takes more statements.
 _MOST_STATEMENT_BYTES: Final = 1_000_000
+_OURS: Final = (SECOND_CHANCE_HEADER, "traceparent")  #: changes the outcome; leads to the claim's trace
 _INSERT: Final = (
     f"INSERT INTO {DeferredEvent._meta.db_table} (coupon_id, request_id, kafka_partition, kafka_offset, "
     "written_ms, event_key, event_value, event_headers, deferred_at) VALUES "
@@ -107,7 +108,7 @@ def _in_statements(rows: Iterable[str]) -> Iterator[list[str]]:
 def _packed(headers: Mapping[str, bytes]) -> bytes | None:
     packed = _pack(headers) if headers else None
     if packed is not None and len(packed) > _MOST_HEADER_BYTES:
-        ours = {name: value for name, value in headers.items() if name == SECOND_CHANCE_HEADER}
+        ours = {name: value for name, value in headers.items() if name in _OURS}
         packed = _pack({name: value[:_MOST_KEY_BYTES] for name, value in ours.items()}) if ours else None
     return packed
 

@@ -14,7 +14,9 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.sdk.trace.sampling import ParentBased
 from opentelemetry.trace import StatusCode
 
+from consumer.resuming import ResumedCoupon
 from consumer.tracing import TracedProcessor
+from coupons.eventlog import deferred
 from coupons.eventlog.events import IssueRequest, encode, partition_key
 from coupons.models import Coupon, IssueOutcome
 from runtime import logs
@@ -60,14 +62,18 @@ def spans() -> Iterator[Spans]:
     logs.tell_traces(None)
 
 
-def told(requests: Sequence[IssueRequest], traces: Mapping[int, bytes]) -> list[Any]:
+def told(
+    requests: Sequence[IssueRequest],
+    traces: Mapping[int, bytes],
+    more: Sequence[tuple[str, bytes]] = (),
+) -> list[Any]:
     """The messages that carry these requests, some of them with a trace."""
     return [
         ReceivedMessage(
             *request.place,
             key=partition_key(request.event.coupon_id),
             value=encode(request.event),
-            headers=[("traceparent", traces[number])] if number in traces else None,
+            headers=[("traceparent", traces[number]), *more] if number in traces else None,
         )
         for number, request in enumerate(requests)
     ]
@@ -139,3 +145,48 @@ def test_an_event_that_is_put_aside_says_so(spans: Spans) -> None:
     spans.processor.process(messages, standing_before(messages))
 
     assert [dict(each.attributes or {})["coupon.decision"] for each in spans.of("process")] == ["DEFERRED"]
+
+
+@pytest.mark.parametrize("others", [0, 5_000])
+def test_an_event_that_is_decided_later_goes_on_in_its_trace(spans: Spans, others: int) -> None:
+    """However many bytes of others' headers there are beside the trace."""
+    coupon, users = make_coupon(stock=1), make_users(2)
+    Coupon.objects.filter(pk=coupon.pk).update(deciding_paused_at=coupon.created_at)
+    requests = make_requests(coupon.pk, users)
+    messages = told(requests, {0: TRACED}, more=[("other", b"x" * others)])
+    spans.processor.process(messages, standing_before(messages))
+    Coupon.objects.filter(pk=coupon.pk).update(deciding_paused_at=None)
+
+    source = ResumedCoupon(coupon.pk)
+    spans.processor.process(source.messages(deferred.first(coupon.pk, most=9)), source)
+
+    [put_aside], [decided] = spans.of("process"), spans.of("resume")
+    assert put_aside.parent == decided.parent
+    assert decided.parent is not None
+    assert f"{decided.parent.trace_id:032x}" == TRACED.decode()[3:35]
+    assert dict(decided.attributes or {})["coupon.decision"] == "ISSUED"
+    assert dict(decided.attributes or {})["messaging.kafka.offset"] == requests[0].place.offset
+    _, batch = spans.of("decide batch")
+    assert [link.context for link in decided.links] == [batch.context]
+    assert [each.parent for each in spans.of("transaction")][1] == batch.context
+    assert spans.processor.trace_id_of(requests[0].event.request_id) == TRACED.decode()[3:35]
+
+
+def test_a_batch_of_the_log_keeps_its_traces_while_deferred_events_are_decided(spans: Spans) -> None:
+    """It is told with the batch after it: its log lines come then."""
+    paused, other = make_coupon(stock=1), make_coupon(stock=1)
+    [user] = make_users(1)
+    Coupon.objects.filter(pk=paused.pk).update(deciding_paused_at=paused.created_at)
+    [aside], [decided] = make_requests(paused.pk, [user]), make_requests(other.pk, [user], partition=1)
+    for request in (aside, decided):
+        messages = told([request], {0: TRACED})
+        spans.processor.process(messages, standing_before(messages))
+    Coupon.objects.filter(pk=paused.pk).update(deciding_paused_at=None)
+
+    source = ResumedCoupon(paused.pk)
+    spans.processor.process(source.messages(deferred.first(paused.pk, most=9)), source)
+    [untraced] = make_requests(other.pk, [user], partition=2)
+    messages = told([untraced], {})
+    spans.processor.process(messages, standing_before(messages))
+
+    assert spans.processor.trace_id_of(decided.event.request_id) == TRACED.decode()[3:35]

@@ -11,7 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from django.utils import timezone
 
+from coupons.models import Coupon
 from dev.processes import PROJECT, free_port
 from tests.collector import Collector, collecting
 from tests.factories import make_coupon, make_users
@@ -85,6 +87,26 @@ def test_one_trace_leads_from_the_caller_to_the_transaction(traced: System, coll
         for line in lines:
             [found_line] = [each for each in told if line in each and request_id in each]
             assert found_line.endswith(f", TraceId: {trace_id}")
+
+
+def test_the_trace_goes_on_where_a_paused_coupon_is_resumed(traced: System, collector: Collector) -> None:
+    coupon = make_coupon(stock=1, deciding_paused_at=timezone.now())
+    [user] = make_users(1)
+    trace_id, _, header = traceparent()
+    answer = traced.claim(coupon.pk, user, traceparent=header)
+    send, process, resume = (f"{what} {traced.topic}" for what in ("send", "process", "resume"))
+    eventually(lambda: process in collector.of(trace_id))
+    assert collector.of(trace_id)[process].attributes["coupon.decision"] == "DEFERRED"
+
+    Coupon.objects.filter(pk=coupon.pk).update(deciding_paused_at=None)
+    traced.wait_decided([answer.body["requestId"]])
+    eventually(lambda: resume in collector.of(trace_id))
+
+    found = collector.of(trace_id)
+    assert found[resume].parent_id == found[process].parent_id == found[send].span_id
+    assert found[resume].attributes["coupon.decision"] == "ISSUED"
+    [batch_id] = found[resume].links
+    eventually(lambda: batch_id in {each.parent_id for each in collector.spans if each.name == "transaction"})
 
 
 def test_all_that_callers_trace_arrives_and_nothing_else(traced: System, collector: Collector) -> None:

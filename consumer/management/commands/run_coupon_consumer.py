@@ -20,7 +20,7 @@ from consumer.housekeeping import Housekeeper
 from consumer.kafka import make_consumer
 from consumer.loop import ConsumerLoop
 from consumer.processor import Processor
-from consumer.resuming import Resuming
+from consumer.resuming import ResumedProcessor, Resuming
 from consumer.shutdown import stop_on_signals
 from coupons.eventlog.producer import close_event_producer, event_producer
 from coupons.figures import flushing
@@ -79,7 +79,7 @@ class Command(OperatorCommand):
         with (
             stop_on_signals() as stop,
             DatabaseThread() as database,
-            _processor(run=database.run) as processor,
+            _processors(run=database.run) as (processor, resumed),
         ):
             loop = ConsumerLoop(
                 make_consumer=partial(make_consumer, group_id=group_id),
@@ -88,7 +88,6 @@ class Command(OperatorCommand):
                 stop=stop,
                 on_partitions=housekeeper.partitions_came,
             )
-            resumed = BatchProcessor(producer=event_producer(), run=database.run)
             loop.between = Resuming(resumed, batch_size=batch_size, state=loop.state).step
             health = actuator_of(loop.state, housekeeper.health)
             host = settings.CONFIG.api.host
@@ -103,12 +102,13 @@ class Command(OperatorCommand):
 
 
 @contextmanager
-def _processor(*, run: Running) -> Iterator[Processor]:
-    """What decides batches. Without tracing its library is not even imported."""
+def _processors(*, run: Running) -> Iterator[tuple[Processor, ResumedProcessor]]:
+    """What decides the log's batches, and deferred events. Without tracing its library is not imported."""
+    producer = event_producer()
     if not settings.CONFIG.tracing.is_on:
-        yield BatchProcessor(producer=event_producer(), run=run)
+        yield BatchProcessor(producer=producer, run=run), BatchProcessor(producer=producer, run=run)
         return
     from consumer.tracing import tracing_processor
 
-    with tracing_processor(settings.CONFIG.tracing, producer=event_producer(), run=run) as processor:
-        yield processor
+    with tracing_processor(settings.CONFIG.tracing, producer=producer, run=run) as processor:
+        yield processor, processor
