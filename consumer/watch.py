@@ -9,7 +9,9 @@ from typing import Final
 
 from django.db import connection
 from django.db.models import Sum
+from django.utils import timezone
 
+from coupons.eventlog import deferred
 from coupons.eventlog.backlog import LogUnavailable
 from coupons.models import Coupon, DeadLetter, DeadLetterState
 from coupons.operations.verification.recent import Look, Recent
@@ -41,6 +43,9 @@ class Watch:
             waiting = DeadLetter.objects.filter(state=DeadLetterState.WAITING)
             metrics.DEAD_LETTERS_WAITING.set(waiting.count())
             metrics.DEFERRED_WAITING.set(Coupon.objects.aggregate(all=Sum("deferred_count"))["all"] or 0)
+            oldest = deferred.oldest()
+            waits_s = 0.0 if oldest is None else (timezone.now() - oldest).total_seconds()
+            metrics.DEFERRED_OLDEST_SECONDS.set(max(0.0, waits_s))
             metrics.DATABASE_CLOCK.set(_clock_offset_s())
         if now >= self._next_verifying:
             self._verify()
@@ -51,6 +56,7 @@ class Watch:
         for gauge in (
             metrics.DEAD_LETTERS_WAITING,
             metrics.DEFERRED_WAITING,
+            metrics.DEFERRED_OLDEST_SECONDS,
             metrics.DATABASE_CLOCK,
             metrics.VERIFY_FINDINGS,
             metrics.VERIFY_BEHIND,

@@ -123,6 +123,11 @@ DEFERRED_WAITING = Gauge(
     "Events that are deferred now: an operator paused the deciding of their coupons.",
     multiprocess_mode="livemax",
 )
+DEFERRED_OLDEST_SECONDS = Gauge(
+    "coupon_events_deferred_oldest_seconds",
+    "For how long the deferred event that was put aside first has waited, 0 if none.",
+    multiprocess_mode="livemax",
+)
 RETRYING_SECONDS = Gauge(
     "coupon_retrying_seconds",
     "For how long the batch in hand has been tried again and again, 0 if none.",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
@@ -25,11 +26,12 @@ _IN_AT_ONCE: Final = 1_000  #: ids in one IN list: a bound on the statement's si
 READ_AT_ONCE: Final = 5_000  #: rows of one statement: a bound on memory
 #: Our own keys have 26 bytes at most; of a longer one the beginning is enough for an operator.
 _MOST_KEY_BYTES: Final = 1_000
-#: Headers of ours have some hundred bytes. Longer ones are not kept: they are in the log, at that place.
+#: Headers of ours have some hundred bytes. Where they are longer, the others' are not kept: they are in the
+#: log, at that place.
 _MOST_HEADER_BYTES: Final = 4_000
+_OURS: Final = (SECOND_CHANCE_HEADER, "traceparent")  #: changes the outcome; leads to the claim's trace
 #: Far below max_allowed_packet (4 MB at least). Fewer, and a batch takes more statements.
 _MOST_STATEMENT_BYTES: Final = 1_000_000
-_OURS: Final = (SECOND_CHANCE_HEADER, "traceparent")  #: changes the outcome; leads to the claim's trace
 _INSERT: Final = (
     f"INSERT INTO {DeferredEvent._meta.db_table} (coupon_id, request_id, kafka_partition, kafka_offset, "
     "written_ms, event_key, event_value, event_headers, deferred_at) VALUES "
@@ -151,6 +153,13 @@ def take(coupon: Coupon, places: Collection[Place]) -> None:
 def coupons() -> set[int]:
     """The coupons that have deferred events. One look at an index, whose cost does not grow with the rows."""
     return set(DeferredEvent.objects.order_by().values_list("coupon_id", flat=True).distinct())
+
+
+def oldest() -> datetime | None:
+    """When the deferred event that was put aside first was so, of all coupons; None if there is none."""
+    rows = DeferredEvent.objects.order_by("pk").values_list("deferred_at", flat=True)
+    firsts = (rows.filter(coupon_id=coupon_id).first() for coupon_id in coupons())
+    return min((each for each in firsts if each is not None), default=None)
 
 
 def first(coupon_id: int, *, most: int) -> list[Deferred]:

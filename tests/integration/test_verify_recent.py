@@ -5,10 +5,13 @@ from __future__ import annotations
 import io
 import time
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 from django.core.management import call_command
 from django.db.models import F
+from django.utils import timezone
+from uuid_utils.compat import uuid7
 
 from consumer.batch import BatchProcessor
 from consumer.watch import Watch
@@ -16,7 +19,7 @@ from coupons.eventlog import positions
 from coupons.eventlog.delivery import Record
 from coupons.eventlog.events import encode, partition_key, partition_of
 from coupons.eventlog.producer import event_producer
-from coupons.models import Coupon, DeadLetter, IssueOutcome, UserCoupon
+from coupons.models import Coupon, DeadLetter, DeferredEvent, IssueOutcome, UserCoupon
 from coupons.operations.verification import recent
 from coupons.operations.verification.findings import Check
 from coupons.operations.verification.recent import Look, Recent
@@ -158,6 +161,31 @@ def test_the_watch_sets_the_metrics_and_rests(decided: Coupon, caplog: pytest.Lo
 
     watching.rest()
     assert _value(metrics.DEAD_LETTERS_WAITING) == _value(metrics.VERIFY_FINDINGS) == 0
+
+
+def test_the_watch_tells_how_many_deferred_events_wait_and_since_when() -> None:
+    """Of any coupon: a pause that was forgotten, or events that cannot be decided after it."""
+    for hours, paused in ((1, True), (3, False)):
+        coupon = make_coupon(deferred_count=1, deciding_paused_at=timezone.now() if paused else None)
+        DeferredEvent.objects.create(
+            coupon=coupon,
+            request_id=uuid7(),
+            kafka_partition=0,
+            kafka_offset=hours,
+            event_value=b"{}",
+            deferred_at=timezone.now() - timedelta(hours=hours),
+        )
+    watching = Watch()
+
+    watching.look()
+
+    assert _value(metrics.DEFERRED_WAITING) == 2
+    assert 3 * 3600 <= _value(metrics.DEFERRED_OLDEST_SECONDS) < 4 * 3600
+    watching.rest()
+    assert _value(metrics.DEFERRED_WAITING) == _value(metrics.DEFERRED_OLDEST_SECONDS) == 0
+    DeferredEvent.objects.all().delete()
+    Watch().look()
+    assert _value(metrics.DEFERRED_OLDEST_SECONDS) == 0
 
 
 def test_the_watch_does_not_look_at_every_step(decided: Coupon, monkeypatch: pytest.MonkeyPatch) -> None:
