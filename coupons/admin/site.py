@@ -154,7 +154,9 @@ class CouponAdmin(LiveTableAdmin):
 
     def get_urls(self) -> list[Any]:
         upload = path("import/<str:kind>/", admin.site.admin_view(imports.page), name="coupons_import")
-        return [*pages.urls(), upload, *super().get_urls()]
+        progress = admin.site.admin_view(imports.progress)
+        told = path("import/progress/<str:number>/", progress, name="coupons_import_progress")
+        return [*pages.urls(), upload, told, *super().get_urls()]
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         context = {"today": words.label("today"), "imports": imports.offered(request)}

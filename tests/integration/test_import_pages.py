@@ -14,6 +14,7 @@ from django.test import Client
 
 from coupons.admin import imports
 from coupons.admin.import_words import KOREAN
+from coupons.gate import work_shown
 from coupons.models import Coupon, EligibleUser, User
 from coupons.operations.importing.rows import Problem
 from tests.factories import make_coupon, make_users
@@ -151,3 +152,63 @@ def test_only_who_may_add_them_may_import_them(client: Client) -> None:
     assert [client.get(url).status_code for url in (USERS, COUPONS, ELIGIBLE)] == [403, 403, 200]
     assert "import/eligible/" in client.get("/admin/coupons/coupon/").content.decode()
     assert client.get("/admin/coupons/coupon/import/winners/").status_code == 404
+
+
+NUMBER = "0" * 31 + "1"
+
+
+def told(browser: Client, number: str = NUMBER, **headers: Any) -> Any:
+    return browser.get(f"/admin/coupons/coupon/import/progress/{number}/", headers=headers or None).json()
+
+
+def test_whoever_waits_hears_how_many_rows_are_done(browser: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asked by another request, and so by another process perhaps."""
+    heard: list[Any] = []
+    monkeypatch.setattr(imports, "TOLD_EVERY_S", 0.0)
+    monkeypatch.setattr(imports, "REST_S", 0.0)
+    tell = work_shown.tell
+
+    def telling(name: str, work: work_shown.WorkDone) -> None:
+        tell(name, work)
+        heard.append(told(browser))
+
+    monkeypatch.setattr(work_shown, "tell", telling)
+    text = "user_id,name\n" + "".join(f"{n},a\n" for n in range(900_000_000, 900_002_500))
+    assert told(browser) == {}
+    page = browser.post(
+        USERS, {"file": SimpleUploadedFile("rows.csv", text.encode()), "number": NUMBER}
+    ).content.decode()
+    assert heard[0] == {"done": 0, "whole": 2500, "told": "0 of 2,500 rows checked."}
+    assert heard[3] == {"done": 300, "whole": 2500, "told": "300 of 2,500 rows checked."}
+    assert heard[-1]["done"] == 2500
+    assert told(browser, accept_language="ko")["told"] == "2,500행 중 2,500행을 검사했습니다."
+
+    heard.clear()
+    [checked] = re.findall(r'name="checked" value="([^"]+)"', page)
+    browser.post(USERS, {"checked": checked, "number": NUMBER})
+    assert [each["told"] for each in heard if "imported" in each["told"]] == [
+        "0 of 2,500 rows imported.",
+        "1,000 of 2,500 rows imported.",
+        "2,000 of 2,500 rows imported.",
+        "2,500 of 2,500 rows imported.",
+    ]
+
+
+def test_nobody_hears_of_anothers_import(browser: Client) -> None:
+    browser.post(USERS, {"file": SimpleUploadedFile("rows.csv", b"user_id,name\n1,a\n"), "number": NUMBER})
+    other = Client()
+    other.force_login(Staff.objects.create(username="other", is_staff=True, is_superuser=True))
+
+    assert told(browser)["whole"] == 1
+    assert told(other) == {}
+    assert told(browser, "..") == told(browser, "x" * 32) == {}
+
+
+def test_without_redis_a_file_is_imported_all_the_same(
+    browser: Client, redis_away: pytest.MonkeyPatch
+) -> None:
+    file = SimpleUploadedFile("rows.csv", b"user_id,name\n900000001,a\n")
+    page = browser.post(USERS, {"file": file, "number": NUMBER}).content.decode()
+
+    assert told(browser) == {}
+    assert "1 rows imported" in confirmed(browser, USERS, page)

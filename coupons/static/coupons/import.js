@@ -1,0 +1,34 @@
+// The import page, while the page after it is made: asks how many rows are done, and shows it.
+"use strict";
+(function () {
+  const form = document.getElementById("import");
+  const shown = document.getElementById("progress"), bar = document.getElementById("progress-bar");
+  const told = document.getElementById("progress-told");
+  const EVERY_MS = 500;
+
+  async function ask() {
+    try {
+      const answer = await fetch(form.dataset.progress, { headers: { Accept: "application/json" } });
+      const work = answer.ok ? await answer.json() : {};
+      if (work.told) {  // nothing before the file is there: a bar without an end until then
+        bar.max = Math.max(work.whole, 1);
+        bar.value = work.done;
+        told.textContent = work.told;
+      }
+    } catch {
+      // The next page has come, or the server was busy: asked again if this page is still there.
+    }
+    setTimeout(ask, EVERY_MS);
+  }
+
+  form.addEventListener("submit", (sent) => {
+    if (!shown.hidden) {  // a second click
+      sent.preventDefault();
+      return;
+    }
+    shown.hidden = false;
+    setTimeout(ask, EVERY_MS);
+  });
+  // Somebody who comes back finds the page as it was before.
+  addEventListener("pageshow", (came) => { if (came.persisted) location.reload(); });
+})();
