@@ -24,6 +24,8 @@ from runtime.chunks import in_chunks
 
 _IN_AT_ONCE: Final = 1_000  #: ids in one IN list: a bound on the statement's size
 READ_AT_ONCE: Final = 5_000  #: rows of one statement: a bound on memory
+#: Coupons that are found one by one. More, and the looks take longer than reading all of the index.
+MOST_LOOKS: Final = 100
 #: Our own keys have 26 bytes at most; of a longer one the beginning is enough for an operator.
 _MOST_KEY_BYTES: Final = 1_000
 #: Headers of ours have some hundred bytes. Where they are longer, the others' are not kept: they are in the
@@ -151,8 +153,17 @@ def take(coupon: Coupon, places: Collection[Place]) -> None:
 
 
 def coupons() -> set[int]:
-    """The coupons that have deferred events. One look at an index, whose cost does not grow with the rows."""
-    return set(DeferredEvent.objects.order_by().values_list("coupon_id", flat=True).distinct())
+    """The coupons that have deferred events. A look at an index for each, whatever number of rows it has.
+
+    DISTINCT reads all of the index (80 ms of a million rows), unless the database knows better.
+    """
+    found: set[int] = set()
+    rows = DeferredEvent.objects.order_by("coupon_id").values_list("coupon_id", flat=True)
+    while (following := rows.filter(coupon_id__gt=max(found, default=0)).first()) is not None:
+        found.add(following)
+        if len(found) == MOST_LOOKS:
+            return found.union(rows.filter(coupon_id__gt=following).distinct())
+    return found
 
 
 def oldest() -> datetime | None:

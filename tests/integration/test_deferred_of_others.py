@@ -133,3 +133,16 @@ def test_they_are_read_in_steps_and_in_their_order(topic: str, monkeypatch: pyte
 
     assert offsets == sorted(offsets)
     assert len(offsets) == 5
+
+
+@pytest.mark.parametrize("looks", [1, 2, 100])
+def test_the_coupons_that_have_some_are_found(
+    topic: str, monkeypatch: pytest.MonkeyPatch, looks: int
+) -> None:
+    monkeypatch.setattr(deferred, "MOST_LOOKS", looks)
+    assert deferred.coupons() == set()
+
+    paused = {paused_with_events(topic, count=count).pk for count in (2, 1, 2)}
+    make_coupon()
+
+    assert deferred.coupons() == paused
