@@ -9,6 +9,7 @@ from coupons.eventlog.delivery import Receipt, Record
 
 
 class Publisher(ABC):
+    partitions: int = 1
     unpromising_partitions: frozenset[int] = frozenset()
 
     def refuses(self, coupon_id: int) -> bool:
