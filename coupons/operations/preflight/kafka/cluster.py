@@ -70,10 +70,16 @@ def failover(facts: KafkaFacts) -> Iterator[Finding]:
     waiting_ms = facts.config.producer.waiting_s * 1000
     if len(facts.brokers) > 1 and missed_ms.isdecimal() and int(missed_ms) >= waiting_ms:
         yield note(
-            f"a broker that died is missed after {missed_ms} ms (broker.session.timeout.ms), and a claim "
-            f"waits {waiting_ms:.0f} ms: those of its partitions are refused for some seconds",
-            "broker.session.timeout.ms=3000 and COUPON_PUBLISH_TIMEOUT_MS=9000 (docs/operations.md, 'When "
-            "brokers die')",
+            say(
+                "a broker that died is missed after {missed_ms} ms (broker.session.timeout.ms), and a claim "
+                "waits {waiting_ms:.0f} ms: those of its partitions are refused for some seconds",
+                missed_ms=missed_ms,
+                waiting_ms=waiting_ms,
+            ),
+            say(
+                "broker.session.timeout.ms=3000 and COUPON_PUBLISH_TIMEOUT_MS=9000 (docs/operations.md, "
+                "'When brokers die')"
+            ),
         )
 
 
