@@ -97,6 +97,10 @@ class Command(OperatorCommand):
     def _act(self, action: str, *, ids: list[int], reason: str | None, **options: Any) -> None:
         if not (ids or reason or options["all"]):
             raise CommandError(say("say which to {action}: ids, --reason, or --all", action=say(action)))
+        if options["all"] and (ids or reason):
+            raise CommandError(
+                say("--all takes each that waits: leave out --all, or leave out the ids and --reason")
+            )
         selection = Selection(ids=ids, reason=reason)
         count = selection.waiting().count()
         if missing := len(set(ids)) - count if ids and not reason else 0:

@@ -112,6 +112,8 @@ def _silent_clients() -> Iterator[None]:
 def _chosen(given: list[str]) -> list[str]:
     known = running.names(SUBJECTS)
     chosen = [name.strip() for each in given for name in each.split(",") if name.strip()]
+    if given and not chosen:
+        raise CommandError(say("--only names no check. There are {names}", names=", ".join(known)))
     for name in chosen:
         if name not in known:
             raise CommandError(

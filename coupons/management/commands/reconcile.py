@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Final
 
 from django.core.management.base import CommandError
 from tqdm import tqdm
@@ -17,6 +17,8 @@ from coupons.operations import surroundings
 from coupons.operations.reconciling import Mended, reconcile
 from runtime.operator_command import OperatorCommand
 from runtime.operator_language import say
+
+_WAIT_S: Final = 120.0  #: a consumer that runs has caught up long before; the help tells it
 
 
 class Command(OperatorCommand):
@@ -32,17 +34,19 @@ class Command(OperatorCommand):
         parser.add_argument(
             "--wait",
             type=float,
-            default=120.0,
             metavar="SECONDS",
-            help="for leaked slots (default %(default)s)",
+            help="for leaked slots (default 120)",
         )
 
-    def handle(self, *args: Any, dry_run: bool, wait: float, **options: Any) -> None:
+    def handle(self, *args: Any, dry_run: bool, wait: float | None, **options: Any) -> None:
+        if dry_run and wait is not None:
+            raise CommandError(say("--dry-run waits for nothing: leave out --wait"))
+        wait_s = _WAIT_S if wait is None else wait
         surroundings.refuse()
         quiet = options["json"] or not sys.stderr.isatty()
         try:
             with tqdm(desc=say("waiting for the consumer to catch up"), disable=quiet, leave=False) as bar:
-                mended = reconcile(dry_run=dry_run, wait_s=wait, on_wait=lambda: bar.update())
+                mended = reconcile(dry_run=dry_run, wait_s=wait_s, on_wait=lambda: bar.update())
         except GateUnavailable as error:
             raise CommandError(say("Redis does not answer at REDIS_URL: {error}", error=error)) from error
         except LogUnavailable as error:

@@ -52,6 +52,8 @@ class Command(OperatorCommand):
         parser.add_argument("--json", action="store_true", help="print the report as JSON")
 
     def handle(self, *args: Any, coupon: int | None, from_topic: bool, **options: Any) -> None:
+        if options["watch"]:
+            _refuse_beside_watch(coupon=coupon, from_topic=from_topic)
         surroundings.refuse()
         if coupon is not None and not Coupon.objects.filter(pk=coupon).exists():
             raise CommandError(say("there is no coupon {coupon}", coupon=coupon))
@@ -156,6 +158,22 @@ class Command(OperatorCommand):
         if report.unchecked:
             shown += say(", and not everything was checked")
         self.stdout.write(say("clean") if report.is_clean else shown)
+
+
+def _refuse_beside_watch(*, coupon: int | None, from_topic: bool) -> None:
+    given = [
+        name
+        for name, is_given in (("--coupon", coupon is not None), ("--from-topic", from_topic))
+        if is_given
+    ]
+    if given:
+        raise CommandError(
+            say(
+                "--watch looks at what was decided of all coupons, and not at the whole log: run verify "
+                "{options} without --watch, or leave {options} out",
+                options=" ".join(given),
+            )
+        )
 
 
 def _line(finding: Finding) -> str:
