@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from dev.processes import Process
 from dev.services import programs
@@ -18,6 +19,7 @@ SCRAM = "org.apache.kafka.common.security.scram.ScramLoginModule"
 #: The same for all nodes of a cluster.
 CLUSTER_ID = "AAAAAAAAAAAAAAAAAAAAAQ"
 _MECHANISMS = ("SCRAM-SHA-256", "SCRAM-SHA-512")
+_BEHIND_ALL: Final = 15  #: niceness
 
 
 @dataclass(slots=True, kw_only=True)
@@ -45,15 +47,25 @@ class Node:
     def start(self, *, gently: bool = False) -> None:
         """The node begins to start. ``gently``: behind all others, as if it had cores of its own."""
         self.server = self._java("kafka.Kafka", "server.properties")
-        if gently:
-            self.server.command[:0] = ["nice", "-n", "15"]
         self.server.start()
+        if gently:
+            self._give_way(_BEHIND_ALL)
 
     def hurry(self) -> None:
-        """From now on it is like all others, as far as we may say so."""
+        """From now on it is like all others."""
+        self._give_way(0)
+
+    def _give_way(self, nice: int) -> None:
+        """As far as we may say so.
+
+        Where Linux shares cores among sessions first (autogroups), a process's own niceness counts within its
+        session alone, and each broker is one.
+        """
+        with suppress(OSError):
+            Path(f"/proc/{self.server.pid}/autogroup").write_text(str(nice))
         for thread in Path(f"/proc/{self.server.pid}/task").glob("*"):
             with suppress(OSError):
-                os.setpriority(os.PRIO_PROCESS, int(thread.name), 0)
+                os.setpriority(os.PRIO_PROCESS, int(thread.name), nice)
 
     def kill(self) -> None:
         """SIGKILL, if it was started."""
