@@ -101,8 +101,10 @@ def _lines(found: Status) -> Iterator[str]:
 
 
 def _letters(numbers: Mapping[str, int]) -> Iterator[str]:
+    """A state that this release does not know, of a newer one or changed by hand, is shown as it is."""
     for state, number in sorted(numbers.items()):
-        yield say("{number:,} {state}", number=number, state=DeadLetterState(state).label.lower())
+        label = DeadLetterState(state).label.lower() if state in DeadLetterState.values else state
+        yield say("{number:,} {state}", number=number, state=label)
 
 
 def _topic(found: Status) -> Iterator[str]:
