@@ -10,8 +10,10 @@ from django.db.migrations import RunPython
 from django.db.migrations.loader import MigrationLoader
 
 from coupons.operations.surroundings import judging
-from coupons.operations.surroundings.comparing import Kind, differences, fits
+from coupons.operations.surroundings.comparing import Difference, Kind, differences, fits
 from coupons.operations.surroundings.facts import Column, DatabaseServer, ForeignKey, Table
+from runtime.config.language import Language
+from runtime.operator_language import say, spoken
 
 NUMBER = Column(type="bigint")
 TABLE = Table(
@@ -125,6 +127,18 @@ def test_each_difference_is_told(changed: dict[str, Any], kind: Kind) -> None:
 )
 def test_what_does_no_harm_is_no_difference(changed: dict[str, Any]) -> None:
     assert _kinds(**changed) == []
+
+
+def test_names_and_types_of_the_database_are_never_translated() -> None:
+    """A column called ``id`` is none called 번호, though a text of that letters has Korean."""
+    key = Difference(table="t", kind=Kind.PRIMARY_KEY, found="id", wanted="id")
+    name = Difference(table="t", kind=Kind.UNIQUE_NAME, name="id", found="another", wanted="id")
+    with spoken(Language.KOREAN):
+        assert say("id") != "id"
+        told = str(key), str(replace(key, found="")), str(name)
+
+    assert not any(say_id in each for each in told for say_id in ("번호", "another", "missing"))
+    assert [each.count("id") for each in told] == [2, 1, 2]
 
 
 GOOD = DatabaseServer(product="MySQL", version=(8, 0, 16), sql_mode=frozenset({"STRICT_TRANS_TABLES"}))

@@ -48,6 +48,9 @@ OF_A_COLUMN: Final = frozenset(
     {Kind.COLUMN_TYPE, Kind.COLUMN_CHARSET, Kind.COLUMN_COUNTED, Kind.COLUMN_DEFAULT, Kind.COLUMN_NULLS}
 )
 
+#: Differences of names and types, which have no Korean even where one is a word: a column called ``id``.
+_OF_NAMES: Final = frozenset({Kind.PRIMARY_KEY, Kind.COLUMN_TYPE})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
@@ -67,8 +70,8 @@ class Difference:
             "{where}: {kind} is {found}, it must be {wanted}",
             where=where,
             kind=say(self.kind),
-            found=say(self.found or "missing"),
-            wanted=say(self.wanted),
+            found=self.found if self.found and self.kind in _OF_NAMES else say(self.found or "missing"),
+            wanted=self.wanted if self.kind in _OF_NAMES | {Kind.UNIQUE_NAME} else say(self.wanted),
         )
 
 
