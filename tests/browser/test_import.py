@@ -71,3 +71,22 @@ def test_a_bar_shows_how_many_rows_are_done(visitor: Visitor, system: System, tm
         assert any(0 < value < rows for value in values), shown
         assert any("20,000" in said for _, _, said in shown), shown
     assert User.objects.count() == rows
+
+
+#: Asks the page's own script whether it would send the form, without sending it.
+_WOULD_SEND = (
+    """() => document.getElementById("import").dispatchEvent(new Event("submit", {cancelable: true}))"""
+)
+
+
+def test_a_second_click_is_nothing_and_a_later_one_sends_again(visitor: Visitor, system: System) -> None:
+    """Somebody who stopped the sending (Esc) has the same page before them, and tries once more."""
+    Staff.objects.create_superuser("kim", "", PASSWORD)
+    visitor.log_in("kim", PASSWORD)
+    visitor.page.clock.install()
+    visitor.go("/admin/coupons/coupon/import/users/")
+
+    assert visitor.page.evaluate(_WOULD_SEND)
+    assert not visitor.page.evaluate(_WOULD_SEND)
+    visitor.page.clock.fast_forward(10_000)
+    assert visitor.page.evaluate(_WOULD_SEND)

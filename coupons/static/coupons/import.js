@@ -5,6 +5,10 @@
   const shown = document.getElementById("progress"), bar = document.getElementById("progress-bar");
   const told = document.getElementById("progress-told");
   const EVERY_MS = 500;
+  // A second click of one person. Shorter, and a slow double click sends the file twice; longer, and somebody who
+  // stopped the sending (Esc) waits so long until the button works again.
+  const ONE_CLICK_MS = 3000;
+  let sentAt = -Infinity;
 
   async function ask() {
     try {
@@ -22,12 +26,13 @@
   }
 
   form.addEventListener("submit", (sent) => {
-    if (!shown.hidden) {  // a second click
+    if (Date.now() - sentAt < ONE_CLICK_MS) {
       sent.preventDefault();
       return;
     }
+    sentAt = Date.now();
+    if (shown.hidden) setTimeout(ask, EVERY_MS);  // once: it asks on by itself
     shown.hidden = false;
-    setTimeout(ask, EVERY_MS);
   });
   // Somebody who comes back finds the page as it was before.
   addEventListener("pageshow", (came) => { if (came.persisted) location.reload(); });
