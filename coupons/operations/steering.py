@@ -61,6 +61,23 @@ class NotPossible(ValueError):
     """The event is not in a phase for this, or changed since the operator saw it; nothing was done."""
 
 
+class WrongPhase(NotPossible):
+    """The step is none of the event's phase. It is told in codes; ``told`` tells it in other words."""
+
+    def __init__(self, action: Action, phase: Phase) -> None:
+        super().__init__(self.told(action=action, phase=phase))
+        self.action = action
+        self.phase = phase
+
+    @staticmethod
+    def told(*, action: str, phase: str) -> str:
+        return say(
+            "{action} is not possible while the event is {phase}",
+            action=action,
+            phase=phase,
+        )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outlook:
     """What an operator sees before a step. ``seen`` must be given back: the row as it was.
@@ -112,13 +129,7 @@ def outlook(coupon: Coupon, action: Action) -> Outlook:
     """What the step would lead to. Raises NotPossible. Waits for Redis."""
     now = timezone.now()
     if action not in possible(coupon, now):
-        raise NotPossible(
-            say(
-                "{action} is not possible while the event is {phase}",
-                action=action,
-                phase=phase_of(coupon, now),
-            )
-        )
+        raise WrongPhase(action, phase_of(coupon, now))
     return Outlook(
         action=action,
         phase=phase_of(coupon, now),
@@ -148,13 +159,7 @@ def take(step: Step, *, coupon_id: int) -> Steering:
         if _seen(coupon) != step.seen:
             raise NotPossible(say("the event was changed meanwhile"))
         if step.action not in possible(coupon, now):
-            raise NotPossible(
-                say(
-                    "{action} is not possible while the event is {phase}",
-                    action=step.action,
-                    phase=phase_of(coupon, now),
-                )
-            )
+            raise WrongPhase(step.action, phase_of(coupon, now))
         before = _values(coupon)
         _change(coupon, step, now)
         after = _values(coupon)

@@ -105,7 +105,7 @@ def test_steer_says_what_the_events_page_says() -> None:
     assert refusal("steer", "resume-claims", f"--coupon={coupon.pk}", "--why=시험") == (
         "실행할 작업: 접수 재개. 묻지 않고 실행하려면 --yes를 붙이세요"
     )
-    assert "상태일 때는 OPEN 작업을 할 수 없습니다" in refusal(
+    assert "이벤트가 접수 일시 중단 상태일 때는 지금 열기 작업을 할 수 없습니다" in refusal(
         "steer", "open", f"--coupon={coupon.pk}", "--why=x"
     )
 

@@ -152,5 +152,5 @@ def test_what_changed_meanwhile_must_be_seen_first() -> None:
 
 @pytest.mark.parametrize("action", [Action.RESUME_CLAIMS, Action.OPEN, Action.REPLAY_LETTERS])
 def test_what_makes_no_sense_now_is_refused(action: Action) -> None:
-    with pytest.raises(NotPossible):
+    with pytest.raises(NotPossible, match=f"^{action} is not possible while the event is OPEN$"):
         steering.outlook(make_coupon(), action)

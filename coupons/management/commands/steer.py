@@ -17,7 +17,7 @@ from coupons.admin.events import words
 from coupons.eventlog.events import MAX_ID
 from coupons.models import Coupon
 from coupons.operations import steering, stock, surroundings
-from coupons.operations.steering import NotPossible, Outlook, Step
+from coupons.operations.steering import NotPossible, Outlook, Step, WrongPhase
 from coupons.outcomes import SteeringAction as Action
 from runtime.arguments import whole_number
 from runtime.config.language import Language
@@ -67,6 +67,8 @@ class Command(OperatorCommand):
             steering.take(_step(action, outlook, options), coupon_id=coupon.pk)
         except Coupon.DoesNotExist as error:
             raise CommandError(say("there is no coupon {coupon}", coupon=options["coupon"])) from error
+        except WrongPhase as error:
+            raise CommandError(_refused(error)) from error
         except (NotPossible, stock.StockOutOfRange) as error:
             raise CommandError(str(error)) from error
         self._print(outlook, done=True, **options)
@@ -94,6 +96,13 @@ def _word(action: Action) -> str:
 def _named(action: Action) -> str:
     """As the event's page names it; in English as it was typed."""
     return str(words.ACTIONS[action]) if language() is Language.KOREAN else _word(action)
+
+
+def _refused(error: WrongPhase) -> str:
+    """In the words of the event's page; in English in codes, as --json has them."""
+    if language() is not Language.KOREAN:
+        return str(error)
+    return error.told(action=str(words.ACTIONS[error.action]), phase=words.phase(error.phase))
 
 
 def _moment(text: str) -> datetime:
