@@ -50,7 +50,8 @@ def shown(wanted: Language) -> Language:
     if wanted is Language.ENGLISH:
         return wanted
     try:
-        _HANGUL.encode(sys.stdout.encoding or "utf-8")
+        # There is no standard output where descriptor 1 was closed before the start.
+        _HANGUL.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
     except (LookupError, UnicodeEncodeError):
         return Language.ENGLISH
     return wanted
