@@ -10,22 +10,26 @@ from redis import Redis
 from redis.exceptions import RedisError, ResponseError
 
 from runtime.config.redis import RedisKind, RedisSettings
+from runtime.operator_language import marked
 from runtime.redis_cluster import ClusterRedis
 
 log = logging.getLogger("coupons.redis")  # one line of a kind a minute: runtime/logs.py
 
 #: Words of an error, and what mends it. The first that fits counts.
 _MENDS: Final = (
-    (("NOPERM", "no permissions", "NoPermission"), "give REDIS_URL's user the rights in docs/connections.md"),
+    (
+        ("NOPERM", "no permissions", "NoPermission"),
+        marked("give REDIS_URL's user the rights in docs/connections.md"),
+    ),
     (
         ("Authentication", "WRONGPASS", "NOAUTH", "username-password", "AUTH "),
-        "REDIS_URL needs another user or password",
+        marked("REDIS_URL needs another user or password"),
     ),
     (
         ("CERTIFICATE_VERIFY_FAILED", "certificate"),
-        "REDIS_SSL_CA must have signed the certificate, which must be for the host connected to",
+        marked("REDIS_SSL_CA must have signed the certificate, which must be for the host connected to"),
     ),
-    (("MOVED ", "CROSSSLOT"), "this is a cluster: REDIS_URL must begin with redis+cluster://"),
+    (("MOVED ", "CROSSSLOT"), marked("this is a cluster: REDIS_URL must begin with redis+cluster://")),
 )
 
 
@@ -82,7 +86,7 @@ def _tells_its_history(client: Redis) -> bool:
 
 
 def mend_of(error: RedisError) -> str:
-    """What mends the error; empty if waiting may."""
+    """What mends the error, in English as logs and health are; empty if waiting may."""
     text = f"{type(error).__name__} {error}"
     return next((mend for words, mend in _MENDS if any(word in text for word in words)), "")
 

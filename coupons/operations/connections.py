@@ -108,7 +108,7 @@ def _unknown_master(reached: RedisSettings) -> str:
     known = _masters(reached)
     if known is None or reached.service in known:
         return ""
-    names = ", ".join(sorted(known)) or "none"
+    names = ", ".join(sorted(known)) or say("none")
     return say(
         "REDIS_URL names the master {service}, and the Sentinels know: {names}",
         service=reached.service,

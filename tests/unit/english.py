@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Final
 
 _WORDS: Final = re.compile(r"[a-z]{2,} [a-z]{2,}")
+_WORD: Final = re.compile(r"[a-z]{2,}")
 #: Calls whose texts have Korean, or which no operator reads on a terminal.
 _KNOWN: Final = re.compile(r"say|marked|text|log\.\w+|re\.\w+|\w+\.execute|ask|rows\.ask|cursor\.\w+")
 _SQL: Final = re.compile(r"\b(SELECT|UPDATE|INSERT|DELETE|ALTER|SET|FROM|NOT EXISTS)\b")
@@ -30,6 +31,9 @@ def _of(node: ast.AST, *, inside: bool) -> Iterator[tuple[int, str]]:
             return
         case ast.Call(func=func) if _KNOWN.fullmatch(ast.unparse(func)):
             return
+        case ast.BoolOp(op=ast.Or(), values=[*_, ast.Constant(value=str(plain))]) if inside:
+            if _WORD.fullmatch(plain):  # one word alone, in place of what is not there
+                yield node.lineno, plain
         case ast.Compare():  # words of a server, looked for
             return
         case ast.JoinedStr(values=values):

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.conf import settings
+from redis.exceptions import ResponseError
 
 from coupons.operations.preflight.findings import Expected, Level
-from coupons.operations.preflight.redis import judging, replicas
+from coupons.operations.preflight.redis import judging, reading, replicas
+from runtime import redis_server
+from runtime.actuator import Component
+from runtime.config.language import Language
 from runtime.config.redis import RedisKind
+from runtime.operator_language import spoken
 from tests.unit.preflight_facts import ahead, changed, levels, only, redis
 
 RED, YELLOW, NOTE = Level.RED, Level.YELLOW, Level.NOTE
@@ -63,6 +70,18 @@ def test_a_crowd_needs_its_memory() -> None:
     only(judging.memory(redis(expected=Expected(users=5_000_000))), RED, "5,000,000 users need 1,287")
     unbounded = judging.memory(redis(expected=Expected(users=50_000_000), maxmemory=0))
     assert levels(unbounded) == [RED, NOTE]
+
+
+@pytest.mark.parametrize("words", ["NOPERM set", "WRONGPASS", "CERTIFICATE_VERIFY_FAILED", "MOVED 1 a:1"])
+def test_the_mend_of_health_is_told_in_korean(words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "_refusal", lambda: words)
+    with spoken(Language.KOREAN):
+        mend = redis_server.mend_of(ResponseError(words))
+        away = Component(is_up=False, details={"error": "ResponseError", "mend": mend})
+        told = reading._away(settings.CONFIG, away).mend
+
+    assert mend.isascii()
+    assert re.search("[가-힣]", told)
 
 
 def test_without_info_little_is_looked_at_and_that_is_said() -> None:

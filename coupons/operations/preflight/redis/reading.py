@@ -88,7 +88,7 @@ def read(expected: Expected) -> RedisFacts:
 
 def _away(config: Config, component: Component) -> Finding:
     words = _refusal()
-    mend = component.details.get("mend") or _mend(config, words)
+    mend = say(component.details.get("mend", "")) or _mend(config, words)
     shown = f": {words}" if words else ""
     return red(
         say(
@@ -96,7 +96,7 @@ def _away(config: Config, component: Component) -> Finding:
             error=component.details.get("error", ""),
             shown=shown,
         ),
-        str(mend),
+        mend,
     )
 
 
