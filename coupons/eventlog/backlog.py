@@ -26,7 +26,7 @@ from coupons.eventlog.events import (
 from coupons.eventlog.log_reader import LogUnavailable as LogUnavailable
 from coupons.eventlog.place import EndOffset, FirstOffset, NextOffset, Place, Stretch
 from coupons.eventlog.positions import start, stored
-from runtime.operator_language import say
+from runtime.operator_language import marked
 
 #: For all positions together, and for each next message of ``read``. Shorter, and a busy broker refuses
 #: claims on cold coupons; longer, and a dead leader uses up the time of the claims that wait for their gate.
@@ -114,7 +114,7 @@ def read(
     if not minds_failures:
         return _read(timeout_s, coupon_id, deferred_of, without)
     if _failed_without == frozenset(without) and time.monotonic() - _failed_at < _FAILURE_LASTS_S:
-        raise LogUnavailable(say("the log could not be read a moment ago"))
+        raise LogUnavailable(marked("the log could not be read a moment ago"))
     try:
         return _read(timeout_s, coupon_id, deferred_of, without)
     except LogUnavailable:

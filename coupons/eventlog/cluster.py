@@ -13,7 +13,7 @@ from django.conf import settings
 
 from coupons.eventlog import kafka_client
 from coupons.eventlog.log_reader import LogUnavailable
-from runtime.operator_language import say
+from runtime.operator_language import marked
 
 _TIMEOUT_S: Final = 10.0  #: for each question: an operator waits, and a slow broker is not away
 #: What brokers that are not Kafka, and logins with few rights, do not tell: it is left out.
@@ -125,7 +125,7 @@ def _answer(asked: Any) -> Any:
     try:
         return asked.result(_TIMEOUT_S + 1)
     except FutureTimeout as error:
-        raise LogUnavailable(say("the broker did not answer in time")) from error
+        raise LogUnavailable(marked("the broker did not answer in time")) from error
     except KafkaException as error:
         if error.args[0].code() in _NOT_TOLD:
             return None

@@ -15,7 +15,7 @@ from django.conf import settings
 
 from coupons.eventlog import kafka_client
 from coupons.eventlog.place import Place, Stretch
-from runtime.operator_language import say
+from runtime.operator_language import marked
 
 _READ_AT_ONCE: Final = 2000  #: messages of one call: enough that the calls cost little beside the messages
 #: No message for so long past the reported ends: there are no more. Shorter, and events of the embedded
@@ -37,7 +37,7 @@ def deadline(timeout_s: float) -> Callable[[], float]:
     def left() -> float:
         seconds = deadline - time.monotonic()
         if seconds <= 0:
-            raise LogUnavailable(say("the events could not be read in time"))
+            raise LogUnavailable(marked("the events could not be read in time"))
         return seconds
 
     return left
@@ -92,7 +92,7 @@ def messages(
         first = reader.poll(left() if behind else min(quiet_s, left()))
         if first is None:
             if behind:
-                raise LogUnavailable(say("the events could not be read in time"))
+                raise LogUnavailable(marked("the events could not be read in time"))
             return
         for message in (first, *reader.consume(_READ_AT_ONCE, timeout=0)):
             if _is_beyond(message, behind):

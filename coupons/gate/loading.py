@@ -38,7 +38,7 @@ from coupons.gate.admission import (
 )
 from runtime import metrics
 from runtime.chunks import in_chunks
-from runtime.operator_language import say
+from runtime.operator_language import marked
 
 __all__ = ["LogUnavailable", "load", "load_all", "load_although_dead"]
 
@@ -85,7 +85,7 @@ def load_all(coupon_ids: Collection[int], *, within_s: float = LOG_TIMEOUT_S) ->
     living = _of_living_partitions(coupon_ids)
     # Threads of this process that met the same empty gates wait for one reading, no longer than it may take.
     if not living or not one_at_a_time.acquire(timeout=within_s):
-        raise LogUnavailable(say("the broker does not answer"))
+        raise LogUnavailable(marked("the broker does not answer"))
     try:
         with _turn(), _uncollected():
             _load_all(living, lambda standing: _read(standing, within_s))
@@ -100,7 +100,7 @@ def load_although_dead(coupon_id: int) -> None:
     partitions. Takes some seconds: never in the loop. Raises what ``load_all`` raises.
     """
     if event_producer().is_down:
-        raise LogUnavailable("the broker does not answer")
+        raise LogUnavailable(marked("the broker does not answer"))
     _load_all({coupon_id}, lambda standing: _read_although_dead(coupon_id))
 
 
@@ -148,7 +148,7 @@ def _load_all(coupon_ids: Collection[int], read: Callable[[Collection[int]], Bac
     # A partition that has just died was not read, and its gates stay as they are.
     standing = {coupon_id: each for coupon_id, each in standing.items() if found.covers(coupon_id)}
     if not standing:
-        raise LogUnavailable("the partitions of these coupons look dead")
+        raise LogUnavailable(marked("the partitions of these coupons look dead"))
     undecided = _undecided(found)
     # The reading has other coupons' events too: loading their gates now saves the next reading. Where the
     # topic had fewer partitions once, the coupon's own partition may be one that was left out. A coupon whose

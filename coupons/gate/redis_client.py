@@ -15,7 +15,7 @@ from redis import Redis
 from redis.exceptions import NoScriptError, RedisError
 
 from runtime import metrics, redis_server
-from runtime.operator_language import say
+from runtime.operator_language import marked
 from runtime.redis_cluster import is_moving
 from runtime.redis_roles import leave_if_demoted
 
@@ -86,7 +86,7 @@ class GateRedis:
     def guarded(self, call: Callable[[], T]) -> T:
         """Call Redis and return its answer. Raises GateUnavailable, at once if Redis failed a moment ago."""
         if self.is_away:
-            raise GateUnavailable(say("Redis did not answer a moment ago"))
+            raise GateUnavailable(marked("Redis did not answer a moment ago"))
         try:
             return call()
         except RedisError as error:

@@ -129,7 +129,7 @@ def look() -> Status:
         try:
             return ask()
         except _AWAY as error:
-            status.away[part] = f"{type(error).__name__}: {error}"
+            status.away[part] = f"{type(error).__name__}: {say(str(error))}"
             return None
 
     status.topic = asked(marked("topic"), cluster.topic)

@@ -59,7 +59,7 @@ class Command(OperatorCommand):
         try:
             found = log_state.look()
         except LogUnavailable as error:
-            raise CommandError(say("the log cannot be read: {error}", error=error)) from error
+            raise CommandError(say("the log cannot be read: {error}", error=say(str(error)))) from error
         if action == "show":
             self._show(found, as_json=options["json"])
         elif action == "accept-loss":

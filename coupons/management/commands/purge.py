@@ -51,7 +51,7 @@ class Command(OperatorCommand):
             plans = purging.plan(before, coupon_id=coupon)
         except LogUnavailable as error:
             raise CommandError(
-                say("what is undecided is not known, the log cannot be read: {error}", error=error)
+                say("what is undecided is not known, the log cannot be read: {error}", error=say(str(error)))
             ) from error
         chosen = [each for each in plans if not each.why_not]
         if not options["json"]:

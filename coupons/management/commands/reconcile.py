@@ -48,10 +48,12 @@ class Command(OperatorCommand):
             with tqdm(desc=say("waiting for the consumer to catch up"), disable=quiet, leave=False) as bar:
                 mended = reconcile(dry_run=dry_run, wait_s=wait_s, on_wait=lambda: bar.update())
         except GateUnavailable as error:
-            raise CommandError(say("Redis does not answer at REDIS_URL: {error}", error=error)) from error
+            raise CommandError(
+                say("Redis does not answer at REDIS_URL: {error}", error=say(str(error)))
+            ) from error
         except LogUnavailable as error:
             raise CommandError(
-                say("the log cannot be read, without it nothing is mended: {error}", error=error)
+                say("the log cannot be read, without it nothing is mended: {error}", error=say(str(error)))
             ) from error
         if options["json"]:
             self.stdout.write(json.dumps(_as_json(mended, dry_run=dry_run), ensure_ascii=False))

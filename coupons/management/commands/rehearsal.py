@@ -48,8 +48,10 @@ class Command(OperatorCommand):
                 return
             self._confirm(say("remove {coupon} and all its traces", coupon=coupon), yes=options["yes"])
             gone = rehearsals.remove(coupon_id, who=getpass.getuser(), why="manage.py rehearsal")
-        except (NotRemoved, LogUnavailable) as error:
+        except NotRemoved as error:
             raise CommandError(str(error)) from error
+        except LogUnavailable as error:
+            raise CommandError(say(str(error))) from error
         self._print(gone, is_gone=True, **options)
 
     def _confirm(self, what: str, *, yes: bool) -> None:

@@ -142,7 +142,7 @@ class Command(OperatorCommand):
                 say(
                     "warning: neither Redis nor Kafka could say whether requests are under way "
                     "({error}); those that are will be decided on the reset coupon",
-                    error=error,
+                    error=say(str(error)),
                 )
             )
             return
@@ -186,7 +186,7 @@ class Command(OperatorCommand):
                     "warning: Redis does not answer at REDIS_URL ({error}). Who won in the last two"
                     " minutes may be told ALREADY_REQUESTED that long; the rest comes right by "
                     "itself.",
-                    error=error,
+                    error=say(str(error)),
                 )
             )
 

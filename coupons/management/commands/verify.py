@@ -72,7 +72,7 @@ class Command(OperatorCommand):
             try:
                 report = verify(coupon_id=coupon, from_topic=from_topic, on_progress=show)
             except LogUnavailable as error:
-                raise CommandError(say("the log cannot be read: {error}", error=error)) from error
+                raise CommandError(say("the log cannot be read: {error}", error=say(str(error)))) from error
             except OperationalError as error:
                 raise CommandError(
                     say("the database at DATABASE_URL does not answer: {error}", error=error)
@@ -92,7 +92,7 @@ class Command(OperatorCommand):
                 try:
                     look = verifying.look()
                 except (LogUnavailable, OperationalError) as error:
-                    self.stderr.write(say("not looked: {error}", error=error))
+                    self.stderr.write(say("not looked: {error}", error=say(str(error))))
                     connection.close()
                 else:
                     has_found |= bool(look.findings)

@@ -79,9 +79,13 @@ def _look_at_gates(report: Report, coupons: Sequence[Coupon]) -> None:
         report.findings += gate_findings(coupons)
         report.count(marked("gates"), len(coupons))
     except GateUnavailable as error:
-        report.unchecked.append(say("Redis was not checked, it does not answer: {error}", error=error))
+        report.unchecked.append(
+            say("Redis was not checked, it does not answer: {error}", error=say(str(error)))
+        )
     except LogUnavailable as error:
-        report.unchecked.append(say("Redis was not checked, the log cannot be read: {error}", error=error))
+        report.unchecked.append(
+            say("Redis was not checked, the log cannot be read: {error}", error=say(str(error)))
+        )
 
 
 def _replay(report: Report, coupon_id: int | None, on_progress: Progress) -> None:
