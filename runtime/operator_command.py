@@ -7,7 +7,7 @@ import io
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import Any, ClassVar, TextIO
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser, DjangoHelpFormatter
@@ -21,17 +21,21 @@ from runtime.operator_language import say, shown, spoken, spoken_by_argparse
 class OperatorCommand(BaseCommand):
     """``help`` and the help of arguments are written in English here, and translated when they are shown.
 
-    With ``--json`` everything is English: programs read it.
+    With ``--json`` everything is English, what argparse refuses too: programs read it.
     """
 
+    #: Standard output is kept by programs without ``--json`` too, as a CSV is: nothing in it is escaped.
+    prints_for_programs: ClassVar[bool] = False
+
     def run_from_argv(self, argv: list[str]) -> None:
-        with _speaking():
-            if "--json" not in argv:
-                _escape_what_cannot_be_shown()
+        is_json = "--json" in argv
+        with _speaking(Language.ENGLISH if is_json else chosen()):
+            if not is_json:
+                _escape_what_cannot_be_shown(*(() if self.prints_for_programs else (sys.stdout,)), sys.stderr)
             super().run_from_argv(argv)
 
     def print_help(self, prog_name: str, subcommand: str) -> None:
-        with _speaking():
+        with _speaking(chosen()):
             super().print_help(prog_name, subcommand)
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
@@ -60,8 +64,7 @@ def chosen() -> Language:
 
 
 @contextmanager
-def _speaking() -> Iterator[None]:
-    language = chosen()
+def _speaking(language: Language) -> Iterator[None]:
     with ExitStack() as stack:
         stack.enter_context(spoken(language))
         if language is not Language.ENGLISH:
@@ -69,9 +72,9 @@ def _speaking() -> Iterator[None]:
         yield
 
 
-def _escape_what_cannot_be_shown() -> None:
+def _escape_what_cannot_be_shown(*streams: TextIO) -> None:
     """A coupon's Korean name ends no command on a terminal without Hangul: it is shown as ``\\uc2e0``."""
-    for stream in (sys.stdout, sys.stderr):
+    for stream in streams:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 
@@ -86,4 +89,5 @@ def _translate(parser: argparse.ArgumentParser) -> None:
             for choice in action._choices_actions:
                 choice.help = say(choice.help) if choice.help else None
             for each in dict.fromkeys(action.choices.values()):
+                each.formatter_class = _WideHelp
                 _translate(each)

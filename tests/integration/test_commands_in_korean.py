@@ -22,14 +22,15 @@ from uuid_utils.compat import uuid7
 from coupons.admin.events import words
 from coupons.eventlog.delivery import Record
 from coupons.eventlog.producer import event_producer
-from coupons.models import Coupon, CouponStatus, DeadLetter, IssueOutcome, UserCoupon
+from coupons.issuing.deciding import issue_coupons
+from coupons.models import Coupon, CouponStatus, DeadLetter, IssueOutcome, User, UserCoupon
 from coupons.operations import steering
 from coupons.operations.verification import run
 from coupons.outcomes import SteeringAction
 from dev.processes import PROJECT
 from runtime.config.language import Language
 from runtime.operator_language import language
-from tests.factories import make_coupon, make_users
+from tests.factories import make_coupon, make_requests, make_users
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("topic")]
 #: Three words of small letters in a row: a sentence, and no name of a setting or command.
@@ -264,6 +265,28 @@ def test_a_korean_shell_gets_korean_through_a_pipe_too() -> None:
 
 def test_cron_gets_english() -> None:
     assert b"the following arguments are required: --coupon" in process("winners").stderr
+
+
+def test_a_program_that_asks_for_json_is_refused_in_english() -> None:
+    done = process("winners", "--json", COUPON_LANGUAGE="ko", PYTHONIOENCODING="utf-8")
+
+    assert done.returncode == 2
+    assert b"usage: manage.py winners" in done.stderr
+    assert b"the following arguments are required: --coupon" in done.stderr
+
+
+def test_a_file_of_winners_never_holds_another_name_than_theirs() -> None:
+    """In an encoding without a letter of a name it fails, and says what mends it."""
+    coupon, [user] = make_coupon(stock=1), make_users(1)
+    User.objects.filter(pk=user).update(name="\U0001f600")
+    issue_coupons(make_requests(coupon.pk, [user]))
+    done = process("winners", f"--coupon={coupon.pk}", COUPON_LANGUAGE="ko", PYTHONIOENCODING="euc-kr")
+
+    assert done.returncode == 1
+    assert b"U0001f600" not in done.stdout
+    assert "PYTHONIOENCODING=utf-8로 설정하세요" in done.stderr.decode("euc-kr")
+    right = process("winners", f"--coupon={coupon.pk}", COUPON_LANGUAGE="ko", PYTHONIOENCODING="utf-8")
+    assert (right.returncode, "\U0001f600" in right.stdout.decode()) == (0, True)
 
 
 def test_help_is_korean() -> None:

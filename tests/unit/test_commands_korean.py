@@ -16,11 +16,15 @@ import pytest
 from django.core.management import get_commands, load_command_class
 from django.core.management.base import BaseCommand
 
+from coupons.eventlog import log_reader
+from coupons.eventlog.log_reader import LogUnavailable
 from coupons.operations.preflight.catalogue import SUBJECTS
 from dev import catalogs
 from dev.processes import PROJECT
+from runtime import columns
+from runtime.config.language import Language
 from runtime.operator_command import OperatorCommand
-from runtime.operator_language import DOMAIN
+from runtime.operator_language import DOMAIN, say, spoken
 from tests.unit.english import untranslated
 
 #: Read by programs, by servers, or in a log beside its other lines.
@@ -35,6 +39,7 @@ _LITERAL: Final = {  # commands to type, and words of servers that are looked fo
     "python manage.py create_topics",
     "ulimit -Hn 65536 (LimitNOFILE= of systemd, ulimits: of Compose)",
     " for table ",
+    "localhost",
     "no permissions",
     "unknown command",
 }
@@ -93,6 +98,12 @@ def places(text: str) -> set[str]:
     )
 
 
+def shapes(text: str) -> set[tuple[str, str, str]]:
+    """Each place with how it is shown: 1,000 must not be 1000 in the other language."""
+    found = string.Formatter().parse(text)
+    return {(name, spec or "", conversion or "") for _, name, spec, conversion in found if name is not None}
+
+
 def test_every_command_speaks_the_operators_language() -> None:
     assert len(commands()) > 15
     assert [name for name, each in commands().items() if not isinstance(each, OperatorCommand)] == []
@@ -124,6 +135,9 @@ def test_every_entry_is_korean_with_the_same_places() -> None:
         korean = entry.msgstr or entry.msgstr_plural[0]
         assert re.search("[가-힣]", korean) or entry.msgid in _WITHOUT_HANGUL, entry.msgid
         assert places(korean) | {"plural"} == places(entry.msgid) | {"plural"}, entry.msgid
+        assert {each for each in shapes(korean) ^ shapes(entry.msgid) if each[0] != "plural"} == set(), (
+            entry.msgid
+        )
 
 
 def test_each_text_gets_values_for_its_places() -> None:
@@ -134,6 +148,37 @@ def test_each_text_gets_values_for_its_places() -> None:
                     case ast.Call(func=ast.Name(id="say"), args=[ast.Constant(str(text))], keywords=given):
                         names = {each.arg for each in given}
                         assert names in ({None}, places(text)), f"{path}:{node.lineno} {text}"
+
+
+def test_an_error_that_is_logged_too_is_english_until_a_command_says_it() -> None:
+    """Its text is ``marked`` where it is raised: workers, consumers and commands write it into their logs."""
+    translated = [
+        f"{path}:{node.lineno}"
+        for folder in catalogs.PRODUCT
+        for path in (PROJECT / folder).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call)
+        and ast.unparse(node.func).endswith("Unavailable")
+        and any(ast.unparse(each).startswith("say(") for each in node.args)
+    ]
+
+    assert translated == []
+    with spoken(Language.KOREAN):
+        with pytest.raises(LogUnavailable) as late:
+            log_reader.deadline(0)()
+        assert str(late.value).isascii()
+        assert not say(str(late.value)).isascii()
+
+
+def test_the_help_of_a_commands_command_is_laid_out_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "70")
+    with spoken(Language.KOREAN):
+        parser = commands()["log_position"].create_parser("manage.py", "log_position")
+        [choices] = [each for each in parser._actions if isinstance(each, argparse._SubParsersAction)]
+        lines = choices.choices["accept-loss"].format_help().splitlines()
+
+    assert [line for line in lines if columns.width(line) > 70] == []
+    assert max(columns.width(line) for line in lines) > 50
 
 
 @pytest.mark.parametrize("folder", ["coupons/management", "consumer/management", "coupons/operations"])
@@ -158,6 +203,7 @@ def test_nothing_is_printed_in_english_alone(folder: str) -> None:
         "yield red('it is full', say('room on its disk'))",
         "return say('is {what}', what='not at all there')",
         "tqdm(desc='waiting for it')",
+        "self.stdout.write(', '.join(names) or 'none')",
     ],
 )
 def test_english_is_found_however_it_is_printed(code: str) -> None:

@@ -27,6 +27,8 @@ class Command(OperatorCommand):
         "not listed."
     )
 
+    prints_for_programs = True
+
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
             "--coupon", type=whole_number(1, 2**63 - 1), required=True, help="the coupon's id"
@@ -40,8 +42,17 @@ class Command(OperatorCommand):
             raise CommandError(say("there is no coupon {coupon}", coupon=options["coupon"]))
         found = _shown(winners.of(coupon), of=winners.count(coupon))
         lines = map(_as_json, found) if options["json"] else winners.as_csv(found)
-        for line in lines:
-            self.stdout.write(line.rstrip("\r\n"))
+        try:
+            for line in lines:
+                self.stdout.write(line.rstrip("\r\n"))
+        except UnicodeEncodeError as error:  # winners with other names than theirs are worse than none
+            raise CommandError(
+                say(
+                    "standard output is {encoding}, and {text!r} is not in it: set PYTHONIOENCODING=utf-8",
+                    encoding=error.encoding,
+                    text=error.object[error.start : error.end],
+                )
+            ) from error
 
 
 def _shown(found: Iterator[Winner], *, of: int) -> Iterator[Winner]:
