@@ -101,9 +101,12 @@ class KeyRing:
 
     def _watch(self) -> None:
         while not self._is_closed:
-            self._look_at_files()
-            if self.settings.jwks and self._is_due():
-                self._fetch()
+            try:
+                self._look_at_files()
+                if self.settings.jwks and self._is_due():
+                    self._fetch()
+            except Exception:  # a bug: without this thread no key would ever change again
+                log.exception("the keys from before stay valid")
             self._wanted.wait(LOOK_EVERY_S)
 
     def _is_due(self) -> bool:
@@ -131,14 +134,24 @@ class KeyRing:
     def _fetch(self) -> None:
         with self._lock:
             self._is_fetching, self._began_at = True, time.monotonic()
-        self.is_reached = self._fetched()
+        is_reached = False
+        try:
+            is_reached = self._fetched()
+        finally:  # whatever came of it, claims wait for their answers
+            self._end_fetch(is_reached=is_reached)
+
+    def _end_fetch(self, *, is_reached: bool) -> None:
         with self._lock:
+            self.is_reached = is_reached
             self._is_fetching = False
-            self._next_at = self._began_at + (REFRESH_S if self.is_reached else AT_LEAST_S)
+            self._next_at = self._began_at + (REFRESH_S if is_reached else AT_LEAST_S)
             waiting, self._waiting = self._waiting, []
             self._wanted.clear()
         for then in waiting:
-            then()
+            try:
+                then()
+            except Exception:
+                log.exception("a claim that waited for a key cannot go on")
 
     def _fetched(self) -> bool:
         from coupons.tickets.signing_keys import UnusableKeysError, of_jwks

@@ -110,7 +110,7 @@ def of_jwks(text: str) -> list[SigningKey]:
     try:
         named = json.loads(text)["keys"]
         usable = [each for each in named if _is_for_us(each)]
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise UnusableKeysError('no JWKS: it is {"keys": [...]}') from error
     if any("d" in each for each in usable):
         raise UnusableKeysError("a private key stands there: it belongs to the shop's login alone")
@@ -126,16 +126,20 @@ def of_jwks(text: str) -> list[SigningKey]:
     return keys
 
 
-def _is_for_us(jwk: dict[str, Any]) -> bool:
+def _is_for_us(jwk: object) -> bool:
     """A symmetric key is never taken from there: an address that tells a secret tells it to everybody."""
-    kind = (jwk["kty"], jwk.get("crv"))
+    if not isinstance(jwk, dict):
+        return False
+    kind = (jwk.get("kty"), jwk.get("crv"))
     of = "RS256" if kind == ("RSA", None) else "EdDSA" if kind == ("OKP", "Ed25519") else ""
-    algorithm: str = jwk.get("alg", of)
+    algorithm, operations = jwk.get("alg", of), jwk.get("key_ops", ["verify"])
     return (
         of != ""
+        and isinstance(algorithm, str)
         and _SAME.get(algorithm, algorithm) == of
         and jwk.get("use", "sig") == "sig"
-        and "verify" in jwk.get("key_ops", ["verify"])
+        and isinstance(operations, (list, str))
+        and "verify" in operations
     )
 
 
@@ -145,7 +149,7 @@ def _of_jwk(jwk: dict[str, Any]) -> SigningKey:
         raise UnusableKeysError("a kid is no text")
     try:
         key = RSAAlgorithm.from_jwk(jwk) if jwk["kty"] == "RSA" else OKPAlgorithm.from_jwk(jwk)
-    except (InvalidKeyError, ValueError, TypeError) as error:
+    except (InvalidKeyError, UnsupportedAlgorithm, ValueError, TypeError) as error:
         raise UnusableKeysError("a key in the JWKS cannot be read") from error
     return _checked(key, kid)
 

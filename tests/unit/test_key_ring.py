@@ -178,6 +178,32 @@ def test_an_address_that_is_away_costs_no_key(
     assert "the keys from before stay valid" in caplog.text
 
 
+def test_a_fetch_that_fails_unforeseen_leaves_no_claim_without_an_answer(
+    rings: list[KeyRing], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def failing(address: str) -> str:
+        raise RuntimeError("unforeseen")
+
+    def failing_claim() -> None:
+        raise RuntimeError("its loop is gone")
+
+    with JwksServer(jwks(public_jwk(OLD, "old"))) as server:
+        ring = started(rings, jwks=server.address)
+        eventually(lambda: takes(ring, ticket_of(OLD, "old")))
+        told = threading.Event()
+        with monkeypatch.context() as broken:
+            broken.setattr(fetching, "fetched", failing)
+            assert ring.refresh_then(failing_claim)
+            assert ring.refresh_then(told.set)
+            assert told.wait(10)
+            eventually(lambda: "unforeseen" in caplog.text)
+        assert not ring.is_reached
+        assert takes(ring, ticket_of(OLD, "old"))
+
+        server.text = jwks(public_jwk(NEW, "new"))
+        eventually(lambda: ring.refresh_then(print) and takes(ring, ticket_of(NEW, "new")))
+
+
 def test_an_address_that_was_never_reached_is_no_foreign_signer(rings: list[KeyRing]) -> None:
     with JwksServer("{}") as server:
         server.answer_with("500")

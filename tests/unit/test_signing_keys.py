@@ -60,8 +60,8 @@ def test_keys_are_read(text: str, algorithms: list[str]) -> None:
         ("-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----", "no public key"),
         ("{}", "no JWKS"),
         ('{"keys": 5}', "no JWKS"),
-        ('{"keys": [5]}', "no JWKS"),
-        ('{"keys": [{}]}', "no JWKS"),
+        ('{"keys": [5]}', "no RSA or Ed25519 key"),
+        ('{"keys": [{}]}', "no RSA or Ed25519 key"),
         ('{"keys": ' + "[" * 100_000, "no JWKS"),
         (jwks(), "no RSA or Ed25519 key"),
         (jwks(EC_JWK), "no RSA or Ed25519 key"),
@@ -100,9 +100,19 @@ def test_a_secret_that_is_none_is_refused(text: str) -> None:
         {**public_jwk(RSA, "a"), "n": 5},
         {**public_jwk(ED, "a"), "x": "AAAA"},
         {**public_jwk(ED, "a"), "kid": 5},
+        {},
+        {**public_jwk(RSA, "a"), "kty": []},
+        public_jwk(RSA, "a", key_ops=None),
+        public_jwk(RSA, "a", key_ops=5),
+        public_jwk(RSA, "a", alg=[]),
+        public_jwk(RSA, "a", alg=None),
+        5,
+        None,
+        "key",
+        [],
     ],
 )
-def test_a_broken_key_takes_no_good_one_away(broken: dict[str, Any]) -> None:
+def test_a_broken_key_takes_no_good_one_away(broken: Any) -> None:
     found = of_jwks(jwks(broken, public_jwk(RSA, "b"), broken))
 
     assert [key.kid for key in found] == ["b"]
