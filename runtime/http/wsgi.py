@@ -15,6 +15,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from http import HTTPStatus
+from itertools import islice
 from typing import Any, Final
 
 import gevent
@@ -39,6 +40,10 @@ _PART: Final = 65_536  #: bytes that are handed over at once: fewer cost more ha
 #: through; longer, and a proxy (nginx: 60 s) gives up first, and the page is made for nobody.
 LONGEST_WAIT_S: Final = 30.0
 LOOK_EVERY_S: Final = 1.0  #: for those that have waited so long
+#: Pages that are refused at once; the next ones after a pause. More, and where thousands wait claims wait for
+#: all these refusals; fewer, and the last one is refused later.
+REFUSED_AT_ONCE: Final = 200
+_REFUSING_PAUSE_S: Final = 0.02
 _WITHOUT_LENGTH: Final = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED})
 _HOP_BY_HOP: Final = frozenset({"connection", "keep-alive", "transfer-encoding", "upgrade", "te", "trailer"})
 
@@ -72,6 +77,7 @@ class Pages:
         self._loop = gevent.get_hub().loop
         self._looking = self._loop.timer(LOOK_EVERY_S, LOOK_EVERY_S, ref=False)
         self._looking.start(self._refuse_late)
+        self._refusing: Any = None  # the timer of those that are refused next
 
     def serve(self, request: Request) -> None:
         """In the loop's hub. Requests are served in their order, so many at once as there are threads."""
@@ -100,12 +106,18 @@ class Pages:
     def _refuse_late(self) -> None:
         """In the loop's hub."""
         since = time.monotonic() - LONGEST_WAIT_S
-        late = [each for each in self._waiting if not each.is_begun and each.since < since]
-        if late:
-            log.warning("no thread was free for %d pages for %.0f s", len(late), LONGEST_WAIT_S)
-            self._waiting = deque(each for each in self._waiting if each not in late)
-            for answer in late:
-                answer.refuse(self._refusal(HTTPStatus.SERVICE_UNAVAILABLE, answer.request.headers))
+        everyone = (each for each in self._waiting if not each.is_begun and each.since < since)
+        late = list(islice(everyone, REFUSED_AT_ONCE))
+        if not late:
+            return
+        log.warning("no thread was free for %d pages for %.0f s", len(late), LONGEST_WAIT_S)
+        gone = set(late)
+        self._waiting = deque(each for each in self._waiting if each not in gone)
+        for answer in late:
+            answer.refuse(self._refusal(HTTPStatus.SERVICE_UNAVAILABLE, answer.request.headers))
+        if len(late) == REFUSED_AT_ONCE:
+            self._refusing = self._loop.timer(_REFUSING_PAUSE_S, ref=False)
+            self._refusing.start(self._refuse_late)
 
     def _work_on(self, answer: _Answer) -> None:
         """In a thread of the pool."""

@@ -534,6 +534,39 @@ def test_a_page_that_waits_too_long_for_a_thread_is_refused(
         assert b"GET /page/%d" % number in received(client, until=b"None 0")
 
 
+def test_pages_that_wait_too_long_are_refused_some_at_a_time(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Thousands of refusals at once would hold up claims."""
+    monkeypatch.setattr(wsgi, "LONGEST_WAIT_S", 0.0)
+    monkeypatch.setattr(wsgi, "LOOK_EVERY_S", 600.0)
+    monkeypatch.setattr(wsgi, "REFUSED_AT_ONCE", 2)
+    is_over = threading.Event()
+
+    def stuck(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        is_over.wait(30)
+        return shown(environ, start_response)
+
+    pages_of(running, stuck)
+    pages = running.application.pages
+    assert pages is not None
+    clients = [running.connect() for _ in range(7)]
+    for client in clients:
+        client.sendall(b"GET /page HTTP/1.1\r\n\r\n")
+    with gevent.Timeout(10):
+        while len(pages._waiting) < 5:
+            gevent.sleep(0.01)
+
+    pages._refuse_late()
+    assert len(pages._waiting) == 3
+    with gevent.Timeout(10):
+        while pages._waiting:
+            gevent.sleep(0.01)
+
+    is_over.set()
+    assert sorted(client.recv(12)[9:] for client in clients) == [b"200"] * 2 + [b"503"] * 5
+
+
 def test_a_page_that_breaks_in_the_middle_ends_the_connection(
     running: Running, caplog: pytest.LogCaptureFixture
 ) -> None:
