@@ -32,9 +32,10 @@ StartResponse = Any  # Django's stubs and PEP 3333 spell it differently
 WsgiApplication = Callable[[Environ, StartResponse], Iterable[bytes]]
 Refuse = Callable[[int, Mapping[bytes, bytes]], Reply]
 
-#: Bytes. Less, and public files (Swagger's has 1.6 MB) are handed over in parts, which costs a handover each;
-#: more, and each answer that a client has not taken may hold as much memory.
-_WHOLE: Final = 2_097_152
+#: Bytes. Less, and usual pages are handed over in parts, which costs a handover each; more, and each client
+#: that reads nothing holds as much memory for a minute (``WRITE_S``): thousands that ask for a public file
+#: (Swagger's has 1.6 MB) fill it.
+_WHOLE: Final = 131_072
 _PART: Final = 65_536  #: bytes that are handed over at once: fewer cost more handovers
 #: A request waits so long for a thread at most. Shorter, and pages are refused in a rush that threads get
 #: through; longer, and a proxy (nginx: 60 s) gives up first, and the page is made for nobody.

@@ -428,6 +428,22 @@ def test_a_large_page_waits_for_its_client_and_needs_no_memory(running: Running)
     assert len(running.server) == 0
 
 
+def test_a_client_that_reads_nothing_holds_no_more_than_a_part(running: Running) -> None:
+    """Thousands of them that ask for a public file of some MB would fill the memory."""
+    running.listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 10_000)  # connections have it from there
+    large = Large(says_length=True)
+    pages_of(running, large)
+    client = running.connect()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 10_000)
+    client.sendall(b"GET /page HTTP/1.1\r\n\r\n")
+    with gevent.Timeout(10):
+        while not large.made:
+            gevent.sleep(0.01)
+    gevent.sleep(0.3)
+
+    assert large.made < 500_000
+
+
 def test_a_client_that_reads_nothing_is_given_up(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "WRITE_S", 0.2)
     large = Large(says_length=False)
