@@ -67,13 +67,29 @@ class Flusher:
             return
         known = coupon_cache.cached_coupons({coupon_id for coupon_id, _ in due})
         real = {key: each for key, each in due.items() if key[0] in known}
-        chosen = real if is_last else _chosen(real)
-        _sample(chosen)
-        self._insert(chosen)
+        if is_last:
+            self._waiting = real
+            self._write_all()
+            return
+        chosen = _chosen(real)
+        self._write(chosen)
         self._written = max([second for _, second in due])
         left = {key: each for key, each in real.items() if key not in chosen}
         self._waiting = {key: each for key, each in self._waiting.items() if key not in due}
         self._keep(left, at=self._written)
+
+    def _write_all(self) -> None:
+        """Some rows at a time, the busiest coupons' first, and each time for good: it may be cut short."""
+        for some in in_chunks(_busiest_first(self._waiting), MOST_ROWS):
+            self._write(dict(some))
+            for key, _ in some:
+                del self._waiting[key]
+
+    def _write(self, figures: Waiting) -> None:
+        """In one transaction: all of them, or none and it raises."""
+        _sample(figures)
+        self._insert(figures)
+        self._written = max([self._written, *(second for _, second in figures)])
 
     def _insert(self, figures: Mapping[tuple[int, int], Figures]) -> None:
         SecondFigures.objects.bulk_create(
@@ -106,8 +122,11 @@ class Flusher:
 
 def _chosen(due: Waiting) -> Waiting:
     """The rows of this flush, which others follow: all, or those of the coupons with most figures."""
-    if len(due) <= MOST_ROWS:
-        return due
+    return due if len(due) <= MOST_ROWS else dict(_busiest_first(due)[:MOST_ROWS])
+
+
+def _busiest_first(due: Waiting) -> list[tuple[tuple[int, int], Figures]]:
+    """Those of the coupons with most figures first; of one coupon, its earlier seconds."""
     weights: dict[int, int] = {}
     for (coupon_id, _), each in due.items():
         count = sum(each.answers.values()) + sum(each.decisions.values())
@@ -115,7 +134,7 @@ def _chosen(due: Waiting) -> Waiting:
     rank = {
         coupon_id: n for n, coupon_id in enumerate(sorted(weights, key=weights.__getitem__, reverse=True))
     }
-    return dict(sorted(due.items(), key=lambda item: (rank[item[0][0]], item[0][1]))[:MOST_ROWS])
+    return sorted(due.items(), key=lambda item: (rank[item[0][0]], item[0][1]))
 
 
 def _sample(figures: Waiting) -> None:

@@ -137,6 +137,33 @@ def test_the_last_flush_writes_all_that_there_is(own: Desk, monkeypatch: pytest.
     assert totals == [2, 1, 1, 1, 1]
 
 
+def test_a_last_flush_that_is_cut_short_has_written_the_busiest_coupons(
+    own: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is written stays, what is not is written next, and nothing counts twice."""
+    monkeypatch.setattr(flushing, "MOST_ROWS", 2)
+    coupons = [make_coupon() for _ in range(5)]
+    hot, others = coupons[3], [*coupons[:3], coupons[4]]
+    flusher, writes = Flusher(own), []
+    own.answered([each.pk for each in others], ["ACCEPTED"] * 4, [0.001] * 4)
+    own.answered([hot.pk] * 3, ["ACCEPTED"] * 3, [0.001] * 3)
+
+    def away_at_the_second(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        if "coupon_second_figures" in sql:
+            writes.append(sql)
+        return (execute if len(writes) < 2 else _away_at_once)(sql, params, many, context)
+
+    with connection.execute_wrapper(away_at_the_second), pytest.raises(OperationalError):
+        flusher.flush(is_last=True)
+    flusher.bound()
+    assert reading.total(reading.by_step(hot.pk, **ALL)).answers == {"ACCEPTED": 3}
+
+    own.answered([hot.pk], ["ACCEPTED"], [0.001])  # of a second that is written
+    flusher.flush(is_last=True)
+    totals = [reading.total(reading.by_step(each.pk, **ALL)).answers["ACCEPTED"] for each in coupons]
+    assert totals == [1, 1, 1, 4, 1]
+
+
 def test_real_coupons_are_not_taken_for_invented_ones(own: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """More coupons wait than seconds may: their seconds are added up, and none is dropped."""
     monkeypatch.setattr(flushing, "MOST_WAITING", 2)
@@ -244,6 +271,10 @@ def test_both_processes_write_what_they_did(system: System) -> None:
         )
 
     eventually(is_all_there)
+
+
+def _away_at_once(*args: Any) -> Any:
+    raise OperationalError(2002, "away")
 
 
 def _away(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
