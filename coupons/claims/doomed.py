@@ -18,7 +18,7 @@ from coupons.claims.waiting import Waiting
 
 def late_among(waiting: Sequence[Waiting]) -> list[Waiting]:
     """Those that have waited long enough and whose partition is dead. ``waiting``: the oldest first."""
-    if not waiting or not waiting[0].is_late_if_doomed:
+    if not waiting or not waiting[0].is_late_if_doomed or not submitting.is_any_dead():
         return []
     late = [each for each in waiting if each.is_late_if_doomed]
     dead = submitting.dead_coupons(each.claim for each in late)

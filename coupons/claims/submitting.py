@@ -79,6 +79,11 @@ def _all_answers(screened: Screened, arrived: Mapping[UUID, float]) -> dict[UUID
     return answers
 
 
+def is_any_dead() -> bool:
+    """Whether ``dead_coupons`` need be asked: as a rule no partition is dead."""
+    return event_producer().refuses_some
+
+
 def dead_coupons(claims: Iterable[Claim]) -> frozenset[int]:
     """The coupons of these claims that cannot be published now: their partition is known to be dead."""
     producer = event_producer()

@@ -108,6 +108,11 @@ class EventProducer:
         """The topic's partitions that look dead, which nobody need try to read. From any thread."""
         return self._circuits.unpromising()
 
+    @property
+    def refuses_some(self) -> bool:
+        """Whether ``refuses`` may be true of any coupon now. From any thread."""
+        return self.is_down or not self._circuits.is_calm
+
     def refuses(self, coupon_id: int) -> bool:
         """Whether a claim of this coupon would be refused now: it need reserve nothing. From any thread."""
         if self.is_down:

@@ -6,6 +6,8 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
+from unittest.mock import Mock
 from uuid import UUID
 
 import gevent
@@ -18,11 +20,13 @@ from uuid_utils.compat import uuid7
 from coupons import measures
 from coupons.claim import Claim
 from coupons.claims import batching, screening, submitting, warming
+from coupons.claims import doomed as doomed_claims
 from coupons.claims import waiting as waiting_of
 from coupons.claims.batching import Gathering
 from coupons.claims.screening import Refused, Screened
 from coupons.claims.submitting import Accepted, Answer
 from coupons.claims.waiting import Waiting
+from coupons.eventlog.producer import EventProducer
 from coupons.outcomes import Code
 from dev.processes import wait_until
 from runtime import greenlets
@@ -61,6 +65,7 @@ class Desk:
         self.may_screen.set()
         self.may_publish.set()
         monkeypatch.setattr(screening, "screen", self.screen)
+        monkeypatch.setattr(submitting, "is_any_dead", lambda: False)
         monkeypatch.setattr(submitting, "dead_coupons", lambda claims: frozenset())
         monkeypatch.setattr(submitting, "publish", self.publish)
 
@@ -250,6 +255,7 @@ class Dead:
     """The partition of coupon 2 is known to be dead."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(submitting, "is_any_dead", lambda: True)
         monkeypatch.setattr(submitting, "dead_coupons", self.among)
         monkeypatch.setattr(waiting_of, "DOOMED_S", 0.05)
 
@@ -293,6 +299,30 @@ def test_a_claim_of_a_dead_partition_does_not_wait_for_the_end_of_its_own_screen
     assert isinstance(answers([living])[0], Accepted)
     assert doomed.told == [TRY_AGAIN]  # once
     assert isinstance(answers(ask(own, on_coupon(1)))[0], Accepted)
+
+
+@pytest.mark.parametrize("is_any_dead", [False, True])
+def test_while_no_partition_is_dead_no_claim_is_asked_for_its_own(
+    monkeypatch: pytest.MonkeyPatch, is_any_dead: bool
+) -> None:
+    """Thousands may wait for a slow database, and each look at them would hold up the loop."""
+    Dead(monkeypatch)
+    monkeypatch.setattr(submitting, "is_any_dead", lambda: is_any_dead)
+    wanted = [Waiting(claim, print, since=0.0) for claim in (*on_coupon(2), *on_coupon(1))]
+
+    assert doomed_claims.late_among(wanted) == wanted[: int(is_any_dead)]
+
+
+@pytest.mark.parametrize(
+    ("is_down", "is_calm", "expected"), [(False, True, False), (True, True, True), (False, False, True)]
+)
+def test_the_producer_knows_whether_any_partition_is_dead(
+    is_down: bool, is_calm: bool, expected: bool
+) -> None:
+    producer: Any = object.__new__(EventProducer)
+    producer._watchdog, producer._circuits = Mock(is_down=is_down), Mock(is_calm=is_calm)
+
+    assert producer.refuses_some is expected
 
 
 def test_what_goes_wrong_in_screening_does_not_reach_those_who_were_refused_before(
