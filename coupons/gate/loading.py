@@ -70,25 +70,26 @@ def load(coupon: CachedCoupon) -> CachedCoupon:
     return coupon_cache.cached_coupon(coupon.coupon_id) or coupon
 
 
-def load_all(coupon_ids: Collection[int], *, within_s: float = LOG_TIMEOUT_S) -> None:
+def load_all(coupon_ids: Collection[int], *, within_s: float = LOG_TIMEOUT_S) -> set[int]:
     """Load the gates that are not loaded. Reading the log may take ``within_s``: never in the loop.
 
     Gates of partitions that look dead are left out: to read such a partition takes seconds, for which the
-    other coupons would wait too, and brings nothing.
+    other coupons would wait too, and brings nothing. Returns the coupons that were left out.
 
     Raises LogUnavailable when the log cannot be read (a gate loaded without the log would forget
     accepted requests and give their slots away), or when all these partitions look dead; GateUnavailable
     when Redis is away.
     """
     if not coupon_ids:
-        return
+        return set()
     living = _of_living_partitions(coupon_ids)
     # Threads of this process that met the same empty gates wait for one reading, no longer than it may take.
     if not living or not one_at_a_time.acquire(timeout=within_s):
         raise LogUnavailable(marked("the broker does not answer"))
     try:
         with _turn(), _uncollected():
-            _load_all(living, lambda standing: _read(standing, within_s))
+            unread = _load_all(living, lambda standing: _read(standing, within_s))
+            return (set(coupon_ids) - living) | unread
     finally:
         one_at_a_time.release()
 
@@ -140,13 +141,14 @@ def _uncollected() -> Iterator[None]:
         gc.enable()
 
 
-def _load_all(coupon_ids: Collection[int], read: Callable[[Collection[int]], Backlog]) -> None:
+def _load_all(coupon_ids: Collection[int], read: Callable[[Collection[int]], Backlog]) -> set[int]:
+    """Returns the coupons whose gates stay as they are, because their partition has just died."""
     standing = _standing(coupon_ids)
     if not standing:
-        return
+        return set()
     found = read(standing)
-    # A partition that has just died was not read, and its gates stay as they are.
-    standing = {coupon_id: each for coupon_id, each in standing.items() if found.covers(coupon_id)}
+    unread = {coupon_id for coupon_id in standing if not found.covers(coupon_id)}
+    standing = {coupon_id: each for coupon_id, each in standing.items() if coupon_id not in unread}
     if not standing:
         raise LogUnavailable(marked("the partitions of these coupons look dead"))
     undecided = _undecided(found)
@@ -170,6 +172,7 @@ def _load_all(coupon_ids: Collection[int], read: Callable[[Collection[int]], Bac
     metrics.GATE_LOADS.labels(result="was_loaded").inc(len(loaded) - sum(loaded))
     count = sum(map(len, holding_slots.values()))
     log.info("%d gates loaded, of coupons %s: %d requests under way", sum(loaded), _some(fresh), count)
+    return unread
 
 
 def _standing(coupon_ids: Collection[int]) -> dict[int, tuple[str, Sequence[Claim]]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 from coupons.claim import Claim
@@ -45,8 +45,21 @@ def reconcile(*, dry_run: bool, wait_s: float, on_wait: Callable[[], object]) ->
     # Gates come after leaked slots: a request whose slot leaked is known by its reservation alone.
     for coupon_id in mended.gates_loaded:
         gate.unload(coupon_id)  # the count as well: the operator wants the row's, even if it is lower
-    loading.load_all(mended.gates_loaded)
+    _note_left_out(mended, loading.load_all(mended.gates_loaded))
     return mended
+
+
+def _note_left_out(mended: Mended, left_out: Collection[int]) -> None:
+    if not left_out:
+        return
+    mended.gates_loaded = [pk for pk in mended.gates_loaded if pk not in left_out]
+    told = say(
+        "the gates of {count} coupons are not loaded: the partitions of coupons {coupons} look dead, run "
+        "this again when they take events",
+        count=len(left_out),
+        coupons=sorted(left_out)[:10],
+    )
+    mended.not_mended = f"{mended.not_mended}\n{told}" if mended.not_mended else told
 
 
 def _give_leaked_back(mended: Mended, *, wait_s: float, on_wait: Callable[[], object]) -> None:

@@ -35,7 +35,9 @@ from coupons.gate.admission import (
 from coupons.gate.catching_up import CatchingUp
 from coupons.issuing.deciding import issue_coupons
 from coupons.models import Coupon, IssueOutcome, UserCoupon
+from coupons.operations import reconciling
 from coupons.operations.reconciling import reconcile
+from coupons.operations.verification.findings import Check, Finding
 from coupons.outcomes import Decision, RequestStatus
 from tests import broker
 from tests.factories import make_coupon, make_event, make_requests, make_users
@@ -176,6 +178,26 @@ def test_a_dead_partition_is_left_out_and_neither_are_its_gates_loaded_nor_do_th
 
     assert readings == [{2}]
     assert [gate.reserved(by_partition[each]) for each in (0, 1, 2)] == [2, 2, None]
+
+
+@pytest.mark.parametrize("known", [3, 0])
+def test_reconcile_says_which_gates_it_could_not_load(
+    by_partition: dict[int, int],
+    readings: list[frozenset[int]],
+    looking: Looking,
+    monkeypatch: pytest.MonkeyPatch,
+    known: int,
+) -> None:
+    """Known to be dead before, or seen in the reading: that gate stays empty."""
+    looking.partitions = known
+    wrong = [Finding(check=Check.GATE_COUNTS, coupon_id=pk, message="") for pk in by_partition.values()]
+    monkeypatch.setattr(reconciling, "gate_findings", lambda coupons: wrong)
+
+    mended = reconcile(dry_run=False, wait_s=0, on_wait=lambda: None)
+
+    assert mended.gates_loaded == sorted([by_partition[0], by_partition[1]])
+    assert mended.not_mended is not None
+    assert str([by_partition[2]]) in mended.not_mended
 
 
 def test_where_all_the_partitions_look_dead_nothing_is_read(
