@@ -90,7 +90,10 @@ def _url(name: str, value: str) -> str:
         parts = urlsplit(value)
         usable = parts.scheme in _OPTIONS and (parts.port is None or parts.port > 0)
         # Without a host the client library takes its own default, a socket.
-        is_reached = bool(parts.hostname) or "unix_socket=/" in parts.query
+        options = parse_qsl(parts.query, keep_blank_values=True)
+        is_reached = bool(parts.hostname) or any(
+            option == "unix_socket" and path.startswith("/") for option, path in options
+        )
         usable = usable and (parts.scheme != "mysql" or (len(parts.path) > 1 and is_reached))
     except ValueError:
         usable = False
@@ -99,7 +102,7 @@ def _url(name: str, value: str) -> str:
             f"{name} is no usable URL: it begins with mysql:// or sqlite://, a port is at most 65535, "
             "and mysql:// has a host and ends with the database"
         )
-    for option, _ in parse_qsl(parts.query, keep_blank_values=True):
+    for option, _ in options:
         if option not in _OPTIONS[parts.scheme]:
             raise ConfigError(f"{name} has the option {option}, which we do not know: {_instead(option)}")
     return value

@@ -395,10 +395,11 @@ def test_a_ca_means_that_the_server_is_looked_at(monkeypatch: pytest.MonkeyPatch
     assert "DATABASE_SSL_CA" in refusal()
 
 
-def test_a_socket_needs_no_host(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DATABASE_URL", "mysql:///db?unix_socket=/run/mysqld.sock")
+@pytest.mark.parametrize("path", ["/run/mysqld.sock", "%2Frun%2Fmysqld.sock"])
+def test_a_socket_needs_no_host(monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+    monkeypatch.setenv("DATABASE_URL", f"mysql:///db?unix_socket={path}")
 
-    assert look("database.url") == "mysql:///db?unix_socket=/run/mysqld.sock"
+    assert look("database.url") == f"mysql:///db?unix_socket={path}"
 
 
 def test_what_we_fix_ourselves_cannot_be_set_beside(monkeypatch: pytest.MonkeyPatch) -> None:
