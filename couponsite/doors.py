@@ -26,6 +26,7 @@ from coupons.figures import flushing
 from coupons.operations import health
 from coupons.outcomes import Code
 from coupons.tickets import key_ring
+from couponsite.kept_by_thread import language_and_time_zone
 from runtime import greenlets, metrics
 from runtime.http.reply import Reply
 from runtime.http.request import Request
@@ -83,6 +84,7 @@ class Doors:
             threads=settings.CONFIG.api.threads,
             refusal=self.refusal,
             going_on=close_old_connections,  # as Django does when a request begins
+            keeping=language_and_time_zone,
         )
         greenlets.spawn_for_life(_keep_metrics_files)
 

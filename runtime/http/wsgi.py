@@ -4,7 +4,8 @@ The application may block its thread; it must not touch greenlets or the connect
 _WHOLE bytes is handed to the loop whole; a larger one part by part, each when the client has taken the one
 before, so that a million rows need no memory. Meanwhile it has no thread: a client that reads slowly, or
 never, holds up no other page. So two parts of one answer may be made in two threads, in the same context
-(``contextvars``), and an application must keep no transaction, cursor or lock from one to the next.
+(``contextvars``), and an application must keep no transaction, cursor or lock from one to the next. Django's
+language and time zone stand in the context, but asgiref marks them with a thread: ``keeping`` is for them.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ WsgiApplication = Callable[[Environ, StartResponse], Iterable[bytes]]
 Refuse = Callable[[int, Mapping[bytes, bytes]], Reply]
 
 #: Bytes. Less, and usual pages are handed over in parts, which costs a handover each; more, and each client
-#: that reads nothing holds as much memory for a minute (``WRITE_S``): thousands that ask for a public file
-#: (Swagger's has 1.6 MB) fill it.
+#: that reads nothing holds as much memory for half a minute (``WRITE_S``): thousands that ask for a public
+#: file (Swagger's has 1.6 MB) fill it.
 _WHOLE: Final = 131_072
 _PART: Final = 65_536  #: bytes that are handed over at once: fewer cost more handovers
 #: A request waits so long for a thread at most. Shorter, and pages are refused in a rush that threads get
@@ -52,11 +53,17 @@ _HOP_BY_HOP: Final = frozenset({"connection", "keep-alive", "transfer-encoding",
 def _nothing() -> None: ...
 
 
+def _keep_nothing() -> Callable[[], None]:
+    return _nothing
+
+
 class Pages:
     """Answers requests by a WSGI application, in ``threads`` threads. Made and called in the loop.
 
     ``refusal``: the answer where the application raises, which Django never does, or no thread is free for
     too long. ``going_on``: called in a thread before it goes on with an answer that another one began.
+    ``keeping``: called in the thread that has made a part; what it returns is called in the one that makes
+    the next part.
     """
 
     def __init__(
@@ -66,10 +73,12 @@ class Pages:
         threads: int,
         refusal: Refuse,
         going_on: Callable[[], None] = _nothing,
+        keeping: Callable[[], Callable[[], None]] = _keep_nothing,
     ) -> None:
         self._application = application
         self._refusal = refusal
         self._going_on = going_on
+        self._keeping = keeping
         # gevent's pool has its caller wait while all its threads are busy, and a caller in the hub cannot: it
         # raises. So answers wait here, and never more are in the pool than it takes at once.
         self._threads = ThreadPool(threads)
@@ -82,7 +91,7 @@ class Pages:
 
     def serve(self, request: Request) -> None:
         """In the loop's hub. Requests are served in their order, so many at once as there are threads."""
-        self._queue(_Answer(request, self._application))
+        self._queue(_Answer(request, self._application, self._keeping))
 
     def _queue(self, answer: _Answer) -> None:
         """An answer that goes on takes its turn behind those that wait."""
@@ -140,11 +149,14 @@ class _Answer:
     At any time one thread, or the loop, has it.
     """
 
-    def __init__(self, request: Request, application: WsgiApplication) -> None:
+    def __init__(
+        self, request: Request, application: WsgiApplication, keeping: Callable[[], Callable[[], None]]
+    ) -> None:
         self.request = request
         self.since = time.monotonic()  #: it waits
         self.is_begun = False  #: the client has the head
         self._application = application
+        self._keeping, self._restore = keeping, _nothing
         self._context = contextvars.copy_context()
         self._chunks: Iterable[bytes] = ()
         self._left: Iterator[bytes] = iter(())
@@ -159,11 +171,14 @@ class _Answer:
 
     def _step(self) -> Callable[[Callable[[_Answer], None]], None]:
         is_over = False
+        self._restore()
         try:
             if not self.is_begun:
                 self._chunks = self._application(environ_of(self.request), self._start_response)
                 self._left = iter(() if self.request.method == "HEAD" else self._chunks)
             part, is_over = self._next_part() if not self._is_gone else (b"", True)
+            if not is_over:
+                self._restore = self._keeping()
         except BaseException:
             is_over = True
             raise

@@ -12,8 +12,10 @@ from typing import Any
 
 import gevent
 import pytest
+from django.utils import timezone, translation
 from gevent import socket as loop_socket
 
+from couponsite.kept_by_thread import language_and_time_zone
 from runtime.http import connection as connections
 from runtime.http import server as servers
 from runtime.http import wsgi
@@ -323,8 +325,10 @@ def test_a_client_that_is_gone_is_no_error(running: Running, caplog: pytest.LogC
 # A WSGI application behind it
 
 
-def pages_of(running: Running, application: Callable[[Environ, StartResponse], Iterable[bytes]]) -> None:
-    running.application.pages = Pages(application, threads=2, refusal=running.application.refusal)
+def pages_of(
+    running: Running, application: Callable[[Environ, StartResponse], Iterable[bytes]], **more: Any
+) -> None:
+    running.application.pages = Pages(application, threads=2, refusal=running.application.refusal, **more)
 
 
 def shown(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
@@ -517,6 +521,32 @@ def test_each_answer_keeps_its_own_context_whatever_threads_make_it(running: Run
 
     for letter, client in clients.items():
         assert received(client).partition(b"\r\n\r\n")[2] == letter * _LARGE
+
+
+def test_each_answer_keeps_djangos_language_and_time_zone_whatever_threads_make_it(running: Running) -> None:
+    """asgiref marks them with the thread: the context alone does not take them along."""
+    zones = {"en": "Asia/Seoul", "ko": "Europe/Paris", "fr": "America/Lima"}
+
+    def chunks() -> Iterator[bytes]:
+        for _ in range(_LARGE // 100_000):
+            said = f"{translation.get_language()} {timezone.get_current_timezone()}\n"
+            yield said.encode().ljust(100_000, b".")
+
+    def speaking(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        start_response("200 OK", [("Content-Length", str(_LARGE))])
+        language = environ["PATH_INFO"][-2:]
+        translation.activate(language)
+        timezone.activate(zones[language])
+        return chunks()
+
+    pages_of(running, speaking, keeping=language_and_time_zone)
+    clients = {language: running.connect() for language in zones}
+    for language, client in clients.items():
+        client.sendall(b"GET /page/%b HTTP/1.1\r\nConnection: close\r\n\r\n" % language.encode())
+
+    for language, client in clients.items():
+        body = received(client).partition(b"\r\n\r\n")[2]
+        assert set(body.replace(b".", b"").split(b"\n")) == {f"{language} {zones[language]}".encode(), b""}
 
 
 def test_a_page_that_waits_too_long_for_a_thread_is_refused(
