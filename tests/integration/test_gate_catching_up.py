@@ -14,6 +14,7 @@ from coupons.eventlog.place import Place
 from coupons.gate import catching_up, loading
 from coupons.gate.admission import (
     Admitted,
+    Decisions,
     OutOfStock,
     gate,
 )
@@ -71,12 +72,29 @@ def test_decisions_that_the_gate_missed_are_told_at_the_second_look(coupon: Coup
 def test_a_gate_that_is_told_in_time_is_left_alone(coupon: Coupon) -> None:
     [user, other] = make_users(2)
     catches = CatchingUp()
-    _decide_untold(_reserve(coupon, user), offset=0)
+    first = _reserve(coupon, user)
+    _decide_untold(first, offset=0)
     assert catches.look() == []
 
+    gate.release([first])
     _decide_untold(_reserve(coupon, other), offset=1)
 
     assert catches.look() == [], "it is behind by another count: a consumer is at work"
+
+
+def test_a_reservation_that_another_master_was_told_of_is_freed_at_the_second_look(coupon: Coupon) -> None:
+    """After a failover; the count is right, because a later decision told it."""
+    [user, other] = make_users(2)
+    waiting, over = _reserve(coupon, user), _reserve(coupon, other)
+    _decide_untold(over, offset=0)
+    told = Decisions(coupon_id=coupon.pk, epoch=_view(coupon).epoch, issued_count=1, decided=[])
+    gate.notify([told])
+    catches = CatchingUp()
+
+    assert [catches.look(), catches.look(), catches.look()] == [[], [coupon.pk], []]
+
+    assert gate.issued_counts() == {coupon.pk: 1}
+    assert gate.reservations(limit=10) == [waiting]
 
 
 def test_only_the_coupon_that_is_behind_is_told(coupon: Coupon) -> None:
