@@ -86,7 +86,7 @@ class Pages:
         self._waiting: deque[_Answer] = deque()  # bounded: a connection has one request at a time
         self._loop = gevent.get_hub().loop
         self._looking = self._loop.timer(LOOK_EVERY_S, LOOK_EVERY_S, ref=False)
-        self._looking.start(self._refuse_late)
+        self._looking.start(self.refuse_late)
         self._refusing: Any = None  # the timer of those that are refused next
 
     def serve(self, request: Request) -> None:
@@ -113,8 +113,13 @@ class Pages:
         self._free += 1
         self._serve_next()
 
-    def _refuse_late(self) -> None:
-        """In the loop's hub."""
+    @property
+    def waiting(self) -> int:
+        """Pages that wait for a thread."""
+        return len(self._waiting)
+
+    def refuse_late(self) -> None:
+        """In the loop's hub: those that have waited for too long."""
         since = time.monotonic() - LONGEST_WAIT_S
         everyone = (each for each in self._waiting if not each.is_begun and each.since < since)
         late = list(islice(everyone, REFUSED_AT_ONCE))
@@ -127,7 +132,7 @@ class Pages:
             answer.refuse(self._refusal(HTTPStatus.SERVICE_UNAVAILABLE, answer.request.headers))
         if len(late) == REFUSED_AT_ONCE:
             self._refusing = self._loop.timer(_REFUSING_PAUSE_S, ref=False)
-            self._refusing.start(self._refuse_late)
+            self._refusing.start(self.refuse_late)
 
     def _work_on(self, answer: _Answer) -> None:
         """In a thread of the pool."""

@@ -125,6 +125,7 @@ def test_a_process_has_one_producer_until_it_closes_it(topic: str) -> None:
 
     assert event_producer() is not first
     assert isinstance(event_producer().publish([Record(key=b"k", value=b"x")])[0], Acknowledged)
+    eventually(lambda: not event_producer().refuses_some)
 
 
 def test_a_record_too_large_is_certainly_not_published(topic: str) -> None:
@@ -292,6 +293,7 @@ def test_once_the_broker_is_known_to_be_away_nothing_waits_and_nothing_is_queued
     nowhere: EventProducer,
 ) -> None:
     eventually(lambda: nowhere.is_down, within_s=5)
+    assert nowhere.refuses_some
 
     started = time.monotonic()
     receipts = nowhere.publish([Record(key=b"k", value=b"x")] * 3)

@@ -6,8 +6,6 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
-from unittest.mock import Mock
 from uuid import UUID
 
 import gevent
@@ -26,7 +24,6 @@ from coupons.claims.batching import Gathering
 from coupons.claims.screening import Refused, Screened
 from coupons.claims.submitting import Accepted, Answer
 from coupons.claims.waiting import Waiting
-from coupons.eventlog.producer import EventProducer
 from coupons.outcomes import Code
 from dev.processes import wait_until
 from runtime import greenlets
@@ -311,18 +308,6 @@ def test_while_no_partition_is_dead_no_claim_is_asked_for_its_own(
     wanted = [Waiting(claim, print, since=0.0) for claim in (*on_coupon(2), *on_coupon(1))]
 
     assert doomed_claims.late_among(wanted) == wanted[: int(is_any_dead)]
-
-
-@pytest.mark.parametrize(
-    ("is_down", "is_calm", "expected"), [(False, True, False), (True, True, True), (False, False, True)]
-)
-def test_the_producer_knows_whether_any_partition_is_dead(
-    is_down: bool, is_calm: bool, expected: bool
-) -> None:
-    producer: Any = object.__new__(EventProducer)
-    producer._watchdog, producer._circuits = Mock(is_down=is_down), Mock(is_calm=is_calm)
-
-    assert producer.refuses_some is expected
 
 
 def test_what_goes_wrong_in_screening_does_not_reach_those_who_were_refused_before(

@@ -600,13 +600,13 @@ def test_pages_that_wait_too_long_are_refused_some_at_a_time(
     for client in clients:
         client.sendall(b"GET /page HTTP/1.1\r\n\r\n")
     with gevent.Timeout(10):
-        while len(pages._waiting) < 5:
+        while pages.waiting < 5:
             gevent.sleep(0.01)
 
-    pages._refuse_late()
-    assert len(pages._waiting) == 3
+    pages.refuse_late()
+    assert pages.waiting == 3
     with gevent.Timeout(10):
-        while pages._waiting:
+        while pages.waiting:
             gevent.sleep(0.01)
 
     is_over.set()

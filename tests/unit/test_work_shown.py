@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 from redis import Redis
 
@@ -18,7 +16,7 @@ WORK = WorkDone(stage="CHECK", done=1, whole=2)
 def no_redis(monkeypatch: pytest.MonkeyPatch) -> None:
     away = Redis(host="127.0.0.1", port=1)
     monkeypatch.setattr(work_shown, "get_redis_connection", lambda name: away)
-    monkeypatch.setattr(gate, "_away_until", 0.0)
+    gate.forget_failure()
 
 
 def test_a_bar_does_not_turn_claims_away_from_the_gate() -> None:
@@ -31,7 +29,7 @@ def test_a_bar_does_not_turn_claims_away_from_the_gate() -> None:
 def test_while_the_gate_is_away_redis_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
     monkeypatch.setattr(work_shown, "get_redis_connection", asked.append)
-    monkeypatch.setattr(gate, "_away_until", time.monotonic() + 60)
+    monkeypatch.setattr(type(gate), "is_away", property(lambda gate: True))
 
     work_shown.tell("import", WORK)
     assert work_shown.ask("import") is None
