@@ -74,11 +74,11 @@ def test_a_crowd_needs_its_memory() -> None:
 
 @pytest.mark.parametrize("words", ["NOPERM set", "WRONGPASS", "CERTIFICATE_VERIFY_FAILED", "MOVED 1 a:1"])
 def test_the_mend_of_health_is_told_in_korean(words: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reading, "_refusal", lambda: words)
+    monkeypatch.setattr(reading, "refusal", lambda: words)
     with spoken(Language.KOREAN):
         mend = redis_server.mend_of(ResponseError(words))
         away = Component(is_up=False, details={"error": "ResponseError", "mend": mend})
-        told = reading._away(settings.CONFIG, away).mend
+        told = reading.away(settings.CONFIG, away).mend
 
     assert mend.isascii()
     assert re.search("[가-힣]", told)

@@ -91,7 +91,7 @@ def _lines(found: Status) -> Iterator[str]:
     for each in found.deferring or ():
         yield say("deciding of coupon {coupon_id}: {told}", coupon_id=each.coupon_id, told=each.told())
     if found.dead_letters is not None:
-        told = ", ".join(_letters(found.dead_letters))
+        told = ", ".join(letters(found.dead_letters))
         yield say("dead letters: {told}", told=told or say("none"))
     yield from _gates(found)
     if found.locks is not None:
@@ -100,7 +100,7 @@ def _lines(found: Status) -> Iterator[str]:
         yield say("locks: {told}", told=told or say("none"))
 
 
-def _letters(numbers: Mapping[str, int]) -> Iterator[str]:
+def letters(numbers: Mapping[str, int]) -> Iterator[str]:
     """A state that this release does not know, of a newer one or changed by hand, is shown as it is."""
     for state, number in sorted(numbers.items()):
         label = DeadLetterState(state).label.lower() if state in DeadLetterState.values else state

@@ -66,7 +66,7 @@ def read(expected: Expected) -> RedisFacts:
         raise Unanswered(red(problem, say("REDIS_URL as it says")))
     component = actuator.redis()
     if not component.is_up:
-        raise Unanswered(_away(config, component))
+        raise Unanswered(away(config, component))
     client: Redis = get_redis_connection("default")
     try:
         return RedisFacts(
@@ -86,8 +86,8 @@ def read(expected: Expected) -> RedisFacts:
         ) from error
 
 
-def _away(config: Config, component: Component) -> Finding:
-    words = _refusal()
+def away(config: Config, component: Component) -> Finding:
+    words = refusal()
     mend = say(component.details.get("mend", "")) or _mend(config, words)
     shown = f": {words}" if words else ""
     return red(
@@ -100,7 +100,7 @@ def _away(config: Config, component: Component) -> Finding:
     )
 
 
-def _refusal() -> str:
+def refusal() -> str:
     """Redis' own words, which health does not show: they may name an address."""
     client: Redis = get_redis_connection("default")
     try:
