@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Iterator
 from concurrent.futures import TimeoutError as FutureTimeout
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, Final
 
@@ -26,7 +28,13 @@ log = logging.getLogger("coupons.librdkafka")
 _LOOK_S: Final = 0.5  #: a refusal is noticed so late at most
 _NO_ID: Final = "AAAAAAAAAAAAAAAAAAAAAA"  #: 16 zero bytes: the broker is older than topic ids
 _LATEST: Final = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+#: An admin client that had no answer for so long is made anew. Shorter, and an outage makes one after the
+#: other; longer, and a consumer whose broker is back looks for its position for longer.
+SILENT_S: Final = 15.0
+_SILENCE: Final = (KafkaError._TIMED_OUT, KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN)
 _WITHOUT_IDS: Final = (KafkaError._UNSUPPORTED_FEATURE, KafkaError.UNSUPPORTED_VERSION)
+
+_silent_since = 0.0  #: by the monotonic clock; 0: the admin client was answered last time
 
 
 def level_of(error: KafkaError) -> int:
@@ -106,12 +114,10 @@ def topic_id(*, timeout_s: float) -> str:
     ``timeout_s`` and a second.
     """
     topic = settings.CONFIG.kafka.topic
-    client = admin()
-    asked = client.describe_topics(TopicCollection([topic]), request_timeout=timeout_s)[topic]
     try:
-        found = str(asked.result(timeout_s + 1).topic_id)
-    except FutureTimeout as error:
-        raise KafkaException(KafkaError(KafkaError._TIMED_OUT)) from error
+        with _asking() as client:
+            asked = client.describe_topics(TopicCollection([topic]), request_timeout=timeout_s)[topic]
+            found = str(asked.result(timeout_s + 1).topic_id)
     except KafkaException as error:
         if error.args[0].code() in _WITHOUT_IDS:
             return ""
@@ -126,12 +132,10 @@ def is_compacted(*, timeout_s: float) -> bool:
     ``timeout_s``.
     """
     resource = ConfigResource(ResourceType.TOPIC, settings.CONFIG.kafka.topic)
-    client = admin()
-    [asked] = client.describe_configs([resource], request_timeout=timeout_s).values()
     try:
-        found = asked.result(timeout_s + 1).get("cleanup.policy")
-    except FutureTimeout as error:
-        raise KafkaException(KafkaError(KafkaError._TIMED_OUT)) from error
+        with _asking() as client:
+            [asked] = client.describe_configs([resource], request_timeout=timeout_s).values()
+            found = asked.result(timeout_s + 1).get("cleanup.policy")
     except KafkaException as error:
         if error.args[0].code() in (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError._UNSUPPORTED_FEATURE):
             return False
@@ -150,16 +154,43 @@ def ends(*, timeout_s: float) -> dict[int, int]:
     One request to each leader, by a client that stays: cheap enough for once a second.
     """
     topic = settings.CONFIG.kafka.topic
-    client = _admin(settings.CONFIG.kafka.bootstrap_servers)
-    partitions = client.list_topics(topic, timeout=timeout_s).topics[topic].partitions
-    wanted = {TopicPartition(topic, number): _LATEST for number in partitions}
-    try:
+    with _asking() as client:
+        partitions = client.list_topics(topic, timeout=timeout_s).topics[topic].partitions
+        wanted = {TopicPartition(topic, number): _LATEST for number in partitions}
         return {
             at.partition: asked.result(timeout_s + 1).offset
             for at, asked in client.list_offsets(wanted, request_timeout=timeout_s).items()
         }
+
+
+@contextmanager
+def _asking() -> Iterator[AdminClient]:
+    """The process's admin client, whose silence counts; made anew once it was silent for too long.
+
+    A client may wait for a controller for minutes although the broker is back: it was frozen, and the client
+    never asked again who the controller is. Raises KafkaException, also for an answer that never came.
+    """
+    global _silent_since
+    now = time.monotonic()
+    if _silent_since and now - _silent_since >= SILENT_S:
+        forget_admin()
+        log.warning("no broker answered for %.0f s: the admin client is made anew", SILENT_S)
+    try:
+        yield admin()
     except FutureTimeout as error:
+        _silent_since = _silent_since or now
         raise KafkaException(KafkaError(KafkaError._TIMED_OUT)) from error
+    except KafkaException as error:
+        _silent_since = (_silent_since or now) if error.args[0].code() in _SILENCE else 0.0
+        raise
+    _silent_since = 0.0
+
+
+def forget_admin() -> None:
+    """The next question makes a new client. From any thread; whoever uses the old one may end with it."""
+    global _silent_since
+    _silent_since = 0.0
+    _admin.cache_clear()
 
 
 @lru_cache(maxsize=1)

@@ -1,0 +1,73 @@
+"""The admin client of a process: one, until it hears nothing for too long."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import Future
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from confluent_kafka import KafkaError, KafkaException
+from django.conf import settings
+
+from coupons.eventlog import kafka_client
+
+
+class _Client:
+    """Answers with ``error``: whose broker was frozen waits for a controller for ever."""
+
+    made: int = 0
+    error: KafkaError | None = KafkaError(KafkaError._TIMED_OUT)
+
+    def __init__(self, configuration: object) -> None:
+        type(self).made += 1
+
+    def describe_topics(self, topics: Any, *, request_timeout: float) -> dict[str, Future[Any]]:
+        asked: Future[Any] = Future()
+        if self.error is None:
+            asked.set_result(SimpleNamespace(topic_id="of-the-topic"))
+        else:
+            asked.set_exception(KafkaException(self.error))
+        return {settings.CONFIG.kafka.topic: asked}
+
+
+@pytest.fixture
+def clients(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[_Client]]:
+    class Clients(_Client):
+        pass
+
+    monkeypatch.setattr(kafka_client, "AdminClient", Clients)
+    monkeypatch.setattr(kafka_client, "SILENT_S", 1000.0)
+    kafka_client.forget_admin()
+    yield Clients
+    kafka_client.forget_admin()
+
+
+def _ask() -> str:
+    try:
+        return kafka_client.topic_id(timeout_s=1.0)
+    except KafkaException as error:
+        return str(error.args[0].name())
+
+
+def test_one_that_is_silent_for_too_long_is_made_anew(
+    clients: type[_Client], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert [_ask(), _ask()] == ["_TIMED_OUT", "_TIMED_OUT"]
+    assert clients.made == 1, "one silence may be the broker's"
+
+    monkeypatch.setattr(kafka_client, "SILENT_S", 0.0)
+    clients.error = None
+
+    assert _ask() == "of-the-topic"
+    assert clients.made == 2
+    assert [_ask(), clients.made] == ["of-the-topic", 2]
+
+
+def test_one_that_is_answered_stays(clients: type[_Client], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kafka_client, "SILENT_S", 0.0)
+    clients.error = KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED)
+
+    assert [_ask() for _ in range(3)] == ["TOPIC_AUTHORIZATION_FAILED"] * 3
+    assert clients.made == 1, "a refusal is an answer"
