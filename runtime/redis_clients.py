@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+import threading
+import time
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final
 
 from django.conf import settings
 from redis import Connection, ConnectionPool, Redis, SSLConnection, UnixDomainSocketConnection
@@ -14,6 +17,12 @@ from redis.sentinel import MasterNotFoundError, Sentinel, SentinelConnectionPool
 
 from runtime.config.redis import Address, RedisKind, RedisSettings
 from runtime.redis_cluster import ClusterRedis
+
+log = logging.getLogger(__name__)
+
+#: A client asks its Sentinels so often whether its master is still one. Longer, and after a failover two
+#: masters are told for longer; shorter, and the Sentinels are kept busy.
+_ASKS_EVERY_S: Final = 1.0
 
 
 class ConnectionFactory:
@@ -46,7 +55,7 @@ def make(reached: RedisSettings, *, name: str, timeout_s: float) -> Redis:
             return ClusterRedis(reached.addresses, longest_call_s=reached.longest_call_s, **connecting)
         case RedisKind.SENTINEL:
             connecting |= {"db": reached.database, "retry": _once()}
-            pool = SentinelConnectionPool(reached.service, _sentinels(reached), **connecting)  # type: ignore[no-untyped-call]
+            pool = _FollowingPool(reached.service, _sentinels(reached), **connecting)
             return Redis(connection_pool=pool)
         case RedisKind.STANDALONE:
             server = next(iter(reached.addresses), None)
@@ -68,6 +77,31 @@ def at(reached: RedisSettings, address: Address | None, **changes: Any) -> Redis
             connection_class=SSLConnection, host=address[0], port=address[1], **files, **options
         )
     return Redis(connection_pool=pool)
+
+
+class _FollowingPool(SentinelConnectionPool):
+    """Leaves a server that the Sentinels name no more, also while it answers and takes writes.
+
+    A master that hung, or came back while another one was promoted, stays a master until its Sentinels have
+    seen it well for 8 s. redis-py asks them for new connections only. From any thread.
+    """
+
+    def __init__(self, service: str, sentinels: Sentinel, **options: Any) -> None:
+        super().__init__(service, sentinels, **options)  # type: ignore[no-untyped-call]
+        self._asks_at = 0.0
+
+    def get_connection(self, *arguments: Any, **options: Any) -> Any:
+        if time.monotonic() >= self._asks_at:
+            self._asks_at = time.monotonic() + _ASKS_EVERY_S
+            # Nobody who wants a connection waits for a Sentinel that hangs.
+            threading.Thread(target=self._follow, name="sentinel", daemon=True).start()
+        return super().get_connection(*arguments, **options)
+
+    def _follow(self) -> None:
+        try:
+            self.get_master_address()  # type: ignore[no-untyped-call]  # drops connections to any other one
+        except RedisError as error:  # the connections that are there stay; the next one says what is wrong
+            log.debug("the Sentinels name no master: %s", error)
 
 
 class _Sentinels(Sentinel):
