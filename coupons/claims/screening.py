@@ -8,12 +8,14 @@ its own coupon does not need.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 from uuid import UUID
 
+from django.db import Error as DatabaseLayerError
 from django.db import InterfaceError, OperationalError
 
 from coupons import coupon_cache, selectors
@@ -21,6 +23,7 @@ from coupons.claim import Claim
 from coupons.claims import admitting
 from coupons.claims.admitting import Asked
 from coupons.coupon_cache import CachedCoupon
+from coupons.gate import disclosed
 from coupons.gate.admission import (
     Admission,
     Admitted,
@@ -30,6 +33,8 @@ from coupons.gate.admission import (
 )
 from coupons.outcomes import Code
 from runtime import greenlets
+
+log = logging.getLogger(__name__)
 
 #: The errors of a database that is away: no claim can be decided then. While the log or Redis is away, claims
 #: are answered all the same.
@@ -131,12 +136,18 @@ def _ask(coupons: Mapping[int, CachedCoupon], claims: Sequence[Claim]) -> Asked:
 def _without_gate(coupons: Mapping[int, CachedCoupon], claims: Sequence[Claim]) -> dict[UUID, Admission]:
     """Let the database's stock decide while Redis is away; requests under way are not counted.
 
-    More claims may be accepted than there is stock; the consumer rejects the surplus. Nothing is lost.
+    More claims may be accepted than there is stock; the consumer rejects the surplus. The admitted ones are
+    kept in the database, in place of reservations: if their events are deleted before they are decided,
+    nothing else knows of them.
     """
-    return {
-        claim.request_id: Admitted() if coupons[claim.coupon_id].stock > 0 else OutOfStock()
-        for claim in claims
-    }
+    admitted = [claim for claim in claims if coupons[claim.coupon_id].stock > 0]
+    try:
+        if admitted:
+            disclosed.keep(admitted)
+    except DatabaseLayerError as error:
+        log.warning("%d requests are admitted, and the log alone will know them: %s", len(admitted), error)
+    answers: dict[UUID, Admission] = {claim.request_id: OutOfStock() for claim in claims}
+    return answers | {claim.request_id: Admitted() for claim in admitted}
 
 
 def _refusals(answers: Mapping[UUID, Admission]) -> dict[UUID, Refused]:

@@ -25,7 +25,7 @@ from coupons.eventlog.backlog import Backlog, LogUnavailable
 from coupons.eventlog.delivery import Acknowledged, NotPublished, Receipt, Record, Uncertain
 from coupons.eventlog.events import decode
 from coupons.eventlog.place import NextOffset, Place
-from coupons.gate import leaked_slots, redis_client
+from coupons.gate import disclosed, leaked_slots, redis_client
 from coupons.gate.admission import GateUnavailable, gate
 from coupons.issuing.deciding import issue_coupons
 from coupons.models import Coupon, IssueOutcome, UserCoupon
@@ -237,6 +237,33 @@ def test_without_redis_the_database_decides(broker: Broker, redis_away: pytest.M
 
     assert told(answers) == [None, Code.ALREADY_REQUESTED, Code.OUT_OF_STOCK]
     assert len(broker.records) == 1
+
+
+def test_without_redis_the_database_keeps_who_was_admitted(
+    broker: Broker, redis_away: pytest.MonkeyPatch
+) -> None:
+    """They have no reservation: were their events deleted, nobody would know that they were accepted."""
+    coupon, sold_out, [user] = make_coupon(stock=5), make_coupon(stock=0), make_users(1)
+    admitted = claim(coupon.pk, user)
+
+    submit([admitted, claim(sold_out.pk, user)])
+
+    assert disclosed.suspects(10) == [admitted]
+
+
+def test_without_redis_a_claim_that_cannot_be_kept_is_admitted_all_the_same(
+    broker: Broker, redis_away: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As while the database is read-only: the log has it."""
+    coupon, [user] = make_coupon(), make_users(1)
+
+    def refuse(claims: Collection[Claim]) -> None:
+        raise OperationalError(1290, "read-only, for the test")
+
+    redis_away.setattr(disclosed, "keep", refuse)
+
+    assert told(submit([claim(coupon.pk, user)])) == [None]
+    assert "the log alone will know them" in caplog.text
 
 
 def test_without_redis_a_failed_publish_is_told_as_with_it(
