@@ -81,10 +81,6 @@ class AssignedPartitions:
         Returns the partitions that have new positions to go on from.
         """
         missing = frozenset(self._owned - self._at.keys())
-        if kafka_client.is_compacted(timeout_s=_ANSWER_S):
-            for partition in missing:
-                self._get_stuck(partition, _COMPACTED.format(partition=partition, topic=self._topic))
-            return frozenset()
         topic_id = kafka_client.topic_id(timeout_s=_ANSWER_S)
         rows = positions.stored()
         bounds = {
@@ -92,6 +88,11 @@ class AssignedPartitions:
             for each in sorted(missing)
         }
         committed = self._committed(client, [each for each in sorted(missing) if each not in rows])
+        # Last: while the controller is dead, librdkafka connects to it without a pause until this is over.
+        if kafka_client.is_compacted(timeout_s=_ANSWER_S):
+            for partition in missing:
+                self._get_stuck(partition, _COMPACTED.format(partition=partition, topic=self._topic))
+            return frozenset()
         begin = {
             partition: positions.start(
                 rows.get(partition),

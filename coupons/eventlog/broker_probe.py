@@ -2,19 +2,22 @@
 
 A producer's own questions wait behind its Produce requests, on a connection that may be stuck. And metadata
 alone deceives: the last of three brokers, without its controller, still names the others as leaders and
-in-sync replicas. So each broker that has a replica is asked for itself, if something is wrong.
+in-sync replicas. So each broker that has a replica is asked for itself, if something is wrong: by a client
+that knows no other. An admin client's question to one broker (DescribeConfigs, ListOffsets) would make
+librdkafka 2.16 connect to a dead one without a pause, a core for each, for as long as the question lasts.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Collection, Mapping
-from concurrent.futures import Future
+from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass
-from typing import Any, Final
+from functools import partial
+from typing import Final
 
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import KafkaException
 from confluent_kafka.admin import (  # type: ignore[attr-defined]
     AdminClient,
     ClusterMetadata,
@@ -64,7 +67,9 @@ class BrokerProbe:
             return Look(brokers=brokers, partitions={})
         alive: Collection[int] = brokers
         if closely:
-            alive = self._alive(self._client, topic)
+            alive = _alive(told, topic)
+            if told.controller_id in alive:  # which it is that answers
+                self._note_least(self._client)
         looks = self._partitions(topic, alive)
         whole = {number for number, each in topic.partitions.items() if set(each.isrs) <= set(alive)}
         return Look(
@@ -99,31 +104,22 @@ class BrokerProbe:
         least = max(1, replicas - 1) if self._least_in_sync is None else self._least_in_sync
         return min(least, replicas)
 
-    def _alive(self, client: AdminClient, topic: TopicMetadata) -> set[int]:
-        """The brokers with replicas of the topic that answer. Notes min.insync.replicas on the way."""
-        holders = {broker for each in topic.partitions.values() for broker in each.replicas}
-        asked = {broker: _ask(client, ConfigResource(ResourceType.BROKER, str(broker))) for broker in holders}
-        about_topic = _ask(client, ConfigResource(ResourceType.TOPIC, self._topic))
-        alive = {broker for broker, answer in asked.items() if _is_answered(answer)}
-        if _is_answered(about_topic) and about_topic.exception() is None:
-            told = about_topic.result().get("min.insync.replicas")
-            if told is not None and str(told.value).isdecimal():  # not every broker tells it
-                self._least_in_sync = int(told.value)
-        return alive
+    def _note_least(self, client: AdminClient) -> None:
+        """Ask for min.insync.replicas, which somebody may have changed."""
+        resource = ConfigResource(ResourceType.TOPIC, self._topic)
+        [asked] = client.describe_configs([resource], request_timeout=BROKER_TIMEOUT_S).values()
+        try:
+            told = asked.result(BROKER_TIMEOUT_S + 1).get("min.insync.replicas")
+        except (KafkaException, FutureTimeout):
+            return
+        if told is not None and str(told.value).isdecimal():  # not every broker tells it
+            self._least_in_sync = int(told.value)
 
 
-def _ask(client: AdminClient, resource: ConfigResource) -> Future[Any]:
-    [answer] = client.describe_configs([resource], request_timeout=BROKER_TIMEOUT_S).values()
-    return answer
-
-
-def _is_answered(answer: Future[Any]) -> bool:
-    """Also if it is refused, which is an answer of a living broker."""
-    try:
-        error = answer.exception(BROKER_TIMEOUT_S + 1)
-    except FutureTimeout:
-        return False
-    if error is None:
-        return True
-    code = error.args[0].code() if isinstance(error, KafkaException) else KafkaError._TIMED_OUT
-    return bool(code >= 0 or code == KafkaError._UNSUPPORTED_FEATURE)
+def _alive(told: ClusterMetadata, topic: TopicMetadata) -> set[int]:
+    """Of the controller and the brokers with replicas of the topic, those that answer."""
+    wanted = {told.controller_id} | {broker for each in topic.partitions.values() for broker in each.replicas}
+    asked = [broker for number, broker in told.brokers.items() if number in wanted]
+    with ThreadPoolExecutor(max(1, len(asked))) as pool:
+        answers = pool.map(partial(kafka_client.answers, timeout_s=BROKER_TIMEOUT_S), asked)
+    return {int(broker.id) for broker, is_answer in zip(asked, answers, strict=True) if is_answer}

@@ -27,7 +27,9 @@ def session_timeout_ms(*, timeout_s: float) -> int | None:
     """
     client = kafka_client.admin()
     try:
-        broker = next(iter(client.list_topics(timeout=timeout_s).brokers))
+        told = client.list_topics(timeout=timeout_s)
+        # One that answers: while any other is dead, librdkafka connects to it without a pause.
+        broker = told.orig_broker_id if told.orig_broker_id in told.brokers else next(iter(told.brokers))
         resource = ConfigResource(ResourceType.BROKER, str(broker))
         [asked] = client.describe_configs([resource], request_timeout=timeout_s).values()
         found = asked.result(timeout_s + 1)

@@ -18,7 +18,12 @@ from confluent_kafka import (
     TopicCollection,
     TopicPartition,
 )
-from confluent_kafka.admin import AdminClient, ConfigResource, OffsetSpec, ResourceType  # type: ignore[attr-defined]
+from confluent_kafka.admin import (  # type: ignore[attr-defined]
+    AdminClient,
+    BrokerMetadata,
+    ConfigResource,
+    ResourceType,
+)
 from django.conf import settings
 
 from runtime.operator_language import say
@@ -27,7 +32,6 @@ log = logging.getLogger("coupons.librdkafka")
 
 _LOOK_S: Final = 0.5  #: a refusal is noticed so late at most
 _NO_ID: Final = "AAAAAAAAAAAAAAAAAAAAAA"  #: 16 zero bytes: the broker is older than topic ids
-_LATEST: Final = OffsetSpec.latest()  # type: ignore[no-untyped-call]
 #: An admin client that had no answer for so long is made anew. Shorter, and an outage makes one after the
 #: other; longer, and a consumer whose broker is back looks for its position for longer.
 SILENT_S: Final = 15.0
@@ -143,6 +147,19 @@ def is_compacted(*, timeout_s: float) -> bool:
     return found is not None and "compact" in str(found.value)
 
 
+def answers(broker: BrokerMetadata, *, timeout_s: float) -> bool:
+    """Whether this broker does, asked by a client that knows no other. Blocks its thread.
+
+    The client is thrown away: it has just heard of the others.
+    """
+    host = f"[{broker.host}]" if ":" in str(broker.host) else broker.host
+    client = Producer(common() | {"bootstrap.servers": f"{host}:{broker.port}"})
+    try:
+        return broker.id in client.list_topics(settings.CONFIG.kafka.topic, timeout=timeout_s).brokers
+    except KafkaException:
+        return False
+
+
 def admin() -> AdminClient:
     """The process's only admin client, for any thread. Never before a fork."""
     return _admin(settings.CONFIG.kafka.bootstrap_servers)
@@ -151,16 +168,27 @@ def admin() -> AdminClient:
 def ends(*, timeout_s: float) -> dict[int, int]:
     """The offset behind the last event, by partition. Raises KafkaException. Blocks its thread.
 
-    One request to each leader, by a client that stays: cheap enough for once a second.
+    A question for each partition, by a client that stays: cheap enough for once a second. Not an admin
+    client's ListOffsets: librdkafka 2.16 would connect to a dead leader without a pause meanwhile, a core for
+    each.
     """
     topic = settings.CONFIG.kafka.topic
-    with _asking() as client:
+    client = _asker(settings.CONFIG.kafka.bootstrap_servers)
+    try:
         partitions = client.list_topics(topic, timeout=timeout_s).topics[topic].partitions
-        wanted = {TopicPartition(topic, number): _LATEST for number in partitions}
         return {
-            at.partition: asked.result(timeout_s + 1).offset
-            for at, asked in client.list_offsets(wanted, request_timeout=timeout_s).items()
+            number: client.get_watermark_offsets(TopicPartition(topic, number), timeout=timeout_s)[1]
+            for number in sorted(partitions)
         }
+    except KafkaException:
+        _asker.cache_clear()  # it may have forgotten all brokers (librdkafka's issue 5301)
+        raise
+
+
+@lru_cache(maxsize=1)
+def _asker(bootstrap_servers: str) -> Consumer:
+    """For offsets alone: it joins no group and reads nothing."""
+    return Consumer(common() | {"group.id": settings.CONFIG.kafka.group_id, "enable.auto.commit": False})
 
 
 @contextmanager
@@ -168,14 +196,19 @@ def _asking() -> Iterator[AdminClient]:
     """The process's admin client, whose silence counts; made anew once it was silent for too long.
 
     A client may wait for a controller for minutes although the broker is back: it was frozen, and the client
-    never asked again who the controller is. Raises KafkaException, also for an answer that never came.
+    never asked again who the controller is. And while it waits for a dead one, librdkafka 2.16 connects to it
+    without a pause, which takes a core: so after a silence a controller that does not answer is not waited
+    for. Raises KafkaException, also for an answer that never came.
     """
     global _silent_since
     now = time.monotonic()
+    was_silent = bool(_silent_since)
     if _silent_since and now - _silent_since >= SILENT_S:
         forget_admin()
         log.warning("no broker answered for %.0f s: the admin client is made anew", SILENT_S)
     try:
+        if was_silent and not _controller_answers(admin()):
+            raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
         yield admin()
     except FutureTimeout as error:
         _silent_since = _silent_since or now
@@ -184,6 +217,12 @@ def _asking() -> Iterator[AdminClient]:
         _silent_since = (_silent_since or now) if error.args[0].code() in _SILENCE else 0.0
         raise
     _silent_since = 0.0
+
+
+def _controller_answers(client: AdminClient) -> bool:
+    told = client.list_topics(settings.CONFIG.kafka.topic, timeout=_LOOK_S)
+    controller = told.brokers.get(told.controller_id)
+    return controller is None or answers(controller, timeout_s=_LOOK_S)
 
 
 def forget_admin() -> None:

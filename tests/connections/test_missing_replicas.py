@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import io
+import socket
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from uuid import uuid4
 
 import pytest
+from confluent_kafka import KafkaException
 from django.conf import settings
 from django.core.management import call_command
 from prometheus_client import REGISTRY
 
+from coupons.eventlog import kafka_client
+from coupons.eventlog.broker_probe import BrokerProbe
 from coupons.eventlog.delivery import Acknowledged, NotPublished, Record, Uncertain
 from coupons.eventlog.producer import EventProducer
 from coupons.operations import health
 from dev.clusters.brokers import Brokers
+from dev.processes import LOOPBACK
 from runtime import config
 from tests import broker
 from tests.system import eventually
@@ -114,3 +121,44 @@ def test_what_waits_for_an_overdue_acknowledgement_is_written_once_the_replicas_
 
     assert len(receipts) == len(RECORDS)
     assert all(isinstance(each, Acknowledged) for each in receipts.values())
+
+
+@contextmanager
+def connections_counted(port: int) -> Iterator[Callable[[], int]]:
+    """How often somebody connected to this port: each is accepted and hung up on."""
+    count = 0
+
+    def hang_up() -> None:
+        nonlocal count
+        with suppress(OSError):  # closed at the end
+            while True:
+                listener.accept()[0].close()
+                count += 1
+
+    with socket.create_server((LOOPBACK, port)) as listener:
+        thread = threading.Thread(target=hang_up, daemon=True)
+        thread.start()
+        yield lambda: count
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join(10)
+
+
+@pytest.mark.parametrize("dead", [2, 3])
+def test_a_dead_broker_is_not_connected_to_without_a_pause(topic: str, three: Brokers, dead: int) -> None:
+    """Admin clients' questions to it made librdkafka 2.16 do so: 700 times a second, a core for each."""
+    probe = BrokerProbe(topic)
+    look = probe.look(timeout_s=5, closely=True)
+    assert look is not None
+    assert look.whole == {0, 1, 2}
+    assert sorted(kafka_client.ends(timeout_s=5)) == [0, 1, 2]
+    three.kill(dead)
+
+    with connections_counted(three.ports[dead]) as connections:
+        look = probe.look(timeout_s=5, closely=True)
+        with suppress(KafkaException):  # it may still be named as a leader
+            kafka_client.ends(timeout_s=2)
+        asked = connections()
+
+    assert look is not None
+    assert not look.whole
+    assert asked < 100

@@ -18,12 +18,17 @@ class _Client:
     """Answers with ``error``: whose broker was frozen waits for a controller for ever."""
 
     made: int = 0
+    asked: int = 0
     error: KafkaError | None = KafkaError(KafkaError._TIMED_OUT)
 
     def __init__(self, configuration: object) -> None:
         type(self).made += 1
 
+    def list_topics(self, topic: str, *, timeout: float) -> SimpleNamespace:
+        return SimpleNamespace(controller_id=1, brokers={1: SimpleNamespace(id=1)})
+
     def describe_topics(self, topics: Any, *, request_timeout: float) -> dict[str, Future[Any]]:
+        type(self).asked += 1
         asked: Future[Any] = Future()
         if self.error is None:
             asked.set_result(SimpleNamespace(topic_id="of-the-topic"))
@@ -38,6 +43,7 @@ def clients(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[_Client]]:
         pass
 
     monkeypatch.setattr(kafka_client, "AdminClient", Clients)
+    monkeypatch.setattr(kafka_client, "answers", lambda broker, *, timeout_s: True)
     monkeypatch.setattr(kafka_client, "SILENT_S", 1000.0)
     kafka_client.forget_admin()
     yield Clients
@@ -71,3 +77,17 @@ def test_one_that_is_answered_stays(clients: type[_Client], monkeypatch: pytest.
 
     assert [_ask() for _ in range(3)] == ["TOPIC_AUTHORIZATION_FAILED"] * 3
     assert clients.made == 1, "a refusal is an answer"
+
+
+def test_after_a_silence_a_controller_that_is_dead_is_not_waited_for(
+    clients: type[_Client], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """librdkafka would connect to it without a pause meanwhile, which takes a core."""
+    monkeypatch.setattr(kafka_client, "answers", lambda broker, *, timeout_s: False)
+
+    assert [_ask() for _ in range(3)] == ["_TIMED_OUT"] * 3
+    assert clients.asked == 1
+
+    monkeypatch.setattr(kafka_client, "answers", lambda broker, *, timeout_s: True)
+    clients.error = None
+    assert _ask() == "of-the-topic"
