@@ -18,6 +18,12 @@ def report(rows: Sequence[Row], *, stack: str, options: argparse.Namespace) -> i
     """Returns the exit code."""
     day = time.strftime("%Y-%m-%d", time.gmtime())
     print(f"\n{table.as_text(rows)}\n\n{stack}, {os.cpu_count()} cores, {day}")
+    for row in rows:
+        if not row.passed:
+            # Said once already, in its turn; a CI shows the last lines.
+            print(
+                "\n".join((f"{row.name} is {row.verdict}:", *(f"    {each}" for each in row.complaints[:10])))
+            )
     passed = sum(row.passed for row in rows)
     print(f"{passed} of {len(rows)} rows as they must be")
     if options.json:
