@@ -97,14 +97,6 @@ def _of_rush(details: dict[str, Any]) -> list[str]:
     ]
 
 
-def _of_visits(details: dict[str, Any]) -> list[str]:
-    return [
-        f"{each['stored']:,} stored in {each['filled_s']:.0f} s: {each['accepted_per_s']:,.0f} accepted/s, "
-        f"{each['issued_per_s']:,.0f} issued/s"
-        for each in details["visits"]
-    ]
-
-
 def _of_rates(details: dict[str, Any]) -> list[str]:
     """Every slice, so that a noisy machine shows."""
     slices = "; ".join(
@@ -121,4 +113,4 @@ def _of_rates(details: dict[str, Any]) -> list[str]:
 
 
 #: By what an outcome's details have.
-_REMARKS: Final = {"rates": _of_rates, "asked_per_s": _of_latency, "rush": _of_rush, "visits": _of_visits}
+_REMARKS: Final = {"rates": _of_rates, "asked_per_s": _of_latency, "rush": _of_rush}

@@ -25,8 +25,8 @@ class Scale:
 
 LONG = Scale(
     users=3_500_000,
-    rounds=4,
-    slice_s=3,
+    rounds=8,
+    slice_s=2,
     warm_s=3,
     open_loop_s=20,
     issue_rounds=2,

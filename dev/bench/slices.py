@@ -1,4 +1,4 @@
-"""Slices of load, taken in turn: what is compared is measured within seconds, and medians are divided."""
+"""Slices of load, taken in turn: what is compared is measured within seconds, round by round."""
 
 from __future__ import annotations
 
@@ -84,7 +84,14 @@ class Slices:
         return take
 
     def figure(self, name: str, ours: str, beside: str) -> Figure:
-        return Figure(name=name, ours=median(self.rates[ours]), baseline=median(self.rates[beside]))
+        """Two that were taken in the same rounds."""
+        rounds = zip(self.rates[ours], self.rates[beside], strict=True)
+        return Figure(
+            name=name,
+            ours=median(self.rates[ours]),
+            baseline=median(self.rates[beside]),
+            of_rounds=[each / other for each, other in rounds],
+        )
 
     def outcome(self, name: str, *figures: Figure, **details: Any) -> Outcome:
         told = {"rates": dict(self.rates), "slices": self.slices, **details}

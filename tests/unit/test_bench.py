@@ -91,6 +91,14 @@ class TestExitCode:
         assert "not measured" in report.as_text(failed)
 
 
+def test_where_rounds_were_compared_the_median_of_their_ratios_counts() -> None:
+    """A machine that is slower for one round slows down both: medians apart would compare it with others."""
+    slow_at_times = Figure(name="accept", ours=80, baseline=100, of_rounds=[1.0, 0.9, 0.95])
+
+    assert slow_at_times.ratio == 0.95
+    assert replace(slow_at_times, of_rounds=()).ratio == 0.8
+
+
 class TestTargets:
     def test_what_could_be_had_is_told_beside_the_target(self) -> None:
         assert [str(replace(HALF, stretch=stretch)) for stretch in (None, 0.8)] == [

@@ -14,7 +14,6 @@ from dev.bench.stage import Stage, staged
 _SOLD_OUT: Final = 100  #: coupons that went before
 _MANY: Final = 256  #: connections, where a claim waits for others longer than for its own batch
 _MIXED: Final = 100  #: coupons that everybody wants at once
-_ROUNDS: Final = 3
 
 
 def accept(run: Run) -> Outcome:
@@ -87,7 +86,7 @@ def mixed(run: Run) -> Outcome:
     """Claims on a hundred hot coupons, every connection on one after the other, beside claims on one."""
     with staged(run) as stage:
         slices, [hot, *many] = started(stage, coupons=1 + _MIXED)
-        slices.in_turn({"one": slices.of_api(hot), "mixed": slices.of_api(*many)}, rounds=_ROUNDS)
+        slices.in_turn({"one": slices.of_api(hot), "mixed": slices.of_api(*many)})
         slices.complaints += stage.verify()
     return slices.outcome("mixed", slices.figure("accept 100 coupons / one", "mixed", "one"))
 

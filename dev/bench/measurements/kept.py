@@ -20,7 +20,7 @@ _KEPT: Final = {
 #: Less than the API answers; ten thousand are open after 5 s of the 75 s that it keeps an idle connection.
 _OPENED_PER_S: Final = 2_000
 _LIMIT_S: Final = 60.0
-_ROUNDS: Final = 3
+_ROUNDS: Final = 4
 _OWN_FILES: Final = 500  #: that a process has open beside connections, at most
 
 

@@ -1,91 +1,139 @@
-"""stored, stored-ten-million: accepting and issuing beside claims of the past, in turn with empty tables.
+"""stored, stored-ten-million: accepting and issuing beside claims of the past, in turn with tables without.
 
-Filling takes half a minute, and a machine that others share is a tenth slower or faster a minute later, all
-its processes alike: so each visit to full tables stands between two to empty ones, and none is long.
+A machine that others share is a tenth faster or slower a few seconds later, all its processes alike. So both
+kinds of tables are there all the time and change places (RENAME TABLE, which takes milliseconds), and every
+two slices that are compared follow each other.
 """
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Mapping, Sequence
-from statistics import mean, median
-from typing import Any, Final
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
 
 from django.db import connection
 
 from coupons.models import Coupon
-from dev.bench import database
-from dev.bench.judging import Figure, Outcome
-from dev.bench.measurements.issuing import decide
+from dev.bench import database, events
+from dev.bench.judging import Outcome
+from dev.bench.measurements.accepting import started
 from dev.bench.run import Run
-from dev.bench.slices import Slices
-from dev.bench.stage import Stage, staged
+from dev.bench.slices import Slices, Turn
+from dev.bench.stage import staged
+from dev.bench.watching import Watch
 
 #: A request id in the form of a UUIDv7 of long ago, rising with coupon and user, as with time.
 _REQUEST_ID: Final = "CONCAT(LPAD(HEX(%s + u.user_id), 12, '0'), '70008', LPAD(HEX(u.user_id), 15, '0'))"
 _LONG_AGO_MS: Final = 1_600_000_000_000
 _AT_ONCE: Final = 100_000  #: rows of a statement: a transaction that the log of the database holds
-_ROUNDS: Final = 2  #: slices of a visit
-_BACKLOGS: Final = 4  #: decided in one go: one alone is over in three seconds, which differ by a tenth
-_FULL_VISITS: Final = 3
+#: What each kind of tables takes in a run is a tenth of a million.
+_ROUNDS: Final = 8
+_BACKLOG_SHARE: Final = 3  #: a backlog of this part of the scale's is decided in a second or two
 _FLUSHED_PAGES: Final = 500
 _FLUSH_S: Final = 120.0
+_GROWING: Final = ("user_coupon", "coupon_issue_outcome")  #: with each claim
 
 
 def million(run: Run) -> Outcome:
     figures = "accept, a million stored / empty", "issue, a million stored / empty"
-    return _outcome(run, "stored", [0, 1_000_000] * _FULL_VISITS + [0], *figures)
+    return _outcome(run, "stored", 1_000_000, *figures)
 
 
 def ten_million(run: Run) -> Outcome:
     figures = "accept, ten million stored / empty", "issue, ten million stored / empty"
-    return _outcome(run, "stored-ten-million", [0, 10_000_000, 0], *figures)
+    return _outcome(run, "stored-ten-million", 10_000_000, *figures)
 
 
-def _outcome(run: Run, name: str, stored: Sequence[int], accept: str, issue: str) -> Outcome:
-    """A visit for each number of stored claims, of which every second one is 0."""
-    complaints: list[str] = []
-    visits = [_visit(run, claims, complaints) for claims in stored]
-    figures = [_figure(accept, visits, "accepted_per_s"), _figure(issue, visits, "issued_per_s")]
-    return Outcome(name=name, figures=figures, complaints=complaints, details={"visits": visits})
-
-
-def _figure(name: str, visits: Sequence[Mapping[str, Any]], what: str) -> Figure:
-    """Each visit to full tables, beside the one before it and the one after it."""
-    rates = [float(visit[what]) for visit in visits]
-    beside = [mean(pair) for pair in zip(rates[0::2], rates[2::2], strict=False)]
-    return Figure(name=name, ours=mean(rates[1::2]), baseline=mean(beside))
-
-
-def _visit(run: Run, claims: int, complaints: list[str]) -> dict[str, Any]:
-    """One hot coupon: a backlog decided by a consumer, then claims alone; both beside what is stored."""
-    with staged(run) as stage:
+def _outcome(run: Run, name: str, claims: int, accept: str, issue: str) -> Outcome:
+    with staged(run) as stage, _tables_beside() as tables:
         began = time.monotonic()
-        if claims:
-            _fill(claims, users=run.scale.users // 2)
-            _flush(run)
+        _fill(claims, users=run.scale.users // 2)
+        _flush(run)
         filled_s = time.monotonic() - began
-        hot, coupon_id = database.make_coupons(2, stock=run.scale.users)
-        decided = decide(stage, [hot], _BACKLOGS * run.scale.backlog)
-        slices = _accepted(stage, coupon_id)
-        complaints += [*slices.complaints, *stage.verify(hot), *stage.verify(coupon_id)]
-    return {
-        "stored": claims,
-        "filled_s": filled_s,
-        "issued_per_s": decided["per_s"],
-        "issued_cpu_us": decided["cpu_us_per_event"],
-        "accepted_per_s": median(slices.rates["ours"]),
-        "slices": slices.slices,
-    }
+        slices, [full, empty] = started(stage, coupons=2)
+        at = {"full": full, "empty": empty}
+        slices.in_turn(
+            {f"accept, {kind}": tables.having(kind, slices.of_api(coupon)) for kind, coupon in at.items()},
+            rounds=_ROUNDS,
+        )
+        slices.in_turn(
+            {f"issue, {kind}": tables.having(kind, _issued(slices, coupon)) for kind, coupon in at.items()},
+            rounds=_ROUNDS,
+        )
+        for kind, coupon in at.items():
+            tables.have(kind)
+            slices.complaints += stage.verify(coupon)
+    return slices.outcome(
+        name,
+        slices.figure(accept, "accept, full", "accept, empty"),
+        slices.figure(issue, "issue, full", "issue, empty"),
+        stored=claims,
+        filled_s=filled_s,
+    )
 
 
-def _accepted(stage: Stage, coupon_id: int) -> Slices:
-    stage.start_api()
-    stage.load(coupon_id, seconds=stage.run.scale.warm_s)
-    stage.wait_decided(coupon_id)
-    slices = Slices(stage=stage, consumer=stage.system.consumers[0])
-    slices.in_turn({"ours": slices.of_api(coupon_id)}, rounds=_ROUNDS)
-    return slices
+def _issued(slices: Slices, coupon_id: int) -> Turn:
+    """A turn of a backlog, written while the consumer stands still for a moment."""
+
+    def take(name: str) -> None:
+        stage = slices.stage
+        users = stage.run.users.take(stage.run.scale.backlog // _BACKLOG_SHARE)
+        watch = Watch(coupon_id, issued_before=database.issued(coupon_id))
+        with slices.consumer.paused():
+            events.write(stage.system.topic, events.events([coupon_id], users))
+        watch.until(lambda issued: issued >= len(users))
+        slices.rates[name].append(watch.per_s)
+
+    return take
+
+
+class _Tables:
+    """Two of each table that grows: those with claims of the past ("full"), and those without ("empty")."""
+
+    def __init__(self) -> None:
+        self._has = "full"
+
+    def having(self, kind: str, turn: Turn) -> Turn:
+        """The turn, with these tables in their places."""
+
+        def take(name: str) -> None:
+            self.have(kind)
+            turn(name)
+
+        return take
+
+    def have(self, kind: str) -> None:
+        if kind == self._has:
+            return
+        renamed = ", ".join(
+            f"{table} TO {table}_moving, {table}_beside TO {table}, {table}_moving TO {table}_beside"
+            for table in _GROWING
+        )
+        with connection.cursor() as cursor:
+            cursor.execute(f"RENAME TABLE {renamed}")
+        self._has = kind
+
+
+@contextmanager
+def _tables_beside() -> Iterator[_Tables]:
+    """Those that are there are to be filled; the empty ones beside them go at the end."""
+    with connection.cursor() as cursor:
+        for table in _GROWING:
+            cursor.execute(f"DROP TABLE IF EXISTS {table}_beside")
+            cursor.execute(f"SHOW CREATE TABLE {table}")
+            made = str(cursor.fetchone()[1]).replace(f"`{table}`", f"`{table}_beside`", 1)
+            # CREATE TABLE ... LIKE forgets foreign keys, and the names of constraints are a database's.
+            cursor.execute(re.sub(r"CONSTRAINT `(\w+)`", r"CONSTRAINT `\1_beside`", made))
+    tables = _Tables()
+    try:
+        yield tables
+    finally:
+        tables.have("full")
+        with connection.cursor() as cursor:
+            for table in _GROWING:
+                cursor.execute(f"DROP TABLE {table}_beside")
 
 
 def _fill(claims: int, *, users: int) -> None:
