@@ -24,6 +24,7 @@ from coupons.models import (
     DeadLetterState,
     DisclosedRequest,
     IssueOutcome,
+    SecondFigures,
     UserCoupon,
 )
 from coupons.operations import resetting
@@ -46,39 +47,63 @@ class StillOpen(RuntimeError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """A coupon with old outcomes. ``why_not``: what keeps it from being purged; "" if nothing does."""
+    """A coupon with old outcomes, or old figures alone. ``figures``: rows of that age. ``last_decided``: None
+    where its outcomes are gone, or it had none. ``why_not``: what keeps it from being purged; "" if nothing
+    does.
+    """
 
     coupon_id: int
     description: str
     outcomes: int
-    last_decided: datetime
+    figures: int
+    last_decided: datetime | None
     why_not: str
 
 
-def plan(older_than: datetime, *, coupon_id: int | None = None) -> list[Plan]:
-    """Each coupon that decided something before ``older_than``. Raises LogUnavailable."""
+def plan(older_than: datetime, *, coupon_id: int | None = None, with_figures: bool = False) -> list[Plan]:
+    """Each coupon that decided something before ``older_than``, and nothing since. Raises LogUnavailable.
+
+    ``with_figures``: those too that have old figures alone.
+    """
     outcomes = IssueOutcome.objects.filter(coupon_id__isnull=False)
     if coupon_id is not None:
         outcomes = outcomes.filter(coupon_id=coupon_id)
     grouped = outcomes.order_by().values("coupon_id").annotate(number=Count("pk"), last=Max("processed_at"))
-    found = {row["coupon_id"]: row for row in grouped if row["last"] < older_than}
-    coupons = Coupon.objects.in_bulk(list(found))
+    rows = {row["coupon_id"]: row for row in grouped}
+    found = {pk: row for pk, row in rows.items() if row["last"] < older_than}
+    figures = _figures(
+        older_than, coupon_id=coupon_id, of=None if with_figures else [pk for pk in found if pk is not None]
+    )
+    without_outcomes = [pk for pk in figures if pk not in rows]
+    coupons = Coupon.objects.in_bulk([*found, *without_outcomes])
     undecided = resetting.under_way(list(coupons))
     return [
         Plan(
             coupon_id=pk,
             description=coupon.description,
-            outcomes=found[pk]["number"],
-            last_decided=found[pk]["last"],
+            outcomes=found[pk]["number"] if pk in found else 0,
+            figures=figures.get(pk, 0),
+            last_decided=found[pk]["last"] if pk in found else None,
             why_not=why_not(coupon, older_than, undecided.get(pk, 0)),
         )
         for pk, coupon in sorted(coupons.items())
     ]
 
 
+def _figures(older_than: datetime, *, coupon_id: int | None, of: list[int] | None) -> dict[int, int]:
+    """How many rows of figures each coupon has from before that; ``of`` these, or of all coupons."""
+    rows = SecondFigures.objects.filter(second__lt=int(older_than.timestamp()))
+    if coupon_id is not None:
+        rows = rows.filter(coupon_id=coupon_id)
+    if of is not None:
+        rows = rows.filter(coupon_id__in=of)
+    grouped = rows.order_by().values("coupon_id").annotate(number=Count("pk"))
+    return {row["coupon_id"]: row["number"] for row in grouped}
+
+
 def why_not(coupon: Coupon, older_than: datetime, undecided: int) -> str:
     """What keeps it from being purged; "" if nothing does. ``undecided``: how many requests are."""
-    if not _is_over(coupon, older_than):
+    if not is_over(coupon, older_than):
         return say("it is open: close it, or give it an end")
     if coupon.defers:
         return say("its deciding is paused: resume it, and wait until all is decided")
@@ -91,7 +116,7 @@ def why_not(coupon: Coupon, older_than: datetime, undecided: int) -> str:
     return say("dead letters wait: replay or discard them") if waiting.exists() else ""
 
 
-def _is_over(coupon: Coupon, older_than: datetime) -> bool:
+def is_over(coupon: Coupon, older_than: datetime) -> bool:
     is_closed = coupon.coupon_status == CouponStatus.CLOSED
     return is_closed or (coupon.closes_at is not None and coupon.closes_at < older_than)
 
@@ -124,7 +149,7 @@ def _delete(coupon_id: int, outcomes: Sequence[Outcome], older_than: datetime) -
     """Delete these under the coupon's lock, so that no consumer decides on it meanwhile."""
     coupon = Coupon.objects.select_for_update().get(pk=coupon_id)
     rows = IssueOutcome.objects.filter(pk__in=[row[0] for row in outcomes])
-    if not _is_over(coupon, older_than) or rows.filter(processed_at__gte=older_than).exists():
+    if not is_over(coupon, older_than) or rows.filter(processed_at__gte=older_than).exists():
         raise StillOpen(
             say("coupon {coupon_id} was opened or decided something meanwhile", coupon_id=coupon_id)
         )

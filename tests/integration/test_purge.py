@@ -15,8 +15,9 @@ from consumer.batch import BatchProcessor
 from coupons.eventlog.delivery import Record
 from coupons.eventlog.events import encode, partition_key
 from coupons.eventlog.producer import event_producer
-from coupons.models import Coupon, DeadLetter, DisclosedRequest, IssueOutcome, UserCoupon
+from coupons.models import Coupon, DeadLetter, DisclosedRequest, IssueOutcome, SecondFigures, UserCoupon
 from coupons.operations import purging
+from coupons.operations import purging_figures as figures
 from coupons.operations.verification.run import verify
 from tests.consuming import consume_all
 from tests.factories import make_coupon, make_event, make_users
@@ -187,7 +188,7 @@ def test_what_is_younger_is_kept_whole(old: Coupon) -> None:
     last = IssueOutcome.objects.order_by("-kafka_offset")[0]
     IssueOutcome.objects.filter(pk=last.pk).update(processed_at=timezone.now())
 
-    assert run_as_json("--yes") == {"dryRun": False, "deleted": 0, "coupons": []}
+    assert run_as_json("--yes") == {"dryRun": False, "deleted": 0, "figuresDeleted": 0, "coupons": []}
 
 
 def test_a_coupon_that_is_opened_meanwhile_keeps_the_rest(
@@ -204,6 +205,70 @@ def test_a_coupon_that_is_opened_meanwhile_keeps_the_rest(
 
     assert IssueOutcome.objects.count() == 5
     assert findings() == []
+
+
+def figured(coupon_id: int, *, ago: timedelta = LONG_AGO, rows: int = 5) -> None:
+    last = int((timezone.now() - ago).timestamp())
+    SecondFigures.objects.bulk_create(
+        SecondFigures(coupon_id=coupon_id, second=last - n, process=1, figures="{}") for n in range(rows)
+    )
+
+
+def test_figures_are_kept_unless_they_are_asked_for(old: Coupon) -> None:
+    figured(old.pk)
+
+    told = run("--older-than", "1y", "--yes")
+
+    assert "5 rows of figures are kept, and with them the report: --figures deletes them too" in told
+    assert SecondFigures.objects.count() == 5
+    assert not IssueOutcome.objects.exists()
+
+
+def test_figures_go_where_outcomes_went_before_and_others_stay(old: Coupon) -> None:
+    """Of the same coupon in chunks; not those of a coupon that is open, nor of one with younger ones."""
+    figured(old.pk)
+    open_one, young = make_coupon(), make_coupon(coupon_status="CLOSED")
+    figured(open_one.pk)
+    figured(young.pk, ago=timedelta(days=1))
+    run_as_json("--yes")
+
+    looked = run_as_json("--figures", "--dry-run")
+    shown = {each["couponId"]: (each["figures"], each["whyNot"] or "") for each in looked["coupons"]}
+    assert shown[old.pk] == (5, "")
+    assert "it is open" in shown[open_one.pk][1]
+    assert young.pk not in shown
+    assert SecondFigures.objects.count() == 15
+    told = run_as_json("--figures", "--yes")
+
+    assert (told["deleted"], told["figuresDeleted"]) == (0, 5)
+    assert set(SecondFigures.objects.values_list("coupon_id", flat=True)) == {open_one.pk, young.pk}
+    assert findings() == []
+
+
+def test_figures_go_in_chunks_and_an_interrupted_purge_goes_on(
+    old: Coupon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(figures, "AT_ONCE", 2)
+    figured(old.pk)
+    before = timezone.now() - timedelta(days=365)
+
+    def interrupt(deleted: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        figures.purge(old.pk, older_than=before, on_progress=interrupt)
+    assert SecondFigures.objects.count() == 3
+    with pytest.raises(purging.StillOpen):
+        figures.purge(old.pk, older_than=before, on_progress=lambda deleted: _open(old))
+    assert SecondFigures.objects.count() == 1
+
+
+def test_it_asks_for_figures_too(old: Coupon) -> None:
+    figured(old.pk)
+
+    with pytest.raises(CommandError, match="9 outcomes of 1 coupons and 5 rows of figures for good"):
+        run("--older-than", "1y", "--figures")
+    assert SecondFigures.objects.count() == 5
 
 
 @pytest.mark.parametrize("age", ["", "1", "y", "0d", "1 y", "99999y", "１y"])
