@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from dev.bench.judging import Outcome
 from dev.bench.measurements.accepting import started
 from dev.bench.run import Run
 from dev.bench.slices import Slices
 from dev.bench.stage import staged
 from dev.bench.tickets import ALGORITHMS, Login
-
-#: What is sought is a twentieth, and one slice differs from the next by more: medians of many.
-_ROUNDS_MORE: Final = 2
 
 
 def tickets(run: Run) -> Outcome:
@@ -29,7 +24,7 @@ def tickets(run: Run) -> Outcome:
             turns[algorithm] = slices.of_api(coupon_id, api=guarded, tickets=signing)
         slices.in_turn({"none": turns["none"]}, rounds=1)  # how many tickets a slice takes
         slices.rates.clear()
-        slices.in_turn(turns, rounds=_ROUNDS_MORE * run.scale.rounds)
+        slices.in_turn(turns)
         slices.complaints += stage.verify()
     return slices.outcome(
         "tickets",
