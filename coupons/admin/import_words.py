@@ -55,8 +55,6 @@ WORDS: Final = {
     "import": text(en="Import", ko="등록"),
     "sending": text(en="The file is being sent.", ko="파일을 보내는 중입니다."),
     "starting": text(en="The import begins.", ko="등록을 시작합니다."),
-    "checked": text(en="{done} of {whole} rows checked.", ko="{whole}행 중 {done}행을 검사했습니다."),
-    "imported": text(en="{done} of {whole} rows imported.", ko="{whole}행 중 {done}행을 등록했습니다."),
     "cancel": text(en="Cancel", ko="취소"),
     "done": text(
         en="{made} rows imported, {existing} were there.", ko="{made}행 등록, {existing}행은 이미 있음."

@@ -3,15 +3,12 @@
 The same code as `manage.py import_csv`, which takes files of any size. Between the check and the import the
 file waits in the page itself, signed: any process of any machine goes on with it, and nothing is left behind.
 
-Both take some seconds. Meanwhile the page that was sent is still there, and asks each half second how many
-rows are done (``import.js``), whichever process it reaches.
+Both take some seconds, and show how far they are (progress.py).
 """
 
 from __future__ import annotations
 
 import io
-import re
-import time
 import uuid
 from typing import Any, Final
 
@@ -24,13 +21,13 @@ from django.core import signing
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.db.models import Model
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 
+from coupons.admin import progress
 from coupons.admin.import_words import COLUMNS, TITLES, WORDS, said
-from coupons.gate import work_shown
-from coupons.gate.work_shown import WorkDone
+from coupons.admin.progress import Progress
 from coupons.models import Coupon, EligibleUser, User
 from coupons.operations.importing import checking, writing
 from coupons.operations.importing.checking import Checked
@@ -41,12 +38,6 @@ from coupons.operations.importing.rows import Kind
 MOST_BYTES: Final = 2_000_000
 WAITS_S: Final = 3600  #: for its confirmation
 _SALT: Final = "coupons.admin.imports"
-_NUMBER: Final = re.compile(r"[0-9a-f]{32}")
-#: After so many rows the thread lets others have the interpreter: claims are answered by the same process.
-_REST_EVERY: Final = 100
-REST_S: Final = 0.002
-#: Shorter, and Redis is told more often than the page asks; longer, and the bar jumps.
-TOLD_EVERY_S: Final = 0.3
 
 _PERMISSIONS: Final = {
     Kind.USERS: "coupons.add_user",
@@ -126,8 +117,8 @@ def _import(request: HttpRequest, kind: Kind) -> HttpResponse:
     if entry is None:
         messages.warning(request, str(WORDS["again"]))
         return HttpResponseRedirect(reverse(_LISTS[kind]))
-    progress = _Progress(request, stage="IMPORT", whole=found.rows)
-    done = writing.write(kind, io.StringIO(read, newline=""), on_progress=progress)
+    importing = Progress(request, stage="IMPORT", whole=found.rows)
+    done = writing.write(kind, io.StringIO(read, newline=""), on_progress=importing)
     LogEntry.objects.filter(pk=entry.pk).update(change_message=f"CSV +{done.made:,}")
     told = str(WORDS["done"]).format(made=f"{done.made:,}", existing=f"{done.existing:,}")
     messages.success(request, told)
@@ -154,54 +145,9 @@ def _log_entry(user_id: int, kind: Kind, number: str) -> LogEntry | None:
         )
 
 
-class _Progress:
-    """Tells now and then how many rows are done, under the number that came with the form.
-
-    Rests now and then: while this thread works, claims of this process wait for the interpreter.
-    """
-
-    def __init__(self, request: HttpRequest, *, stage: str, whole: int) -> None:
-        self._name = _name(request, request.POST.get("number", ""))
-        self._stage, self._whole = stage, whole
-        self._done, self._left = 0, _REST_EVERY
-        self._tell()
-
-    def __call__(self, count: int) -> None:
-        self._done += count
-        self._left -= count
-        if self._left <= 0:
-            self._left = _REST_EVERY
-            time.sleep(REST_S)
-            if time.monotonic() - self._told_at >= TOLD_EVERY_S or self._done >= self._whole:
-                self._tell()
-
-    def _tell(self) -> None:
-        self._told_at = time.monotonic()
-        if self._name:
-            done = min(self._done, self._whole)
-            work_shown.tell(self._name, WorkDone(stage=self._stage, done=done, whole=self._whole))
-
-
-def _checking(request: HttpRequest, read: str) -> _Progress:
+def _checking(request: HttpRequest, read: str) -> Progress:
     lines = read.count("\n") + (not read.endswith("\n"))
-    return _Progress(request, stage="CHECK", whole=max(0, lines - 1))  # the head is no row
-
-
-def _name(request: HttpRequest, number: str) -> str:
-    """What somebody imports is told to them alone. Empty where the number is not one of ours."""
-    return f"import:{request.user.pk}:{number}" if _NUMBER.fullmatch(number) else ""
-
-
-def progress(request: HttpRequest, number: str) -> JsonResponse:
-    """How far the import of this number is, for the page that waits for it."""
-    name = _name(request, number)
-    work = work_shown.ask(name) if name else None
-    told: dict[str, Any] = {}
-    if work is not None:
-        words = str(WORDS["checked" if work.stage == "CHECK" else "imported"])
-        said = words.format(done=f"{work.done:,}", whole=f"{work.whole:,}")
-        told = {"done": work.done, "whole": work.whole, "told": said}
-    return JsonResponse(told, headers={"Cache-Control": "no-store"})
+    return Progress(request, stage="CHECK", whole=max(0, lines - 1))  # the head is no row
 
 
 def _shown(
@@ -215,7 +161,7 @@ def _shown(
         "columns": str(WORDS["columns"]).format(columns=COLUMNS[kind], most=most),
         "form": form,
         "waiting": waiting,
-        "number": uuid.uuid4().hex,  # of what is sent next
+        "progress": progress.offered(str(WORDS["starting" if waiting else "sending"])),
         "back": reverse(_LISTS[kind]),
         "opts": (User if kind is Kind.USERS else Coupon)._meta,  # whose list the page's links lead to
     }

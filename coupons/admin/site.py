@@ -15,7 +15,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from unfold.admin import StackedInline
 
-from coupons.admin import import_words, imports, letters, support
+from coupons.admin import import_words, imports, letters, progress, support
 from coupons.admin.events import pages, words
 from coupons.admin.forms import CouponForm, PointForm, UserCouponForm
 from coupons.admin.lists import LargeTableAdmin, LiveTableAdmin, NamedChangeList, OwnedChangeList, labelled
@@ -154,8 +154,8 @@ class CouponAdmin(LiveTableAdmin):
 
     def get_urls(self) -> list[Any]:
         upload = path("import/<str:kind>/", admin.site.admin_view(imports.page), name="coupons_import")
-        progress = admin.site.admin_view(imports.progress)
-        told = path("import/progress/<str:number>/", progress, name="coupons_import_progress")
+        asked = admin.site.admin_view(progress.asked)
+        told = path("progress/<str:number>/", asked, name="coupons_progress")
         return [*pages.urls(), upload, told, *super().get_urls()]
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:

@@ -9,7 +9,7 @@ Keys of a coupon, with one hash tag so that a cluster holds them on one node:
 
 Beside them: ``{coupon-limits}:…`` (``limits.py``: how often addresses and users ask), ``coupon-requests:…``
 (``pending.py``: where requests stand in the log, for the status route), ``coupon-consumer-rate:…`` (how fast
-a partition is decided), ``{coupon-work}:…`` (``work_shown.py``: how far an import is), and locks: of coupons,
+a partition is decided), ``{coupon-work}:…`` (``work_shown.py``: how far long work is), and locks: of coupons,
 of loading gates, of housekeeping. What one call touches has one hash tag, so all of this works on a cluster.
 
 What writes them:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
+from uuid import UUID
 
 from django.db import transaction
 from django.db.models import Count, F, Max
@@ -37,7 +38,7 @@ from runtime.operator_language import say
 AT_ONCE: Final = 1_000
 #: Outcomes that are read and sorted at once: a bound on memory, and on how often a coupon's rows are sorted.
 _READ_AT_ONCE: Final = 100_000
-_FIELDS: Final = ("pk", "user_id", "status", "coupon_epoch", "claim_rank")
+_FIELDS: Final = ("pk", "user_id")
 Outcome = tuple[Any, ...]  #: the values of _FIELDS
 
 
@@ -127,13 +128,13 @@ def purge(coupon_id: int, *, older_than: datetime, on_progress: Callable[[int], 
     ``on_progress`` gets how many were just deleted. May be interrupted and run again.
     """
     done = 0
-    for some in in_chunks(_in_order(coupon_id), AT_ONCE):
+    for some in in_chunks(in_log_order(coupon_id), AT_ONCE):
         done += _delete(coupon_id, some, older_than)
         on_progress(len(some))
     return done
 
 
-def _in_order(coupon_id: int) -> Iterator[Outcome]:
+def in_log_order(coupon_id: int) -> Iterator[Outcome]:
     """The coupon's outcomes in the log's order. Those that were given must be gone when more are read."""
     rows = IssueOutcome.objects.filter(coupon_id=coupon_id)
     while True:
@@ -153,14 +154,23 @@ def _delete(coupon_id: int, outcomes: Sequence[Outcome], older_than: datetime) -
         raise StillOpen(
             say("coupon {coupon_id} was opened or decided something meanwhile", coupon_id=coupon_id)
         )
-    winners = [row for row in outcomes if row[2] == RequestStatus.ISSUED and row[3] == int(coupon.epoch)]
     UserCoupon.objects.filter(
         coupon_id=coupon_id,
         user_id__in=[row[1] for row in outcomes],
         request_id__in=[row[0] for row in outcomes],
     ).update(request_id=None)
+    return delete(coupon, [row[0] for row in outcomes])
+
+
+def delete(coupon: Coupon, request_ids: Sequence[UUID]) -> int:
+    """Delete these outcomes of a coupon whose row is locked; its winners count as adopted from then on.
+
+    They are counted as they are now: somebody else may have deleted some.
+    """
+    rows = IssueOutcome.objects.filter(pk__in=request_ids)
+    winners = rows.filter(status=RequestStatus.ISSUED, coupon_epoch=int(coupon.epoch)).count()
     deleted, _ = rows.delete()
-    Coupon.objects.filter(pk=coupon_id).update(
-        adopted_count=F("adopted_count") + len(winners), reset_at=coupon.reset_at or timezone.now()
+    Coupon.objects.filter(pk=coupon.pk).update(
+        adopted_count=F("adopted_count") + winners, reset_at=coupon.reset_at or timezone.now()
     )
     return deleted

@@ -1,5 +1,9 @@
 """Remove a rehearsal with all its traces. What stays is who removed it, and its events in the log.
 
+A rehearsal may be as large as the event, so it goes in small transactions. First it is written down who
+removes it; then each transaction leaves a coupon whose rows agree with each other, so that `verify` stays
+clean and whoever was interrupted runs it again.
+
 The log is Kafka's: its events go with the topic's retention. `verify` knows that they are a removed
 rehearsal's; if a restored database has them decided again, they become dead letters (COUPON_NOT_FOUND).
 """
@@ -7,11 +11,12 @@ rehearsal's; if a restored database has them decided again, they become dead let
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from django.db import transaction
-from django.db.models import Model, QuerySet
+from django.db.models import QuerySet
 
 from coupons.gate.admission import GateUnavailable, gate
 from coupons.models import (
@@ -26,7 +31,8 @@ from coupons.models import (
     Steering,
     UserCoupon,
 )
-from coupons.operations import resetting, steering
+from coupons.operations import purging, resetting, steering
+from coupons.operations.purging import Outcome
 from coupons.operations.steering import Step
 from coupons.outcomes import SteeringAction
 from runtime.chunks import in_chunks
@@ -34,11 +40,12 @@ from runtime.operator_language import say
 
 log = logging.getLogger(__name__)
 
-_AT_ONCE: Final = 1_000  #: rows of one DELETE: a single large one could outlast the read timeout
+#: Rows of one transaction. More, and a replica, and whoever waits for the coupon's row, waits for longer.
+AT_ONCE: Final = 1_000
 
 
 class NotRemoved(ValueError):
-    """It is no rehearsal, is open, or something of it is undecided; nothing was removed."""
+    """It is no rehearsal, is open, or something of it is undecided. What is left of it stays as it is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +57,12 @@ class Traces:
     dead_letters: int
     refusals: int
     figures: int
+    eligible_users: int
     steps: int
+
+    @property
+    def whole(self) -> int:
+        return sum(asdict(self).values())
 
 
 def removed() -> set[int]:
@@ -86,26 +98,75 @@ def refuse(coupon: Coupon) -> None:
         )
 
 
-def remove(coupon_id: int, *, who: str, why: str) -> Traces:
-    """Remove all of it, in one transaction that holds the coupon's row. Raises NotRemoved, DoesNotExist."""
-    with transaction.atomic():
-        coupon = Coupon.objects.select_for_update().get(pk=coupon_id)
-        refuse(coupon)
-        left = Traces(**{name: _delete(rows) for name, rows in _rows(coupon_id).items()})
-        _delete(DisclosedRequest.objects.filter(coupon_id=coupon_id))
-        _delete(EligibleUser.objects.filter(coupon_id=coupon_id))
-        coupon.delete()
-        step = Step(action=SteeringAction.REMOVE_REHEARSAL, who=who, why=why, seen="")
-        steering.write_down(step, coupon_id=coupon_id, change={"removed": asdict(left)})
-    try:
-        gate.clear(coupon_id)
-    except GateUnavailable as error:
-        log.warning("coupon %d is gone, and its keys stay in Redis, harmless: %s", coupon_id, error)
+def remove(coupon_id: int, *, who: str, why: str, on_progress: Callable[[int], object]) -> Traces:
+    """Remove all of it; returns what there was. Raises NotRemoved, LogUnavailable, Coupon.DoesNotExist.
+
+    ``on_progress`` gets how many rows were just deleted. May be interrupted and run again.
+    """
+    left = _begin(coupon_id, who=who, why=why)
+    _forget(coupon_id)  # it would count more than the row does
+    for some in in_chunks(purging.in_log_order(coupon_id), AT_ONCE):
+        on_progress(_delete_decided(coupon_id, some))
+    while deleted := _delete_some(coupon_id):
+        on_progress(deleted)
+    _forget(coupon_id)
     return left
 
 
+def _forget(coupon_id: int) -> None:
+    try:
+        gate.clear(coupon_id)
+    except GateUnavailable as error:
+        log.warning("the keys of coupon %d stay in Redis, harmless: %s", coupon_id, error)
+
+
+@transaction.atomic(durable=True)
+def _begin(coupon_id: int, *, who: str, why: str) -> Traces:
+    """Write down that it is removed: from here on nobody misses what its events led to."""
+    coupon = Coupon.objects.select_for_update().get(pk=coupon_id)
+    refuse(coupon)
+    left = traces(coupon_id)
+    step = Step(action=SteeringAction.REMOVE_REHEARSAL, who=who, why=why, seen="")
+    steering.write_down(step, coupon_id=coupon_id, change={"removed": asdict(left)})
+    return left
+
+
+def _locked(coupon_id: int) -> Coupon | None:
+    """The coupon, in a transaction that holds its row; None: it is gone. Raises NotRemoved."""
+    coupon = Coupon.objects.select_for_update().filter(pk=coupon_id).first()
+    if coupon is not None and (coupon.coupon_status != CouponStatus.CLOSED or coupon.defers):
+        raise NotRemoved(say("coupon {coupon_id} was opened meanwhile: the rest stays", coupon_id=coupon_id))
+    return coupon
+
+
+@transaction.atomic(durable=True)
+def _delete_decided(coupon_id: int, outcomes: Sequence[Outcome]) -> int:
+    """Delete these with what they led to, as of a coupon that is purged; returns how many rows."""
+    coupon = _locked(coupon_id)
+    if coupon is None:
+        return 0
+    requests, users = [row[0] for row in outcomes], [row[1] for row in outcomes]
+    letters = DeadLetter.objects.filter(request_id__in=requests)
+    held = UserCoupon.objects.filter(coupon_id=coupon_id, user_id__in=users, request_id__in=requests)
+    return letters.delete()[0] + held.delete()[0] + purging.delete(coupon, requests)
+
+
+@transaction.atomic(durable=True)
+def _delete_some(coupon_id: int) -> int:
+    """Delete rows of what else there is, and in the end the coupon; 0: nothing is left."""
+    coupon = _locked(coupon_id)
+    if coupon is None:
+        return 0
+    for rows in (*_rows(coupon_id).values(), DisclosedRequest.objects.filter(coupon_id=coupon_id)):
+        some = list(rows.values_list("pk", flat=True)[:AT_ONCE])
+        if some:
+            return int(rows.model._default_manager.filter(pk__in=some).delete()[0])
+    coupon.delete()
+    return 0
+
+
 def _rows(coupon_id: int) -> dict[str, QuerySet[Any, Any]]:
-    """All rows of the coupon but its own, by what they are called in Traces: letters before outcomes."""
+    """All rows of the coupon but its own and why it goes, by what they are called in Traces."""
     outcomes = IssueOutcome.objects.filter(coupon_id=coupon_id)
     return {
         "dead_letters": DeadLetter.objects.filter(request_id__in=outcomes.values("request_id")),
@@ -113,13 +174,6 @@ def _rows(coupon_id: int) -> dict[str, QuerySet[Any, Any]]:
         "outcomes": outcomes,
         "refusals": Refusal.objects.filter(coupon_id=coupon_id),
         "figures": SecondFigures.objects.filter(coupon_id=coupon_id),
-        "steps": Steering.objects.filter(coupon_id=coupon_id),
+        "eligible_users": EligibleUser.objects.filter(coupon_id=coupon_id),
+        "steps": Steering.objects.filter(coupon_id=coupon_id).exclude(action=SteeringAction.REMOVE_REHEARSAL),
     }
-
-
-def _delete(rows: QuerySet[Any, Any]) -> int:
-    model: type[Model] = rows.model
-    keys = list(rows.values_list("pk", flat=True))
-    for some in in_chunks(keys, _AT_ONCE):
-        model._default_manager.filter(pk__in=some).delete()
-    return len(keys)

@@ -12,7 +12,7 @@ from django.contrib.auth.models import User as Staff
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
-from coupons.admin import imports
+from coupons.admin import imports, progress
 from coupons.admin.import_words import KOREAN
 from coupons.gate import work_shown
 from coupons.models import Coupon, EligibleUser, User
@@ -158,14 +158,14 @@ NUMBER = "0" * 31 + "1"
 
 
 def told(browser: Client, number: str = NUMBER, **headers: Any) -> Any:
-    return browser.get(f"/admin/coupons/coupon/import/progress/{number}/", headers=headers or None).json()
+    return browser.get(f"/admin/coupons/coupon/progress/{number}/", headers=headers or None).json()
 
 
 def test_whoever_waits_hears_how_many_rows_are_done(browser: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     """Asked by another request, and so by another process perhaps."""
     heard: list[Any] = []
-    monkeypatch.setattr(imports, "TOLD_EVERY_S", 0.0)
-    monkeypatch.setattr(imports, "REST_S", 0.0)
+    monkeypatch.setattr(progress, "TOLD_EVERY_S", 0.0)
+    monkeypatch.setattr(progress, "REST_S", 0.0)
     tell = work_shown.tell
 
     def telling(name: str, work: work_shown.WorkDone) -> None:

@@ -114,6 +114,22 @@ def test_an_interrupted_purge_leaves_nothing_wrong_and_goes_on(
     assert run_as_json("--yes")["deleted"] == 1
 
 
+def test_two_who_purge_at_once_count_each_winner_once(old: Coupon, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(purging, "AT_ONCE", 2)
+    before = timezone.now() - timedelta(days=365)
+    others = iter([lambda: purging.purge(old.pk, older_than=before, on_progress=lambda deleted: None)])
+
+    deleted = purging.purge(
+        old.pk, older_than=before, on_progress=lambda deleted: next(others, lambda: None)()
+    )
+
+    assert deleted == 2
+    assert IssueOutcome.objects.count() == 0
+    old.refresh_from_db()
+    assert old.adopted_count == old.issued_count
+    assert findings() == []
+
+
 def test_a_purged_coupon_may_be_opened_again(old: Coupon) -> None:
     run_as_json("--yes")
     Coupon.objects.filter(pk=old.pk).update(coupon_status="OPENED", stock=2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from html import unescape
 
 import pytest
@@ -12,7 +13,15 @@ from django.contrib.auth.models import User as Staff
 from django.test import Client
 from django_redis import get_redis_connection
 
-from coupons.models import Coupon, CouponStatus, DeadLetter, SecondFigures, Steering
+from coupons.models import (
+    Coupon,
+    CouponStatus,
+    DeadLetter,
+    EligibleUser,
+    SecondFigures,
+    Steering,
+    UserCoupon,
+)
 from coupons.operations import rehearsals
 from coupons.operations.rehearsals import NotRemoved
 from tests.factories import make_coupon, make_users
@@ -68,8 +77,92 @@ def _traces(coupon_id: int) -> dict[str, int]:
 def test_what_is_no_rehearsal_or_open_stays(fields: dict[str, bool], why: str) -> None:
     coupon = make_coupon(**fields)
     with pytest.raises(NotRemoved, match=why):
-        rehearsals.remove(coupon.pk, who="kim", why="")
+        rehearsals.remove(coupon.pk, who="kim", why="", on_progress=lambda deleted: None)
     assert Coupon.objects.filter(pk=coupon.pk).exists()
+
+
+class Interrupted(Exception):
+    """As if the process had been killed between two transactions."""
+
+
+@pytest.fixture
+def decided(system: System, monkeypatch: pytest.MonkeyPatch) -> Coupon:
+    """A closed rehearsal with seven winners, two who came too late and a list, to be removed in small bits."""
+    monkeypatch.setattr(rehearsals, "AT_ONCE", 2)
+    coupon, users = make_coupon(stock=7, is_rehearsal=True), make_users(9)
+    EligibleUser.objects.bulk_create(EligibleUser(coupon_id=coupon.pk, user_id=user) for user in users)
+    answers = system.claim_all(coupon.pk, users)
+    system.wait_decided([each.body["requestId"] for each in answers.values() if each.status == 202])
+    Coupon.objects.filter(pk=coupon.pk).update(coupon_status=CouponStatus.CLOSED)
+    return coupon
+
+
+def _interrupting(after: int, how: Callable[[], None]) -> Callable[[int], None]:
+    """Calls ``how`` when so many rows were deleted."""
+    so_far = 0
+
+    def progress(deleted: int) -> None:
+        nonlocal so_far
+        so_far += deleted
+        if so_far >= after:
+            how()
+
+    return progress
+
+
+def _die() -> None:
+    raise Interrupted
+
+
+@pytest.mark.parametrize("after", [1, 5, 9, 15, 20])
+def test_a_removal_that_was_interrupted_leaves_sound_rows_and_is_run_again(
+    system: System, decided: Coupon, after: int
+) -> None:
+    whole = rehearsals.traces(decided.pk).whole
+    with pytest.raises(Interrupted):
+        rehearsals.remove(decided.pk, who="kim", why="", on_progress=_interrupting(after, _die))
+    left = rehearsals.traces(decided.pk).whole
+    assert 0 < left <= whole - after
+    verified = system.manage("verify", "--from-topic")
+    assert verified.returncode == 0, verified.stdout
+
+    deleted: list[int] = []
+    rehearsals.remove(decided.pk, who="lee", why="", on_progress=deleted.append)
+    assert sum(deleted) >= left  # the API's figures of the last second came meanwhile
+    assert max(deleted) <= 3 * rehearsals.AT_ONCE
+    assert _traces(decided.pk) == {"coupon_steering": 2}
+    assert set(Steering.objects.values_list("who", flat=True)) == {"kim", "lee"}
+    verified = system.manage("verify", "--from-topic")
+    assert verified.returncode == 0, verified.stdout
+
+
+def test_somebody_who_opens_it_meanwhile_keeps_the_rest(system: System, decided: Coupon) -> None:
+    def open_it() -> None:
+        Coupon.objects.filter(pk=decided.pk).update(coupon_status=CouponStatus.OPENED)
+
+    with pytest.raises(NotRemoved, match="the rest stays"):
+        rehearsals.remove(decided.pk, who="kim", why="", on_progress=_interrupting(4, open_it))
+    row = Coupon.objects.get(pk=decided.pk)
+    assert row.issued_count - row.adopted_count == UserCoupon.objects.count() > 0
+    [user] = make_users(1)
+    EligibleUser.objects.create(coupon_id=decided.pk, user_id=user)
+    system.claim(decided.pk, user)
+    verified = system.manage("verify", "--from-topic")
+    assert verified.returncode == 0, verified.stdout
+
+
+def test_two_who_remove_it_at_once_remove_it_once(system: System, decided: Coupon) -> None:
+    def remove_too() -> None:
+        rehearsals.remove(decided.pk, who="lee", why="", on_progress=lambda deleted: None)
+
+    left = rehearsals.remove(decided.pk, who="kim", why="", on_progress=_once(remove_too))
+    assert left.user_coupons == 7
+    assert _traces(decided.pk) == {"coupon_steering": 2}
+
+
+def _once(how: Callable[[], None]) -> Callable[[int], None]:
+    calls = iter([how])
+    return lambda deleted: next(calls, lambda: None)()
 
 
 def test_the_button_says_what_goes_and_asks_why(topic: str) -> None:

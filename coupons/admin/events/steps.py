@@ -15,10 +15,12 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
 
+from coupons.admin import progress
 from coupons.admin.events import words
 from coupons.admin.forms import out_of_range
 from coupons.admin.lists import zone
 from coupons.admin.names import text
+from coupons.admin.progress import Progress
 from coupons.eventlog.backlog import LogUnavailable
 from coupons.models import Coupon
 from coupons.operations import rehearsals, steering, stock
@@ -140,7 +142,8 @@ def removal(request: HttpRequest, coupon_id: int) -> HttpResponse:
         rehearsals.refuse(coupon)
         if form.is_valid():
             who, why = request.user.get_username(), form.cleaned_data["why"]
-            rehearsals.remove(coupon_id, who=who, why=why)
+            removing = Progress(request, stage="REMOVE", whole=rehearsals.traces(coupon_id).whole)
+            rehearsals.remove(coupon_id, who=who, why=why, on_progress=removing)
             done = str(_DONE).format(action=words.ACTIONS[Action.REMOVE_REHEARSAL])
             messages.success(request, f"{done}: {coupon}")
             return HttpResponseRedirect(reverse("admin:coupons_events"))
@@ -152,6 +155,7 @@ def removal(request: HttpRequest, coupon_id: int) -> HttpResponse:
         "title": words.ACTIONS[Action.REMOVE_REHEARSAL],
         "consequence": str(words.REMOVAL).format(**left),
         "is_harsh": True,
+        "progress": progress.offered(str(words.REMOVING)),
     }
     return _page(request, coupon, form, context)
 

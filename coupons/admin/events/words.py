@@ -190,15 +190,15 @@ def consequence(outlook: Outlook, *, ends_at: str) -> str:
 
 REMOVAL: Final = text(
     en="The rehearsal goes with all its traces: the coupon, {user_coupons} issued coupons, "
-    "{outcomes} outcomes, "
-    "{dead_letters} dead letters, {figures} rows of figures, {steps} steps, and its keys in Redis. "
-    "Its events stay "
-    "in Kafka's log. This cannot be taken back.",
+    "{outcomes} outcomes, {dead_letters} dead letters, {refusals} refusals, {figures} rows of figures, "
+    "{eligible_users} entries of its list, {steps} steps, and its keys in Redis. Its events stay in Kafka's "
+    "log. This cannot be taken back.",
     ko="리허설을 모든 흔적과 함께 삭제합니다. 쿠폰, 발급된 쿠폰 {user_coupons}장, 요청 결과 "
-    "{outcomes}건, 처리 불가 이벤트 {dead_letters}건, "
-    "수치 {figures}행, 조치 기록 {steps}건, Redis의 키가 삭제됩니다. Kafka 로그의 이벤트는 남습니다. "
+    "{outcomes}건, 처리 불가 이벤트 {dead_letters}건, 거절 기록 {refusals}건, 수치 {figures}행, 발급 대상 "
+    "{eligible_users}건, 조치 기록 {steps}건, Redis의 키가 삭제됩니다. Kafka 로그의 이벤트는 남습니다. "
     "되돌릴 수 없습니다.",
 )
+REMOVING: Final = text(en="The removal begins.", ko="삭제를 시작합니다.")
 
 _CONSEQUENCES: Final = {
     Action.OPEN: text(

@@ -10,6 +10,7 @@ from dataclasses import asdict
 from typing import Any
 
 from django.core.management.base import CommandError
+from tqdm import tqdm
 
 from coupons.eventlog.backlog import LogUnavailable
 from coupons.eventlog.events import MAX_ID
@@ -24,7 +25,8 @@ from runtime.operator_language import say
 class Command(OperatorCommand):
     help = (
         "Remove a coupon that is marked as a rehearsal: its row, who has it, outcomes, dead letters, "
-        "figures, steps, and its keys in Redis. It must be closed and decided. Its events stay in the log."
+        "figures, its list, steps, and its keys in Redis. It must be closed and decided. Its events stay in "
+        "the log. May be interrupted and run again."
     )
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
@@ -47,12 +49,19 @@ class Command(OperatorCommand):
                 self._print(rehearsals.traces(coupon_id), is_gone=False, **options)
                 return
             self._confirm(say("remove {coupon} and all its traces", coupon=coupon), yes=options["yes"])
-            gone = rehearsals.remove(coupon_id, who=getpass.getuser(), why="manage.py rehearsal")
+            gone = self._remove(coupon_id, quiet=options["json"] or not sys.stderr.isatty())
         except NotRemoved as error:
             raise CommandError(str(error)) from error
         except LogUnavailable as error:
             raise CommandError(say(str(error))) from error
         self._print(gone, is_gone=True, **options)
+
+    def _remove(self, coupon_id: int, *, quiet: bool) -> Traces:
+        whole = rehearsals.traces(coupon_id).whole
+        with tqdm(total=whole, unit=say(" rows"), disable=quiet, leave=False) as bar:
+            return rehearsals.remove(
+                coupon_id, who=getpass.getuser(), why="manage.py rehearsal", on_progress=bar.update
+            )
 
     def _confirm(self, what: str, *, yes: bool) -> None:
         if yes:
@@ -68,7 +77,7 @@ class Command(OperatorCommand):
         else:
             rows = say(
                 "the coupon, {user_coupons} user coupons, {outcomes} outcomes, {dead_letters} dead letters, "
-                "{refusals} refusals, {figures} figures, {steps} steps",
+                "{refusals} refusals, {figures} figures, {eligible_users} entries of its list, {steps} steps",
                 **asdict(gone),
             )
             self.stdout.write(

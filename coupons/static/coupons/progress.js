@@ -1,11 +1,12 @@
-// The import page, while the page after it is made: asks how many rows are done, and shows it.
+// A page whose form starts some seconds of work, until the next page is made: asks how many rows are done, and
+// shows it.
 "use strict";
 (function () {
-  const form = document.getElementById("import");
+  const form = document.querySelector("form[data-progress]");
   const shown = document.getElementById("progress"), bar = document.getElementById("progress-bar");
   const told = document.getElementById("progress-told");
   const EVERY_MS = 500;
-  // A second click of one person. Shorter, and a slow double click sends the file twice; longer, and somebody who
+  // A second click of one person. Shorter, and a slow double click sends the form twice; longer, and somebody who
   // stopped the sending (Esc) waits so long until the button works again.
   const ONE_CLICK_MS = 3000;
   let sentAt = -Infinity;
@@ -14,7 +15,7 @@
     try {
       const answer = await fetch(form.dataset.progress, { headers: { Accept: "application/json" } });
       const work = answer.ok ? await answer.json() : {};
-      if (work.told) {  // nothing before the file is there: a bar without an end until then
+      if (work.told) {  // nothing before the work begins: a bar without an end until then
         bar.max = Math.max(work.whole, 1);
         bar.value = work.done;
         told.textContent = work.told;
