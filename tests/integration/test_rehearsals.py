@@ -87,7 +87,7 @@ class Interrupted(Exception):
 
 @pytest.fixture
 def decided(system: System, monkeypatch: pytest.MonkeyPatch) -> Coupon:
-    """A closed rehearsal with seven winners, two who came too late and a list, to be removed in small bits."""
+    """A closed rehearsal with seven winners, two who came too late and a list; removed in small bits."""
     monkeypatch.setattr(rehearsals, "AT_ONCE", 2)
     coupon, users = make_coupon(stock=7, is_rehearsal=True), make_users(9)
     EligibleUser.objects.bulk_create(EligibleUser(coupon_id=coupon.pk, user_id=user) for user in users)
