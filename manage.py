@@ -11,10 +11,17 @@ if __name__ == "__main__":
     try:
         execute_from_command_line(sys.argv)
     except SystemExit as ended:
+        from runtime.config import ConfigError
+
         # A wrong setting ends every command with one line, before there are commands: the preflight
         # reports it.
-        if sys.argv[1:2] != ["preflight"] or not isinstance(ended.code, str):
+        refusal = ended.__cause__
+        if not isinstance(refusal, ConfigError):
             raise
-        from coupons.operations.preflight import refused
+        if sys.argv[1:2] == ["preflight"]:
+            from coupons.operations.preflight import refused
 
-        sys.exit(refused.tell(ended.code, sys.argv[2:]))
+            sys.exit(refused.tell(refusal, sys.argv[2:]))
+        from runtime import refused_settings
+
+        sys.exit(refused_settings.line(refusal, sys.argv[1:]))

@@ -12,7 +12,7 @@ from runtime import config, database_server, logs, sentry
 try:
     CONFIG = config.load()
 except config.ConfigError as error:
-    sys.exit(f"settings: {error}")
+    raise SystemExit(f"settings: {error}") from error  # manage.py says it in the operator's language
 
 ROLE = (
     "consumer"

@@ -1,7 +1,7 @@
 """`make messages`: compile coupons/locale, whose text is read by people and whose other form by gettext.
 
 The texts of the commands are found in the code, and those without Korean are told: their help, what ``say``
-gets, and what is ``marked`` for it (runtime/operator_language.py).
+gets, and what is ``marked`` for it (runtime/operator_language.py), or is a ``Wording`` (runtime/wording.py).
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from runtime.operator_language import DOMAIN
 
 LOCALE: Final = PROJECT / "coupons" / "locale"
 PRODUCT: Final = ("coupons", "consumer", "runtime", "couponsite")
+#: ``Wording`` and the errors that are one.
+WORDINGS: Final = frozenset({"Wording", "ConfigError", "UnusableKeysError", "UnusableOfficeKeysError"})
 
 
 def texts() -> list[Path]:
@@ -43,16 +45,23 @@ def said() -> dict[str, str]:
     for folder in PRODUCT:
         for path in sorted((PROJECT / folder).rglob("*.py")):
             place = path.relative_to(PROJECT)
-            for line, text in _said_in(ast.parse(path.read_text())):
+            for line, text in said_in(ast.parse(path.read_text())):
                 found.setdefault(text, f"{place}:{line}")
     return found
 
 
-def _said_in(tree: ast.Module) -> Iterator[tuple[int, str]]:
+def said_in(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    """Line and text of each; of a wording whose text is no literal the code, for which there is no Korean."""
     for node in ast.walk(tree):
         match node:
             case ast.Call(func=ast.Name(id="say" | "marked"), args=[ast.Constant(value=str(text))]):
                 yield node.lineno, text
+            case ast.Call(func=ast.Name(id=name), args=[text, *_]) if name in WORDINGS:
+                if not isinstance(text, ast.Name):  # it is marked where it stands
+                    yield (
+                        node.lineno,
+                        str(text.value) if isinstance(text, ast.Constant) else ast.unparse(text),
+                    )
 
 
 def without_korean() -> dict[str, str]:

@@ -4,6 +4,8 @@
 ``csv_lines.py``           CSV whose cells begin no formula
 ``seldom.py``             log lines once a minute; ``watched_file.py``: read again when it has changed
 ``secret_strength.py``     secrets that the API refuses to start with
+``operator_language.py``   what commands print, in Korean too; ``wording.py``: texts that are told later;
+                          ``refused_settings.py``: the line of a wrong setting
 ``logs.py``               lines as text or JSON; ``log_file.py``: rotation, a full disk
 ``tracing.py``            OpenTelemetry's spans, where COUPON_TRACING is on
 ``metrics.py``            every metric; ``metrics_files.py``, ``metrics_folder.py``: a folder for each master

@@ -13,14 +13,13 @@ from __future__ import annotations
 import copy
 import json
 import logging.config
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final, Literal
 
 from pythonjsonlogger.json import JsonFormatter
 
-from runtime.config import LogSettings
+from runtime.config import ConfigError, LogSettings
 
 TEXT = "%(asctime)s.%(msecs)03d %(levelname)-5s %(process)d --- [%(threadName)s] %(name)s : %(message)s"
 #: Loggers of OpenTelemetry that somebody else, a collector or a caller, can make write a line each time.
@@ -123,7 +122,12 @@ def configure(settings: LogSettings, *, role: Literal["core", "consumer"]) -> No
         with (folder / "application.log").open("a"):
             pass
     except OSError as error:
-        sys.exit(f"settings: COUPON_LOG_DIR: cannot write {folder / 'application.log'}: {error.strerror}")
+        refused = ConfigError(
+            "COUPON_LOG_DIR: cannot write {path}: {error}",
+            path=folder / "application.log",
+            error=error.strerror,
+        )
+        raise SystemExit(f"settings: {refused}") from refused
     logging.config.dictConfig(
         {
             "version": 1,

@@ -5,7 +5,8 @@ and the threads that it starts (the preflight reads its subjects in some) speak 
 ``OperatorCommand`` chooses one. Every other process says the same texts in English, as its log lines must be.
 
 ``say`` stands around each text where it is made; ``marked`` around one that is a constant, and which ``say``
-gets where it is used. The Korean is in ``coupons/locale/ko/LC_MESSAGES/commands.po`` (`make messages`);
+gets where it is used. A ``Wording`` (runtime/wording.py), as the refusal of a setting is, stays English until
+``say`` tells it. The Korean is in ``coupons/locale/ko/LC_MESSAGES/commands.po`` (`make messages`);
 tests/unit/test_commands_korean.py finds what has none.
 """
 
@@ -21,6 +22,8 @@ from typing import Final
 
 from runtime.config import BASE_DIR
 from runtime.config.language import Language
+from runtime.wording import Wording
+from runtime.wording import marked as marked  # whoever says texts marks some
 
 DOMAIN: Final = "commands"
 _HANGUL: Final = "한글"
@@ -29,15 +32,18 @@ _CATALOGUES: Final = BASE_DIR / "coupons" / "locale"
 _spoken = Language.ENGLISH
 
 
-def say(text: str, /, **values: object) -> str:
-    """The text in the operator's language, with its places ``{name}`` filled. From any thread."""
+def say(text: str | Wording, /, **values: object) -> str:
+    """The text in the operator's language, with its places ``{name}`` filled. From any thread.
+
+    A wording has its values with it.
+    """
+    if isinstance(text, Wording):
+        values = {
+            name: say(value) if isinstance(value, Wording) else value for name, value in text.values.items()
+        }
+        return say(text.text, **values)
     told = _korean().gettext(text) if text and _spoken is Language.KOREAN else text
     return told.format(**values) if values else told
-
-
-def marked(text: str) -> str:
-    """The text as it is: it has Korean, for the place that uses it."""
-    return text
 
 
 def language() -> Language:

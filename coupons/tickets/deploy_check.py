@@ -1,4 +1,4 @@
-"""What `manage.py check --deploy` says of tickets and keys."""
+"""What `manage.py check --deploy` says of tickets and keys, and a preflight in the operator's language."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from coupons.tickets import key_ring
 from runtime import secret_strength
 from runtime.config import ConfigError
 from runtime.config.identity import IdentitySettings
+from runtime.operator_language import say
 
 
 def identity(**kwargs: Any) -> list[CheckMessage]:
@@ -23,7 +24,7 @@ def _weak(found: IdentitySettings) -> list[CheckMessage]:
     try:
         secret_strength.refuse_weak_identity_secret(found.secret)
     except ConfigError as error:
-        return [Error(str(error), id="coupons.E010")]
+        return [Error(say(error), id="coupons.E010")]
     return []
 
 
@@ -31,7 +32,7 @@ def _unusable(found: IdentitySettings) -> list[CheckMessage]:
     try:
         key_ring.refuse_unusable(found)
     except ConfigError as error:
-        return [Error(str(error), id="coupons.E011")]
+        return [Error(say(error), id="coupons.E011")]
     return []
 
 
@@ -41,8 +42,11 @@ def _in_clear_text(found: IdentitySettings) -> list[CheckMessage]:
         return []
     return [
         Warning(
-            "COUPON_TICKET_JWKS is asked in clear text: who can change the answer signs tickets for anybody.",
-            hint="Begin it with https.",
+            say(
+                "COUPON_TICKET_JWKS is asked in clear text: "
+                "who can change the answer signs tickets for anybody."
+            ),
+            hint=say("Begin it with https."),
             id="coupons.W010",
         )
     ]

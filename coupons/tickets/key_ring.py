@@ -178,7 +178,7 @@ class KeyRing:
             else:
                 self._keys[name] = _keys_of(name, text)
         except (ValueError, UnusableOfficeKeysError) as error:
-            raise ConfigError(f"{name}: {error}") from error
+            raise ConfigError("{name}: {error}", name=name, error=error) from error
         if name == "COUPON_IDENTITY_SECRET":
             self.secrets = tuple(key.key for key in self._keys.get(name, ()))
 
@@ -192,7 +192,7 @@ def _text(name: str, file: WatchedFile) -> str | None:
     try:
         return file.changed()
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{name}: {file.path} is no text file") from error
+        raise ConfigError("{name}: {path} is no text file", name=name, path=file.path) from error
 
 
 def _keys_of(name: str, text: str) -> list[SigningKey]:

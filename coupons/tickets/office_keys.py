@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from runtime.wording import Wording
+
 PREFIX: Final = "office_"  #: so that a key is found where it should not be: in a repository, in a log
 _LINE: Final = re.compile(r"([A-Za-z0-9._-]{1,64})\s+sha256:([0-9a-f]{64})\s+(\S+)")
 
@@ -25,8 +27,8 @@ class Scope(StrEnum):
     CLAIMS_WRITE = "claims:write"  # claims for any user
 
 
-class UnusableOfficeKeysError(ValueError):
-    """A text is no list of keys; the message says where."""
+class UnusableOfficeKeysError(Wording, ValueError):
+    """A text is no list of keys; the error says where."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,10 +80,13 @@ def _key(number: int, line: str) -> OfficeKey:
     match = _LINE.fullmatch(line)
     if match is None:
         # The line is not repeated, because it may hold a key.
-        raise UnusableOfficeKeysError(f"line {number} is not: name sha256:<64 hex digits> scope,scope")
+        raise UnusableOfficeKeysError(
+            "line {number} is not: name sha256:<64 hex digits> scope,scope", number=number
+        )
     try:
         scopes = frozenset(map(Scope, match[3].split(",")))
     except ValueError as error:
-        known = ", ".join(Scope)
-        raise UnusableOfficeKeysError(f"line {number} names a scope that is none of {known}") from error
+        raise UnusableOfficeKeysError(
+            "line {number} names a scope that is none of {known}", number=number, known=", ".join(Scope)
+        ) from error
     return OfficeKey(name=match[1], digest=match[2], scopes=scopes)

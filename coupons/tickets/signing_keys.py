@@ -18,6 +18,8 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from jwt.algorithms import HMACAlgorithm, OKPAlgorithm, RSAAlgorithm
 from jwt.exceptions import InvalidKeyError
 
+from runtime.wording import Wording
+
 #: Keys that are tried for one ticket, where its ``kid`` does not say which. More, and a forged ticket costs
 #: the loop as many checks of 0.1 ms each; fewer, and old and new keys find no room beside each other.
 MOST_TRIED: Final = 4
@@ -29,8 +31,8 @@ _EDDSA: Final = OKPAlgorithm()
 _PEM: Final = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----.*?-----END \1-----", re.DOTALL)
 
 
-class UnusableKeysError(ValueError):
-    """A text has no usable keys; the message says why, and shows nothing of it."""
+class UnusableKeysError(Wording, ValueError):
+    """A text has no usable keys; the error says why, and shows nothing of it."""
 
 
 class SigningKey(NamedTuple):
@@ -79,7 +81,7 @@ def of_secrets(text: str) -> list[SigningKey]:
     if not secrets:
         raise UnusableKeysError("no secret")
     if len(secrets) > MOST_TRIED:
-        raise UnusableKeysError(f"more than {MOST_TRIED} secrets")
+        raise UnusableKeysError("more than {most} secrets", most=MOST_TRIED)
     try:
         return [SigningKey.of("HS256", None, _HS256.prepare_key(each)) for each in secrets]
     except InvalidKeyError as error:
@@ -97,7 +99,9 @@ def of_file(text: str) -> list[SigningKey]:
     if not keys:
         raise UnusableKeysError('no key: neither "-----BEGIN PUBLIC KEY-----" nor a JWKS')
     if len(keys) > MOST_TRIED:
-        raise UnusableKeysError(f"more than {MOST_TRIED} keys without names: give them as a JWKS, with kid")
+        raise UnusableKeysError(
+            "more than {most} keys without names: give them as a JWKS, with kid", most=MOST_TRIED
+        )
     return keys
 
 
@@ -111,7 +115,7 @@ def of_jwks(text: str) -> list[SigningKey]:
         named = json.loads(text)["keys"]
         usable = [each for each in named if _is_for_us(each)]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise UnusableKeysError('no JWKS: it is {"keys": [...]}') from error
+        raise UnusableKeysError("no JWKS: it is {shape}", shape='{"keys": [...]}') from error
     if any("d" in each for each in usable):
         raise UnusableKeysError("a private key stands there: it belongs to the shop's login alone")
     keys: list[SigningKey] = []

@@ -18,7 +18,7 @@ from typing import Final
 from environs import Env, EnvError
 from marshmallow.validate import Length, OneOf, Range, Regexp
 
-from runtime.config import cors, database, identity, kafka, language, limits, redis, tracing
+from runtime.config import cors, database, identity, kafka, language, library_lines, limits, redis, tracing
 from runtime.config.cors import CorsSettings
 from runtime.config.database import DatabaseSettings
 from runtime.config.identity import IdentitySettings
@@ -176,7 +176,7 @@ def load() -> Config:
             consumer=_consumer(env),
         )
     except EnvError as error:
-        raise ConfigError(" ".join(str(error).split())) from error
+        raise library_lines.refused(" ".join(str(error).split())) from error
     _refuse_impossible_combinations(config)
     return config
 
@@ -288,20 +288,26 @@ def _refuse_impossible_combinations(config: Config) -> None:
     if consumer.session_timeout_ms > consumer.max_poll_interval_ms:
         raise ConfigError(
             "COUPON_CONSUMER_SESSION_TIMEOUT_MS must not be above COUPON_CONSUMER_MAX_POLL_INTERVAL_MS "
-            f"({consumer.session_timeout_ms} > {consumer.max_poll_interval_ms})"
+            "({session} > {interval})",
+            session=consumer.session_timeout_ms,
+            interval=consumer.max_poll_interval_ms,
         )
     if consumer.lock_wait_s > consumer.lock_expiry_s:
         raise ConfigError(
-            "COUPON_LOCK_WAIT_S must not be above COUPON_LOCK_EXPIRY_S "
-            f"({consumer.lock_wait_s} > {consumer.lock_expiry_s})"
+            "COUPON_LOCK_WAIT_S must not be above COUPON_LOCK_EXPIRY_S ({wait} > {expiry})",
+            wait=consumer.lock_wait_s,
+            expiry=consumer.lock_expiry_s,
         )
     if config.producer.linger_ms >= config.producer.publish_timeout_ms:
         raise ConfigError(
-            "COUPON_PRODUCER_LINGER_MS must be below COUPON_PUBLISH_TIMEOUT_MS "
-            f"({config.producer.linger_ms} >= {config.producer.publish_timeout_ms})"
+            "COUPON_PRODUCER_LINGER_MS must be below COUPON_PUBLISH_TIMEOUT_MS ({linger} >= {timeout})",
+            linger=config.producer.linger_ms,
+            timeout=config.producer.publish_timeout_ms,
         )
     if config.api.operations_port == config.api.port:
-        raise ConfigError(f"COUPON_API_OPERATIONS_PORT must not be COUPON_API_PORT ({config.api.port})")
+        raise ConfigError(
+            "COUPON_API_OPERATIONS_PORT must not be COUPON_API_PORT ({port})", port=config.api.port
+        )
     if config.kafka.dead_letter_topic == config.kafka.topic:
         raise ConfigError(
             "COUPON_DEAD_LETTER_TOPIC must not be COUPON_TOPIC: dead letters would be read again"

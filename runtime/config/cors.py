@@ -64,6 +64,7 @@ def _refuse_what_no_browser_sends(origin: str) -> None:
     named = host + (f":{port}" if port and port != _USUAL_PORTS.get(parts.scheme) else "")
     if parts.scheme not in _USUAL_PORTS or not parts.hostname or origin != f"{parts.scheme}://{named}":
         raise ConfigError(
-            f"COUPON_CORS_ORIGINS has {origin!r}, which no browser sends: an origin is https://host, or with "
-            "a port that is not the usual one; lower case, nothing behind it"
+            "COUPON_CORS_ORIGINS has {origin!r}, which no browser sends: an origin is https://host, or with "
+            "a port that is not the usual one; lower case, nothing behind it",
+            origin=origin,
         )

@@ -72,8 +72,9 @@ def _refuse_what_is_not_used(settings: DatabaseSettings) -> None:
         raise ConfigError("DATABASE_SSL_MODE and DATABASE_SSL_CA are for mysql:// URLs: leave them out")
     if settings.ssl_ca and mode in (SslMode.DISABLED, SslMode.REQUIRED):
         raise ConfigError(
-            f"DATABASE_SSL_CA is not used with DATABASE_SSL_MODE={mode}: "
-            "set that to VERIFY_IDENTITY or VERIFY_CA"
+            "DATABASE_SSL_CA is not used with DATABASE_SSL_MODE={mode}: "
+            "set that to VERIFY_IDENTITY or VERIFY_CA",
+            mode=mode,
         )
     if mode is SslMode.VERIFY_CA and not settings.ssl_ca:
         raise ConfigError("DATABASE_SSL_MODE=VERIFY_CA needs DATABASE_SSL_CA")
@@ -99,16 +100,27 @@ def _url(name: str, value: str) -> str:
         usable = False
     if not usable:
         raise ConfigError(
-            f"{name} is no usable URL: it begins with mysql:// or sqlite://, a port is at most 65535, "
-            "and mysql:// has a host and ends with the database"
+            "{name} is no usable URL: it begins with mysql:// or sqlite://, a port is at most 65535, "
+            "and mysql:// has a host and ends with the database",
+            name=name,
         )
     for option, _ in options:
         if option not in _OPTIONS[parts.scheme]:
-            raise ConfigError(f"{name} has the option {option}, which we do not know: {_instead(option)}")
+            raise _unknown_option(name, option)
     return value
 
 
-def _instead(option: str) -> str:
+def _unknown_option(name: str, option: str) -> ConfigError:
     if "ssl" in option.lower():
-        return "TLS is DATABASE_SSL_MODE, DATABASE_SSL_CA, DATABASE_SSL_CERTIFICATE and DATABASE_SSL_KEY"
-    return "leave it out; mysql:// knows unix_socket, sqlite:// knows none"
+        return ConfigError(
+            "{name} has the option {option}, which we do not know: TLS is DATABASE_SSL_MODE, "
+            "DATABASE_SSL_CA, DATABASE_SSL_CERTIFICATE and DATABASE_SSL_KEY",
+            name=name,
+            option=option,
+        )
+    return ConfigError(
+        "{name} has the option {option}, which we do not know: leave it out; mysql:// knows unix_socket, "
+        "sqlite:// knows none",
+        name=name,
+        option=option,
+    )

@@ -66,6 +66,7 @@ def _refuse_what_is_not_used(settings: IdentitySettings) -> None:
     }
     for name in (name for name, value in given.items() if value):
         raise ConfigError(
-            f"{name} has no effect while anybody may name any user: set COUPON_TICKET_KEYS, "
-            "COUPON_TICKET_JWKS or COUPON_IDENTITY_SECRET"
+            "{name} has no effect while anybody may name any user: set COUPON_TICKET_KEYS, "
+            "COUPON_TICKET_JWKS or COUPON_IDENTITY_SECRET",
+            name=name,
         )

@@ -13,6 +13,7 @@ from marshmallow.validate import Length, OneOf, Range, Regexp
 
 from runtime.config.kafka_properties import by_property, others
 from runtime.config.reading import ConfigError, readable_file, secret, together
+from runtime.wording import Wording
 
 
 class Protocol(StrEnum):
@@ -110,12 +111,15 @@ def _mechanism(env: Env, protocol: Protocol) -> Mechanism | None:
     chosen = env.str("KAFKA_SASL_MECHANISM", "", validate=OneOf(["", *Mechanism]))
     if protocol.has_login and not chosen:
         raise ConfigError(
-            f"KAFKA_SECURITY_PROTOCOL={protocol} needs KAFKA_SASL_MECHANISM: {', '.join(Mechanism)}"
+            "KAFKA_SECURITY_PROTOCOL={protocol} needs KAFKA_SASL_MECHANISM: {mechanisms}",
+            protocol=protocol,
+            mechanisms=", ".join(Mechanism),
         )
     if chosen and not protocol.has_login:
         raise ConfigError(
-            f"KAFKA_SASL_MECHANISM is not used with KAFKA_SECURITY_PROTOCOL={protocol}: "
-            "set that to SASL_SSL or SASL_PLAINTEXT, or leave the mechanism out"
+            "KAFKA_SASL_MECHANISM is not used with KAFKA_SECURITY_PROTOCOL={protocol}: "
+            "set that to SASL_SSL or SASL_PLAINTEXT, or leave the mechanism out",
+            protocol=protocol,
         )
     return Mechanism(chosen) if chosen else None
 
@@ -132,7 +136,7 @@ def _login(env: Env, mechanism: Mechanism | None) -> dict[str, str]:
     }
     scope = {"KAFKA_SASL_OAUTH_SCOPE": env.str("KAFKA_SASL_OAUTH_SCOPE", "")}
     if mechanism is None:
-        _refuse_unused(user | oauth | scope, "an empty KAFKA_SASL_MECHANISM")
+        _refuse_unused(user | oauth | scope, Wording("an empty KAFKA_SASL_MECHANISM"))
         return {}
     if mechanism is Mechanism.OAUTHBEARER:
         _refuse_unused(user, f"KAFKA_SASL_MECHANISM={mechanism}")
@@ -153,7 +157,11 @@ def _login(env: Env, mechanism: Mechanism | None) -> dict[str, str]:
 
 def _require(values: Mapping[str, str], mechanism: Mechanism) -> None:
     if missing := [name for name, value in values.items() if not value]:
-        raise ConfigError(f"KAFKA_SASL_MECHANISM={mechanism} needs {', '.join(missing)}")
+        raise ConfigError(
+            "KAFKA_SASL_MECHANISM={mechanism} needs {missing}",
+            mechanism=mechanism,
+            missing=", ".join(missing),
+        )
 
 
 def _certificates(env: Env, protocol: Protocol) -> dict[str, str]:
@@ -169,6 +177,8 @@ def _certificates(env: Env, protocol: Protocol) -> dict[str, str]:
     return by_property(given)
 
 
-def _refuse_unused(values: Mapping[str, str], setting: str) -> None:
+def _refuse_unused(values: Mapping[str, str], setting: str | Wording) -> None:
     for name in (name for name, value in values.items() if value):
-        raise ConfigError(f"{name} is set, and is not used with {setting}: change one of them")
+        raise ConfigError(
+            "{name} is set, and is not used with {setting}: change one of them", name=name, setting=setting
+        )

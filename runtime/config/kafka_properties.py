@@ -92,10 +92,13 @@ def others(text: str) -> dict[str, str]:
 
 def _refuse_ours(name: str) -> None:
     if name in _SETTINGS:
-        raise ConfigError(f"KAFKA_CLIENT_CONFIG names {name}: set {_SETTINGS[name]} instead")
+        raise ConfigError(
+            "KAFKA_CLIENT_CONFIG names {name}: set {setting} instead", name=name, setting=_SETTINGS[name]
+        )
     if name in _OBJECTS:
-        raise ConfigError(f"KAFKA_CLIENT_CONFIG names {name}, which no text can be: leave it out")
+        raise ConfigError("KAFKA_CLIENT_CONFIG names {name}, which no text can be: leave it out", name=name)
     if name in _PROMISED:
         raise ConfigError(
-            f"KAFKA_CLIENT_CONFIG names {name}, and what the system promises rests on our value: leave it out"
+            "KAFKA_CLIENT_CONFIG names {name}, and what the system promises rests on our value: leave it out",
+            name=name,
         )

@@ -72,8 +72,11 @@ def _network(text: str) -> Network:
         network = ip_network(text)
     except ValueError as error:
         raise ConfigError(
-            f"COUPON_PROXIES has {text!r}, which is no address and no network: 10.0.0.7 or 10.0.0.0/8"
+            "COUPON_PROXIES has {text!r}, which is no address and no network: 10.0.0.7 or 10.0.0.0/8",
+            text=text,
         ) from error
     if network.prefixlen == 0:
-        raise ConfigError(f"COUPON_PROXIES has {text}: every client could name any address. Name the proxies")
+        raise ConfigError(
+            "COUPON_PROXIES has {text}: every client could name any address. Name the proxies", text=text
+        )
     return network

@@ -7,9 +7,11 @@ from pathlib import Path
 
 from environs import Env
 
+from runtime.wording import Wording
 
-class ConfigError(ValueError):
-    """A setting has a wrong value; the message is one line that names the variable."""
+
+class ConfigError(Wording, ValueError):
+    """A setting has a wrong value; the text is one line that names the variable."""
 
 
 def secret(env: Env, name: str, default: str = "") -> str:
@@ -18,7 +20,7 @@ def secret(env: Env, name: str, default: str = "") -> str:
     if not path:
         return env.str(name, default)
     if env.str(name, ""):
-        raise ConfigError(f"{name} and {name}_FILE are both set: leave one of them out")
+        raise ConfigError("{name} and {name}_FILE are both set: leave one of them out", name=name)
     return _text(f"{name}_FILE", path).removesuffix("\n").removesuffix("\r")
 
 
@@ -40,13 +42,15 @@ def together(values: Mapping[str, str]) -> None:
     missing = [name for name, value in values.items() if not value]
     if missing and len(missing) < len(values):
         given = ", ".join(name for name, value in values.items() if value)
-        raise ConfigError(f"{given} needs {', '.join(missing)} too")
+        raise ConfigError("{given} needs {missing} too", given=given, missing=", ".join(missing))
 
 
 def _text(name: str, path: str) -> str:
     try:
         return Path(path).read_text()
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{name}: {path} is no text file") from error
+        raise ConfigError("{name}: {path} is no text file", name=name, path=path) from error
     except OSError as error:
-        raise ConfigError(f"{name}: {path} cannot be read: {error.strerror}") from error
+        raise ConfigError(
+            "{name}: {path} cannot be read: {error}", name=name, path=path, error=error.strerror
+        ) from error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
@@ -12,6 +12,7 @@ from environs import Env
 from marshmallow.validate import Range
 
 from runtime.config.reading import ConfigError, readable_file, secret, together
+from runtime.wording import Wording
 
 
 class RedisKind(StrEnum):
@@ -83,8 +84,9 @@ def load(env: Env) -> RedisSettings:
         spellings = ", ".join(SPELLING.values())
         # The message does not repeat the value, which may hold a password.
         raise ConfigError(
-            f"REDIS_URL is no usable URL: it is {spellings} (rediss… with TLS) or unix://path; "
-            "a port is at most 65535"
+            "REDIS_URL is no usable URL: it is {spellings} (rediss… with TLS) or unix://path; "
+            "a port is at most 65535",
+            spellings=spellings,
         ) from error
     options = _options(parts, kind)
     certificates = _certificates(env, is_encrypted=is_encrypted)
@@ -144,12 +146,24 @@ def _options(parts: SplitResult, kind: RedisKind) -> dict[str, str]:
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
     for name, value in options.items():
         if name not in known or not known[name](value):
-            hint = "TLS is rediss… and REDIS_SSL_CA, REDIS_SSL_CERTIFICATE, REDIS_SSL_KEY; "
-            raise ConfigError(
-                f"REDIS_URL has the option {name}, which is unknown or has no usable value: "
-                f"{hint if 'ssl' in name else ''}known here: {', '.join(known) or 'none'}"
-            )
+            raise _unusable_option(name, known)
     return options
+
+
+def _unusable_option(name: str, known: Iterable[str]) -> ConfigError:
+    shown = ", ".join(known) or Wording("none")
+    if "ssl" in name:
+        return ConfigError(
+            "REDIS_URL has the option {name}, which is unknown or has no usable value: TLS is rediss… and "
+            "REDIS_SSL_CA, REDIS_SSL_CERTIFICATE, REDIS_SSL_KEY; known here: {known}",
+            name=name,
+            known=shown,
+        )
+    return ConfigError(
+        "REDIS_URL has the option {name}, which is unknown or has no usable value: known here: {known}",
+        name=name,
+        known=shown,
+    )
 
 
 def _certificates(env: Env, *, is_encrypted: bool) -> dict[str, str]:
@@ -158,5 +172,5 @@ def _certificates(env: Env, *, is_encrypted: bool) -> dict[str, str]:
     given = {"REDIS_SSL_CA": readable_file(env, "REDIS_SSL_CA"), **own}
     if not is_encrypted:
         for name in (name for name, value in given.items() if value):
-            raise ConfigError(f"{name} is not used: REDIS_URL has no TLS, begin it with rediss")
+            raise ConfigError("{name} is not used: REDIS_URL has no TLS, begin it with rediss", name=name)
     return given

@@ -321,8 +321,23 @@ def test_a_wrong_setting_is_told_by_the_preflight_in_korean() -> None:
     done = process("preflight", COUPON_LANGUAGE="ko", COUPON_API_PORT="http", PYTHONIOENCODING="utf-8")
 
     assert done.returncode == 1
-    assert done.stdout.decode().startswith("빨강   settings.usable: Environment variable")
+    assert done.stdout.decode().startswith("빨강   settings.usable: COUPON_API_PORT: 정수여야 합니다. 조치: ")
     assert "조치: 바로잡으세요. 그 전에는 아무것도 시작하지 않으며" in done.stdout.decode()
+
+
+def test_keys_that_cannot_be_used_are_told_in_korean_by_the_connections_check() -> None:
+    done = process(
+        "check_connections",
+        COUPON_LANGUAGE="ko",
+        COUPON_IDENTITY_SECRET="0123456789abcdef" * 2,
+        COUPON_OFFICE_KEYS="crm",
+        PYTHONIOENCODING="utf-8",
+    )
+
+    assert done.returncode == 1
+    assert done.stderr.decode() == (
+        "CommandError: COUPON_OFFICE_KEYS: 1번째 줄의 형식이 다릅니다: 이름 sha256:<16진수 64자> 권한,권한\n"
+    )
 
 
 def test_an_unknown_language_is_one_line() -> None:

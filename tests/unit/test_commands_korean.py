@@ -53,6 +53,8 @@ _WITHOUT_HANGUL: Final = {
     "argument %(argument_name)s: %(message)s",
     "{number} {level}",
     "{number} {what}",
+    "{name}: {error}",
+    "{weakness}: {mend}",
 }
 _OF_ARGPARSE: Final = Path(argparse.__file__).read_text()
 
@@ -145,9 +147,42 @@ def test_each_text_gets_values_for_its_places() -> None:
         for path in (PROJECT / folder).rglob("*.py"):
             for node in ast.walk(ast.parse(path.read_text())):
                 match node:
-                    case ast.Call(func=ast.Name(id="say"), args=[ast.Constant(str(text))], keywords=given):
+                    case ast.Call(
+                        func=ast.Name(id=called), args=[ast.Constant(str(text))], keywords=given
+                    ) if called == "say" or called in catalogs.WORDINGS:
                         names = {each.arg for each in given}
                         assert names in ({None}, places(text)), f"{path}:{node.lineno} {text}"
+
+
+@pytest.mark.parametrize(
+    ("code", "found"),
+    [
+        ("raise ConfigError('NAME is wrong')", ["NAME is wrong"]),
+        ("raise ConfigError('{name} is wrong: ' 'set it', name=name)", ["{name} is wrong: set it"]),
+        ("yield Wording('{name} is wrong', name=name)", ["{name} is wrong"]),
+        ("raise ConfigError(f'{name} is wrong')", ["f'{name} is wrong'"]),
+        ("raise ConfigError('NAME is wrong: ' + why)", ["'NAME is wrong: ' + why"]),
+        ("raise ConfigError(TEXT, name=name)", []),
+        ("raise ValueError('NAME is wrong')", []),
+    ],
+)
+def test_the_text_of_a_wording_is_found_and_one_that_is_no_literal_has_no_korean(
+    code: str, found: list[str]
+) -> None:
+    assert [text for _, text in catalogs.said_in(ast.parse(code))] == found
+
+
+def test_all_errors_that_are_wordings_are_known() -> None:
+    made = {
+        node.name
+        for folder in catalogs.PRODUCT
+        for path in (PROJECT / folder).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ClassDef)
+        and {"Wording", *catalogs.WORDINGS} & {ast.unparse(base) for base in node.bases}
+    }
+
+    assert made | {"Wording"} == catalogs.WORDINGS
 
 
 def test_an_error_that_is_logged_too_is_english_until_a_command_says_it() -> None:

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import replace
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 from django.conf import settings
@@ -20,10 +20,12 @@ from consumer import kafka as consumer_kafka
 from coupons.eventlog import kafka_client, log_reader
 from dev.processes import PROJECT
 from runtime import config
-from runtime.config import BASE_DIR, ConfigError
+from runtime.config import BASE_DIR, ConfigError, library_lines
 from runtime.config.kafka import GroupProtocol
+from runtime.config.language import Language
 from runtime.config.limits import Limit
 from runtime.config.redis import RedisKind
+from runtime.operator_language import say, spoken
 
 HERE = __file__  #: a file that can be read
 #: variable -> (its place in Config, default, another value as text, as read, values that are refused)
@@ -275,6 +277,14 @@ def refusal() -> str:
     return str(refused.value)
 
 
+def refusals() -> tuple[str, str]:
+    """In a log, and to a Korean operator."""
+    with spoken(Language.KOREAN), pytest.raises(ConfigError) as refused:
+        config.load()
+    with spoken(Language.KOREAN):
+        return str(refused.value), say(refused.value)
+
+
 def test_these_are_all_the_variables() -> None:
     folder = Path(config.__file__).parent
     source = "".join(path.read_text() for path in folder.glob("*.py"))
@@ -447,10 +457,14 @@ def test_a_wrong_value_is_one_line_that_names_the_variable(
 ) -> None:
     monkeypatch.setenv(name, wrong)
 
-    message = refusal()
+    message, korean = refusals()
 
     assert name in message
+    assert not re.search("[가-힣]", message)
     assert "\n" not in message
+    assert name in korean
+    assert re.search("[가-힣]", korean), korean
+    assert "\n" not in korean
 
 
 def test_the_dead_letters_follow_the_topics_name(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -495,6 +509,116 @@ def test_a_refusal_repeats_no_password(name: str, wrong: str, monkeypatch: pytes
     monkeypatch.setenv(name, wrong)
 
     assert "geheim" not in refusal()
+
+
+@pytest.mark.parametrize(
+    ("variables", "english", "korean"),
+    [
+        (
+            {"COUPON_API_PORT": "http"},
+            'Environment variable "COUPON_API_PORT" invalid: Not a valid integer.',
+            "COUPON_API_PORT: 정수여야 합니다",
+        ),
+        (
+            {"COUPON_API_WORKERS": "0"},
+            'Environment variable "COUPON_API_WORKERS" invalid: '
+            "['Must be greater than or equal to 1 and less than or equal to 256.']",
+            "COUPON_API_WORKERS: 1부터 256까지여야 합니다",
+        ),
+        (
+            {"COUPON_TOPIC": "a b"},
+            'Environment variable "COUPON_TOPIC" invalid: '
+            "[\"a topic's name has letters, digits, '.', '_' and '-'\"]",
+            "COUPON_TOPIC: 토픽 이름에는 영문자, 숫자, '.', '_', '-'만 쓸 수 있습니다",
+        ),
+        (
+            {"KAFKA_SASL_MECHANISM": "x"},
+            'Environment variable "KAFKA_SASL_MECHANISM" invalid: '
+            "['Must be one of: , PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER.']",
+            "KAFKA_SASL_MECHANISM: 비워 두거나 다음 중 하나여야 합니다: "
+            "PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER",
+        ),
+        (
+            {"COUPON_LOG_FORMAT": "xml"},
+            "Environment variable \"COUPON_LOG_FORMAT\" invalid: ['Must be one of: text, json.']",
+            "COUPON_LOG_FORMAT: 다음 중 하나여야 합니다: text, json",
+        ),
+        (
+            {"KAFKA_SASL_USERNAME": "u"},
+            "KAFKA_SASL_USERNAME is set, and is not used with an empty KAFKA_SASL_MECHANISM: "
+            "change one of them",
+            "KAFKA_SASL_USERNAME이(가) 설정되어 있는데 KAFKA_SASL_MECHANISM이 빈 상태에서는 쓰이지 않습니다. "
+            "둘 중 하나를 바꾸세요",
+        ),
+        (
+            {"REDIS_URL": "redis+cluster://h?ssl=x"},
+            "REDIS_URL has the option ssl, which is unknown or has no usable value: TLS is rediss… and "
+            "REDIS_SSL_CA, REDIS_SSL_CERTIFICATE, REDIS_SSL_KEY; known here: none",
+            "REDIS_URL: 옵션 ssl을(를) 알 수 없거나 그 값을 쓸 수 없습니다. TLS는 rediss…와 REDIS_SSL_CA, "
+            "REDIS_SSL_CERTIFICATE, REDIS_SSL_KEY로 설정하세요. 여기서 쓸 수 있는 옵션: 없음",
+        ),
+        (
+            {"COUPON_PROXIES": "{0}", "COUPON_LIMIT_ADDRESS_PER_MINUTE": "6"},
+            "COUPON_PROXIES has '{0}', which is no address and no network: 10.0.0.7 or 10.0.0.0/8",
+            "COUPON_PROXIES의 '{0}': 주소도 네트워크도 아닙니다. 10.0.0.7이나 10.0.0.0/8처럼 쓰세요",
+        ),
+    ],
+)
+def test_the_line_is_english_in_a_log_and_the_operators_where_it_is_said(
+    variables: dict[str, str], english: str, korean: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_all(monkeypatch, variables)
+
+    assert refusals() == (english, korean)
+
+
+def test_a_line_of_the_library_that_is_not_known_stays_english() -> None:
+    line = "Environment variable {braces}: what a later release may say"
+    with spoken(Language.KOREAN):
+        assert say(library_lines.refused(line)) == line
+
+
+_PORT: Final = {"COUPON_API_PORT": "http"}
+_PORT_IN_ENGLISH: Final = 'settings: Environment variable "COUPON_API_PORT" invalid: Not a valid integer.'
+
+
+@pytest.mark.parametrize(
+    ("command", "variables", "line"),
+    [
+        (["manage.py", "status"], _PORT, "설정: COUPON_API_PORT: 정수여야 합니다"),
+        (["manage.py", "migrate"], _PORT, "설정: COUPON_API_PORT: 정수여야 합니다"),
+        (["manage.py", "run_coupon_consumer"], _PORT, "설정: COUPON_API_PORT: 정수여야 합니다"),
+        (
+            ["manage.py", "status"],
+            {"COUPON_LOG_DIR": "/proc/none"},
+            "설정: COUPON_LOG_DIR: /proc/none/core/application.log에 쓸 수 없습니다: "
+            "No such file or directory",
+        ),
+        (["manage.py", "status", "--json"], _PORT, _PORT_IN_ENGLISH),
+        (
+            ["manage.py", "status"],
+            {"COUPON_LANGUAGE": "fr"},
+            "settings: Environment variable \"COUPON_LANGUAGE\" invalid: ['Must be one of: , ko, en.']",
+        ),
+        (["manage.py", "status"], {**_PORT, "PYTHONIOENCODING": "ascii"}, _PORT_IN_ENGLISH),
+        (["-m", "gunicorn", "-c", "couponsite/gunicorn_conf.py", "couponsite.wsgi"], _PORT, _PORT_IN_ENGLISH),
+    ],
+)
+def test_manage_py_refuses_in_the_operators_language(
+    command: list[str], variables: dict[str, str], line: str
+) -> None:
+    spoken_there = {"COUPON_LANGUAGE": "ko", "PYTHONIOENCODING": "utf-8"}
+    done = subprocess.run(
+        [sys.executable, *command],
+        cwd=PROJECT,
+        env={**os.environ, "SECRET_KEY": "x", **spoken_there, **variables},
+        capture_output=True,
+        timeout=30,
+    )
+
+    assert done.returncode == 1
+    assert done.stdout == b""
+    assert done.stderr.decode().splitlines() == [line]
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,9 @@ from typing import Any
 import pytest
 from django.core.checks import run_checks
 
+from coupons.tickets import deploy_check
+from runtime.config.language import Language
+from runtime.operator_language import spoken
 from tests.tickets import SECRET, identity, private_key, public_pem
 
 
@@ -37,6 +40,18 @@ def test_good_keys_are_no_finding(tmp_path: Path) -> None:
 )
 def test_what_is_weak_is_said(settings: dict[str, Any], expected: str) -> None:
     assert found(**settings) == {expected}
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"secret": "short"}, {"secret": SECRET, "office_keys": "nonsense"}, {"jwks": "http://login.kr/jwks"}],
+)
+def test_a_preflight_is_told_it_in_korean(settings: dict[str, Any]) -> None:
+    with identity(**settings), spoken(Language.KOREAN):
+        [told] = deploy_check.identity()
+
+    assert "니다" in told.msg
+    assert " is " not in told.msg
 
 
 def test_a_key_file_without_a_key_is_said(tmp_path: Path) -> None:

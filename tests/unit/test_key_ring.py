@@ -21,6 +21,8 @@ from coupons.tickets.office_keys import Scope
 from coupons.tickets.ticket import TicketRefusedError
 from runtime.config import ConfigError
 from runtime.config.identity import IdentitySettings
+from runtime.config.language import Language
+from runtime.operator_language import say, spoken
 from tests.jwks_server import JwksServer
 from tests.system import eventually
 from tests.tickets import SECRET, jwks, private_key, public_jwk, public_pem, ticket_for
@@ -255,12 +257,35 @@ def test_only_http_is_asked(address: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "name"),
+    ("given", "english", "korean"),
     [
-        ({"secret": public_pem(OLD).replace("\n", "")}, "COUPON_IDENTITY_SECRET"),
-        ({"secret": SECRET, "office_keys": "crm plaintext users:read"}, "COUPON_OFFICE_KEYS"),
+        (
+            {"secret": public_pem(OLD).replace("\n", "")},
+            "COUPON_IDENTITY_SECRET: a public key is no secret: everybody knows it",
+            "COUPON_IDENTITY_SECRET: 공개 키는 비밀 값으로 쓸 수 없습니다. 누구나 아는 값입니다",
+        ),
+        (
+            {"secret": SECRET, "office_keys": "crm plaintext users:read"},
+            "COUPON_OFFICE_KEYS: line 1 is not: name sha256:<64 hex digits> scope,scope",
+            "COUPON_OFFICE_KEYS: 1번째 줄의 형식이 다릅니다: 이름 sha256:<16진수 64자> 권한,권한",
+        ),
     ],
 )
-def test_unusable_settings_end_the_start_with_their_name(given: dict[str, Any], name: str) -> None:
-    with pytest.raises(ConfigError, match=f"^{name}: "):
+def test_unusable_settings_end_the_start_with_their_name(
+    given: dict[str, Any], english: str, korean: str
+) -> None:
+    with pytest.raises(ConfigError) as refused:
         key_ring.refuse_unusable(IdentitySettings(**given))
+    assert str(refused.value) == english
+    with spoken(Language.KOREAN):
+        assert say(refused.value) == korean
+
+
+def test_a_jwks_that_is_none_is_told_with_its_shape(tmp_path: Path) -> None:
+    file = tmp_path / "keys.json"
+    file.write_text("{}")
+    with pytest.raises(ConfigError) as refused:
+        key_ring.refuse_unusable(IdentitySettings(keys_file=str(file)))
+    assert str(refused.value) == 'COUPON_TICKET_KEYS: no JWKS: it is {"keys": [...]}'
+    with spoken(Language.KOREAN):
+        assert say(refused.value) == 'COUPON_TICKET_KEYS: JWKS가 아닙니다. {"keys": [...]} 형식이어야 합니다'

@@ -18,6 +18,7 @@ from runtime.config import language
 from runtime.config.language import Language
 from runtime.operator_language import language as language_now
 from runtime.operator_language import say, shown, spoken, spoken_by_argparse
+from runtime.wording import Wording
 
 TEXT = "there is no coupon {coupon_id}"
 KOREAN = "쿠폰 7이(가) 없습니다"
@@ -75,6 +76,25 @@ def test_a_text_without_an_entry_and_an_empty_one_stay_as_they_are() -> None:
         assert say("varchar(255)") == "varchar(255)"
         assert say("") == ""
         assert say("{braces} that nobody fills") == "{braces} that nobody fills"
+
+
+def test_a_wording_is_english_until_it_is_said_and_so_are_those_in_it() -> None:
+    class Refused(Wording, ValueError):
+        pass
+
+    inner = Refused(TEXT, coupon_id=7)
+    wording = Wording("partition {partition}: {text}", partition=3, text=inner)
+    with spoken(Language.KOREAN):
+        assert str(wording) == "partition 3: there is no coupon 7"
+        assert f"{inner}" == "there is no coupon 7"
+        assert say(wording) == f"파티션 3: {KOREAN}"
+    assert say(wording) == "partition 3: there is no coupon 7"
+
+
+def test_a_value_of_a_wording_is_no_place() -> None:
+    """It may be anything that somebody has set."""
+    assert str(Wording("{path} is there", path="/{braces}")) == "/{braces} is there"
+    assert say(Wording("no {braces} are filled without values")) == "no {braces} are filled without values"
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,8 @@ import pytest
 from dev.processes import PROJECT
 from runtime import config
 from runtime.config import Config, ConfigError
+from runtime.config.language import Language
+from runtime.operator_language import say, spoken
 from runtime.secret_strength import SHORTEST_IDENTITY_SECRET, SHORTEST_SECRET_KEY, refuse_weak
 
 STRONG = "0123456789abcdef" * 4
@@ -50,6 +52,16 @@ def test_a_weak_identity_secret_is_refused_and_none_is_none() -> None:
     for weak in ("s", STRONG[: SHORTEST_IDENTITY_SECRET - 1], "changeme" * 8):
         with pytest.raises(ConfigError, match=r"^COUPON_IDENTITY_SECRET"):
             refuse_weak(configured(identity_secret=weak))
+
+
+def test_the_refusal_and_its_mend_are_korean_where_they_are_said() -> None:
+    with pytest.raises(ConfigError) as refused:
+        refuse_weak(configured(secret_key="x"))
+    with spoken(Language.KOREAN):
+        assert say(refused.value) == (
+            "SECRET_KEY이(가) 1자입니다. 50자보다 짧으면 알아맞힐 수 있습니다. "
+            '긴 무작위 텍스트로 설정하세요. 예: "$(openssl rand -hex 32)"'
+        )
 
 
 def test_a_development_machine_may_have_any() -> None:

@@ -14,6 +14,7 @@ from coupons.tickets import key_ring
 from runtime.actuator import Component
 from runtime.config import ConfigError
 from runtime.operator_command import OperatorCommand
+from runtime.operator_language import say
 
 AWAY: Final = 3  #: the exit status while a server is away; 1 means that one cannot be worked with
 
@@ -34,7 +35,7 @@ class Command(OperatorCommand):
         try:
             key_ring.refuse_unusable(settings.CONFIG.identity)
         except ConfigError as error:
-            raise CommandError(str(error)) from error
+            raise CommandError(say(error)) from error
         connections.refuse()
         surroundings.refuse()
         if refuse_only:

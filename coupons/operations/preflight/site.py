@@ -36,7 +36,7 @@ def read(expected: Expected) -> Site:
 
 def secrets(site: Site) -> Iterator[Finding]:
     for weakness in secret_strength.weaknesses(site.config):
-        yield red(weakness, say(secret_strength.MEND))
+        yield red(say(weakness), say(secret_strength.MEND))
     if site.config.site.secret_key in site.config.identity.secret.split():
         yield red(
             say("COUPON_IDENTITY_SECRET is the SECRET_KEY: the shop could forge logins"),
