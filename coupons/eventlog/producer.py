@@ -20,6 +20,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from typing import Final
 
 import gevent
@@ -35,6 +36,7 @@ from coupons.eventlog.place import Place
 from coupons.eventlog.publication import Publication
 from coupons.eventlog.watchdog import Watchdog
 from runtime import greenlets, metrics
+from runtime.short_sleep import ShortSleep
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +44,7 @@ log = logging.getLogger(__name__)
 _REPORTED_S: Final = 2.0
 #: Between looks for delivery reports, in the loop. Longer, and each claim is answered later by as much;
 #: shorter, and the loop does little else.
-_POLL_S: Final = 0.001
+_POLL_S: Final = 0.0005
 #: While nothing is published: librdkafka's errors are noticed so late at most.
 _IDLE_POLL_S: Final = 0.1
 _SMALLER: Final = 8  #: batches become so many times smaller, each time that the topic refuses them
@@ -297,13 +299,14 @@ class EventProducer:
         A thread that waits there would compete with the loop for the interpreter at each report.
         """
         wanted = self._wanted or gevent.event.Event()
-        while not self._stop.is_set():
-            self._producer.poll(0)
-            if self.held:
-                gevent.sleep(_POLL_S)
-            else:
-                wanted.clear()
-                wanted.wait(_IDLE_POLL_S)
+        with closing(ShortSleep()) as sleep:
+            while not self._stop.is_set():
+                self._producer.poll(0)
+                if self.held:
+                    sleep(_POLL_S)
+                else:
+                    wanted.clear()
+                    wanted.wait(_IDLE_POLL_S)
 
     def _mend(self) -> None:
         """Runs in the watchdog's thread, the only one that makes the producer anew."""

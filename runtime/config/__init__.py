@@ -93,7 +93,7 @@ class LogSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProducerSettings:
-    linger_ms: int
+    linger_ms: float  #: librdkafka waits so long for more records of a batch
     batch_bytes: int
     buffer_kbytes: int
     publish_timeout_ms: int  #: a claim waits no longer than this, for its gate and for the broker together
@@ -237,7 +237,7 @@ def _sentry_dsn(env: Env) -> str:
 
 def _producer(env: Env) -> ProducerSettings:
     return ProducerSettings(
-        linger_ms=env.int("COUPON_PRODUCER_LINGER_MS", 1, validate=Range(min=0, max=1000)),
+        linger_ms=env.float("COUPON_PRODUCER_LINGER_MS", 0.2, validate=Range(min=0, max=1000)),
         batch_bytes=env.int("COUPON_PRODUCER_BATCH_BYTES", 131_072, validate=Range(min=1024, max=10_000_000)),
         buffer_kbytes=env.int("COUPON_PRODUCER_BUFFER_KBYTES", 32_768, validate=Range(min=64, max=2_000_000)),
         publish_timeout_ms=env.int(

@@ -154,7 +154,7 @@ VARIABLES: dict[str, tuple[str, Any, str, Any, list[str]]] = {
     ),
     "COUPON_TOPIC_PARTITIONS": ("kafka.partitions", 3, "12", 12, ["0", "10001", "x"]),
     "COUPON_TOPIC_REPLICATION_FACTOR": ("kafka.replication_factor", 1, "3", 3, ["0", "33"]),
-    "COUPON_PRODUCER_LINGER_MS": ("producer.linger_ms", 1, "0", 0, ["-1", "1001"]),
+    "COUPON_PRODUCER_LINGER_MS": ("producer.linger_ms", 0.2, "0", 0, ["-1", "1001", "nan"]),
     "COUPON_PRODUCER_BATCH_BYTES": ("producer.batch_bytes", 131072, "1024", 1024, ["1023", "10000001"]),
     "COUPON_PRODUCER_BUFFER_KBYTES": ("producer.buffer_kbytes", 32768, "64", 64, ["63", "2000001"]),
     "COUPON_PUBLISH_TIMEOUT_MS": ("producer.publish_timeout_ms", 9000, "5000", 5000, ["499", "9001"]),
