@@ -10,8 +10,8 @@
 ``tracing.py``            OpenTelemetry's spans, where COUPON_TRACING is on
 ``metrics.py``            every metric; ``metrics_files.py``, ``metrics_folder.py``: a folder for each master
 ``actuator.py``           health and info
-``greenlets.py``          the worker's loop, and threads for what would block it; ``short_sleep.py``: there, for
-                          less than a millisecond
+``greenlets.py``          the worker's loop, and threads for what would block it
+``short_sleep.py``        sleeps in that loop of less than a millisecond
 ``open_files.py``         how many files, and so clients, a worker may have
 ``gunicorn_worker.py``    the worker: one loop, nothing patched, drained when asked to stop
 ``http/``                 requests and answers: for the workers and for the consumer's health port
