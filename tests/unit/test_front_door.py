@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -14,9 +15,11 @@ from dev.processes import PROJECT
 from runtime import __version__, metrics
 
 PAGES = sorted([*PROJECT.glob("*.md"), *PROJECT.glob("docs/**/*.md")])
+#: full of figures, which are the same in both languages, row by row
+MEASURED = ["docs/reliability", "docs/performance"]
 #: in both languages, with the same commands, tables and headings
 PAIRS = ["README", "docs/walk", "docs/api", "docs/operations", "docs/kubernetes", "docs/moving"]
-PAIRS += ["docs/integrate"]
+PAIRS += ["docs/integrate", *MEASURED]
 PAIRS += sorted(
     str(path.relative_to(PROJECT))[: -len(".ko.md")] for path in PROJECT.glob("docs/runbooks/*.ko.md")
 )
@@ -31,6 +34,12 @@ def code_of(text: str) -> list[str]:
     """Blocks of code that somebody copies; comments and what stands behind a log line may be translated."""
     blocks = re.findall(r"^```\w+\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
     return [re.sub(r" +# .*", "", block) for block in blocks]
+
+
+def figures_of(text: str) -> list[Counter[str]]:
+    """Of each row of a table. Korean may have more of them: a word of the English may be a figure there."""
+    rows = re.findall(r"^\|.*", text, re.MULTILINE)
+    return [Counter(re.findall(r"\d+(?:[.,]\d+)*", row)) for row in rows]
 
 
 def anchors_of(text: str) -> set[str]:
@@ -65,6 +74,14 @@ def test_both_languages_have_the_same_commands_rows_and_headings(name: str) -> N
     assert code_of(english) == code_of(korean)
     for pattern in (r"^\| `([^`]+)`", r"^(#+) "):
         assert re.findall(pattern, english, re.MULTILINE) == re.findall(pattern, korean, re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", MEASURED)
+def test_each_row_of_a_table_has_the_same_figures_in_korean(name: str) -> None:
+    english, korean = (figures_of(page(PROJECT / f"{name}{end}")) for end in (".md", ".ko.md"))
+
+    assert len(english) == len(korean)
+    assert [(en, ko) for en, ko in zip(english, korean, strict=True) if en - ko] == []
 
 
 @pytest.mark.parametrize("name", ["docs/api.md", "docs/api.ko.md"])
