@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
 from uuid import UUID
 
 from django.db import connection
@@ -13,10 +12,7 @@ from coupons import sql
 from coupons.claim import Claim, Holding
 from coupons.models import EligibleUser, IssueOutcome, User, UserCoupon
 from coupons.outcomes import Code
-from runtime.chunks import in_chunks
 from runtime.replica import replica
-
-_COUPONS_AT_ONCE: Final = 200  #: in one SELECT: see ``_held``
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,31 +36,25 @@ def claimants(
 
     Waits for the database, as all of this module: never in the loop.
     """
-    users_by_coupon = _by_coupon(holdings)
-    if not users_by_coupon:
+    pairs = set(holdings)
+    if not pairs:
         return {}
-    users = sql.numbers({user_id for users in users_by_coupon.values() for user_id in users})
     user = connection.ops.quote_name(User._meta.db_table)
     rows = sql.select(
-        f"SELECT user_id, NULL, NULL FROM {user} WHERE user_id IN ({users}) "
-        f"UNION ALL {_held(users_by_coupon, 'user_id, coupon_id, request_id')}"
-        + _listed({pk: users_by_coupon[pk] for pk in users_by_coupon.keys() & for_listed})
+        f"{sql.asked(pairs)}SELECT asked.coupon_id, asked.user_id, here.user_id, held.coupon_id, "
+        f"held.request_id, {'listed.coupon_id' if for_listed else 'NULL'} "
+        f"FROM asked LEFT JOIN {user} here ON here.user_id = asked.user_id"
+        + sql.found(UserCoupon._meta.db_table, "held")
+        + (sql.found(EligibleUser._meta.db_table, "listed") if for_listed else "")
     )
-    existing = {user_id for user_id, coupon_id, _ in rows if coupon_id is None}
-    held = {
-        Holding(coupon_id, user_id): None if request_id is None else UUID(str(request_id))
-        for user_id, coupon_id, request_id in rows
-        if coupon_id is not None and coupon_id > 0
-    }
-    listed: set[Holding] = set()
-    if for_listed:
-        listed = {Holding(-coupon, user_id) for user_id, coupon, _ in rows if coupon and coupon < 0}
     return {
-        holding: Claimant(
-            has_coupon=holding in held, first_request_id=held.get(holding), is_listed=holding in listed
+        Holding(coupon_id, user_id): Claimant(
+            has_coupon=held is not None,
+            first_request_id=None if request_id is None else UUID(str(request_id)),
+            is_listed=coupon_id in for_listed and listed is not None,
         )
-        for coupon_id, users in users_by_coupon.items()
-        for holding in (Holding(coupon_id, user_id) for user_id in users & existing)
+        for coupon_id, user_id, here, held, request_id, listed in rows
+        if here is not None
     }
 
 
@@ -96,44 +86,11 @@ def holders(holdings: Collection[Holding]) -> set[Holding]:
     """The holdings that exist: the user has the coupon."""
     if not holdings:
         return set()
-    rows = sql.select(_held(_by_coupon(holdings), "coupon_id, user_id"))
-    return set(map(Holding._make, rows))
-
-
-def _held(users_by_coupon: Mapping[int, Collection[int]], columns: str) -> str:
-    """SQL for the user coupons of these users, with one condition per coupon.
-
-    Two IN lists would make the database look for every user under every coupon. SQLite's expressions are
-    at most 1,000 deep, and each OR makes them one deeper.
-    """
-    wanted = [
-        f"(coupon_id = {coupon_id:d} AND user_id IN ({sql.numbers(users)}))"
-        for coupon_id, users in users_by_coupon.items()
-    ]
-    return " UNION ALL ".join(
-        f"SELECT {columns} FROM {UserCoupon._meta.db_table} WHERE {' OR '.join(some)}"
-        for some in in_chunks(wanted, _COUPONS_AT_ONCE)
+    table = UserCoupon._meta.db_table
+    rows = sql.select(
+        f"{sql.asked(set(holdings))}SELECT held.coupon_id, held.user_id FROM asked{sql.found(table, 'held')}"
     )
-
-
-def _listed(users_by_coupon: Mapping[int, Collection[int]]) -> str:
-    """SQL that adds those of the users who are on their coupon's list: rows with the coupon's id below 0."""
-    wanted = [
-        f"(coupon_id = {coupon_id:d} AND user_id IN ({sql.numbers(users)}))"
-        for coupon_id, users in users_by_coupon.items()
-    ]
-    return "".join(
-        f" UNION ALL SELECT user_id, -coupon_id, NULL FROM {EligibleUser._meta.db_table} "
-        f"WHERE {' OR '.join(some)}"
-        for some in in_chunks(wanted, _COUPONS_AT_ONCE)
-    )
-
-
-def _by_coupon(holdings: Iterable[Holding]) -> dict[int, set[int]]:
-    users_by_coupon: dict[int, set[int]] = {}
-    for coupon_id, user_id in holdings:
-        users_by_coupon.setdefault(coupon_id, set()).add(user_id)
-    return users_by_coupon
+    return {Holding(coupon_id, user_id) for coupon_id, user_id in rows if coupon_id is not None}
 
 
 def given_up(request_ids: Sequence[UUID]) -> set[UUID]:

@@ -17,11 +17,7 @@ from coupons import sql
 from coupons.issuing.allocation import Allocation
 from coupons.models import EligibleUser, IssueOutcome, User, UserCoupon
 from coupons.outcomes import Decision, RequestStatus
-from runtime.chunks import in_chunks
 
-#: Coupons of one statement. Each OR makes SQLite's expression one deeper, and 1,000 is its limit; fewer, and
-#: a batch of many coupons takes more statements.
-_COUPONS_AT_ONCE: Final = 200
 #: Coupon and user. A Holding is such a pair; these are thousands a second, and a plain tuple is made faster.
 _Pair: TypeAlias = tuple[int, int]
 _pair: Final = attrgetter("coupon_id", "user_id")
@@ -39,36 +35,30 @@ def existing_users(user_ids: Collection[int]) -> set[int]:
 
 
 def user_coupon_ids(users_by_coupon: Mapping[int, Collection[int]]) -> dict[_Pair, int]:
-    """The user coupons that exist, by coupon and user.
-
-    One condition per coupon, because two IN lists would make the database look for every user under every
-    coupon.
-    """
-    found: dict[_Pair, int] = {}
-    for some in in_chunks(users_by_coupon.items(), _COUPONS_AT_ONCE):
-        wanted = " OR ".join(
-            [
-                f"(coupon_id = {int(coupon_id)} AND user_id IN ({sql.numbers(users)}))"
-                for coupon_id, users in some
-            ]
-        )
-        rows = sql.select(
-            f"SELECT coupon_id, user_id, user_coupon_id FROM {UserCoupon._meta.db_table} WHERE {wanted}"
-        )
-        found |= _by_pair(rows)
-    return found
+    """The user coupons that exist, by coupon and user."""
+    return _by_pair(_found(users_by_coupon, UserCoupon._meta.db_table, "user_coupon_id"))
 
 
 def eligible(users_by_coupon: Mapping[int, Collection[int]]) -> dict[int, set[int]]:
     """Those of the users who are on each coupon's list, by coupon."""
-    found: dict[int, set[int]] = {coupon_id: set() for coupon_id in users_by_coupon}
-    for coupon_id, users in users_by_coupon.items():
-        rows = sql.select(
-            f"SELECT user_id FROM {EligibleUser._meta.db_table} "
-            f"WHERE coupon_id = {int(coupon_id)} AND user_id IN ({sql.numbers(users)})"
-        )
-        found[coupon_id] = {user_id for (user_id,) in rows}
-    return found
+    listed: dict[int, set[int]] = {coupon_id: set() for coupon_id in users_by_coupon}
+    for coupon_id, user_id, _ in _found(users_by_coupon, EligibleUser._meta.db_table, "eligible_user_id"):
+        listed[coupon_id].add(user_id)
+    return listed
+
+
+def _found(
+    users_by_coupon: Mapping[int, Collection[int]], table: str, key: str
+) -> list[tuple[int, int, int]]:
+    """Coupon, user and key of the rows of these users."""
+    pairs = [(coupon_id, user_id) for coupon_id, users in users_by_coupon.items() for user_id in users]
+    if not pairs:
+        return []
+    rows = sql.select(
+        f"{sql.asked(pairs)}SELECT asked.coupon_id, asked.user_id, found.{key} "
+        f"FROM asked{sql.found(table, 'found')}"
+    )
+    return [(coupon_id, user_id, pk) for coupon_id, user_id, pk in rows if pk is not None]
 
 
 def insert_user_coupons(winners: Sequence[Allocation], now: datetime) -> dict[_Pair, int]:

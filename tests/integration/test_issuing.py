@@ -298,9 +298,11 @@ def test_the_row_is_locked_before_anything_is_looked_at() -> None:
 
 def _table(sql: str) -> str | None:
     """The table a SELECT reads."""
-    if not sql.startswith("SELECT"):
+    if not sql.startswith(("SELECT", "WITH asked")):
         return None
-    source = sql.partition(" STRAIGHT_JOIN ")[2] or sql.partition(" FROM ")[2]  # MySQL joins it to the ids
+    # What is asked for comes first, and the table is joined to it.
+    joined = sql.partition(" STRAIGHT_JOIN ")[2] or sql.partition(" LEFT JOIN ")[2]
+    source = joined or sql.partition(" FROM ")[2]
     return source.split()[0].strip('`"')
 
 
