@@ -88,7 +88,6 @@ class AssignedPartitions:
             for each in sorted(missing)
         }
         committed = self._committed(client, [each for each in sorted(missing) if each not in rows])
-        # Last: while the controller is dead, librdkafka connects to it without a pause until this is over.
         if kafka_client.is_compacted(timeout_s=_ANSWER_S):
             for partition in missing:
                 self._get_stuck(partition, _COMPACTED.format(partition=partition, topic=self._topic))

@@ -73,9 +73,7 @@ def asked(pairs: Iterable[tuple[int, int]]) -> str:
 
 
 def found(table: str, name: str) -> str:
-    """What joins the table's row of each pair that was asked, as ``name``; its columns are null where there is
-    none.
-    """
+    """What joins the table's row of each pair, as ``name``; its columns are null where there is no row."""
     return (
         f" LEFT JOIN {table} {name} ON {name}.coupon_id = asked.coupon_id AND {name}.user_id = asked.user_id"
     )

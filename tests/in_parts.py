@@ -11,6 +11,7 @@ from coupons.eventlog.delivery import Receipt, Record
 class Publisher(ABC):
     partitions: int = 1
     unpromising_partitions: frozenset[int] = frozenset()
+    refuses_some: bool = False
 
     def refuses(self, coupon_id: int) -> bool:
         return False

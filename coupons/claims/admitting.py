@@ -38,11 +38,13 @@ class Asked:
     """``answers`` by request id; ``cold``: claims without an answer yet, because their gate must be loaded.
 
     ``unproven``: requests that an answer names and that have neither an outcome nor a known place in the log.
+    ``is_without_gate``: Redis was away, and nothing is reserved.
     """
 
     answers: dict[UUID, Admission] = field(default_factory=dict)
     cold: list[Claim] = field(default_factory=list)
     unproven: list[Claim] = field(default_factory=list)
+    is_without_gate: bool = False
 
 
 def ask(coupons: Coupons, claims: Sequence[Claim]) -> Asked:

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from uuid import UUID
 
-from coupons.claims import lookup_threads, undecided
+from coupons.claims import lookup_threads, submitting, undecided
 from coupons.eventlog import deferred, positions
+from coupons.eventlog.backlog import LogUnavailable
 from coupons.eventlog.events import CouponIssueEvent
 from coupons.eventlog.place import Place
 from coupons.gate import disclosed, pending
@@ -48,27 +49,34 @@ def status_of(request_id: UUID, *, may_see: Callable[[int | None], bool] = _anyb
     A request whose user ``may_see`` does not want is looked for everywhere, as one that is not there: the
     time that the answer takes tells nothing. ``may_see`` runs in pool threads too.
 
-    Raises backlog.LogUnavailable when only the log could answer and it cannot be read. Runs in the loop:
+    Raises LogUnavailable when only the log could answer and it cannot be read. Runs in the loop:
     short questions hold a pool thread; a request that waits for the log holds none, and is in nobody's way.
     """
 
     def seen(report: StatusReport | None) -> StatusReport | None:
         return report if report is not None and may_see(report.user_id) else None
 
-    def known() -> StatusReport | None:
-        return (
-            seen(_outcome(request_id))
-            or _from_redis(request_id, may_see)
-            or seen(_from_deferred(request_id))
-            or seen(_from_disclosed(request_id))
-        )
+    def known() -> tuple[StatusReport | None, StatusReport | None]:
+        """What is known, or else what is known but for its place."""
+        if found := (
+            seen(_outcome(request_id)) or _from_redis(request_id, may_see) or seen(_from_deferred(request_id))
+        ):
+            return found, None
+        return None, seen(_from_disclosed(request_id))
 
-    if report := lookup_threads.in_thread(known):
-        return report
-    if report := _from_log(request_id, may_see):
+    report, placeless = lookup_threads.in_thread(known)
+    if report or (placeless and submitting.is_any_dead()):  # a dead broker would have it wait for nothing
+        return report or placeless
+    try:
+        report = _from_log(request_id, may_see)
+    except LogUnavailable:
+        if placeless is None:
+            raise
+    if report:
         return report
     # Decided, or deferred, while we looked elsewhere?
-    return lookup_threads.in_thread(lambda: seen(_outcome(request_id)) or seen(_from_deferred(request_id)))
+    again = lookup_threads.in_thread(lambda: seen(_outcome(request_id)) or seen(_from_deferred(request_id)))
+    return again or placeless
 
 
 def _outcome(request_id: UUID) -> StatusReport | None:

@@ -8,14 +8,12 @@ its own coupon does not need.
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 from uuid import UUID
 
-from django.db import Error as DatabaseLayerError
 from django.db import InterfaceError, OperationalError
 
 from coupons import coupon_cache, selectors
@@ -23,7 +21,6 @@ from coupons.claim import Claim
 from coupons.claims import admitting
 from coupons.claims.admitting import Asked
 from coupons.coupon_cache import CachedCoupon
-from coupons.gate import disclosed
 from coupons.gate.admission import (
     Admission,
     Admitted,
@@ -33,8 +30,6 @@ from coupons.gate.admission import (
 )
 from coupons.outcomes import Code
 from runtime import greenlets
-
-log = logging.getLogger(__name__)
 
 #: The errors of a database that is away: no claim can be decided then. While the log or Redis is away, claims
 #: are answered all the same.
@@ -59,6 +54,7 @@ class Screened:
 
     ``cold``: claims whose gate must be loaded; screen them again after that.
     ``unproven``: requests that a refusal names and that have neither an outcome nor a known place in the log.
+    ``is_without_gate``: Redis was away, so that nothing is reserved.
     ``reserving_since``: when reserving began, by the monotonic clock.
     ``requested_at_ms``: the reading of the clock by which coupons are open or not; the events carry it.
     """
@@ -69,6 +65,7 @@ class Screened:
     requested_at_ms: int
     cold: list[Claim] = field(default_factory=list)
     unproven: list[Claim] = field(default_factory=list)
+    is_without_gate: bool = False
 
 
 def screen(claims: Sequence[Claim], dead: Collection[int] = ()) -> Screened:
@@ -102,6 +99,7 @@ def _screen(claims: Sequence[Claim], dead: Collection[int]) -> Screened:
         admitted=[c for c in open_claims if isinstance(asked.answers.get(c.request_id), Admitted)],
         cold=asked.cold,
         unproven=asked.unproven,
+        is_without_gate=asked.is_without_gate,
         reserving_since=reserving_since,
         requested_at_ms=now_ms,
     )
@@ -130,24 +128,18 @@ def _ask(coupons: Mapping[int, CachedCoupon], claims: Sequence[Claim]) -> Asked:
     try:
         return admitting.ask(coupons, claims)
     except GateUnavailable:
-        return Asked(answers=_without_gate(coupons, claims))
+        return Asked(answers=_without_gate(coupons, claims), is_without_gate=True)
 
 
 def _without_gate(coupons: Mapping[int, CachedCoupon], claims: Sequence[Claim]) -> dict[UUID, Admission]:
     """Let the database's stock decide while Redis is away; requests under way are not counted.
 
-    More claims may be accepted than there is stock; the consumer rejects the surplus. The admitted ones are
-    kept in the database, in place of reservations: if their events are deleted before they are decided,
-    nothing else knows of them.
+    More claims may be accepted than there is stock; the consumer rejects the surplus. Nothing is lost.
     """
-    admitted = [claim for claim in claims if coupons[claim.coupon_id].stock > 0]
-    try:
-        if admitted:
-            disclosed.keep(admitted)
-    except DatabaseLayerError as error:
-        log.warning("%d requests are admitted, and the log alone will know them: %s", len(admitted), error)
-    answers: dict[UUID, Admission] = {claim.request_id: OutOfStock() for claim in claims}
-    return answers | {claim.request_id: Admitted() for claim in admitted}
+    return {
+        claim.request_id: Admitted() if coupons[claim.coupon_id].stock > 0 else OutOfStock()
+        for claim in claims
+    }
 
 
 def _refusals(answers: Mapping[UUID, Admission]) -> dict[UUID, Refused]:

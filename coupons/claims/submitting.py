@@ -185,7 +185,13 @@ def publish_by(publish: Publish) -> None:
 def _first_answers(screened: Screened, published: Sequence[Published]) -> dict[UUID, Answer]:
     if not published and not screened.unproven:
         return dict(screened.refusals)
-    return _answers(published, screened.unproven, screened.refusals, since=screened.reserving_since)
+    return _answers(
+        published,
+        screened.unproven,
+        screened.refusals,
+        since=screened.reserving_since,
+        is_without_gate=screened.is_without_gate,
+    )
 
 
 def _answers(
@@ -194,8 +200,13 @@ def _answers(
     refusals: Mapping[UUID, Refused],
     *,
     since: float,
+    is_without_gate: bool,
 ) -> dict[UUID, Answer]:
-    """``since``: when the first of the published ones was reserved."""
+    """``since``: when the first of the published ones was reserved. ``is_without_gate``: none was.
+
+    What is accepted without a reservation is kept in the database: if somebody deletes its event before it is
+    decided, nothing else knows of it. Not before it is published: what was not needs no outcome.
+    """
     acknowledged = [claim for claim, _, receipt in published if isinstance(receipt, Acknowledged)]
     logs.info_each(
         log,
@@ -204,6 +215,8 @@ def _answers(
     )
     given_up = _given_up_meanwhile(acknowledged, since)
     disclosing = _disclosing(unproven, published)
+    if is_without_gate:
+        disclosing += acknowledged
     is_kept = greenlets.in_thread(_note, published, disclosing)
     answers: dict[UUID, Answer] = dict(refusals)
     for claim, _, receipt in published:
@@ -214,7 +227,7 @@ def _answers(
 #: When a partition comes back or is given up, many small batches are told at once: each batch by
 #: itself would take its turn in the few threads, and the last claim waited for seconds.
 _late_answers: Final = Grouped[Published, dict[UUID, Answer]](
-    lambda published: _answers(published, [], {}, since=float("-inf"))
+    lambda published: _answers(published, [], {}, since=float("-inf"), is_without_gate=gate.is_away)
 )
 
 
@@ -249,7 +262,7 @@ def _note(published: Sequence[Published], disclosing: Sequence[Claim]) -> bool:
     try:
         disclosed.keep(disclosing)
     except DatabaseLayerError as error:
-        log.warning("%d requests are not named in their answers: %s", len(disclosing), error)
+        log.warning("%d requests that answers name are not kept: %s", len(disclosing), error)
         return False
     return True
 

@@ -56,7 +56,9 @@ class BrokerProbe:
         self._least_in_sync: int | None = None  #: None: not known
 
     def look(self, *, timeout_s: float, closely: bool) -> Look | None:
-        """None if no broker answers. ``closely``: ask each broker, which takes BROKER_TIMEOUT_S more."""
+        """None if no broker answers. ``closely``: ask each broker, and the controller for
+        min.insync.replicas: each takes BROKER_TIMEOUT_S more at most, but for a moment.
+        """
         self._client = self._client or AdminClient(kafka_client.common())
         told = self._told(self._client, timeout_s)
         if told is None:

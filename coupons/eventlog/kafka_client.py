@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import contextmanager
-from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, Generic, TypeVar
 
 from confluent_kafka import (
     Consumer,
@@ -32,13 +31,11 @@ log = logging.getLogger("coupons.librdkafka")
 
 _LOOK_S: Final = 0.5  #: a refusal is noticed so late at most
 _NO_ID: Final = "AAAAAAAAAAAAAAAAAAAAAA"  #: 16 zero bytes: the broker is older than topic ids
-#: An admin client that had no answer for so long is made anew. Shorter, and an outage makes one after the
+#: A client that had no answer for so long is made anew. Shorter, and an outage makes one after the
 #: other; longer, and a consumer whose broker is back looks for its position for longer.
 SILENT_S: Final = 15.0
 _SILENCE: Final = (KafkaError._TIMED_OUT, KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN)
 _WITHOUT_IDS: Final = (KafkaError._UNSUPPORTED_FEATURE, KafkaError.UNSUPPORTED_VERSION)
-
-_silent_since = 0.0  #: by the monotonic clock; 0: the admin client was answered last time
 
 
 def level_of(error: KafkaError) -> int:
@@ -115,7 +112,7 @@ def topic_id(*, timeout_s: float) -> str:
     """Kafka's own id of the event topic; "" where the broker has none. Raises KafkaException.
 
     A topic that was deleted and made anew under its name has another id. Blocks its thread for up to
-    ``timeout_s`` and a second.
+    ``timeout_s`` and a second, and after a silence for one second more.
     """
     topic = settings.CONFIG.kafka.topic
     try:
@@ -132,8 +129,8 @@ def topic_id(*, timeout_s: float) -> str:
 def is_compacted(*, timeout_s: float) -> bool:
     """Whether Kafka compacts the event topic: it keeps one event per coupon, and deletes undecided ones.
 
-    False if the broker does not report the policy. Raises KafkaException. Blocks its thread for
-    ``timeout_s``.
+    False if the broker does not report the policy. Raises KafkaException. Blocks its thread as ``topic_id``
+    does.
     """
     resource = ConfigResource(ResourceType.TOPIC, settings.CONFIG.kafka.topic)
     try:
@@ -148,94 +145,142 @@ def is_compacted(*, timeout_s: float) -> bool:
 
 
 def answers(broker: BrokerMetadata, *, timeout_s: float) -> bool:
-    """Whether this broker does, asked by a client that knows no other. Blocks its thread.
+    """Whether this broker does, asked by a client that was made for it. Blocks its thread.
 
-    The client is thrown away: it has just heard of the others.
+    The client stays for as long as it is answered by this very broker: a new connection costs a broker that
+    just starts a TLS handshake and a login. It has heard of the others, and turns to them where its own is
+    gone: then a new one, which knows no other, decides.
     """
+    until = time.monotonic() + timeout_s
     host = f"[{broker.host}]" if ":" in str(broker.host) else broker.host
-    client = Producer(common() | {"bootstrap.servers": f"{host}:{broker.port}"})
+    address = f"{host}:{broker.port}"
+    kept = _clients_of_brokers.pop(address, None)  # no other thread asks it meanwhile
+    if kept is not None and _is_answered_by(broker, kept, timeout_s=timeout_s / 2):
+        _clients_of_brokers[address] = kept
+        return True
+    client = Producer(common() | {"bootstrap.servers": address})
+    is_answered = _is_answered_by(broker, client, timeout_s=max(0.1, until - time.monotonic()))
+    if is_answered:
+        _clients_of_brokers[address] = client
+    return is_answered
+
+
+_clients_of_brokers: Final[dict[str, Producer]] = {}
+
+
+def _is_answered_by(broker: BrokerMetadata, client: Producer, *, timeout_s: float) -> bool:
+    client.poll(0)  # its log lines
     try:
-        return broker.id in client.list_topics(settings.CONFIG.kafka.topic, timeout=timeout_s).brokers
+        told = client.list_topics(settings.CONFIG.kafka.topic, timeout=timeout_s)
     except KafkaException:
         return False
+    return bool(told.orig_broker_id == broker.id)
+
+
+C = TypeVar("C")
+
+
+class _Kept(Generic[C]):
+    """A client of this process for any thread, made when it is first asked for. Never before a fork.
+
+    It is made anew once nobody answered it for SILENT_S: it may have forgotten all brokers (librdkafka's
+    issue 5301), or wait for a controller of before for minutes although the broker is back.
+    """
+
+    def __init__(self, what: str, make: Callable[[], C]) -> None:
+        self._what, self._make = what, make
+        self._made: tuple[str, C] | None = None  #: with the servers that it was made for
+        self._silent_since = 0.0  #: by the monotonic clock; 0: it was answered last time
+
+    @property
+    def is_silent(self) -> bool:
+        return bool(self._silent_since)
+
+    def client(self) -> C:
+        if self._silent_since and time.monotonic() - self._silent_since >= SILENT_S:
+            log.warning("no broker answered for %.0f s: the %s is made anew", SILENT_S, self._what)
+            self.forget()
+        servers = settings.CONFIG.kafka.bootstrap_servers
+        if self._made is None or self._made[0] != servers:
+            self._made = servers, self._make()
+        return self._made[1]
+
+    def note(self, *, is_answered: bool) -> None:
+        self._silent_since = 0.0 if is_answered else self._silent_since or time.monotonic()
+
+    def forget(self) -> None:
+        """The next question makes a new client. Whoever uses the old one may end with it."""
+        self._silent_since, self._made = 0.0, None
+
+
+#: They have connections and threads of their own.
+_admin: Final = _Kept("admin client", lambda: AdminClient(common()))
+#: For offsets alone: it joins no group and reads nothing.
+_reader: Final = _Kept(
+    "reader of offsets",
+    lambda: Consumer(common() | {"group.id": settings.CONFIG.kafka.group_id, "enable.auto.commit": False}),
+)
 
 
 def admin() -> AdminClient:
     """The process's only admin client, for any thread. Never before a fork."""
-    return _admin(settings.CONFIG.kafka.bootstrap_servers)
+    return _admin.client()
+
+
+def forget_admin() -> None:
+    """The next question makes a new client. From any thread; whoever uses the old one may end with it."""
+    _admin.forget()
 
 
 def ends(*, timeout_s: float) -> dict[int, int]:
-    """The offset behind the last event, by partition. Raises KafkaException. Blocks its thread.
+    """The offset behind the last event, by partition. Raises KafkaException. Blocks its thread for so long.
 
     A question for each partition, by a client that stays: cheap enough for once a second. Not an admin
     client's ListOffsets: librdkafka 2.16 would connect to a dead leader without a pause meanwhile, a core for
     each.
     """
-    topic = settings.CONFIG.kafka.topic
-    client = _asker(settings.CONFIG.kafka.bootstrap_servers)
+    topic, until = settings.CONFIG.kafka.topic, time.monotonic() + timeout_s
+    client = _reader.client()
+    client.poll(0)  # its log lines
+    found: dict[int, int] = {}
     try:
-        partitions = client.list_topics(topic, timeout=timeout_s).topics[topic].partitions
-        return {
-            number: client.get_watermark_offsets(TopicPartition(topic, number), timeout=timeout_s)[1]
-            for number in sorted(partitions)
-        }
-    except KafkaException:
-        _asker.cache_clear()  # it may have forgotten all brokers (librdkafka's issue 5301)
+        for number in sorted(client.list_topics(topic, timeout=timeout_s).topics[topic].partitions):
+            left_s = max(0.05, until - time.monotonic())
+            found[number] = client.get_watermark_offsets(TopicPartition(topic, number), timeout=left_s)[1]
+    except KafkaException as error:
+        _reader.note(is_answered=error.args[0].code() not in _SILENCE)
         raise
-
-
-@lru_cache(maxsize=1)
-def _asker(bootstrap_servers: str) -> Consumer:
-    """For offsets alone: it joins no group and reads nothing."""
-    return Consumer(common() | {"group.id": settings.CONFIG.kafka.group_id, "enable.auto.commit": False})
+    _reader.note(is_answered=True)
+    return found
 
 
 @contextmanager
 def _asking() -> Iterator[AdminClient]:
-    """The process's admin client, whose silence counts; made anew once it was silent for too long.
+    """The process's admin client, whose silence counts. Raises KafkaException, also for no answer.
 
-    A client may wait for a controller for minutes although the broker is back: it was frozen, and the client
-    never asked again who the controller is. And while it waits for a dead one, librdkafka 2.16 connects to it
-    without a pause, which takes a core: so after a silence a controller that does not answer is not waited
-    for. Raises KafkaException, also for an answer that never came.
+    While it waits for a dead controller, librdkafka 2.16 connects to it without a pause, which takes a core.
+    So after a silence a controller that does not answer is not waited for, but for once in SILENT_S: by the
+    new client, which asks whatever our look at the controller said.
     """
-    global _silent_since
-    now = time.monotonic()
-    was_silent = bool(_silent_since)
-    if _silent_since and now - _silent_since >= SILENT_S:
-        forget_admin()
-        log.warning("no broker answered for %.0f s: the admin client is made anew", SILENT_S)
+    client, is_answered = _admin.client(), True
     try:
-        if was_silent and not _controller_answers(admin()):
+        if _admin.is_silent and not _controller_answers(client):
             raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
-        yield admin()
+        yield client
     except FutureTimeout as error:
-        _silent_since = _silent_since or now
+        is_answered = False
         raise KafkaException(KafkaError(KafkaError._TIMED_OUT)) from error
     except KafkaException as error:
-        _silent_since = (_silent_since or now) if error.args[0].code() in _SILENCE else 0.0
+        is_answered = error.args[0].code() not in _SILENCE
         raise
-    _silent_since = 0.0
+    finally:
+        _admin.note(is_answered=is_answered)
 
 
 def _controller_answers(client: AdminClient) -> bool:
     told = client.list_topics(settings.CONFIG.kafka.topic, timeout=_LOOK_S)
     controller = told.brokers.get(told.controller_id)
     return controller is None or answers(controller, timeout_s=_LOOK_S)
-
-
-def forget_admin() -> None:
-    """The next question makes a new client. From any thread; whoever uses the old one may end with it."""
-    global _silent_since
-    _silent_since = 0.0
-    _admin.cache_clear()
-
-
-@lru_cache(maxsize=1)
-def _admin(bootstrap_servers: str) -> AdminClient:
-    """It has connections and threads of its own."""
-    return AdminClient(common())
 
 
 def producer_config() -> dict[str, Any]:

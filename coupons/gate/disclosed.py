@@ -3,7 +3,7 @@
 An answer that names a request promises that its status can be asked for. An acknowledged request is in the
 log, a decided one has its outcome. Any other (a publish without an answer, an earlier reservation that a
 second claim is answered with) is written here before the answer discloses its id, and so outlives Redis. So
-is a claim that is admitted while Redis is away: it has no reservation, and if somebody deletes its event
+is a claim that is accepted while Redis is away: it has no reservation, and if somebody deletes its event
 before it is decided, this row alone knows that it was accepted.
 """
 

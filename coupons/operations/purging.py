@@ -18,6 +18,7 @@ from django.db import transaction
 from django.db.models import Count, F, Max
 from django.utils import timezone
 
+from coupons import sql
 from coupons.models import (
     Coupon,
     CouponStatus,
@@ -154,12 +155,19 @@ def _delete(coupon_id: int, outcomes: Sequence[Outcome], older_than: datetime) -
         raise StillOpen(
             say("coupon {coupon_id} was opened or decided something meanwhile", coupon_id=coupon_id)
         )
-    UserCoupon.objects.filter(
-        coupon_id=coupon_id,
-        user_id__in=[row[1] for row in outcomes],
-        request_id__in=[row[0] for row in outcomes],
-    ).update(request_id=None)
+    UserCoupon.objects.filter(pk__in=user_coupons(coupon_id, outcomes)).update(request_id=None)
     return delete(coupon, [row[0] for row in outcomes])
+
+
+def user_coupons(coupon_id: int, outcomes: Sequence[Outcome]) -> list[int]:
+    """The keys of the user coupons that these outcomes led to."""
+    asked = sql.asked([(coupon_id, row[1]) for row in outcomes if row[1] is not None])
+    requests = {row[0] for row in outcomes}
+    found = sql.select(
+        f"{asked}SELECT held.user_coupon_id, held.request_id "
+        f"FROM asked{sql.found(UserCoupon._meta.db_table, 'held')}"
+    )
+    return [pk for pk, request_id in found if request_id and UUID(str(request_id)) in requests]
 
 
 def delete(coupon: Coupon, request_ids: Sequence[UUID]) -> int:

@@ -45,7 +45,11 @@ AT_ONCE: Final = 1_000
 
 
 class NotRemoved(ValueError):
-    """It is no rehearsal, is open, or something of it is undecided. What is left of it stays as it is."""
+    """It is no rehearsal, is open, or something of it is undecided; nothing was removed."""
+
+
+class NotRemovedWhole(NotRemoved):
+    """Somebody opened it meanwhile. What is left of it stays as it is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,15 +131,17 @@ def _begin(coupon_id: int, *, who: str, why: str) -> Traces:
     refuse(coupon)
     left = traces(coupon_id)
     step = Step(action=SteeringAction.REMOVE_REHEARSAL, who=who, why=why, seen="")
-    steering.write_down(step, coupon_id=coupon_id, change={"removed": asdict(left)})
+    steering.write_down(step, coupon_id=coupon_id, change={"to_remove": asdict(left)})
     return left
 
 
 def _locked(coupon_id: int) -> Coupon | None:
-    """The coupon, in a transaction that holds its row; None: it is gone. Raises NotRemoved."""
+    """The coupon, in a transaction that holds its row; None: it is gone. Raises NotRemovedWhole."""
     coupon = Coupon.objects.select_for_update().filter(pk=coupon_id).first()
     if coupon is not None and (coupon.coupon_status != CouponStatus.CLOSED or coupon.defers):
-        raise NotRemoved(say("coupon {coupon_id} was opened meanwhile: the rest stays", coupon_id=coupon_id))
+        raise NotRemovedWhole(
+            say("coupon {coupon_id} was opened meanwhile: the rest stays", coupon_id=coupon_id)
+        )
     return coupon
 
 
@@ -145,10 +151,16 @@ def _delete_decided(coupon_id: int, outcomes: Sequence[Outcome]) -> int:
     coupon = _locked(coupon_id)
     if coupon is None:
         return 0
-    requests, users = [row[0] for row in outcomes], [row[1] for row in outcomes]
-    letters = DeadLetter.objects.filter(request_id__in=requests)
-    held = UserCoupon.objects.filter(coupon_id=coupon_id, user_id__in=users, request_id__in=requests)
-    return letters.delete()[0] + held.delete()[0] + purging.delete(coupon, requests)
+    requests = [row[0] for row in outcomes]
+    # By key: a DELETE that looks for them would lock what it looks at.
+    letters = list(DeadLetter.objects.filter(request_id__in=requests).values_list("pk", flat=True))
+    held = purging.user_coupons(coupon_id, outcomes)
+    deleted = [
+        DeadLetter.objects.filter(pk__in=letters).delete()[0],
+        UserCoupon.objects.filter(pk__in=held).delete()[0],
+        purging.delete(coupon, requests),
+    ]
+    return sum(deleted)
 
 
 @transaction.atomic(durable=True)

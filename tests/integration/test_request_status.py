@@ -16,7 +16,7 @@ from django_redis import get_redis_connection
 from uuid_utils.compat import uuid7
 
 from coupons.claim import Claim
-from coupons.claims import undecided
+from coupons.claims import submitting, undecided
 from coupons.claims.request_status import StatusReport, status_of
 from coupons.eventlog import backlog, positions
 from coupons.eventlog.backlog import Entry, LogUnavailable, Positions
@@ -258,6 +258,46 @@ def test_without_redis_the_log_is_asked(log: Log, redis_away: pytest.MonkeyPatch
     log.append(IssueRequest(event=event, place=Place(1, 104)))
 
     assert status(event.request_id).status is RequestStatus.PENDING
+
+
+def kept() -> CouponIssueEvent:
+    """An undecided request that the database keeps, and that Redis does not know."""
+    event = make_event(coupon_id=7, user_id=8)
+    disclosed.keep([event.claim])
+    return event
+
+
+def test_a_request_that_the_database_keeps_has_its_place_in_the_log(log: Log) -> None:
+    """As of all who were accepted while Redis was away."""
+    event = kept()
+    log.append(IssueRequest(event=event, place=Place(1, 104)))
+
+    report = status(event.request_id)
+
+    assert (report.status, report.partition, report.offset, report.position) == ("PENDING", 1, 104, 4)
+
+
+def test_a_request_that_the_database_keeps_is_pending_if_the_log_does_not_know_it(log: Log) -> None:
+    event = kept()
+    report = status(event.request_id)
+    assert (report.status, report.user_id, report.position) == ("PENDING", 8, None)
+
+
+@pytest.mark.parametrize("is_dead", [True, False])
+def test_a_request_that_the_database_keeps_is_pending_while_the_log_is_away(
+    is_dead: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[float] = []
+
+    def away(*, timeout_s: float) -> dict[int, Positions]:
+        asked.append(timeout_s)
+        raise LogUnavailable("away, for the test")
+
+    monkeypatch.setattr(backlog, "positions", away)
+    monkeypatch.setattr(submitting, "is_any_dead", lambda: is_dead)
+
+    assert status(kept().request_id).status is RequestStatus.PENDING
+    assert not (is_dead and asked), "who asks would wait for a broker that is known to be dead"
 
 
 def test_what_is_decided_while_the_log_is_read_is_final(monkeypatch: pytest.MonkeyPatch) -> None:

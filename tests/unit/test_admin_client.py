@@ -91,3 +91,75 @@ def test_after_a_silence_a_controller_that_is_dead_is_not_waited_for(
     monkeypatch.setattr(kafka_client, "answers", lambda broker, *, timeout_s: True)
     clients.error = None
     assert _ask() == "of-the-topic"
+
+
+def test_once_in_a_while_it_is_asked_whatever_is_thought_of_the_controller(
+    clients: type[_Client], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A look at the controller may fail for as long as connecting to it takes longer than the look."""
+    monkeypatch.setattr(kafka_client, "answers", lambda broker, *, timeout_s: False)
+    assert [_ask(), _ask()] == ["_TIMED_OUT"] * 2
+    clients.error = None
+    assert _ask() == "_TIMED_OUT"
+
+    monkeypatch.setattr(kafka_client, "SILENT_S", 0.0)
+
+    assert [_ask(), _ask()] == ["of-the-topic"] * 2
+
+
+class _OfOne:
+    """A client made for one broker; ``answering``: the id of the one that answers it, None: none does."""
+
+    made: int = 0
+    answering: int | None = 1
+
+    def __init__(self, configuration: dict[str, Any]) -> None:
+        type(self).made += 1
+        self.server = configuration["bootstrap.servers"]
+
+    def poll(self, timeout: float) -> int:
+        return 0
+
+    def list_topics(self, topic: str, *, timeout: float) -> SimpleNamespace:
+        if self.answering is None:
+            raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
+        return SimpleNamespace(orig_broker_id=self.answering)
+
+
+@pytest.fixture
+def of_one(monkeypatch: pytest.MonkeyPatch) -> type[_OfOne]:
+    class Clients(_OfOne):
+        pass
+
+    monkeypatch.setattr(kafka_client, "Producer", Clients)
+    monkeypatch.setattr(kafka_client, "_clients_of_brokers", {})
+    return Clients
+
+
+def _answers(port: int = 9092) -> bool:
+    broker: Any = SimpleNamespace(id=1, host="::1", port=port)
+    return kafka_client.answers(broker, timeout_s=1.0)
+
+
+def test_a_broker_that_answers_keeps_its_client(of_one: type[_OfOne]) -> None:
+    assert [_answers() for _ in range(3)] == [True] * 3
+    assert of_one.made == 1
+    assert _answers(9093)
+    assert of_one.made == 2
+
+
+def test_a_client_that_turned_to_another_broker_proves_nothing(of_one: type[_OfOne]) -> None:
+    assert _answers()
+    of_one.answering = 2
+    assert [_answers(), _answers()] == [False, False]
+    assert of_one.made == 3, "a new one each time, which knows no other broker"
+
+    of_one.answering = 1
+    assert [_answers(), _answers()] == [True, True]
+    assert of_one.made == 4
+
+
+def test_a_broker_that_is_dead_has_no_client(of_one: type[_OfOne]) -> None:
+    of_one.answering = None
+    assert not _answers()
+    assert kafka_client._clients_of_brokers == {}

@@ -24,7 +24,7 @@ from coupons.admin.progress import Progress
 from coupons.eventlog.backlog import LogUnavailable
 from coupons.models import Coupon
 from coupons.operations import rehearsals, steering, stock
-from coupons.operations.rehearsals import NotRemoved
+from coupons.operations.rehearsals import NotRemoved, NotRemovedWhole
 from coupons.operations.steering import NotPossible, Step
 from coupons.outcomes import SteeringAction as Action
 
@@ -38,6 +38,11 @@ _DONE: Final = text(en="Done: {action}", ko="완료: {action}")
 _NOT_REMOVED: Final = text(
     en="The rehearsal is not removed: stop it at once first, and wait until nothing of it is undecided.",
     ko="리허설을 삭제하지 않았습니다. 먼저 즉시 중지하고, 처리되지 않은 요청이 없을 때까지 기다리세요.",
+)
+_NOT_REMOVED_WHOLE: Final = text(
+    en="Somebody opened it meanwhile: what is left of the rehearsal stays. Stop it at once, and remove it "
+    "again.",
+    ko="그사이 누군가 열었으므로 리허설의 나머지는 그대로 남습니다. 즉시 중지한 뒤 다시 삭제하세요.",
 )
 
 
@@ -147,9 +152,14 @@ def removal(request: HttpRequest, coupon_id: int) -> HttpResponse:
             done = str(_DONE).format(action=words.ACTIONS[Action.REMOVE_REHEARSAL])
             messages.success(request, f"{done}: {coupon}")
             return HttpResponseRedirect(reverse("admin:coupons_events"))
+    except NotRemovedWhole:
+        messages.warning(request, _NOT_REMOVED_WHOLE)
+        return HttpResponseRedirect(reverse("admin:coupons_event", args=[coupon_id]))
     except (NotRemoved, LogUnavailable):
         messages.warning(request, _NOT_REMOVED)
         return HttpResponseRedirect(reverse("admin:coupons_event", args=[coupon_id]))
+    except Coupon.DoesNotExist as error:  # somebody else removed it meanwhile
+        raise Http404 from error
     left = {name: f"{count:,}" for name, count in asdict(rehearsals.traces(coupon_id)).items()}
     context = {
         "title": words.ACTIONS[Action.REMOVE_REHEARSAL],

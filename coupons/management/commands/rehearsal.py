@@ -52,6 +52,8 @@ class Command(OperatorCommand):
             gone = self._remove(coupon_id, quiet=options["json"] or not sys.stderr.isatty())
         except NotRemoved as error:
             raise CommandError(str(error)) from error
+        except Coupon.DoesNotExist as error:  # somebody else removed it meanwhile
+            raise CommandError(say("there is no coupon {coupon_id}", coupon_id=coupon_id)) from error
         except LogUnavailable as error:
             raise CommandError(say(str(error))) from error
         self._print(gone, is_gone=True, **options)

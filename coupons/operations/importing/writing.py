@@ -10,6 +10,8 @@ from typing import Any, Final, TextIO
 from django.db import transaction
 from django.db.models import Model
 
+from coupons import selectors
+from coupons.claim import Holding
 from coupons.models import Coupon, EligibleUser, Point, User
 from coupons.operations.importing.rows import AT_ONCE, Kind, Progress, key_of, parsed
 from runtime.chunks import in_chunks
@@ -37,11 +39,10 @@ def _without_existing(kind: Kind, rows: list[Any]) -> list[Any]:
     keys = [key for row in rows if (key := key_of(kind, row)) is not None]
     existing: set[Any] = set()
     if kind is Kind.ELIGIBLE:
-        for coupon_id in {coupon_id for coupon_id, _ in keys}:
-            theirs = EligibleUser.objects.filter(
-                coupon_id=coupon_id, user_id__in=[user_id for each, user_id in keys if each == coupon_id]
-            )
-            existing.update((coupon_id, user_id) for user_id in theirs.values_list("user_id", flat=True))
+        claimants = selectors.claimants(
+            [Holding(*key) for key in keys], for_listed={coupon_id for coupon_id, _ in keys}
+        )
+        existing.update(holding for holding, claimant in claimants.items() if claimant.is_listed)
     else:
         model: type[Model] = User if kind is Kind.USERS else Coupon
         existing.update(model._default_manager.filter(pk__in=keys).values_list("pk", flat=True))

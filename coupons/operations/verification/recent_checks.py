@@ -8,11 +8,13 @@ from itertools import pairwise
 
 from django.conf import settings
 
+from coupons import selectors
+from coupons.claim import Holding
 from coupons.eventlog import deferred
 from coupons.eventlog.backlog import Positions
 from coupons.eventlog.events import IssueRequest
 from coupons.eventlog.place import EndOffset, FirstOffset, NextOffset, Place
-from coupons.models import Coupon, DeadLetter, IssueOutcome, UserCoupon
+from coupons.models import Coupon, DeadLetter, IssueOutcome
 from coupons.operations.verification import order, race
 from coupons.operations.verification.events import Events
 from coupons.operations.verification.findings import Check, Finding, finding
@@ -94,8 +96,10 @@ def _without_coupon(coupon_id: int, rows: Sequence[OutcomeRow]) -> Iterator[Find
     winners = [row for row in rows if row.is_issued]
     held: set[tuple[object, object]] = set()
     for some in in_chunks(winners, 1000):
-        theirs = UserCoupon.objects.filter(coupon_id=coupon_id, user_id__in=[row.user_id for row in some])
-        held.update(theirs.values_list("user_id", "request_id"))
+        theirs = selectors.claimants(
+            Holding(coupon_id, row.user_id) for row in some if row.user_id is not None
+        )
+        held.update((holding.user_id, each.first_request_id) for holding, each in theirs.items())
     for row in winners:
         if (row.user_id, row.request_id) not in held:
             yield finding(
