@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -117,6 +118,32 @@ def test_a_group_of_several_coupons_asks_once(
     for screened in (first, second):
         codes = [refusal.code for refusal in screened.refusals.values()]
         assert codes == [*[Code.COUPON_NOT_FOUND] * 2, *[Code.OUT_OF_STOCK] * 10]
+
+
+def test_rows_that_are_due_soon_are_read_with_those_that_are_due(
+    django_assert_num_queries: DjangoAssertNumQueries, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A crowd that asks for a hundred coupons would read rows with every batch."""
+    clock = SimpleNamespace(now=100.0, monotonic=lambda: clock.now)
+    monkeypatch.setattr(coupon_cache, "time", clock)
+    coupon_cache.forget_all()
+    first, second, unasked = (make_coupon().pk for _ in range(3))
+    life = settings.CONFIG.api.coupon_view_ttl_s
+    for coupon_id in (unasked, first):
+        coupon_cache.cached_coupon(coupon_id)
+    clock.now += 0.4 * life
+    coupon_cache.cached_coupon(second)
+    Coupon.objects.update(stock=77)
+    clock.now += 0.55 * life
+    coupon_cache.cached_coupons([first, second])
+
+    clock.now += 0.1 * life  # the first is due, the second soon, and nobody asks for the third
+    with django_assert_num_queries(1) as asked:
+        assert set(coupon_cache.cached_coupons([first])) == {first}
+    assert f"{unasked})" not in asked.captured_queries[0]["sql"].replace(" ", "")
+    clock.now += 0.9 * life
+    with django_assert_num_queries(0):
+        assert {each.stock for each in coupon_cache.cached_coupons([first, second]).values()} == {77}
 
 
 def test_claimants_of_many_coupons_are_told_apart(log: Log) -> None:
