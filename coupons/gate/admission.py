@@ -114,14 +114,17 @@ class AdmissionGate(GateRedis):
         Also for one that is between two nodes of a cluster: its claims wait as for a loading.
         """
         calls: list[Call] = [
-            (keys_of(coupon.coupon_id), [coupon.epoch, coupon.stock, coupon.issued_count, *pairs(claims)])
+            (
+                keys_of(coupon.coupon_id),
+                [coupon.epoch, coupon.stock, coupon.issued_count, len(claims), *pairs(claims)],
+            )
             for coupon, claims in asked
         ]
         return [
             GateUnknown(f"coupon {coupon.coupon_id}")
             if isinstance(answers, GateMoving) or answers == [b"UNKNOWN"]
             else [_admission(answer) for answer in answers]
-            for (coupon, _), answers in zip(asked, self.try_each("admit", calls), strict=True)
+            for (coupon, _), answers in zip(asked, self.try_together("admit", calls), strict=True)
         ]
 
     def load(self, coupon: CachedCoupon, undecided: Sequence[Claim]) -> bool:

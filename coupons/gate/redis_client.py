@@ -10,11 +10,13 @@ from hashlib import sha1
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from django.conf import settings
 from django_redis import get_redis_connection
 from redis import Redis
 from redis.exceptions import NoScriptError, RedisError
 
 from runtime import metrics, redis_server
+from runtime.config.redis import RedisKind
 from runtime.operator_language import marked
 from runtime.redis_cluster import is_moving
 from runtime.redis_roles import leave_if_demoted
@@ -118,6 +120,20 @@ class GateRedis:
             except GateMoving as moving:
                 return [moving]
         return [answer for some in _in_pipelines(calls) for answer in self._run_together(script, some)]
+
+    def try_together(self, script: str, calls: Sequence[Call]) -> list[Any | GateMoving]:
+        """As ``try_each``, for a script that takes keys and arguments of several calls, and answers each.
+
+        One run then has as many as may be sent at once. A cluster takes the keys of one coupon alone.
+        """
+        if settings.CONFIG.redis.kind is RedisKind.CLUSTER:
+            answers = self.try_each(script, calls)
+            return [answer if isinstance(answer, GateMoving) else answer[0] for answer in answers]
+        found: list[Any | GateMoving] = []
+        for some in _in_pipelines(calls):
+            together = ([key for keys, _ in some for key in keys], [arg for _, args in some for arg in args])
+            found += self.run(script, together)
+        return found
 
     def _run_together(self, script: str, calls: Sequence[Call]) -> list[Any | GateMoving]:
         named = self._scripts[script]

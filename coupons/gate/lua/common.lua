@@ -26,15 +26,21 @@ end
 -- The id of this server's history, which is another one after every promotion and every restart: what it
 -- holds may then be older than what was told to its predecessor. '' where our user may not ask (+info). A
 -- replica is refused as it refuses writes: a master that was demoted would go on telling what it last knew.
+local told_history
 local function history()
+  if told_history then  -- once in a run, which nothing interrupts
+    return told_history
+  end
   local told = redis.pcall('INFO', 'replication')
   if type(told) ~= 'string' then
-    return ''
+    told_history = ''
+    return told_history
   end
   if not told:find('role:master', 1, true) then
     error('READONLY a replica answers')
   end
-  return told:match('master_replid:(%x+)') or ''
+  told_history = told:match('master_replid:(%x+)') or ''
+  return told_history
 end
 
 -- Whether a gate that was loaded under this history holds what another server was told, or an older state.
