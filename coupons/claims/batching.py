@@ -44,10 +44,11 @@ MOST_AT_ONCE: Final = 1000
 #: once: more, and claims on other coupons wait for all of it; fewer, and the crowd waits longer.
 _WARMED_AT_ONCE: Final = 100
 _WARMED_EVERY_S: Final = 0.01
-#: After the first claim came, a batch waits so long for others. A crowd that was answered together claims
-#: together: without it the first one is a batch of its own, and all others wait for that. Longer, and all of
-#: them wait for nothing.
-_GATHER_S: Final = 0.0005
+#: After the first claim came, a batch waits for others, until none came for so long, or for so many times as
+#: long. A crowd that was answered together claims together: without it the first one is a batch of its own,
+#: and all others wait for that. Longer, and all of them wait for nothing.
+_QUIET_S: Final = 0.0002
+_MOST_QUIET: Final = 8
 #: After a batch is screened, the next one waits for its publishing, but no longer than this. Shorter, and
 #: batches are small; longer, and a slow broker holds up claims that could be screened meanwhile.
 _PACE_S: Final = 0.003
@@ -91,8 +92,15 @@ class Gathering:
         with closing(ShortSleep()) as sleep:
             while True:
                 self._claims_wait.wait()
-                sleep(_GATHER_S)
+                self._gather(sleep)
                 self._submit_next()
+
+    def _gather(self, sleep: Callable[[float], None]) -> None:
+        for _ in range(_MOST_QUIET):
+            before = len(self._waiting)
+            sleep(_QUIET_S)
+            if len(self._waiting) == before:
+                return
 
     def _submit_next(self) -> None:
         self._refuse_late()

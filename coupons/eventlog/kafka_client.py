@@ -20,6 +20,7 @@ from confluent_kafka import (
 from confluent_kafka.admin import (  # type: ignore[attr-defined]
     AdminClient,
     BrokerMetadata,
+    ClusterMetadata,
     ConfigResource,
     ResourceType,
 )
@@ -154,27 +155,29 @@ def answers(broker: BrokerMetadata, *, timeout_s: float) -> bool:
     until = time.monotonic() + timeout_s
     host = f"[{broker.host}]" if ":" in str(broker.host) else broker.host
     address = f"{host}:{broker.port}"
-    kept = _clients_of_brokers.pop(address, None)  # no other thread asks it meanwhile
-    if kept is not None and _is_answered_by(broker, kept, timeout_s=timeout_s / 2):
-        _clients_of_brokers[address] = kept
+    kept = clients_of_brokers.pop(address, None)  # no other thread asks it meanwhile
+    told = None if kept is None else _told(kept, timeout_s=timeout_s / 2)
+    if kept is not None and told is not None and told.orig_broker_id == broker.id:
+        clients_of_brokers[address] = kept
         return True
     client = Producer(common() | {"bootstrap.servers": address})
-    is_answered = _is_answered_by(broker, client, timeout_s=max(0.1, until - time.monotonic()))
-    if is_answered:
-        _clients_of_brokers[address] = client
-    return is_answered
+    told = _told(client, timeout_s=max(0.1, until - time.monotonic()))
+    if told is None or broker.id not in told.brokers:
+        return False
+    clients_of_brokers[address] = client
+    return True
 
 
-_clients_of_brokers: Final[dict[str, Producer]] = {}
+clients_of_brokers: Final[dict[str, Producer]] = {}
 
 
-def _is_answered_by(broker: BrokerMetadata, client: Producer, *, timeout_s: float) -> bool:
+def _told(client: Producer, *, timeout_s: float) -> ClusterMetadata | None:
     client.poll(0)  # its log lines
     try:
-        told = client.list_topics(settings.CONFIG.kafka.topic, timeout=timeout_s)
+        told: ClusterMetadata = client.list_topics(settings.CONFIG.kafka.topic, timeout=timeout_s)
     except KafkaException:
-        return False
-    return bool(told.orig_broker_id == broker.id)
+        return None
+    return told
 
 
 C = TypeVar("C")

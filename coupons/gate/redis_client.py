@@ -10,15 +10,13 @@ from hashlib import sha1
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from django.conf import settings
 from django_redis import get_redis_connection
 from redis import Redis
 from redis.exceptions import NoScriptError, RedisError
 
 from runtime import metrics, redis_server
-from runtime.config.redis import RedisKind
 from runtime.operator_language import marked
-from runtime.redis_cluster import is_moving
+from runtime.redis_cluster import ClusterRedis, is_moving
 from runtime.redis_roles import leave_if_demoted
 
 _LUA: Final = Path(__file__).parent / "lua"
@@ -126,7 +124,7 @@ class GateRedis:
 
         One run then has as many as may be sent at once. A cluster takes the keys of one coupon alone.
         """
-        if settings.CONFIG.redis.kind is RedisKind.CLUSTER:
+        if isinstance(self._redis, ClusterRedis):
             answers = self.try_each(script, calls)
             return [answer if isinstance(answer, GateMoving) else answer[0] for answer in answers]
         found: list[Any | GateMoving] = []

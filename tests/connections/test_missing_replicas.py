@@ -151,6 +151,10 @@ def test_a_dead_broker_is_not_connected_to_without_a_pause(topic: str, three: Br
     assert look is not None
     assert look.whole == {0, 1, 2}
     assert sorted(kafka_client.ends(timeout_s=5)) == [0, 1, 2]
+    kept = dict(kafka_client.clients_of_brokers)
+    assert probe.look(timeout_s=5, closely=True) == look
+    # One that librdkafka turned to another broker meanwhile is made anew.
+    assert kept.items() & kafka_client.clients_of_brokers.items(), "a look at a broker that answers is new"
     three.kill(dead)
 
     with connections_counted(three.ports[dead]) as connections:

@@ -124,7 +124,8 @@ def test_rows_that_are_due_soon_are_read_with_those_that_are_due(
     django_assert_num_queries: DjangoAssertNumQueries, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A crowd that asks for a hundred coupons would read rows with every batch."""
-    clock = SimpleNamespace(now=100.0, monotonic=lambda: clock.now)
+    clock = SimpleNamespace(now=100.0)
+    clock.monotonic = lambda: clock.now
     monkeypatch.setattr(coupon_cache, "time", clock)
     coupon_cache.forget_all()
     first, second, unasked = (make_coupon().pk for _ in range(3))

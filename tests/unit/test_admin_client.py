@@ -108,14 +108,14 @@ def test_once_in_a_while_it_is_asked_whatever_is_thought_of_the_controller(
 
 
 class _OfOne:
-    """A client made for one broker; ``answering``: the id of the one that answers it, None: none does."""
+    """A client made for broker 1. ``answering``: who answers it later, None: nobody, not even at first."""
 
     made: int = 0
     answering: int | None = 1
 
     def __init__(self, configuration: dict[str, Any]) -> None:
         type(self).made += 1
-        self.server = configuration["bootstrap.servers"]
+        self.is_new = True
 
     def poll(self, timeout: float) -> int:
         return 0
@@ -123,7 +123,9 @@ class _OfOne:
     def list_topics(self, topic: str, *, timeout: float) -> SimpleNamespace:
         if self.answering is None:
             raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
-        return SimpleNamespace(orig_broker_id=self.answering)
+        # A new client knows nobody's id before it is answered.
+        answering, self.is_new = -1 if self.is_new else self.answering, False
+        return SimpleNamespace(orig_broker_id=answering, brokers={1: None, 2: None})
 
 
 @pytest.fixture
@@ -132,7 +134,7 @@ def of_one(monkeypatch: pytest.MonkeyPatch) -> type[_OfOne]:
         pass
 
     monkeypatch.setattr(kafka_client, "Producer", Clients)
-    monkeypatch.setattr(kafka_client, "_clients_of_brokers", {})
+    monkeypatch.setattr(kafka_client, "clients_of_brokers", {})
     return Clients
 
 
@@ -151,15 +153,18 @@ def test_a_broker_that_answers_keeps_its_client(of_one: type[_OfOne]) -> None:
 def test_a_client_that_turned_to_another_broker_proves_nothing(of_one: type[_OfOne]) -> None:
     assert _answers()
     of_one.answering = 2
-    assert [_answers(), _answers()] == [False, False]
+    assert [_answers(), _answers()] == [True, True]
     assert of_one.made == 3, "a new one each time, which knows no other broker"
 
+    of_one.answering = None
+    assert not _answers()
+    assert of_one.made == 4
     of_one.answering = 1
     assert [_answers(), _answers()] == [True, True]
-    assert of_one.made == 4
+    assert of_one.made == 5
 
 
 def test_a_broker_that_is_dead_has_no_client(of_one: type[_OfOne]) -> None:
     of_one.answering = None
     assert not _answers()
-    assert kafka_client._clients_of_brokers == {}
+    assert kafka_client.clients_of_brokers == {}
