@@ -12,14 +12,14 @@ from confluent_kafka import Message
 from django.conf import settings
 from django.db import DatabaseError
 
-from consumer import database_thread, dead_letters, telling
+from consumer import database_thread, dead_letters
 from consumer.database_thread import Running
 from consumer.dead_letters import DeadMessage, TooManyDeadLetters
 from consumer.kafka import place
 from consumer.partitions import PlaceInTopic
 from consumer.reading import UNREADABLE, Reader, as_letter, originals
 from consumer.source import Source
-from consumer.telling import Committed
+from consumer.telling import Committed, Teller
 from coupons.eventlog.events import IssueRequest
 from coupons.eventlog.positions import Advance
 from coupons.eventlog.producer import EventProducer
@@ -55,6 +55,7 @@ class BatchProcessor:
         self._run = run
         self._reader = Reader()
         self._next: Sequence[Message] = ()  # the batch after the one in hand, as far as it is known
+        self._teller = Teller()
         self._untold: Committed | None = None
         self._dead: dict[PlaceInTopic, DeadMessage] = {}  # found while deciding; decided with the next try
         self._published: set[PlaceInTopic] = set()  # dead letters that are published, and not committed yet
@@ -231,10 +232,14 @@ class BatchProcessor:
         self._reader.read_ahead(self._next)
 
     def tell(self) -> None:
-        """Tell Redis and the log of the last batch, if that waits for the next one. Waits for Redis."""
+        """Tell Redis and the log of the last batch, if that waits for the next one, and Redis what it missed.
+
+        Waits for Redis.
+        """
+        self._teller.notify_missed()
         if self._untold is not None:
             untold, self._untold = self._untold, None
-            telling.tell(untold)
+            self._teller.tell(untold)
 
 
 def _cannot_work() -> bool:

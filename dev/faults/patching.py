@@ -48,7 +48,8 @@ def _struck(number: signal.Signals, *, at: int = _STRUCK_AT_BATCH) -> Callable[[
 
 
 def _strike_at(step: str, number: signal.Signals) -> None:
-    from consumer import batch, telling
+    from consumer import batch
+    from consumer.telling import Teller
     from coupons.claims import submitting
     from coupons.eventlog import deferred
     from coupons.issuing import deciding, failures
@@ -71,7 +72,7 @@ def _strike_at(step: str, number: signal.Signals) -> None:
 
             _replace(deciding, "coupon_locks", struck_before_unlock)
         case "after-unlock":
-            _act(telling, "notify_gate", before=pass_by)
+            _act(Teller, "notify_gate", before=pass_by)
         case "before-offset":
             _act(batch.BatchProcessor, "process", after=pass_by)
         case "deferring":  # a coupon's events while its deciding is paused, before COMMIT

@@ -9,6 +9,7 @@ import pytest
 from prometheus_client import REGISTRY
 from uuid_utils.compat import uuid7
 
+from consumer import telling
 from consumer.batch import BatchProcessor
 from coupons import coupon_cache
 from coupons.claim import Claim
@@ -21,6 +22,8 @@ from coupons.gate import loading, pending
 from coupons.gate.admission import (
     Admitted,
     AlreadyRequested,
+    Decisions,
+    GateUnavailable,
     OutOfStock,
     gate,
 )
@@ -37,10 +40,14 @@ def _nothing_in_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backlog, "read", lambda **_: Backlog(requests=[], next_to_decide={0: NextOffset(0)}))
 
 
-def process(requests: Sequence[IssueRequest]) -> None:
+def processor() -> BatchProcessor:
+    # No dead letter is among what it gets: nothing is published.
+    return BatchProcessor(producer=None)  # type: ignore[arg-type]
+
+
+def process(requests: Sequence[IssueRequest], by: BatchProcessor | None = None) -> None:
     messages = received(requests)
-    # No dead letter among them: nothing is published.
-    BatchProcessor(producer=None).process(messages, standing_before(messages))  # type: ignore[arg-type]
+    (by or processor()).process(messages, standing_before(messages))  # type: ignore[arg-type]
 
 
 def fresh_view(coupon: Coupon) -> CachedCoupon:
@@ -160,6 +167,51 @@ def test_without_redis_a_batch_is_decided_all_the_same(redis_away: pytest.Monkey
         "ISSUED",
         "REJECTED",
     ]
+
+
+def test_what_redis_missed_it_is_told_when_it_answers(redis_away: pytest.MonkeyPatch) -> None:
+    """A gate that was loaded meanwhile held the slots of decided requests: the last ones were withheld."""
+    coupon, users = make_coupon(stock=4), make_users(5)
+    first, second = make_requests(coupon.pk, users[:2]), make_requests(coupon.pk, users[2:4])
+    consumer = processor()
+    process(first, consumer)
+    redis_away.undo()
+    gate.forget_failure()
+    gate.load(fresh_view(coupon), [request.event.claim for request in [*first, *second]])
+    assert gate.reserved(coupon.pk) == 4
+
+    consumer.tell()  # as between two polls
+
+    assert gate.reserved(coupon.pk) == 2
+    [gained] = gate.admit(
+        fresh_view(coupon), [Claim(coupon_id=coupon.pk, user_id=users[4], request_id=uuid7())]
+    )
+    assert gained == OutOfStock(), "what is left is reserved"
+    process(second, consumer)
+    assert gate.reserved(coupon.pk) == 0
+
+
+def test_what_redis_refuses_for_long_is_left_to_housekeeping(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that an error of one batch does not keep all later ones from their gates."""
+    refused: list[int] = []
+
+    def refuse(decisions: Sequence[Decisions]) -> None:
+        refused.append(len(decisions))
+        raise GateUnavailable("for the test")
+
+    monkeypatch.setattr(telling, "LATE_S", 0.0)
+    coupon, users = make_coupon(stock=2), make_users(2)
+    requests = make_requests(coupon.pk, users)
+    consumer = processor()
+    with monkeypatch.context() as broken:
+        broken.setattr(gate, "notify", refuse)
+        process(requests[:1], consumer)
+    gate.load(fresh_view(coupon), [requests[1].event.claim])
+
+    process(requests[1:], consumer)
+
+    assert refused == [1]
+    assert gate.reserved(coupon.pk) == 0
 
 
 def test_what_was_decided_is_counted() -> None:
