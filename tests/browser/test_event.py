@@ -162,7 +162,7 @@ def test_an_event_from_planning_to_report(visitor: Visitor, system: System, lang
     coupon = new_coupon(visitor, description=name, opens_at=opens_at)
 
     phase(visitor, "PLANNED")
-    assert ":" in visitor.page.inner_text("#countdown")
+    visitor.page.wait_for_selector("#countdown:has-text(':')")
     assert system.claim(coupon.pk, users[50]).code == "COUPON_CLOSED"
     visitor.picture("event-planned")
     phase(visitor, "OPEN", within_s=60)  # nobody pressed anything

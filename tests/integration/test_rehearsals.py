@@ -14,6 +14,7 @@ from django.contrib.auth.models import User as Staff
 from django.test import Client
 from django_redis import get_redis_connection
 
+from coupons.admin.events import steps
 from coupons.figures.counting import Figures
 from coupons.models import (
     Coupon,
@@ -201,3 +202,19 @@ def test_the_button_says_what_goes_and_asks_why(topic: str) -> None:
     assert (written.who, written.why) == ("kim", "rehearsed")
     assert not DeadLetter.objects.exists()
     assert staff.get(url.replace(str(coupon.pk), str(make_coupon().pk))).status_code == 404
+
+
+def test_a_page_names_the_command_for_a_large_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(steps, "MOST_REMOVED", 2)
+    coupon = make_coupon(is_rehearsal=True, coupon_status=CouponStatus.CLOSED)
+    EligibleUser.objects.bulk_create(EligibleUser(coupon_id=coupon.pk, user_id=user) for user in range(1, 4))
+    Staff.objects.create_superuser("kim", "", "a-long-enough-one")
+    staff = Client(headers={"accept-language": "en"})
+    staff.force_login(Staff.objects.get())
+    url = f"/admin/coupons/coupon/event/{coupon.pk}/removal/"
+
+    for page in (staff.get(url, follow=True), staff.post(url, {"why": "rehearsed"}, follow=True)):
+        assert f"has 3 rows, and at most 2 are removed here: run `manage.py rehearsal --remove {coupon.pk}`" in (
+            unescape(page.content.decode())
+        )
+    assert EligibleUser.objects.count() == 3

@@ -39,6 +39,13 @@ _NOT_REMOVED: Final = text(
     en="The rehearsal is not removed: stop it at once first, and wait until nothing of it is undecided.",
     ko="리허설을 삭제하지 않았습니다. 먼저 즉시 중지하고, 처리되지 않은 요청이 없을 때까지 기다리세요.",
 )
+#: Rows that a page removes, half a minute of a worker's thread. More, and a proxy gives up before the page comes;
+#: `manage.py rehearsal --remove` has no such bound.
+MOST_REMOVED: Final = 100_000
+_TOO_LARGE: Final = text(
+    en="The rehearsal has {rows} rows, and at most {most} are removed here: run `manage.py rehearsal --remove {id}`.",
+    ko="리허설의 데이터가 {rows}행입니다. 여기서는 {most}행까지만 삭제하니 `manage.py rehearsal --remove {id}`를 실행하세요.",
+)
 _NOT_REMOVED_WHOLE: Final = text(
     en="Somebody opened it meanwhile: what is left of the rehearsal stays. Stop it at once, and remove it "
     "again.",
@@ -143,27 +150,33 @@ def removal(request: HttpRequest, coupon_id: int) -> HttpResponse:
         raise PermissionDenied
     coupon = get_object_or_404(Coupon, pk=coupon_id, is_rehearsal=True)
     form = WhyForm(request.POST or None)
+    back = HttpResponseRedirect(reverse("admin:coupons_event", args=[coupon_id]))
+    left = rehearsals.traces(coupon_id)
+    if left.whole > MOST_REMOVED:
+        told = {"rows": f"{left.whole:,}", "most": f"{MOST_REMOVED:,}", "id": coupon_id}
+        messages.warning(request, str(_TOO_LARGE).format(**told))
+        return back
     try:
         rehearsals.refuse(coupon)
         if form.is_valid():
             who, why = request.user.get_username(), form.cleaned_data["why"]
-            removing = Progress(request, stage="REMOVE", whole=rehearsals.traces(coupon_id).whole)
+            removing = Progress(request, stage="REMOVE", whole=left.whole)
             rehearsals.remove(coupon_id, who=who, why=why, on_progress=removing)
             done = str(_DONE).format(action=words.ACTIONS[Action.REMOVE_REHEARSAL])
             messages.success(request, f"{done}: {coupon}")
             return HttpResponseRedirect(reverse("admin:coupons_events"))
     except NotRemovedWhole:
         messages.warning(request, _NOT_REMOVED_WHOLE)
-        return HttpResponseRedirect(reverse("admin:coupons_event", args=[coupon_id]))
+        return back
     except (NotRemoved, LogUnavailable):
         messages.warning(request, _NOT_REMOVED)
-        return HttpResponseRedirect(reverse("admin:coupons_event", args=[coupon_id]))
+        return back
     except Coupon.DoesNotExist as error:  # somebody else removed it meanwhile
         raise Http404 from error
-    left = {name: f"{count:,}" for name, count in asdict(rehearsals.traces(coupon_id)).items()}
+    rows = {name: f"{count:,}" for name, count in asdict(left).items()}
     context = {
         "title": words.ACTIONS[Action.REMOVE_REHEARSAL],
-        "consequence": str(words.REMOVAL).format(**left),
+        "consequence": str(words.REMOVAL).format(**rows),
         "is_harsh": True,
         "progress": progress.offered(str(words.REMOVING)),
     }
