@@ -214,7 +214,9 @@ def test_a_page_names_the_command_for_a_large_one(monkeypatch: pytest.MonkeyPatc
     url = f"/admin/coupons/coupon/event/{coupon.pk}/removal/"
 
     for page in (staff.get(url, follow=True), staff.post(url, {"why": "rehearsed"}, follow=True)):
-        assert f"has 3 rows, and at most 2 are removed here: run `manage.py rehearsal --remove {coupon.pk}`" in (
-            unescape(page.content.decode())
+        told = unescape(page.content.decode())
+        assert (
+            f"has 3 rows, and at most 2 are removed here: run `manage.py rehearsal --remove {coupon.pk}`"
+            in told
         )
     assert EligibleUser.objects.count() == 3

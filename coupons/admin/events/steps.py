@@ -39,12 +39,14 @@ _NOT_REMOVED: Final = text(
     en="The rehearsal is not removed: stop it at once first, and wait until nothing of it is undecided.",
     ko="리허설을 삭제하지 않았습니다. 먼저 즉시 중지하고, 처리되지 않은 요청이 없을 때까지 기다리세요.",
 )
-#: Rows that a page removes, half a minute of a worker's thread. More, and a proxy gives up before the page comes;
-#: `manage.py rehearsal --remove` has no such bound.
+#: Rows that a page removes, half a minute of a worker's thread. More, and a proxy gives up before the page
+#: comes; `manage.py rehearsal --remove` has no such bound.
 MOST_REMOVED: Final = 100_000
 _TOO_LARGE: Final = text(
-    en="The rehearsal has {rows} rows, and at most {most} are removed here: run `manage.py rehearsal --remove {id}`.",
-    ko="리허설의 데이터가 {rows}행입니다. 여기서는 {most}행까지만 삭제하니 `manage.py rehearsal --remove {id}`를 실행하세요.",
+    en="The rehearsal has {rows} rows, and at most {most} are removed here: run "
+    "`manage.py rehearsal --remove {id}`.",
+    ko="리허설의 데이터가 {rows}행입니다. 여기서는 {most}행까지만 삭제하니 "
+    "`manage.py rehearsal --remove {id}`를 실행하세요.",
 )
 _NOT_REMOVED_WHOLE: Final = text(
     en="Somebody opened it meanwhile: what is left of the rehearsal stays. Stop it at once, and remove it "
