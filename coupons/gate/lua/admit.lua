@@ -23,41 +23,42 @@ local function admitted(gate, reservations, prefix, first_arg, last_arg)
     none_left = 'OUT_OF_STOCK'
   end
   local settled, settled_before = prefix .. minute, prefix .. (minute - 1)
-  only('hash', settled)
-  only('hash', settled_before)
   local answers, taken = {}, 0
   for i = first_arg + 4, last_arg, 2 do
     local user, request = ARGV[i], ARGV[i + 1]
-    local reserved_for, is_damaged = request_of(reservations, user)
-    if is_damaged then
-      -- Loading finds the user's request in the log. Reservations made by this call stand: the claims ask
-      -- again.
-      count(gate, taken)
-      return {'UNKNOWN'}
-    end
-    local first = reserved_for or request_of(settled, user) or request_of(settled_before, user)
-    if first == request then
-      answers[#answers + 1] = 'ADMITTED'
-    elseif first then
-      answers[#answers + 1] = first
-      if reserved_for then
-        local disclosed = prefix .. 'told:' .. minute
-        only('set', disclosed)
-        redis.call('SADD', disclosed, first)
-        redis.call('EXPIRE', disclosed, 130)
-      end
-    elseif slots < 1 then
-      answers[#answers + 1] = none_left
-    else
-      redis.call('HSET', reservations, user, request)
+    local won = request_of(settled, user) or request_of(settled_before, user)
+    if not won and slots >= 1 and redis.call('HSETNX', reservations, user, request) == 1 then
       slots, taken = slots - 1, taken + 1
       answers[#answers + 1] = 'ADMITTED'
+    else
+      local reserved_for, is_damaged = request_of(reservations, user)
+      local first = reserved_for or won
+      if is_damaged then
+        -- Loading finds the user's request in the log. Reservations made by this call stand: the claims ask
+        -- again.
+        answers = {'UNKNOWN'}
+        break
+      elseif first == request then
+        answers[#answers + 1] = 'ADMITTED'
+      elseif first then
+        answers[#answers + 1] = first
+        if reserved_for then
+          local disclosed = prefix .. 'told:' .. minute
+          only('set', disclosed)
+          redis.call('SADD', disclosed, first)
+          redis.call('EXPIRE', disclosed, 130)
+        end
+      else
+        answers[#answers + 1] = none_left
+      end
     end
   end
-  if taken > 0 and reserved == 0 then
-    redis.call('EXPIRE', reservations, 172800)  -- a hash that Redis made anew has no expiry
+  if taken > 0 then
+    redis.call('HINCRBY', gate, 'reserved', taken)
+    if reserved == 0 then
+      redis.call('EXPIRE', reservations, 172800)  -- a hash that Redis made anew has no expiry
+    end
   end
-  count(gate, taken)
   return answers
 end
 
