@@ -13,7 +13,7 @@ blocks a thread must not run in the loop, see ``runtime/greenlets.py``):
                                                                                   [a thread of its own]
     Who is doomed, as its partition is dead, waits for no screening for long (``doomed.py``).
 3.  ``screening.py`` checks the batch: one query for users and holders (``coupons/selectors.py``), the coupons
-    from ``coupons/coupon_cache.py``, at most COUPON_VIEW_TTL_MS (0.2 s) old. ``admitting.py`` asks the gates
+    from ``coupons/coupon_cache.py``, at most COUPON_VIEW_TTL_MS (0.5 s) old. ``admitting.py`` asks the gates
     for a slot each, in one call to Redis (``coupons/gate/admission.py``, ``lua/admit.lua``).
                                                                   [a thread of greenlets.in_thread]
     Claims whose gate must be loaded (it is unknown; such claims are called cold) wait aside in

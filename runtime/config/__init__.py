@@ -208,7 +208,7 @@ def _api(env: Env) -> ApiSettings:
         workers=env.int("COUPON_API_WORKERS", 2, validate=Range(min=1, max=256)),
         threads=env.int("COUPON_API_THREADS", 4, validate=Range(min=1, max=256)),
         keepalive_s=env.int("COUPON_API_KEEPALIVE_S", 75, validate=Range(min=1, max=3600)),
-        coupon_view_ttl_s=env.int("COUPON_VIEW_TTL_MS", 200, validate=Range(min=0, max=1500)) / 1000,
+        coupon_view_ttl_s=env.int("COUPON_VIEW_TTL_MS", 500, validate=Range(min=0, max=1500)) / 1000,
     )
 
 

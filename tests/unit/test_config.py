@@ -72,7 +72,7 @@ VARIABLES: dict[str, tuple[str, Any, str, Any, list[str]]] = {
     "COUPON_API_OPERATIONS_PORT": ("api.operations_port", 0, "8082", 8082, ["-1", "65536", "8080", "x", ""]),
     "COUPON_API_WORKERS": ("api.workers", 2, "1", 1, ["0", "257", "two"]),
     "COUPON_API_THREADS": ("api.threads", 4, "1", 1, ["0", "257", "x"]),
-    "COUPON_VIEW_TTL_MS": ("api.coupon_view_ttl_s", 0.2, "0", 0.0, ["-1", "1501", "1s"]),
+    "COUPON_VIEW_TTL_MS": ("api.coupon_view_ttl_s", 0.5, "0", 0.0, ["-1", "1501", "1s"]),
     "COUPON_API_KEEPALIVE_S": ("api.keepalive_s", 75, "15", 15, ["0", "3601", "1.5"]),
     "COUPON_CORS_ORIGINS": (
         "cors.origins", (), "https://a.kr, http://localhost:3000", ("https://a.kr", "http://localhost:3000"),
