@@ -20,13 +20,14 @@ import signal
 import sys
 import time
 from types import FrameType
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import gevent
 from gevent import hub
 from gunicorn.workers.base import Worker
 
 from runtime.http.server import Server
+from runtime.http.shares import Shares
 
 #: How late the worker notices that it should stop, and how often it shows the master that it lives.
 _LOOK_EVERY_S: Final = 0.25
@@ -44,6 +45,12 @@ class LoopWorker(Worker):  # type: ignore[misc]
     alive: bool
     ppid: int
     _killed_at: float | None = None  # by the monotonic clock: the master's patience ends
+    _shares: ClassVar = Shares()  # made where the class is loaded: in the master, which forks the workers
+
+    def __init__(self, age: int, *others: Any, **named: Any) -> None:
+        """In the master, for each worker. ``age``: how many came before."""
+        super().__init__(age, *others, **named)
+        self._share = self._shares.of(age)
 
     @classmethod
     def check_config(cls, cfg: Any, log: Any) -> None:
@@ -71,7 +78,7 @@ class LoopWorker(Worker):  # type: ignore[misc]
             most_connections=self.cfg.worker_connections,
             keepalive_s=self.cfg.keepalive,
             trusts=self._trusts,
-            accept_at_once=1 if self.cfg.workers > 1 else 100,
+            share=self._share if self.cfg.workers > 1 else None,
         )
         while self.alive and server.answered < self.max_requests:
             self.notify()

@@ -6,14 +6,19 @@ import logging
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from itertools import islice
 from typing import Any, Final, Protocol
 
 import gevent
+from gevent.event import Event
 
+from runtime import greenlets
 from runtime.http.connection import Connection
 from runtime.http.reply import Reply
 from runtime.http.request import Request
+from runtime.http.shares import Share
+from runtime.short_sleep import ShortSleep
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +29,10 @@ QUIET_S: Final = 1.0
 #: Of the connections that a server may have. Above that share each new connection takes the place of the
 #: longest idle one: browsers keep theirs after a claim, and later clients would wait until those time out.
 _CROWDED: Final = 0.9
+_ACCEPTED_AT_ONCE: Final = 100  #: of connections that wait together, where nobody else accepts them
+#: A process that has more than its share leaves a connection to the others for so long; then it takes it.
+#: Shorter, and a sleeping one does not wake in time; longer, and people wait for one that stands still.
+_LEFT_FOR_S: Final = 0.0005
 _LOOKED_AT: Final = 10  #: so many idle connections are looked at, for one that has sent nothing
 _READABLE: Final = 1  # libev's EV_READ
 
@@ -46,9 +55,9 @@ class Application(Protocol):
 class Server:
     """Serves the listeners in the loop of the thread that makes it.
 
-    ``sweep`` must be called a few times a second, in that loop. ``accept_at_once``: of connections that wait
-    together; with several processes on one listener 1, so that each takes some. ``trusts``: whether the peer
-    at this address is a proxy of ours.
+    ``sweep`` must be called a few times a second, in that loop. ``share``: where other processes accept on
+    the same listeners, so that each has about as many connections. ``trusts``: whether the peer at this
+    address is a proxy of ours.
     """
 
     def __init__(
@@ -59,7 +68,7 @@ class Server:
         most_connections: int,
         keepalive_s: float,
         trusts: Callable[[Any], bool] = lambda peer: False,
-        accept_at_once: int = 100,
+        share: Share | None = None,
     ) -> None:
         self.application = application
         self.keepalive_s = keepalive_s
@@ -69,7 +78,9 @@ class Server:
         self.answered = 0
         self.is_stopping = False
         self._most_connections = most_connections
-        self._accept_at_once = accept_at_once
+        self._share = share
+        self._has_left_one = False
+        self._leaves_one = Event()
         self._connections: set[Connection] = set()
         self._listeners = list(listeners)
         self._addresses = {each: _host_and_port(each.getsockname()) for each in listeners}
@@ -78,6 +89,9 @@ class Server:
             listener.setblocking(False)
             self._accepting.append(self.loop.io(listener.fileno(), _READABLE))
         self._listen()
+        if share is not None:
+            share.show(0)
+            greenlets.spawn_for_life(self._take_what_was_left)
 
     def __len__(self) -> int:
         """Connections."""
@@ -94,12 +108,16 @@ class Server:
                     connection.close_if_quiet()
         else:
             self._listen()
+            if self._share is not None:
+                self._share.show(len(self._connections))
 
     def stop(self) -> None:
         """Accept who waits, as many as fit: they would see a reset. Then listen no more."""
         for listener in self._listeners:
             self._accept(listener, at_once=self._most_connections)
         self.is_stopping = True
+        if self._share is not None:
+            self._share.leave()
         for watcher in self._accepting:
             watcher.close()
         for listener in self._listeners:
@@ -113,15 +131,40 @@ class Server:
     def forget(self, connection: Connection) -> None:
         self._connections.discard(connection)
         self.idle.pop(connection, None)
+        if self._share is not None:
+            self._share.count(len(self._connections))
 
     def _listen(self) -> None:
         if len(self._connections) < self._most_connections:
             for watcher, listener in zip(self._accepting, self._listeners, strict=True):
                 if not watcher.active:
-                    watcher.start(self._accept, listener)
+                    watcher.start(self._take, listener)
 
-    def _accept(self, listener: socket.socket, at_once: int | None = None) -> None:
-        for _ in range(at_once or self._accept_at_once):
+    def _take(self, listener: socket.socket) -> None:
+        """In the hub, when somebody waits there."""
+        if self._share is None:
+            self._accept(listener, at_once=_ACCEPTED_AT_ONCE)
+        elif self._share.is_ahead(len(self._connections)) and not self._has_left_one:
+            self._rest()
+            self._leaves_one.set()
+        else:
+            self._has_left_one = False
+            self._accept(listener, at_once=1)
+            self._share.count(len(self._connections))
+
+    def _take_what_was_left(self) -> None:
+        """After a while accept what the other processes did not take."""
+        with closing(ShortSleep()) as sleep:
+            while True:
+                self._leaves_one.wait()
+                sleep(_LEFT_FOR_S)
+                self._leaves_one.clear()
+                self._has_left_one = True
+                if not self.is_stopping:
+                    self._listen()
+
+    def _accept(self, listener: socket.socket, *, at_once: int) -> None:
+        for _ in range(at_once):
             if len(self._connections) >= self._most_connections:
                 self._rest()
                 return

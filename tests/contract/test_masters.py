@@ -7,8 +7,10 @@ import shutil
 import signal
 import socket
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -174,3 +176,47 @@ def test_a_producer_is_not_down_before_it_was_asked(api: Process) -> None:
 
     eventually(is_replaced, within_s=40, what=api.output)
     assert told == {1.0}
+
+
+def connections(server: Process) -> list[int]:
+    """How many each worker has."""
+    return [
+        sum(each.status == psutil.CONN_ESTABLISHED and each.laddr.port == server.port for each in found)
+        for found in (psutil.Process(pid).net_connections() for pid in workers(server))
+    ]
+
+
+@contextmanager
+def crowd(server: Process) -> Iterator[list[int]]:
+    """A hundred connections, one after the other, that stay; how many each worker has."""
+    with ExitStack() as clients:
+        for _ in range(100):
+            clients.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=10))
+        eventually(lambda: sum(connections(server)) == 100, within_s=20, what=lambda: connections(server))
+        yield connections(server)
+    eventually(lambda: sum(connections(server)) == 0, within_s=20, what=lambda: connections(server))
+
+
+def is_accepted_by_both(server: Process) -> bool:
+    with crowd(server) as shares:
+        return min(shares) > 0
+
+
+def test_a_crowd_is_shared_by_the_workers(api: Process) -> None:
+    """On a quiet machine the worker that woke first took all of it, and the other one had nothing to do."""
+    eventually(lambda: is_accepted_by_both(api), within_s=30, what=api.output)
+    for _ in range(5):
+        with crowd(api) as shares:
+            assert min(shares) >= 40
+
+
+def test_a_worker_that_stands_still_leaves_the_crowd_to_the_other(api: Process) -> None:
+    still, going = workers(api)
+    os.kill(still, signal.SIGSTOP)
+    try:
+        with crowd(api) as shares:
+            assert sorted(shares) == [0, 100]
+            assert ask(api.port, "GET", "/actuator/health/liveness").status == 200
+    finally:
+        os.kill(still, signal.SIGCONT)
+    assert going in workers(api)
