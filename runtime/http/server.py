@@ -79,7 +79,6 @@ class Server:
         self.is_stopping = False
         self._most_connections = most_connections
         self._share = share
-        self._has_left_one = False
         self._leaves_one = Event()
         self._connections: set[Connection] = set()
         self._listeners = list(listeners)
@@ -116,6 +115,7 @@ class Server:
         for listener in self._listeners:
             self._accept(listener, at_once=self._most_connections)
         self.is_stopping = True
+        self._leaves_one.set()
         if self._share is not None:
             self._share.leave()
         for watcher in self._accepting:
@@ -131,8 +131,7 @@ class Server:
     def forget(self, connection: Connection) -> None:
         self._connections.discard(connection)
         self.idle.pop(connection, None)
-        if self._share is not None:
-            self._share.count(len(self._connections))
+        self._count()
 
     def _listen(self) -> None:
         if len(self._connections) < self._most_connections:
@@ -144,13 +143,11 @@ class Server:
         """In the hub, when somebody waits there."""
         if self._share is None:
             self._accept(listener, at_once=_ACCEPTED_AT_ONCE)
-        elif self._share.is_ahead(len(self._connections)) and not self._has_left_one:
+        elif self._share.is_ahead(len(self._connections)):
             self._rest()
             self._leaves_one.set()
         else:
-            self._has_left_one = False
             self._accept(listener, at_once=1)
-            self._share.count(len(self._connections))
 
     def _take_what_was_left(self) -> None:
         """After a while accept what the other processes did not take."""
@@ -159,24 +156,31 @@ class Server:
                 self._leaves_one.wait()
                 sleep(_LEFT_FOR_S)
                 self._leaves_one.clear()
-                self._has_left_one = True
-                if not self.is_stopping:
+                if self.is_stopping:
+                    return
+                if all(self._accept(each, at_once=1) for each in self._listeners):
                     self._listen()
 
-    def _accept(self, listener: socket.socket, *, at_once: int) -> None:
+    def _accept(self, listener: socket.socket, *, at_once: int) -> bool:
+        """Returns whether more can be accepted. If not, the listeners rest until the next sweep."""
         for _ in range(at_once):
             if len(self._connections) >= self._most_connections:
                 self._rest()
-                return
+                return False
             try:
                 client, peer = listener.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-                return
+                return True
             except OSError as error:  # no file descriptor is left: the next sweep tries again
                 log.warning("connections that wait are not accepted: %s", error.strerror)
                 self._rest()
-                return
+                return False
             self._begin(client, self._addresses[listener], peer)
+        return True
+
+    def _count(self) -> None:
+        if self._share is not None:
+            self._share.count(len(self._connections))
 
     def _rest(self) -> None:
         for watcher in self._accepting:
@@ -187,6 +191,7 @@ class Server:
         if client.family != socket.AF_UNIX:
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._connections.add(Connection(self, client, address, _host_and_port(peer)))
+        self._count()
         if len(self._connections) > _CROWDED * self._most_connections:
             for connection in list(islice(self.idle, _LOOKED_AT)):
                 if time.monotonic() - connection.idle_since > QUIET_S and connection.close_if_quiet():

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import resource
 import socket
 import threading
 import time
@@ -22,6 +24,7 @@ from runtime.http import wsgi
 from runtime.http.reply import Reply, fields_of
 from runtime.http.request import Request
 from runtime.http.server import Server
+from runtime.http.shares import Share, Shares
 from runtime.http.wsgi import Environ, Pages, StartResponse
 
 _LONGEST_BODY = 100_000
@@ -640,3 +643,42 @@ def test_a_page_that_breaks_at_once_is_answered(running: Running, caplog: pytest
 def test_a_header_cannot_begin_another_one(value: str) -> None:
     with pytest.raises(ValueError, match="line end"):
         fields_of([("Location", value)])
+
+
+@pytest.fixture
+def share_ahead() -> Share:
+    """Of a process beside another one, which has no connection, and takes none."""
+    shares = Shares()
+    shares.of(1).show(0)
+    return shares.of(0)
+
+
+def test_what_others_do_not_take_is_taken(start: Callable[..., Running], share_ahead: Share) -> None:
+    running = start(share=share_ahead)
+    for client in [running.connect() for _ in range(20)]:
+        client.sendall(_GET % 1)
+        assert bodies(received(client, until=b"/1")) == [b"/1"]
+    assert share_ahead.is_ahead(len(running.server))
+
+
+def test_without_descriptors_nobody_asks_all_the_time(
+    start: Callable[..., Running], share_ahead: Share, caplog: pytest.LogCaptureFixture
+) -> None:
+    running = start(share=share_ahead)
+    first = [running.connect() for _ in range(10)]
+    for client in first:
+        client.sendall(_GET % 1)
+        received(client, until=b"/1")
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    waiting = [socket.socket() for _ in range(3)]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(map(int, os.listdir("/proc/self/fd"))) + 3, limits[1]))
+    try:
+        for client in waiting:
+            client.connect(("127.0.0.1", running.port))
+        gevent.sleep(0.5)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        for client in waiting:
+            client.close()
+    told = [each for each in caplog.messages if each.startswith("connections that wait are not accepted")]
+    assert 1 <= len(told) <= 50  # a sweep is each 0.02 s here
