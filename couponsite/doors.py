@@ -27,7 +27,7 @@ from coupons.operations import health
 from coupons.outcomes import Code
 from coupons.tickets import key_ring
 from couponsite.kept_by_thread import language_and_time_zone
-from runtime import greenlets, metrics
+from runtime import for_life, greenlets, metrics
 from runtime.http.reply import Reply
 from runtime.http.request import Request
 from runtime.http.wsgi import Environ, Pages, StartResponse, WsgiApplication
@@ -86,7 +86,7 @@ class Doors:
             going_on=close_old_connections,  # as Django does when a request begins
             keeping=language_and_time_zone,
         )
-        greenlets.spawn_for_life(_keep_metrics_files)
+        for_life.spawn(_keep_metrics_files)
 
     def serve(self, request: Request) -> None:
         """Answer, now or later. In the loop's hub: a claim goes on here, others in greenlets or threads."""

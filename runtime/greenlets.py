@@ -7,9 +7,6 @@ tests) the same code blocks its own thread.
 
 from __future__ import annotations
 
-import logging
-import os
-import signal
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,8 +18,6 @@ from django.db import connection
 from gevent.threadpool import ThreadPool
 
 from runtime import database_roles
-
-log = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -74,20 +69,6 @@ class LoopEvent:
 
     def wait(self, timeout_s: float | None = None) -> bool:
         return bool(self._event.wait(timeout_s))
-
-
-def spawn_for_life(function: Callable[[], None]) -> None:
-    """Run, in a greenlet of the loop, a function without which this process is useless. Call it in the loop.
-
-    gevent prints the error of a greenlet that fails, and goes on without it. Here the worker ends instead, as
-    when it is asked to stop, and gunicorn starts another one. ``function`` must not block the thread.
-    """
-    gevent.spawn(function).link_exception(_end)
-
-
-def _end(greenlet: gevent.Greenlet) -> None:
-    log.critical("this worker cannot go on and is replaced", exc_info=greenlet.exc_info)
-    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def event() -> threading.Event | LoopEvent:

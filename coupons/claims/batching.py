@@ -30,7 +30,7 @@ from coupons.claims.warming import Warming
 from coupons.figures.counting import desk as figures
 from coupons.figures.refusals import desk as refusals
 from coupons.outcomes import Code
-from runtime import greenlets, metrics
+from runtime import for_life, metrics
 from runtime.chunks import in_chunks
 from runtime.database_watch import DatabaseAwayError, watch
 from runtime.short_sleep import ShortSleep
@@ -69,7 +69,7 @@ class Gathering:
         self._claims_wait = Event()
         self._doomed = Doomed(self._refuse)
         self._warming = Warming(go_on=self._go_on, refuse=self._refuse, fail=self._fail)
-        greenlets.spawn_for_life(self._run)
+        for_life.spawn(self._run)
 
     def submit(
         self, claim: Claim, answer: Callable[[Answer | Exception], None], counted: Counted | None = None

@@ -21,7 +21,7 @@ from gevent.threadpool import ThreadPool
 from coupons.gate import limits
 from coupons.gate.admission import GateUnavailable
 from coupons.gate.limits import Asking, Bucket, Verdict
-from runtime import greenlets, metrics
+from runtime import for_life, greenlets, metrics
 from runtime.chunks import in_chunks
 from runtime.config.limits import LimitSettings
 
@@ -88,7 +88,7 @@ class Limiting:
         self._empty = EmptyBuckets()
         # A thread of its own: those of claims may all wait for a database that hangs.
         self._thread = ThreadPool(1)
-        greenlets.spawn_for_life(self._run)
+        for_life.spawn(self._run)
 
     def known(self, asking: Asking) -> Verdict | None:
         """The refusal, if it is known without asking Redis."""

@@ -17,7 +17,7 @@ from gevent.event import Event
 from coupons.claims import screening, submitting
 from coupons.claims.waiting import Waiting
 from coupons.eventlog.producer import event_producer
-from runtime import greenlets
+from runtime import for_life, greenlets
 
 #: One reading of the log, which takes a second where much is undecided, serves the cold coupons that are
 #: known when it begins; after a flush a crowd meets hundreds of them within a few batches. So the reading
@@ -57,7 +57,7 @@ class Warming:
         self._being_loaded: list[Waiting] = []
         self._try_dead_at = time.monotonic() + TRY_DEAD_EVERY_S
         self._is_wanted = Event()
-        greenlets.spawn_for_life(self._run)
+        for_life.spawn(self._run)
 
     def take(self, cold: Sequence[Waiting]) -> None:
         """Let these claims wait for their gates, or refuse them at once."""

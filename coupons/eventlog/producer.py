@@ -35,7 +35,7 @@ from coupons.eventlog.events import partition_key, partition_of
 from coupons.eventlog.place import Place
 from coupons.eventlog.publication import Publication
 from coupons.eventlog.watchdog import Watchdog
-from runtime import greenlets, metrics
+from runtime import for_life, greenlets, metrics
 from runtime.short_sleep import ShortSleep
 
 log = logging.getLogger(__name__)
@@ -79,7 +79,7 @@ class EventProducer:
         self._wanted: gevent.event.Event | None = None
         if greenlets.is_here():
             self._wanted = gevent.event.Event()
-            greenlets.spawn_for_life(self._serve_reports_in_loop)
+            for_life.spawn(self._serve_reports_in_loop)
         else:
             self._serving = threading.Thread(target=self._serve_reports, name="producer-poll", daemon=True)
             self._serving.start()

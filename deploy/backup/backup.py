@@ -22,9 +22,10 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 from urllib.parse import unquote, urlsplit
 
 OURS = re.compile(r"(COUPON|DATABASE|REDIS|KAFKA)_\w+|ALLOWED_HOSTS|CSRF_TRUSTED_ORIGINS|DEBUG|SECRET_KEY\w*")
@@ -83,6 +84,7 @@ COUPON_LANGUAGE=ko이거나 셸이 한국어이면 한국어로 말합니다.
     "{file} cannot be read whole: {error}": "{file}: 끝까지 읽을 수 없습니다: {error}",
     "{file} is no whole dump: its last line is missing": "{file}: 온전한 덤프가 아닙니다 (마지막 줄 없음)",
     "{megabytes:,} MB dumped": "{megabytes:,} MB 덤프함",
+    "{percent} % checked": "{percent} % 확인함",
     "{percent} % restored": "{percent} % 복원함",
     "{file} ({size:,} bytes)": "{file} ({size:,}바이트)",
     "restored. Next, before a consumer starts: manage.py migrate, manage.py log_position show": (
@@ -96,16 +98,27 @@ def say(text: str, **values: object) -> str:
     language = next(filter(None, (os.environ.get(name) for name in LANGUAGES)), "")
     told = KOREAN[text] if re.match(r"ko\b|ko_", language) else text
     try:
-        told.encode(sys.stdout.encoding or "utf-8")
+        told.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
     except UnicodeEncodeError:
         told = text
     return told.format(**values) if values else told
 
 
-def show(text: str, *, end: str = "") -> None:
-    """How far it is, on a terminal."""
-    if sys.stderr.isatty():
-        print(f"\r{text}", end=end, file=sys.stderr, flush=True)
+@contextlib.contextmanager
+def progress() -> Iterator[Callable[[str], None]]:
+    """What shows how far it is, on a terminal: in one line, which ends with the block."""
+    shown = []
+
+    def show(text: str) -> None:
+        if sys.stderr and sys.stderr.isatty():
+            shown.append(text)
+            print(f"\r{text}", end="", file=sys.stderr, flush=True)
+
+    try:
+        yield show
+    finally:
+        if shown:
+            print(file=sys.stderr)
 
 
 class BackupError(RuntimeError):
@@ -190,12 +203,11 @@ def dump(client: Client, folder: Path) -> Path:
         stack.callback(lambda: unfinished.unlink(missing_ok=True))
         process = stack.enter_context(_started(command, client, stdout=subprocess.PIPE))
         tail, size = b"", 0
-        with gzip.open(unfinished, "wb", compresslevel=6) as written:
+        with progress() as show, gzip.open(unfinished, "wb", compresslevel=6) as written:
             while data := process.stdout.read(CHUNK):
                 written.write(data)
                 tail, size = (tail + data)[-200:], size + len(data)
                 show(say("{megabytes:,} MB dumped", megabytes=size >> 20))
-            show("", end="\n")
         if process.wait() != 0 or COMPLETED not in tail:
             raise BackupError(say("the dump is not whole: see what the client said above"))
         os.sync()
@@ -220,13 +232,12 @@ def restore(client: Client, file: Path) -> None:
     words = ["--default-character-set=utf8mb4", client.database.name]
     with _started(client.command(["mariadb", "mysql"], *words), client, stdin=subprocess.PIPE) as process:
         try:
-            with open(file, "rb") as packed, gzip.open(packed) as read:
+            with progress() as show, open(file, "rb") as packed, gzip.open(packed) as read:
                 first = read.readline()
                 process.stdin.write(b"" if first.startswith(SANDBOX) else first)
                 while data := read.read(CHUNK):
                     process.stdin.write(data)
-                    show(say("{percent} % restored", percent=100 * packed.tell() // file.stat().st_size))
-                show("", end="\n")
+                    show(say("{percent} % restored", percent=percent(packed, file)))
             process.stdin.close()
         except BrokenPipeError:
             pass  # the client ended, and said why
@@ -234,12 +245,18 @@ def restore(client: Client, file: Path) -> None:
             raise BackupError(say("the dump was not loaded whole: see what the client said above"))
 
 
+def percent(opened: BinaryIO, file: Path) -> int:
+    """How much of the file is read."""
+    return 100 * opened.tell() // max(1, file.stat().st_size)
+
+
 def _refuse_a_part(file: Path) -> None:
     tail = b""
     try:
-        with gzip.open(file, "rb") as read:
+        with progress() as show, open(file, "rb") as packed, gzip.open(packed) as read:
             while data := read.read(CHUNK):
                 tail = (tail + data)[-200:]
+                show(say("{percent} % checked", percent=percent(packed, file)))
     except (OSError, EOFError) as error:
         raise BackupError(say("{file} cannot be read whole: {error}", file=file, error=error)) from error
     if COMPLETED not in tail:

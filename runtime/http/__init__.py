@@ -1,6 +1,7 @@
 """HTTP/1.1 in a loop of greenlets: for gunicorn's workers, and for the consumer's health port.
 
 ``server.py``      listens, ends what takes too long, makes room for those who come, drains
+``shares.py``      how many connections each of several processes has, so that each has its share
 ``connection.py``  one client: its requests in order, one answer after the other
 ``parsing.py``     bytes to requests, by httptools (llhttp, in C), with limits; what cannot be read is refused
 ``request.py``     a whole request, its body included

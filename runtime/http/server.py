@@ -6,14 +6,14 @@ import logging
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from itertools import islice
 from typing import Any, Final, Protocol
 
 import gevent
 from gevent.event import Event
 
-from runtime import greenlets
+from runtime import for_life
 from runtime.http.connection import Connection
 from runtime.http.reply import Reply
 from runtime.http.request import Request
@@ -80,6 +80,7 @@ class Server:
         self._most_connections = most_connections
         self._share = share
         self._leaves_one = Event()
+        self._is_short = False  # of descriptors
         self._connections: set[Connection] = set()
         self._listeners = list(listeners)
         self._addresses = {each: _host_and_port(each.getsockname()) for each in listeners}
@@ -90,7 +91,7 @@ class Server:
         self._listen()
         if share is not None:
             share.show(0)
-            greenlets.spawn_for_life(self._take_what_was_left)
+            for_life.spawn(self._take_what_was_left)
 
     def __len__(self) -> int:
         """Connections."""
@@ -108,7 +109,7 @@ class Server:
         else:
             self._listen()
             if self._share is not None:
-                self._share.show(len(self._connections))
+                self._show(self._share)
 
     def stop(self) -> None:
         """Accept who waits, as many as fit: they would see a reset. Then listen no more."""
@@ -150,33 +151,45 @@ class Server:
             self._accept(listener, at_once=1)
 
     def _take_what_was_left(self) -> None:
-        """After a while accept what the other processes did not take."""
+        """After a while accept what the others did not take; more at once, the longer they take nothing."""
         with closing(ShortSleep()) as sleep:
+            at_once = 1
             while True:
                 self._leaves_one.wait()
                 sleep(_LEFT_FOR_S)
                 self._leaves_one.clear()
                 if self.is_stopping:
                     return
-                if all(self._accept(each, at_once=1) for each in self._listeners):
+                taken = sum(self._accept(each, at_once=at_once) for each in self._listeners)
+                at_once = min(2 * at_once, _ACCEPTED_AT_ONCE) if taken >= at_once else 1
+                if not self._is_short:
                     self._listen()
 
-    def _accept(self, listener: socket.socket, *, at_once: int) -> bool:
-        """Returns whether more can be accepted. If not, the listeners rest until the next sweep."""
-        for _ in range(at_once):
+    def _accept(self, listener: socket.socket, *, at_once: int) -> int:
+        """Returns how many were accepted. If there is no room for more, the listeners rest until a sweep."""
+        for accepted in range(at_once):
             if len(self._connections) >= self._most_connections:
                 self._rest()
-                return False
+                return accepted
             try:
                 client, peer = listener.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-                return True
+                return accepted
             except OSError as error:  # no file descriptor is left: the next sweep tries again
                 log.warning("connections that wait are not accepted: %s", error.strerror)
+                self._is_short = True
                 self._rest()
-                return False
+                return accepted
+            self._is_short = False
             self._begin(client, self._addresses[listener], peer)
-        return True
+        return at_once
+
+    def _show(self, share: Share) -> None:
+        """Not while this process can accept nobody, however few it has: others would wait for it."""
+        if self._is_short:
+            share.leave()
+        else:
+            share.show(len(self._connections))
 
     def _count(self) -> None:
         if self._share is not None:
@@ -189,7 +202,8 @@ class Server:
     def _begin(self, client: socket.socket, address: Address, peer: Any) -> None:
         client.setblocking(False)
         if client.family != socket.AF_UNIX:
-            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            with suppress(OSError):  # macOS says so of one that was reset meanwhile; reading will tell
+                client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._connections.add(Connection(self, client, address, _host_and_port(peer)))
         self._count()
         if len(self._connections) > _CROWDED * self._most_connections:

@@ -46,7 +46,7 @@ class Share:
         now = time.monotonic_ns()
         self.count(connections)
         self._cells[2 * self._place] = now
-        since = now - round(_GONE_AFTER_S * 1e9)
+        since = max(0, now - round(_GONE_AFTER_S * 1e9))  # a place that nobody ever had says 0
         self._others = [
             place for place in range(_PLACES) if place != self._place and self._cells[2 * place] > since
         ]
@@ -56,11 +56,12 @@ class Share:
 
     def is_ahead(self, connections: int) -> bool:
         """Whether the next connection should be left to another process, which has far fewer."""
-        if not self._others:
+        living = [self._cells[2 * place + 1] for place in self._others if self._cells[2 * place]]
+        if not living:
             return False
-        fewest = min([self._cells[2 * place + 1] for place in self._others])
+        fewest = min(living)
         return connections >= fewest + _AHEAD + fewest // 8
 
     def leave(self) -> None:
-        """This process accepts no more."""
+        """This process accepts no more, as all see at once; or not until it is shown again."""
         self._cells[2 * self._place] = 0

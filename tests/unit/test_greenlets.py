@@ -16,13 +16,13 @@ os.environ["DJANGO_SETTINGS_MODULE"] = "couponsite.settings"
 import django
 django.setup()
 import gevent
-from runtime import greenlets
+from runtime import for_life, greenlets
 asked = []
 signal.signal(signal.SIGTERM, lambda number, frame: asked.append(number))
 def fail():
     raise ZeroDivisionError("a bug")
 greenlets.start()
-greenlets.spawn_for_life(fail)
+for_life.spawn(fail)
 until = time.monotonic() + 20
 while not asked and time.monotonic() < until:
     gevent.sleep(0.01)

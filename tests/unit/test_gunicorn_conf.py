@@ -61,3 +61,12 @@ def test_figures_are_written_before_the_producer_waits_for_a_broker_that_is_away
     gunicorn_conf.worker_exit(None, SimpleNamespace(time_left_s=lambda: 20.0))
 
     assert done == [1.0, "producer", 5.0, "producer"]
+
+
+def test_the_master_loads_no_django() -> None:
+    """A reload begins workers with new code; what the master has loaded before they inherit as it was."""
+    code = "import sys, couponsite.gunicorn_conf, runtime.gunicorn_worker; print('django' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=PROJECT, env=os.environ, capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout.strip() == "False", done.stderr

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
-import resource
 import socket
 import threading
 import time
@@ -24,7 +24,7 @@ from runtime.http import wsgi
 from runtime.http.reply import Reply, fields_of
 from runtime.http.request import Request
 from runtime.http.server import Server
-from runtime.http.shares import Share, Shares
+from runtime.http.shares import Shares
 from runtime.http.wsgi import Environ, Pages, StartResponse
 
 _LONGEST_BODY = 100_000
@@ -646,39 +646,68 @@ def test_a_header_cannot_begin_another_one(value: str) -> None:
 
 
 @pytest.fixture
-def share_ahead() -> Share:
-    """Of a process beside another one, which has no connection, and takes none."""
-    shares = Shares()
-    shares.of(1).show(0)
-    return shares.of(0)
+def shares() -> Shares:
+    """The first is the server's; the others' processes have no connection, and take none."""
+    made = Shares()
+    for number in (1, 2):
+        made.of(number).show(0)
+    return made
 
 
-def test_what_others_do_not_take_is_taken(start: Callable[..., Running], share_ahead: Share) -> None:
-    running = start(share=share_ahead)
-    for client in [running.connect() for _ in range(20)]:
+def test_what_others_do_not_take_is_taken(start: Callable[..., Running], shares: Shares) -> None:
+    mine = shares.of(0)
+    running = start(share=mine)
+    for client in [running.connect() for _ in range(50)]:
         client.sendall(_GET % 1)
         assert bodies(received(client, until=b"/1")) == [b"/1"]
-    assert share_ahead.is_ahead(len(running.server))
+
+    for number in (1, 2):
+        shares.of(number).show(0)
+    running.server.sweep()
+    assert mine.is_ahead(len(running.server))
 
 
 def test_without_descriptors_nobody_asks_all_the_time(
-    start: Callable[..., Running], share_ahead: Share, caplog: pytest.LogCaptureFixture
+    start: Callable[..., Running],
+    shares: Shares,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    running = start(share=share_ahead)
-    first = [running.connect() for _ in range(10)]
-    for client in first:
+    def refuse(self: socket.socket) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    running = start(share=shares.of(0))
+    for client in [running.connect() for _ in range(10)]:
         client.sendall(_GET % 1)
         received(client, until=b"/1")
-    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
-    waiting = [socket.socket() for _ in range(3)]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(map(int, os.listdir("/proc/self/fd"))) + 3, limits[1]))
-    try:
-        for client in waiting:
-            client.connect(("127.0.0.1", running.port))
+    another = shares.of(1)
+    shares.of(2).leave()
+    another.show(99)
+    assert another.is_ahead(99)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(socket.socket, "accept", refuse)
+        waiting = running.connect()
         gevent.sleep(0.5)
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
-        for client in waiting:
-            client.close()
-    told = [each for each in caplog.messages if each.startswith("connections that wait are not accepted")]
-    assert 1 <= len(told) <= 50  # a sweep is each 0.02 s here
+        told = [each for each in caplog.messages if "are not accepted" in each]
+        assert 1 <= len(told) <= 50  # a sweep is each 0.02 s here
+        assert not another.is_ahead(99), "nobody leaves anything to who can take nobody"
+
+    waiting.sendall(_GET % 2)
+    assert bodies(received(waiting, until=b"/2")) == [b"/2"]
+    running.server.sweep()
+    another.show(99)
+    assert another.is_ahead(99)
+
+
+def test_a_server_stops_while_it_leaves_one(start: Callable[..., Running], shares: Shares) -> None:
+    running = start(share=shares.of(0))
+    for client in [running.connect() for _ in range(10)]:
+        client.sendall(_GET % 1)
+        received(client, until=b"/1")
+    late = running.connect()
+    gevent.sleep(0)
+    running.server.stop()
+    gevent.sleep(0.05)
+    late.sendall(_GET % 3)
+    assert bodies(received(late, until=b"/3")) == [b"/3"]

@@ -6,7 +6,8 @@
 -- user, requestId, user, requestId, ...: both as bytes that no script interprets.
 -- Returns of each coupon {'UNKNOWN'} (load the gate first), or per claim 'ADMITTED', 'OUT_OF_STOCK', 'IN_DOUBT' (as
 -- OUT_OF_STOCK, but look at the row and ask again), or the requestId that this user already has. A repeat with the same
--- requestId is admitted again and takes no second slot, so a caller that lost the reply may ask once more.
+-- requestId is admitted again and takes no second slot, so a caller that lost the reply may ask once more
+-- (of a Redis that takes writes).
 local minute = this_minute()
 
 local function admitted(gate, reservations, prefix, first_arg, last_arg)

@@ -7,8 +7,8 @@ local function only(kind, key)
   end
 end
 
--- What reading the key gives; a key of a wrong kind reads as none. To ask for each key's kind before takes longer
--- than all else that a claim on a coupon of its own does here.
+-- What reading the key gives; a key of a wrong kind reads as none. To ask for each key's kind before takes
+-- longer than all else that a claim on a coupon of its own does here.
 local function read(command, key, ...)
   local found = redis.pcall(command, key, ...)
   if type(found) == 'table' and found.err then
