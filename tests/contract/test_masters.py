@@ -192,9 +192,9 @@ def crowd(server: Process) -> Iterator[list[int]]:
     with ExitStack() as clients:
         for _ in range(100):
             clients.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=10))
-        eventually(lambda: sum(connections(server)) == 100, within_s=20, what=lambda: connections(server))
+        eventually(lambda: sum(connections(server)) == 100, within_s=20, what=server.output)
         yield connections(server)
-    eventually(lambda: sum(connections(server)) == 0, within_s=20, what=lambda: connections(server))
+    eventually(lambda: sum(connections(server)) == 0, within_s=20, what=server.output)
 
 
 def is_accepted_by_both(server: Process) -> bool:

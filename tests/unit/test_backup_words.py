@@ -22,7 +22,7 @@ KOREAN: Final[dict[str, str]] = MODULE["KOREAN"]
 def said() -> set[str]:
     calls = (node for node in ast.walk(ast.parse(SCRIPT.read_text())) if isinstance(node, ast.Call))
     texts = [call.args[0] for call in calls if isinstance(call.func, ast.Name) and call.func.id == "say"]
-    return {text.value for text in texts if isinstance(text, ast.Constant)}
+    return {str(text.value) for text in texts if isinstance(text, ast.Constant)}
 
 
 def test_each_text_has_its_korean_with_the_same_places() -> None:
