@@ -70,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(wanted: Sequence[Measurement], options: argparse.Namespace, services: Services) -> int:
     from dev.bench import chart, database, events, machine, report
 
-    wrk.provide()
+    wrk.program()
     run = Run(services, SHORT if options.short else LONG, options.before and options.before.resolve())
     print(f"making {run.scale.users:,} users ...", flush=True)
     database.make_users(run.scale.users)

@@ -40,9 +40,9 @@ class Counted:
         return told + ([f"{self.errors} connections or answers failed"] if self.errors else [])
 
 
-def provide() -> None:
-    """Have wrk: found, installed where we may, or asked for in one line. Raises ServiceError."""
-    programs.require(["wrk"], packages=["wrk"])
+def program() -> Path:
+    """wrk: found, installed where we may, or asked for in one line. Raises ServiceError."""
+    return programs.require(["wrk"], packages=["wrk"])
 
 
 def run(
@@ -58,12 +58,11 @@ def run(
 
     ``tickets``: a file with a line for each user from the first one on; who has none left asks without.
     """
-    program = programs.require(["wrk"], packages=["wrk"])
     words = [f"-t{_THREADS}", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s", "-s", str(_SCRIPT)]
     script = [str(first_user), str(_THREADS), str(tickets or "-"), *heads]
     cpu_before = _children_cpu_s()
     done = subprocess.run(
-        [str(program), *words, f"http://127.0.0.1:{port}/", "--", *script],
+        [str(program()), *words, f"http://127.0.0.1:{port}/", "--", *script],
         capture_output=True,
         text=True,
         timeout=seconds + 60,

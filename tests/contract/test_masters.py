@@ -9,6 +9,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from statistics import median
 
 import psutil
 import pytest
@@ -197,17 +198,17 @@ def crowd(server: Process) -> Iterator[list[int]]:
     eventually(lambda: sum(connections(server)) == 0, within_s=20, what=server.output)
 
 
-def is_accepted_by_both(server: Process) -> bool:
-    with crowd(server) as shares:
-        return min(shares) > 0
-
-
 def test_a_crowd_is_shared_by_the_workers(api: Process) -> None:
-    """On a quiet machine the worker that woke first took all of it, and the other one had nothing to do."""
-    eventually(lambda: is_accepted_by_both(api), within_s=30, what=api.output)
-    for _ in range(5):
+    """On a quiet machine the worker that woke first took all of it, and the other one had nothing to do.
+
+    The median of many: a worker of a busy machine sometimes wakes too late for the whole crowd. Shared, the
+    smaller part is some 46; else it is below 10, though now and then 50.
+    """
+    smaller = []
+    for _ in range(15):
         with crowd(api) as shares:
-            assert min(shares) >= 40
+            smaller.append(min(shares))
+    assert median(smaller) >= 25, smaller
 
 
 def test_a_worker_that_stands_still_leaves_the_crowd_to_the_other(api: Process) -> None:
