@@ -69,13 +69,14 @@ class Credentials(NamedTuple):
         return token.strip(b" ") if scheme.lower() == b"bearer" else b""
 
 
-NOTHING: Final = Credentials()
+#: Nobody has to prove anything: identity is off. This one object, not another one that is empty.
+UNASKED: Final = Credentials()
 
 
 def credentials_of(request: Request) -> Credentials:
     """In the loop's hub, for each claim."""
     if not settings.CONFIG.identity.is_on:
-        return NOTHING
+        return UNASKED
     headers = request.headers
     return Credentials(
         headers.get(b"authorization", b""),
@@ -86,6 +87,8 @@ def credentials_of(request: Request) -> Credentials:
 
 def credentials_in(request: HttpRequest) -> Credentials:
     """The same of a request that Django serves."""
+    if not settings.CONFIG.identity.is_on:
+        return UNASKED
     named = ("HTTP_AUTHORIZATION", "HTTP_X_API_KEY", "HTTP_X_USER_TOKEN")
     return Credentials(*(request.META.get(name, "").encode("latin1", "replace") for name in named))
 
@@ -106,7 +109,7 @@ ANYBODY: Final = Caller(_anybody)
 
 def refuse_claim(credentials: Credentials, *, user_id: int, coupon_id: int) -> None:
     """Raise RefusedError unless this user may claim. In the loop's hub: nothing here waits."""
-    if not settings.CONFIG.identity.is_on:
+    if credentials is UNASKED:
         return
     ring = key_ring.ring()
     if credentials.office_key:
@@ -128,7 +131,7 @@ def reader(credentials: Credentials, scope: Scope, *, what: str) -> Caller:
     In a greenlet, which sleeps while the shop's keys are fetched; or in a page thread, which others need: it
     does not wait, and says that it may be right in a moment.
     """
-    if not settings.CONFIG.identity.is_on:
+    if credentials is UNASKED:
         return ANYBODY
     try:
         return _reader(credentials, scope, what)
@@ -205,7 +208,7 @@ def is_old(credentials: Credentials) -> bool:
 
 def with_warning(reply: Callable[[Reply], None], credentials: Credentials) -> Callable[[Reply], None]:
     """``reply``, saying that the header before tickets will not be read any more, if it was used."""
-    if credentials is NOTHING or not is_old(credentials):
+    if credentials is UNASKED or not is_old(credentials):
         return reply
     warn()
     name, value = DEPRECATION

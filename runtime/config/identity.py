@@ -27,10 +27,12 @@ class IdentitySettings:
     office_keys: str = field(default="", repr=False)  #: as `manage.py office_key` prints them, one on a line
     office_keys_file: str = ""
 
-    @property
-    def is_on(self) -> bool:
-        """Whether claims and reads must prove who asks. Off: any client may name any user (SECURITY.md)."""
-        return bool(self.secret or self.keys_file or self.jwks)
+    #: Whether claims and reads must prove who asks. Off: any client may name any user (SECURITY.md). A field,
+    #: because each claim looks at it.
+    is_on: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "is_on", bool(self.secret or self.keys_file or self.jwks))
 
 
 def load(env: Env) -> IdentitySettings:

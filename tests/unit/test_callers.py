@@ -41,13 +41,28 @@ def refused(credentials: Credentials, user_id: int = 7, coupon_id: int = 5) -> C
 
 
 def test_where_identity_is_off_anybody_may_name_any_user() -> None:
-    everything = Credentials(b"Bearer nonsense", b"nonsense", b"nonsense")
+    headers = {"Authorization": "Bearer nonsense", "X-API-Key": "nonsense", "X-User-Token": "nonsense"}
+    of_both = [
+        callers.credentials_of(request_of(Client(), "POST", "/", headers=headers)),
+        callers.credentials_in(RequestFactory().get("/", headers=headers)),
+    ]
+    for credentials in of_both:
+        assert credentials is callers.UNASKED
+        assert refused(credentials) is None
+        assert callers.reader(credentials, Scope.USERS_READ, what="").may(1)
+        assert not callers.is_old(credentials)
 
-    assert refused(everything) is None
-    assert callers.reader(everything, Scope.USERS_READ, what="").may(1)
-    assert not callers.is_old(everything)
-    request = request_of(Client(), "POST", "/", headers={"Authorization": "Bearer x"})
-    assert callers.credentials_of(request) == callers.NOTHING
+
+@pytest.mark.usefixtures("_on")
+def test_whoever_brings_nothing_is_asked_all_the_same() -> None:
+    """What they bring is empty, and so is what stands for an identity that is off."""
+    of_both = [
+        callers.credentials_of(request_of(Client(), "POST", "/")),
+        callers.credentials_in(RequestFactory().get("/")),
+    ]
+    for credentials in of_both:
+        assert credentials == callers.UNASKED
+        assert refused(credentials) is Code.TICKET_MISSING
 
 
 @pytest.mark.usefixtures("_on")
@@ -117,7 +132,7 @@ def test_the_warning_changes_no_answer_that_others_get(caplog: pytest.LogCapture
     """The reply of a sold-out coupon is one object for all."""
     shared, told = Reply.of(409, b"{}"), list[Reply]()
     callers.with_warning(told.append, Credentials(user_token=b"x"))(shared)
-    callers.with_warning(told.append, callers.NOTHING)(shared)
+    callers.with_warning(told.append, callers.UNASKED)(shared)
 
     assert [reply.headers.get("Deprecation") for reply in told] == ["@1795737600", None]
     assert told[1] is shared

@@ -243,7 +243,7 @@ def test_of_a_claim_that_stands_there_twice_the_last_one_counts() -> None:
     body = b'{"sub":"8","exp":1,"sub":"7","exp":%d}' % exp
     token = made_by_hand(b'{"alg":"none","alg":"HS256"}', body)
 
-    assert with_all.ticket(token.encode()) == (7, None, exp)
+    assert with_all.ticket(token.encode()) == ticket.Ticket(7, None, exp)
     assert jwt.decode(token, SECRET, algorithms=["HS256"])["sub"] == "7"
 
 
