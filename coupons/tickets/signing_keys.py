@@ -1,4 +1,6 @@
-"""The keys that may have signed a ticket. Pure: texts in, keys out; PyJWT reads keys and checks signatures.
+"""The keys that may have signed a ticket. Pure: texts in, keys out.
+
+PyJWT reads keys, and checks what public ones have signed.
 
 The algorithm is the key's, never the token's own word: a public key cannot be taken for a secret.
 """
@@ -53,7 +55,7 @@ class SigningKey(NamedTuple):
 
 
 def _verifier_of_secret(secret: bytes) -> Callable[[bytes, bytes], bool]:
-    """As PyJWT's, but the secret is hashed once, not for each ticket: 0.7 us in place of 1.3."""
+    """As PyJWT does it, but the secret is hashed once, not for each ticket: 0.8 us in place of 1.3."""
     keyed = hmac.new(secret, digestmod="sha256")
 
     def verifies(signed: bytes, signature: bytes) -> bool:

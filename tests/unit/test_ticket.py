@@ -80,6 +80,8 @@ Claims = Callable[[float], dict[str, Any]]
         (lambda now: {"exp": now + 200}, {"lifetime_s": 60}, (Code.TICKET_MALFORMED, Flaw.LIFETIME)),
         (lambda now: {"exp": 1e300}, {}, (Code.TICKET_MALFORMED, Flaw.LIFETIME)),
         (lambda now: {"exp": 10**40}, {}, (Code.TICKET_MALFORMED, Flaw.LIFETIME)),
+        (lambda now: {"exp": 10**400}, {}, (Code.TICKET_MALFORMED, Flaw.CLAIMS)),
+        (lambda now: {"nbf": 10**400}, {}, (Code.TICKET_MALFORMED, Flaw.CLAIMS)),
         (lambda now: {"nbf": now + 60}, {}, (Code.TICKET_NOT_YET_VALID, None)),
         (lambda now: {"iss": "other"}, {"issuer": "shop"}, (Code.TICKET_FOREIGN, Flaw.ISSUER)),
         (lambda now: {}, {"issuer": "shop"}, (Code.TICKET_FOREIGN, Flaw.ISSUER)),
