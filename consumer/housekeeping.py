@@ -24,6 +24,7 @@ from coupons.gate import catching_up, disclosed
 from coupons.gate.admission import GateUnavailable
 from coupons.gate.catching_up import CatchingUp
 from coupons.gate.leaked_slots import LeakSearch, Turns
+from coupons.operations import rehearsals
 from coupons.outcomes import DeadLetterReason
 from runtime import database_roles
 from runtime.actuator import Component
@@ -105,6 +106,7 @@ class Housekeeper:
             search = LeakSearch(self._turns, tell=_note)
             disclosed.forget_decided()
             refusals.forget_old()
+            rehearsals.forget_late()
             self._catch_up()
             while search.advance() is None and not self._stop.wait(STEP_S):
                 turn.extend()

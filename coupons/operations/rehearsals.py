@@ -42,6 +42,9 @@ log = logging.getLogger(__name__)
 
 #: Rows of one transaction. More, and a replica, and whoever waits for the coupon's row, waits for longer.
 AT_ONCE: Final = 1_000
+#: Removals whose late rows are looked for. Fewer, and some stay where many rehearsals go within minutes;
+#: more, and each round of housekeeping asks for more.
+_LATELY: Final = 20
 
 
 class NotRemoved(ValueError):
@@ -115,6 +118,23 @@ def remove(coupon_id: int, *, who: str, why: str, on_progress: Callable[[int], o
         on_progress(deleted)
     _forget(coupon_id)
     return left
+
+
+def forget_late() -> int:
+    """Delete some rows that came after a removal; returns how many. For housekeeping.
+
+    A process that has not seen yet that the coupon is gone writes what it counted of it, within seconds, or
+    when its database is back.
+    """
+    steps = Steering.objects.filter(action=SteeringAction.REMOVE_REHEARSAL)
+    lately = steps.order_by("-pk").values_list("coupon_id", flat=True)[:_LATELY]
+    removed_ids = {coupon_id for coupon_id in lately if coupon_id is not None}
+    gone = removed_ids - set(Coupon.objects.filter(pk__in=removed_ids).values_list("pk", flat=True))
+    deleted = 0
+    for model in (SecondFigures, Refusal):
+        late = list(model._default_manager.filter(coupon_id__in=gone).values_list("pk", flat=True)[:AT_ONCE])
+        deleted += model._default_manager.filter(pk__in=late).delete()[0] if late else 0
+    return deleted
 
 
 def _forget(coupon_id: int) -> None:

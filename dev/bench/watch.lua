@@ -1,5 +1,5 @@
--- For wrk: people who watch a page, each on a connection of its own. Each asks once a second, as the page's
--- script does, and begins at a moment of its own. Snapshots and other answers are counted.
+-- For wrk: people who watch a page, each on a connection of its own. Each begins at a moment of its own and asks
+-- again a second after an answer. Snapshots and other answers are counted.
 -- wrk ... -- PEOPLE (one thread)
 local EVERY_MS = 1000
 local threads = {}
@@ -9,6 +9,7 @@ function setup(thread)
 end
 
 function init(args)
+  math.randomseed(os.time())
   people, waited = tonumber(args[1]), 0
   snapshots, others = 0, 0
 end
@@ -29,7 +30,7 @@ end
 function done(summary, latency, requests)
   local errors = summary.errors
   print(string.format(
-    'WATCHED {"snapshots":%d,"others":%d,"broken":%d}',
-    threads[1]:get("snapshots"), threads[1]:get("others"),
+    'WATCHED {"seconds":%.3f,"snapshots":%d,"others":%d,"broken":%d}',
+    summary.duration / 1e6, threads[1]:get("snapshots"), threads[1]:get("others"),
     errors.connect + errors.read + errors.write + errors.timeout))
 end

@@ -2,37 +2,56 @@
 
 from __future__ import annotations
 
+import http.client
 import json
+import os
 import signal
-import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 from dev.bench import wrk
-from dev.processes import LOOPBACK
+from dev.processes import LOOPBACK, Process, wait_until
 
 _SCRIPT: Final = Path(__file__).parent / "watch.lua"
-#: Before the load: everybody has begun, and the event's first snapshot, which costs more, is made.
-BEFORE_S: Final = 2.0
 _MOST_S: Final = 600  #: nobody watches for longer, whatever becomes of us
+#: Of the snapshots that people would get who wait for none. Fewer, and somebody's answers did not come.
+_AT_LEAST: Final = 0.7
 
 
 @contextmanager
-def watching(*, port: int, path: str, count: int, complaints: list[str]) -> Iterator[None]:
-    """So many watch meanwhile. An answer that is no snapshot is a complaint, but for the first second's."""
+def watching(*, port: int, path: str, count: int, log: Path, complaints: list[str]) -> Iterator[None]:
+    """So many watch meanwhile. Answers that are no snapshots, and people who get few, are complaints."""
+    if not wait_until(lambda: _is_there(port, path), within_s=20):
+        raise RuntimeError(f"no snapshot comes from {path}")
     words = ["-t1", f"-c{count}", f"-d{_MOST_S}s", "--timeout", "10s", "-s", str(_SCRIPT)]
     command = [str(wrk.program()), *words, f"http://{LOOPBACK}:{port}{path}", "--", str(count)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as crowd:
-        try:
-            time.sleep(BEFORE_S)
-            yield
-            crowd.send_signal(signal.SIGINT)
-            printed, _ = crowd.communicate(timeout=30)
-        finally:
-            crowd.kill()
-    told = json.loads(printed.partition("WATCHED ")[2] or "null")
-    if told is None or told["broken"] or told["others"] > count or not told["snapshots"]:
+    log.unlink(missing_ok=True)
+    crowd = Process(name="watchers", command=command, log=log, env=os.environ, dies_by=signal.SIGKILL).start()
+    try:
+        yield
+        crowd.process.send_signal(signal.SIGINT)
+        crowd.process.wait(30)
+    finally:
+        crowd.kill()
+    told = json.loads(log.read_text().partition("WATCHED ")[2] or "null")
+    if (
+        told is None
+        or told["broken"]
+        or told["others"]
+        or told["snapshots"] < _fewest(count, told["seconds"])
+    ):
         complaints.append(f"{count} people watched, and this came: {told}")
+
+
+def _fewest(count: int, seconds: float) -> float:
+    return _AT_LEAST * count * (seconds - 1.0)  # they begin one after the other, in the first second
+
+
+def _is_there(port: int, path: str) -> bool:
+    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=5)
+    connection.request("GET", path)
+    body = connection.getresponse().read()
+    connection.close()
+    return b'"at":' in body[:30]

@@ -12,6 +12,7 @@ import pytest
 from django.apps import apps
 from django.contrib.auth.models import User as Staff
 from django.test import Client
+from django.utils import timezone
 from django_redis import get_redis_connection
 
 from coupons.admin.events import steps
@@ -21,6 +22,7 @@ from coupons.models import (
     CouponStatus,
     DeadLetter,
     EligibleUser,
+    Refusal,
     SecondFigures,
     Steering,
     UserCoupon,
@@ -173,6 +175,38 @@ def test_two_who_remove_it_at_once_remove_it_once(system: System, decided: Coupo
     left = rehearsals.remove(decided.pk, who="kim", why="", on_progress=_once(remove_too))
     assert left.user_coupons == 7
     assert _traces(decided.pk) == {"coupon_steering": 2}
+
+
+def test_what_is_written_of_it_after_its_removal_goes_too(system: System, decided: Coupon) -> None:
+    """By a process that has not seen yet that the coupon is gone, or whose database was away."""
+    rehearsals.remove(decided.pk, who="kim", why="", on_progress=lambda deleted: None)
+    other = make_coupon()
+    for coupon_id, rows in ((decided.pk, 2 * rehearsals.AT_ONCE + 1), (other.pk, 1)):
+        for second in range(rows):
+            SecondFigures.objects.create(coupon_id=coupon_id, second=second, process=1, figures="{}")
+            Refusal.objects.create(
+                user_id=1, coupon_id=coupon_id, code="COUPON_CLOSED", count=1, refused_at=timezone.now()
+            )
+    while rehearsals.forget_late():
+        pass
+
+    assert _traces(decided.pk) == {"coupon_steering": 1}
+    assert set(_traces(other.pk).values()) == {1}
+
+
+def test_housekeeping_looks_for_it(system: System, decided: Coupon) -> None:
+    rehearsals.remove(decided.pk, who="kim", why="", on_progress=lambda deleted: None)
+    SecondFigures.objects.create(coupon_id=decided.pk, second=1, process=1, figures="{}")
+    eventually(lambda: _traces(decided.pk) == {"coupon_steering": 1}, within_s=60)
+
+
+def test_what_is_written_while_it_goes_stays_until_it_is_gone(decided: Coupon) -> None:
+    """It may be opened again: then it is no rehearsal that is gone."""
+    with pytest.raises(Interrupted):
+        rehearsals.remove(decided.pk, who="kim", why="", on_progress=_interrupting(1, _die))
+    left = _traces(decided.pk)
+    assert rehearsals.forget_late() == 0
+    assert _traces(decided.pk) == left
 
 
 def _once(how: Callable[[], None]) -> Callable[[int], None]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Final
 
 from coupons.admin.events import route
@@ -11,20 +12,28 @@ from dev.bench.measurements.accepting import started
 from dev.bench.run import Run
 from dev.bench.slices import Slices, Turn
 from dev.bench.stage import staged
-from dev.bench.watchers import BEFORE_S, watching
+from dev.bench.watchers import watching
 
 _WATCHERS: Final = 100
 _ROUNDS: Final = 12  #: what is looked for is a few parts in a hundred, and slices vary by ten
+#: Of claims before each slice, with and without watchers alike: what follows a rest is slower or faster.
+_BEFORE_S: Final = 2
 
 
 def watched(run: Run) -> Outcome:
     """Claims while a consumer decides them, in turn with and without people who watch."""
     with staged(run) as stage:
         slices, [coupon_id] = started(stage)
+
+        def watch() -> AbstractContextManager[None]:
+            path = f"/admin/coupons/coupon/event/{coupon_id}/snapshot/?pass={route.new_pass(coupon_id)}"
+            port, log = stage.system.api.port, stage.system.folder / "watchers.log"
+            return watching(port=port, path=path, count=_WATCHERS, log=log, complaints=slices.complaints)
+
         slices.in_turn(
             {
-                "nobody": _unwatched(slices, coupon_id),
-                "watched": _watched(slices, coupon_id),
+                "nobody": _among(nullcontext, slices, coupon_id),
+                "watched": _among(watch, slices, coupon_id),
             },
             rounds=_ROUNDS,
         )
@@ -32,23 +41,12 @@ def watched(run: Run) -> Outcome:
     return slices.outcome("watched", slices.figure("accept, 100 watching / nobody", "watched", "nobody"))
 
 
-def _unwatched(slices: Slices, coupon_id: int) -> Turn:
+def _among(people: Callable[[], AbstractContextManager[None]], slices: Slices, coupon_id: int) -> Turn:
     take = slices.of_api(coupon_id, while_issuing=True)
 
-    def after_the_same_rest(name: str) -> None:
-        time.sleep(BEFORE_S)
-        take(name)
-
-    return after_the_same_rest
-
-
-def _watched(slices: Slices, coupon_id: int) -> Turn:
-    take = slices.of_api(coupon_id, while_issuing=True)
-
-    def among_watchers(name: str) -> None:
-        path = f"/admin/coupons/coupon/event/{coupon_id}/snapshot/?pass={route.new_pass(coupon_id)}"
-        port = slices.stage.system.api.port
-        with watching(port=port, path=path, count=_WATCHERS, complaints=slices.complaints):
+    def taken(name: str) -> None:
+        with people():
+            slices.stage.load(coupon_id, seconds=_BEFORE_S)
             take(name)
 
-    return among_watchers
+    return taken
