@@ -153,7 +153,7 @@ class Doors:
         if lookup := lookups_first.lookup_in(request):
             _in_greenlet(request, lambda request: lookups_first.reply_to(request, lookup))
         elif (event := route.asked_for(request)) is not None:
-            request.answer(route.reply_to(request, event))
+            route.serve(request, event)
         elif front.is_claim_in_other_letters(request):
             request.answer(refusal_reply(RefusedError(Code.NOT_FOUND), _language(request)))
         elif request.is_too_long:

@@ -82,6 +82,11 @@ def in_hub_later(function: Callable[[], None]) -> Callable[[], None]:
     return lambda: loop.run_callback_threadsafe(function)
 
 
+def later(seconds: float, function: Callable[[], None]) -> None:
+    """Have ``function`` run in the loop then, in a greenlet of its own. Called in the loop, or its hub."""
+    gevent.spawn_later(seconds, function)
+
+
 def in_thread(function: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:
     """Call a function that may block. From the loop: in a pool thread, while the greenlet sleeps.
 

@@ -1,16 +1,19 @@
 """The newest snapshots. One process of the system makes each, once a second; the others take it from Redis.
 
-While nobody watches, nothing is made. A snapshot that is older than a second is given all the same, and a new
-one is made meanwhile, so that nobody waits for it.
+While nobody watches, nothing is made. Who has the newest one waits for the next, which all of a process get
+at once: a hundred who ask one by one, each when the worker is at something else, cost it more. Who has none
+is given what there is, however old, and a new one is made meanwhile.
 """
 
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 from django.db import Error as DatabaseLayerError
@@ -20,7 +23,7 @@ from redis.exceptions import RedisError
 
 from coupons.event_page import snapshot
 from coupons.models import Coupon
-from runtime import database_roles
+from runtime import database_roles, greenlets
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +39,7 @@ _KEPT_MS: Final = 60_000  #: in Redis, for processes that lose the race to make 
 _LEASE_MS: Final = 3_000
 #: A snapshot this old is shown as such by the page, and no error.
 _AWAY: Final = b""
+_AT: Final = re.compile(rb'\{"at":([0-9]+)[,}]')
 
 
 @dataclass(slots=True)
@@ -43,10 +47,19 @@ class _Entry:
     body: bytes = _AWAY
     made_at: float = float("-inf")
     is_being_made: bool = False
+    waiting: list[Callable[[bytes], None]] = field(default_factory=list)
+    is_due_later: bool = False  #: whether somebody will look when the next one is due
+    wake: Callable[[], None] | None = None  #: has those who wait told, from any thread
+
+    @property
+    def at(self) -> float:
+        """When it was made, in ms since the epoch; for ever if there will be none. 0: there is none yet."""
+        found = _AT.match(self.body)
+        return int(found[1]) if found else float("inf") if self.body else 0
 
 
 class Board:
-    """One per process. ``newest`` is called in a worker's hub; making runs in a thread of its own."""
+    """One per process. ``newest`` and ``when_newer`` are called in a worker's hub; a thread makes them."""
 
     def __init__(self, make: Callable[[int], bytes] = snapshot.of) -> None:
         self._make = make
@@ -60,10 +73,38 @@ class Board:
             if len(self._entries) >= _MOST:
                 self._entries.pop(next(iter(self._entries)))
             entry = self._entries[key] = _Entry()
-        if not entry.is_being_made and time.monotonic() - entry.made_at >= EVERY_S:
+        if time.monotonic() - entry.made_at >= EVERY_S:
+            self._have_made(key, entry)
+        return entry.body
+
+    def when_newer(self, key: int, *, than: int, tell: Callable[[bytes], None]) -> None:
+        """Have ``tell`` called with a snapshot that was made after ``than`` (its ``at``), in the hub.
+
+        Now, if there is one; else when the next one was made, whatever came of it: it may be the same, or
+        empty.
+        """
+        self.newest(key)
+        entry = self._entries[key]
+        if entry.at > than:
+            tell(entry.body)
+            return
+        if entry.wake is None:
+            entry.wake = greenlets.in_hub_later(partial(_tell, entry))
+        entry.waiting.append(tell)
+        if not entry.is_being_made and not entry.is_due_later:
+            entry.is_due_later = True
+            left_s = entry.made_at + EVERY_S - time.monotonic()
+            greenlets.later(max(0.0, left_s), partial(self._due, key, entry))
+
+    def _due(self, key: int, entry: _Entry) -> None:
+        entry.is_due_later = False
+        if entry.waiting:
+            self._have_made(key, entry)
+
+    def _have_made(self, key: int, entry: _Entry) -> None:
+        if not entry.is_being_made:
             entry.is_being_made = True
             self._thread.submit(self._refresh, key, entry)
-        return entry.body
 
     def now(self, key: int) -> bytes:
         """The newest snapshot; waits for the first one, not for ever: empty if it does not come.
@@ -94,6 +135,8 @@ class Board:
         finally:
             entry.made_at = time.monotonic()
             entry.is_being_made = False
+            if entry.wake is not None:
+                entry.wake()
 
     def _shared(self, key: int) -> bytes:
         """Another process's snapshot if it is fresh, or if it is about to make the next one; else our own."""
@@ -118,6 +161,12 @@ class Board:
         except RedisError as error:
             log.debug("an event's snapshot is not shared: %s", error)
         return made
+
+
+def _tell(entry: _Entry) -> None:
+    waiting, entry.waiting = entry.waiting, []
+    for tell in waiting:
+        tell(entry.body)
 
 
 board: Final = Board()

@@ -1,7 +1,7 @@
--- For wrk: people who watch a page, each on a connection of its own. Each begins at a moment of its own and asks
--- again a second after an answer. Snapshots and other answers are counted.
--- wrk ... -- PEOPLE (one thread)
-local EVERY_MS = 1000
+-- For wrk: people who watch a page, each on a connection of its own. Each begins at a moment of its own, and asks
+-- again when it was answered, as the page's script does. Snapshots and other answers are counted.
+-- wrk ... -- PEOPLE PATH (one thread)
+local FIRST_MS, AGAIN_MS = 1000, 10
 local threads = {}
 
 function setup(thread)
@@ -10,18 +10,24 @@ end
 
 function init(args)
   math.randomseed(os.time())
-  people, waited = tonumber(args[1]), 0
-  snapshots, others = 0, 0
+  people, path, waited = tonumber(args[1]), args[2], 0
+  newest, snapshots, others = 0, 0, 0
 end
 
 function delay()
   waited = waited + 1
-  return waited <= people and math.random(EVERY_MS) or EVERY_MS
+  return waited <= people and math.random(FIRST_MS) or AGAIN_MS
+end
+
+function request()
+  return wrk.format("GET", string.format("%s&after=%.0f", path, newest))
 end
 
 function response(status, headers, body)
-  if status == 200 and body:sub(1, 30):find('"at":', 1, true) then
+  local at = status == 200 and tonumber(body:match('^{"at":(%d+)'))
+  if at then
     snapshots = snapshots + 1
+    newest = math.max(newest, at)
   else
     others = others + 1
   end

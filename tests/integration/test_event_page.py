@@ -6,13 +6,17 @@ import json
 import re
 import threading
 import time
+from collections.abc import Callable
 from datetime import timedelta
 from html import unescape
 from typing import Any
+from urllib.parse import quote
 
+import gevent
 import pytest
 from django.contrib.auth.models import Permission
 from django.contrib.auth.models import User as Staff
+from django.db import OperationalError
 from django.test import Client
 from django.utils import timezone
 
@@ -144,6 +148,44 @@ class TestBoard:
             assert hung.now(7) == b""
         finally:
             is_over.set()
+
+    def test_who_has_the_newest_waits_for_the_next_with_all_others(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(boards, "EVERY_S", 0.2)
+        board = _board(b'{"at":1}', b'{"at":2}')
+        told: list[bytes] = []
+        for than in (1, 1, 1):
+            board.when_newer(7, than=than, tell=told.append)
+        gevent.sleep(0)
+        assert told == []
+
+        _wait_in_loop(lambda: len(told) == 3)
+        assert told == [b'{"at":2}'] * 3
+
+    @pytest.mark.parametrize("body", [b'{"at":5,"coupon":1}', b'{"gone":true}'])
+    def test_who_has_an_older_one_does_not_wait(self, body: bytes) -> None:
+        told: list[bytes] = []
+        _board(body).when_newer(7, than=4, tell=told.append)
+        assert told == [body]
+
+    def test_who_has_none_gets_the_first_one(self) -> None:
+        told: list[bytes] = []
+        Board(make=lambda key: b'{"at":5}').when_newer(7, than=0, tell=told.append)
+        assert told == []
+        _wait_in_loop(lambda: bool(told))
+        assert told == [b'{"at":5}']
+
+    @pytest.mark.parametrize("error", [OperationalError("away"), RuntimeError("ours")])
+    def test_where_the_next_cannot_be_made_nobody_waits_for_ever(
+        self, error: Exception, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(boards, "EVERY_S", 0.2)
+        board = _board(b'{"at":1}', error)
+        told: list[bytes] = []
+        board.when_newer(7, than=1, tell=told.append)
+        _wait_in_loop(lambda: bool(told))
+        assert told == [b'{"at":1}']
 
     def test_without_redis_each_makes_its_own(self, redis_away: pytest.MonkeyPatch) -> None:
         assert Board(make=lambda key: b"own").now(7) == b"own"
@@ -346,6 +388,34 @@ def test_the_server_gives_figures_for_a_pass_ahead_of_django(system: System) -> 
 
     eventually(is_whole)
     assert ask(system.api.port, "GET", f"{path}?pass=x").status == 403
+    assert ask(system.api.port, "GET", f"{path}?pass=x&after=1").status == 403
+
+    valid = f"{path}?pass={route.new_pass(coupon.pk)}"
+    for after in ("", "x", "-1", "\u0661", 40 * "9"):
+        assert ask(system.api.port, "GET", f"{valid}&after={quote(after)}").status == 200
+    seen = told()["at"]
+    eventually(lambda: ask(system.api.port, "GET", f"{valid}&after={seen}").body["at"] > seen)
+
+
+def _board(first: bytes, *others: bytes | Exception) -> Board:
+    """A board that has the first snapshot, and makes the others next."""
+    parts = iter([first, *others])
+
+    def make(key: int) -> bytes:
+        part = next(parts)
+        if isinstance(part, Exception):
+            raise part
+        return part
+
+    made = Board(make=make)
+    assert made.now(7) == first
+    return made
+
+
+def _wait_in_loop(condition: Callable[[], bool]) -> None:
+    with gevent.Timeout(20):
+        while not condition():
+            gevent.sleep(0.01)
 
 
 def _made(made: list[str], by: str) -> bytes:

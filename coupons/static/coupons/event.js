@@ -1,4 +1,4 @@
-// The event page and the list of today's events: asks for the newest figures once a second and shows them.
+// The event page and the list of today's events: asks for figures newer than those it has, and shows them.
 "use strict";
 (function () {
   const config = JSON.parse(document.getElementById("event-config").textContent);
@@ -13,7 +13,8 @@
   const COLORS = ["#1a7f37", "#c1121f", "#b35900", "#6f42c1", "#0b5fbf", "#00796b", "#795548", "#607d8b"];
   // As the text around a chart is, in light and in dark.
   const LINES = { stroke: () => getComputedStyle(document.body).color, grid: { stroke: "#8883", width: 1 }, ticks: { stroke: "#8883", width: 1 } };
-  const EVERY_MS = 1000, PASS_EVERY_MS = 60000, STALE_S = 5;
+  // The server answers when there are newer figures, once a second; what fails, or comes at once, is asked for later.
+  const EVERY_MS = 1000, SHORTEST_MS = 500, PASS_EVERY_MS = 60000, STALE_S = 5;
   const charts = new Map();
   let token = config.pass, newest = null, ahead = 0;  // ahead: the server's clock minus ours, in ms
 
@@ -226,7 +227,8 @@
   }
 
   async function ask() {
-    const answer = await fetch(`${config.snapshotUrl}?pass=${encodeURIComponent(token)}`, { cache: "no-store" });
+    const after = newest ? `&after=${newest.at}` : "";
+    const answer = await fetch(`${config.snapshotUrl}?pass=${encodeURIComponent(token)}${after}`, { cache: "no-store" });
     if (answer.status === 403) {
       await renew();
       return;
@@ -255,9 +257,10 @@
 
   async function run() {
     for (;;) {
-      const began = Date.now();
+      const began = Date.now(), before = newest;
       await tick();
-      await new Promise((done) => setTimeout(done, Math.max(100, EVERY_MS - (Date.now() - began))));
+      const every = newest === before ? EVERY_MS : SHORTEST_MS;
+      await new Promise((done) => setTimeout(done, Math.max(10, every - (Date.now() - began))));
     }
   }
 
