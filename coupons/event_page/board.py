@@ -14,6 +14,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import takewhile
 from typing import Final
 
 from django.db import Error as DatabaseLayerError
@@ -37,9 +38,21 @@ _KEPT_MS: Final = 60_000  #: in Redis, for processes that lose the race to make 
 #: So long one process has the right to make it: longer than a slow database takes, and after a crash nobody
 #: makes it for so long.
 _LEASE_MS: Final = 3_000
+#: Who waits for the next snapshot gets the one that there is after so long. Shorter, and pages of a busy
+#: system ask for nothing; longer, and while the database hangs a worker that stops waits for them.
+HELD_S: Final = 2.5
+#: Another process is making the next snapshot: so long until it is looked for again.
+_AGAIN_S: Final = 0.2
 #: A snapshot this old is shown as such by the page, and no error.
 _AWAY: Final = b""
 _AT: Final = re.compile(rb'\{"at":([0-9]+)[,}]')
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    than: int  #: the ``at`` of what this page has
+    until: float  #: by the monotonic clock
+    tell: Callable[[bytes], None]
 
 
 @dataclass(slots=True)
@@ -47,8 +60,10 @@ class _Entry:
     body: bytes = _AWAY
     made_at: float = float("-inf")
     is_being_made: bool = False
-    waiting: list[Callable[[bytes], None]] = field(default_factory=list)
+    is_failing: bool = False  #: the last one could not be made
+    waiting: list[_Waiting] = field(default_factory=list)  #: who has waited longest comes first
     is_due_later: bool = False  #: whether somebody will look when the next one is due
+    is_looked_after: bool = False  #: whether somebody will tell those who waited too long
     wake: Callable[[], None] | None = None  #: has those who wait told, from any thread
 
     @property
@@ -80,8 +95,8 @@ class Board:
     def when_newer(self, key: int, *, than: int, tell: Callable[[bytes], None]) -> None:
         """Have ``tell`` called with a snapshot that was made after ``than`` (its ``at``), in the hub.
 
-        Now, if there is one; else when the next one was made, whatever came of it: it may be the same, or
-        empty.
+        Now, if there is one; else when the next one was made. If none comes it is what there is: the same,
+        or empty.
         """
         self.newest(key)
         entry = self._entries[key]
@@ -89,12 +104,43 @@ class Board:
             tell(entry.body)
             return
         if entry.wake is None:
-            entry.wake = greenlets.in_hub_later(partial(_tell, entry))
-        entry.waiting.append(tell)
-        if not entry.is_being_made and not entry.is_due_later:
+            entry.wake = greenlets.in_hub_later(partial(self._made, key, entry))
+        entry.waiting.append(_Waiting(than, time.monotonic() + HELD_S, tell))
+        self._look_after(entry)
+        if not entry.is_being_made:
+            self._look_later(key, entry, entry.made_at + EVERY_S - time.monotonic())
+
+    def _made(self, key: int, entry: _Entry) -> None:
+        """Tell who waited for this one. Where another process makes the next, it is looked for again."""
+        waiting, entry.waiting = entry.waiting, []
+        for each in waiting:
+            if entry.at > each.than or entry.is_failing:
+                _tell(each, entry.body)
+            else:
+                entry.waiting.append(each)
+        if entry.waiting:
+            self._look_later(key, entry, _AGAIN_S)
+
+    def _look_after(self, entry: _Entry) -> None:
+        if entry.waiting and not entry.is_looked_after:
+            entry.is_looked_after = True
+            left_s = entry.waiting[0].until - time.monotonic()
+            greenlets.later(max(0.0, left_s), partial(self._give_up, entry))
+
+    def _give_up(self, entry: _Entry) -> None:
+        """Tell what there is to those who waited too long."""
+        entry.is_looked_after = False
+        now = time.monotonic()
+        over = list(takewhile(lambda each: each.until <= now, entry.waiting))
+        entry.waiting = entry.waiting[len(over) :]
+        for each in over:
+            _tell(each, entry.body)
+        self._look_after(entry)
+
+    def _look_later(self, key: int, entry: _Entry, seconds: float) -> None:
+        if not entry.is_due_later:
             entry.is_due_later = True
-            left_s = entry.made_at + EVERY_S - time.monotonic()
-            greenlets.later(max(0.0, left_s), partial(self._due, key, entry))
+            greenlets.later(max(0.0, seconds), partial(self._due, key, entry))
 
     def _due(self, key: int, entry: _Entry) -> None:
         entry.is_due_later = False
@@ -122,9 +168,11 @@ class Board:
             return _AWAY
 
     def _refresh(self, key: int, entry: _Entry) -> None:
+        is_failing = True
         try:
             with database_roles.watched():
                 entry.body = self._shared(key)
+            is_failing = False
         except Coupon.DoesNotExist:
             entry.body = b'{"gone":true}'
         except DatabaseLayerError as error:
@@ -133,7 +181,7 @@ class Board:
         except Exception:
             log.exception("an event's snapshot cannot be made")
         finally:
-            entry.made_at = time.monotonic()
+            entry.made_at, entry.is_failing = time.monotonic(), is_failing
             entry.is_being_made = False
             if entry.wake is not None:
                 entry.wake()
@@ -163,10 +211,12 @@ class Board:
         return made
 
 
-def _tell(entry: _Entry) -> None:
-    waiting, entry.waiting = entry.waiting, []
-    for tell in waiting:
-        tell(entry.body)
+def _tell(waiting: _Waiting, body: bytes) -> None:
+    """Among others that are told with it: an error is this one's alone."""
+    try:
+        waiting.tell(body)
+    except Exception:
+        log.exception("a page cannot be told its event's snapshot")
 
 
 board: Final = Board()

@@ -19,6 +19,7 @@ from django.contrib.auth.models import User as Staff
 from django.db import OperationalError
 from django.test import Client
 from django.utils import timezone
+from django_redis import get_redis_connection
 
 from coupons.admin import letters as letters_pages
 from coupons.admin.events import route
@@ -186,6 +187,54 @@ class TestBoard:
         board.when_newer(7, than=1, tell=told.append)
         _wait_in_loop(lambda: bool(told))
         assert told == [b'{"at":1}']
+
+    def test_where_it_hangs_pages_get_the_old_one(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(boards, "EVERY_S", 0.1)
+        monkeypatch.setattr(boards, "HELD_S", 0.3)
+        is_over = threading.Event()
+        parts = iter([b'{"at":1}'])
+        board = Board(make=lambda key: next(parts, b"") or str(is_over.wait(30)).encode())
+        board.now(7)
+        told: list[bytes] = []
+        try:
+            for number in range(3):
+                board.when_newer(7, than=1, tell=told.append)
+                _wait_in_loop(lambda number=number: len(told) == number + 1)  # type: ignore[misc]
+        finally:
+            is_over.set()
+        assert told == [b'{"at":1}'] * 3
+
+    def test_a_page_that_cannot_be_told_keeps_no_other_waiting(
+        self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        monkeypatch.setattr(boards, "EVERY_S", 0.1)
+        board = _board(b'{"at":1}', b'{"at":2}')
+        told: list[bytes] = []
+
+        def fail(body: bytes) -> None:
+            raise RuntimeError("ours")
+
+        for tell in (fail, told.append, fail, told.append):
+            board.when_newer(7, than=1, tell=tell)
+        _wait_in_loop(lambda: len(told) == 2)
+        assert told == [b'{"at":2}'] * 2
+        assert caplog.messages.count("a page cannot be told its event's snapshot") == 2
+
+    def test_the_one_that_another_process_is_making_is_waited_for(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(boards, "EVERY_S", 0.1)
+        board = _board(b'{"at":1}')
+        redis = get_redis_connection("default")
+        redis.set("coupon-event-page:7:turn", 1, px=30_000)
+        told: list[bytes] = []
+        board.when_newer(7, than=1, tell=told.append)
+        gevent.sleep(0.5)
+        assert told == []
+
+        redis.set("coupon-event-page:7", b'{"at":2}', px=60_000)
+        _wait_in_loop(lambda: bool(told))
+        assert told == [b'{"at":2}']
 
     def test_without_redis_each_makes_its_own(self, redis_away: pytest.MonkeyPatch) -> None:
         assert Board(make=lambda key: b"own").now(7) == b"own"

@@ -14,7 +14,7 @@
   // As the text around a chart is, in light and in dark.
   const LINES = { stroke: () => getComputedStyle(document.body).color, grid: { stroke: "#8883", width: 1 }, ticks: { stroke: "#8883", width: 1 } };
   // The server answers when there are newer figures, once a second; what fails, or comes at once, is asked for later.
-  const EVERY_MS = 1000, SHORTEST_MS = 500, PASS_EVERY_MS = 60000, STALE_S = 5;
+  const EVERY_MS = 1000, SHORTEST_MS = 500, LONGEST_MS = 8000, PASS_EVERY_MS = 60000, STALE_S = 5;
   const charts = new Map();
   let token = config.pass, newest = null, ahead = 0;  // ahead: the server's clock minus ours, in ms
 
@@ -226,41 +226,54 @@
     token = (await answer.json()).pass;
   }
 
+  let trouble = "";  // why no figures come, where we know
+  function learn(error) {
+    if (error.message === "logged out") trouble = labels.loggedOut;
+  }
+
   async function ask() {
-    const after = newest ? `&after=${newest.at}` : "";
-    const answer = await fetch(`${config.snapshotUrl}?pass=${encodeURIComponent(token)}${after}`, { cache: "no-store" });
+    const asked = `${config.snapshotUrl}?pass=${encodeURIComponent(token)}&after=${newest ? newest.at : 0}`;
+    const answer = await fetch(asked, { cache: "no-store", signal: AbortSignal.timeout(LONGEST_MS) });
     if (answer.status === 403) {
       await renew();
       return;
     }
     const told = await answer.json();
-    if (told.gone) notice(labels.gone);
+    if (told.gone) trouble = labels.gone;
     // Another worker may still have an older one.
-    else if (!told.error && (!newest || told.at > newest.at)) show(told);
+    else if (!told.error && (!newest || told.at > newest.at)) {
+      trouble = "";
+      show(told);
+    }
   }
 
-  let staleSince = Date.now(), seenAt = null;
+  let staleSince = performance.now(), seenAt = null;
   async function tick() {
     if (document.hidden) return;
     try {
       await ask();
     } catch (error) {
-      if (error.message === "logged out") notice(labels.loggedOut);
+      learn(error);
     }
+  }
+
+  function tellTrouble() {
+    if (document.hidden) return;
     if (newest && newest.at !== seenAt) {
       seenAt = newest.at;
-      staleSince = Date.now();
+      staleSince = performance.now();
     }
-    const age = Math.round((Date.now() - staleSince) / 1000);
-    if (newest && age > STALE_S) notice(fill(labels.stale, { seconds: whole.format(age) }));
+    const age = Math.round((performance.now() - staleSince) / 1000);
+    if (trouble) notice(trouble);
+    else if (newest && age > STALE_S) notice(fill(labels.stale, { seconds: whole.format(age) }));
   }
 
   async function run() {
     for (;;) {
-      const began = Date.now(), before = newest;
+      const began = performance.now(), before = newest;
       await tick();
       const every = newest === before ? EVERY_MS : SHORTEST_MS;
-      await new Promise((done) => setTimeout(done, Math.max(10, every - (Date.now() - began))));
+      await new Promise((done) => setTimeout(done, Math.max(10, every - (performance.now() - began))));
     }
   }
 
@@ -269,6 +282,7 @@
     for (const { plot, box } of charts.values()) plot.setSize({ width: Math.max(240, box.clientWidth - 14), height: 180 });
   });
   setInterval(countdown, 250);
-  setInterval(() => renew().catch(() => notice(labels.loggedOut)), PASS_EVERY_MS);
+  setInterval(tellTrouble, 1000);
+  setInterval(() => renew().catch(learn), PASS_EVERY_MS);
   run();
 })();
