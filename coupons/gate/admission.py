@@ -124,7 +124,7 @@ class AdmissionGate(GateRedis):
             GateUnknown(f"coupon {coupon.coupon_id}")
             if isinstance(answers, GateMoving) or answers == [b"UNKNOWN"]
             else [_admission(answer) for answer in answers]
-            for (coupon, _), answers in zip(asked, self.try_together("admit", calls), strict=True)
+            for (coupon, _), answers in zip(asked, self.try_together("admit", calls, head=4), strict=True)
         ]
 
     def load(self, coupon: CachedCoupon, undecided: Sequence[Claim]) -> bool:

@@ -365,6 +365,25 @@ def test_coupons_are_asked_for_in_one_call_whatever_redis_has_forgotten() -> Non
     assert isinstance(answers[2], GateUnknown)
 
 
+def test_a_crowd_on_several_coupons_that_one_call_cannot_hold_is_answered_claim_by_claim() -> None:
+    few, many, none = (replace(COUPON, coupon_id=7 + n, stock=stock) for n, stock in enumerate((2, 3000, 0)))
+    gate.load_each([(coupon, []) for coupon in (few, many, none)])
+    crowds = [
+        (coupon, [claim(user_id, coupon_id=coupon.coupon_id) for user_id in users])
+        for coupon, users in ((few, range(1, 4)), (many, range(1, 3001)), (none, [2**63 - 1]), (many, [1]))
+    ]
+
+    answers = gate.admit_each(crowds)
+
+    first_of_many = crowds[1][1][0]
+    assert answers == [
+        [Admitted(), Admitted(), OutOfStock()],
+        [Admitted()] * 3000,
+        [OutOfStock()],
+        [AlreadyRequested(first_request_id=first_of_many.request_id)],
+    ]
+
+
 @loaded
 def test_all_keys_of_a_coupon_live_on_one_node_of_a_cluster() -> None:
     ask(COUPON, claim(1))
