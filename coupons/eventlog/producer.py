@@ -190,7 +190,7 @@ class EventProducer:
             circuits=self._circuits,
             send=self._send,
             partition_of=self._partition_of,
-            fetch_reports=self._fetch_reports,
+            passed_on=self._passed_on,
             suspect=self._watchdog.suspect,
         )
         took_s = 0.0
@@ -220,8 +220,13 @@ class EventProducer:
             return None
         return partition_of(record.key, self._watchdog.partitions)
 
-    def _fetch_reports(self) -> None:
-        """Reports are to come: wake the greenlet that fetches them, if one does."""
+    def _passed_on(self) -> None:
+        """librdkafka has the records: wake its thread, and the greenlet that fetches reports, if one does.
+
+        The thread wakes at a batch's first record and then sleeps for a whole millisecond, however short the
+        linger is. A flush that waits for nothing wakes it, and what has lingered is sent.
+        """
+        self._producer.flush(0)
         if self._wanted is not None:
             self._wanted.set()
 

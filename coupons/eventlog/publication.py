@@ -41,8 +41,8 @@ class Publication:
 
     ``send`` gives a record to librdkafka, with its index, its delivery and the moment. ``partition_of``: None
     for a record that no circuit is for. ``until``: the last moment to wait for, by the monotonic clock, where
-    a record has no earlier one. ``timeout_s``: the publish timeout. ``fetch_reports`` is called once the
-    records are sent, ``suspect`` to make the watchdog look.
+    a record has no earlier one. ``timeout_s``: the publish timeout. ``passed_on`` is called once
+    librdkafka has the records, ``suspect`` to make the watchdog look.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Publication:
         circuits: Circuits,
         send: Send,
         partition_of: Callable[[Record], int | None],
-        fetch_reports: Callable[[], None],
+        passed_on: Callable[[], None],
         suspect: Callable[[], None],
     ) -> None:
         self._records = records
@@ -63,7 +63,7 @@ class Publication:
         self._circuits = circuits
         self._send = send
         self._partition_of = partition_of
-        self._fetch_reports = fetch_reports
+        self._passed_on = passed_on
         self._suspect = suspect
         self._delivery = Delivery(len(records))
         self._started = time.monotonic()
@@ -71,7 +71,7 @@ class Publication:
     def parts(self) -> Iterator[dict[int, Receipt]]:
         """The receipts by the record's index: at once, after a probe, and as the records' time ends."""
         probes = self._pass_on()
-        self._fetch_reports()
+        self._passed_on()
         yield (told := self._prompt())
         if len(told) < len(self._records) and probes:
             self._delivery.is_complete(self._probed_until(probes) - time.monotonic())

@@ -34,7 +34,7 @@ class Log:
             circuits=self.circuits,
             send=lambda record, index, delivery, sent_at: self.sent.append((delivery, index)),
             partition_of=lambda record: 0,
-            fetch_reports=lambda: None,
+            passed_on=lambda: None,
             suspect=self._suspect,
         )
 
@@ -130,7 +130,7 @@ def test_a_probe_that_fails_opens_the_circuit_again(log: Log) -> None:
         circuits=log.circuits,
         send=lambda record, index, delivery, sent_at: sent.append(sent_at),
         partition_of=lambda record: 0,
-        fetch_reports=lambda: None,
+        passed_on=lambda: None,
         suspect=lambda: None,
     )
     next(publication.parts())
