@@ -411,7 +411,7 @@ def test_what_was_passed_over_in_another_partition_is_found_and_the_undecided_is
     topic: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As after the topic got more partitions: the events stand in another than their key leads to now."""
-    monkeypatch.setattr(leaked_slots, "STILL_S", 1.0)
+    monkeypatch.setattr(leaked_slots, "STILL_S", 2.0)
     users = make_users(2)
     coupons = _coupons_by_partition()
     claims = [_reserve(coupons[0], user) for user in users]
@@ -432,7 +432,7 @@ def test_what_was_passed_over_in_another_partition_is_found_and_the_undecided_is
 def test_a_coupon_with_very_many_reservations_hides_no_other(
     topic: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(leaked_slots, "STILL_S", 1.0)
+    monkeypatch.setattr(leaked_slots, "STILL_S", 2.0)
     monkeypatch.setattr(leaked_slots, "MOST_AT_ONCE", 6)
     monkeypatch.setattr(leaked_slots, "MOST_OF_ONE", 2)
     coupons, users = _coupons_by_partition(), make_users(9)
@@ -445,7 +445,7 @@ def test_a_coupon_with_very_many_reservations_hides_no_other(
 
 def test_many_coupons_that_wait_for_long_hide_no_other(topic: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """As ten paused coupons do: each fills its share of a round, and together they fill the round."""
-    monkeypatch.setattr(leaked_slots, "STILL_S", 0.2)
+    monkeypatch.setattr(leaked_slots, "STILL_S", 2.0)  # ends are noted meanwhile
     monkeypatch.setattr(leaked_slots, "MOST_AT_ONCE", 4)
     monkeypatch.setattr(leaked_slots, "MOST_OF_ONE", 2)
     users = make_users(3)

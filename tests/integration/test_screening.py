@@ -170,6 +170,7 @@ def test_claims_that_cannot_be_published_are_refused_by_the_database_alone(
         make_coupon(),
     )
     users = make_users(2)
+    monkeypatch.setattr(log, "refuses_some", True)
     monkeypatch.setattr(log, "refuses", lambda coupon_id: coupon_id != living.pk)
     UserCoupon.objects.create(coupon=dead, user_id=users[1])
     submit([claim(living.pk, users[1])])
