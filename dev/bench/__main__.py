@@ -25,9 +25,15 @@ from dev.bench.run import Run
 from dev.bench.scale import LONG, SHORT
 from dev.bench.targets import TARGETS
 from dev.processes import PROJECT
+from dev.services.kafka import JAVA_PERFORMANCE_VARIABLE
 from dev.services.own import Services
 
 _RESULTS: Final = PROJECT / ".bench"
+#: Those of Kafka's own start script, bin/kafka-run-class.sh: a broker as others run it.
+_JAVA_PERFORMANCE_OPTIONS: Final = (
+    "-server -XX:+UseG1GC -XX:MaxGCPauseMillis=20 -XX:InitiatingHeapOccupancyPercent=35 "
+    "-XX:+ExplicitGCInvokesConcurrent"
+)
 #: What may go wrong with one measurement: it is red, and the others go on.
 _BROKEN: Final = (
     AssertionError,
@@ -60,6 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"--before: {options.before} is no checkout of this project")
     for name in [name for name in os.environ if name.startswith("COUPON_")]:
         del os.environ[name]  # the settings are those that ship
+    os.environ.setdefault(JAVA_PERFORMANCE_VARIABLE, _JAVA_PERFORMANCE_OPTIONS)
     for name, equals, value in (each.partition("=") for each in options.setting):
         if not equals:
             parser.error(f"--setting {name}: say NAME=VALUE")
@@ -68,13 +75,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(wanted: Sequence[Measurement], options: argparse.Namespace, services: Services) -> int:
-    from dev.bench import chart, database, events, machine, report
+    from dev.bench import chart, database, machine, report, stage
 
     wrk.program()
     run = Run(services, SHORT if options.short else LONG, options.before and options.before.resolve())
     print(f"making {run.scale.users:,} users ...", flush=True)
     database.make_users(run.scale.users)
-    events.warm_up()
+    print(f"warming the broker for {run.scale.broker_warm_s} s ...", flush=True)
+    stage.warm_broker(run)
     outcomes = suite.in_turn(
         wanted, lambda each: _measure(each, run), told=lambda outcome: f"{outcome.seconds:.0f} s"
     )

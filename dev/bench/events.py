@@ -13,7 +13,6 @@ from coupons.eventlog.events import CouponIssueEvent, encode, partition_key
 from dev import topics
 
 _SEED: Final = 5  # the same order in every run
-_WARM_UP_REQUESTS: Final = 10_000
 
 
 def events(coupon_ids: Sequence[int], users: Sequence[int]) -> list[CouponIssueEvent]:
@@ -36,11 +35,3 @@ def write(topic: str, written: Sequence[CouponIssueEvent], changes: Mapping[str,
     """Returns when the broker has them all; raises RuntimeError if it has not."""
     records = ((partition_key(event.coupon_id), encode(event)) for event in written)
     topics.write(topic, records, {"linger.ms": 20, "enable.idempotence": False} | dict(changes or {}))
-
-
-def warm_up() -> None:
-    """A broker that has just started runs its code interpreted: thousands of requests get it compiled."""
-    with topics.own_topic("bench-warm-up") as topic:
-        one_by_one = {"linger.ms": 0, "batch.num.messages": 1}
-        write(topic, events([1], range(1, _WARM_UP_REQUESTS + 1)), one_by_one)
-        topics.delete(topic, f"{topic}.DLT")

@@ -11,6 +11,7 @@ class Scale:
     rounds: int  #: of baseline and ours in turn
     slice_s: int  #: of one load in a round
     warm_s: int
+    broker_warm_s: int
     open_loop_s: float
     issue_rounds: int
     backlog: int  #: events on the hot coupon, and spread over the many
@@ -28,6 +29,7 @@ LONG = Scale(
     rounds=8,
     slice_s=2,
     warm_s=3,
+    broker_warm_s=45,
     open_loop_s=20,
     issue_rounds=2,
     backlog=60_000,
@@ -44,6 +46,7 @@ SHORT = Scale(
     rounds=2,
     slice_s=2,
     warm_s=1,
+    broker_warm_s=10,
     open_loop_s=6,
     issue_rounds=1,
     backlog=30_000,

@@ -24,6 +24,7 @@ from tests.system import System, eventually
 
 _VERIFY_S: Final = 1200.0
 _SETTLE_S: Final = 300.0
+_WARM_COUPONS: Final = 30  #: on all partitions
 
 
 @dataclass(slots=True, kw_only=True)
@@ -136,6 +137,19 @@ def staged(run: Run) -> Iterator[Stage]:
     with topics.own_topic(f"bench-{uuid4().hex[:8]}") as topic, ExitStack() as ended:
         ended.callback(topics.delete, topic, f"{topic}.DLT")
         yield Stage(run=run, system=System(topic=topic, consumers=0), _ended=ended)
+
+
+def warm_broker(run: Run) -> None:
+    """Claims on many coupons, decided meanwhile, until the broker's code is compiled.
+
+    It begins interpreted, and its compiler works on the cores that are to be measured.
+    """
+    with staged(run) as stage:
+        stage.start_api()
+        stage.start_consumer()
+        coupon_ids = database.make_coupons(_WARM_COUPONS, stock=run.scale.users)
+        stage.load(*coupon_ids, seconds=run.scale.broker_warm_s)
+        stage.wait_decided(*coupon_ids)
 
 
 def claim_path(coupon_id: int) -> str:

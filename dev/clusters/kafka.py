@@ -12,7 +12,7 @@ from typing import Final
 
 from dev.processes import Process
 from dev.services import programs
-from dev.services.kafka import JAVA_OPTIONS
+from dev.services.kafka import java_options
 
 USER, PASSWORD = "shop", "of-the-shop"
 SCRAM = "org.apache.kafka.common.security.scram.ScramLoginModule"
@@ -78,7 +78,7 @@ class Node:
         java = str(programs.require_java())
         return Process(
             name="kafka",
-            command=[java, *JAVA_OPTIONS, *self.options, "-cp", f"{self.libs}/*", *words],
+            command=[java, *java_options(), *self.options, "-cp", f"{self.libs}/*", *words],
             log=self.folder / "log",
             env=programs.inherited_environment(),
             folder=self.folder,
