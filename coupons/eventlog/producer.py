@@ -19,9 +19,9 @@ import atexit
 import logging
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from typing import Final
+from typing import Any, Final
 
 import gevent
 import gevent.event
@@ -189,6 +189,7 @@ class EventProducer:
             timeout_s=self._timeout_s,
             circuits=self._circuits,
             send=self._send,
+            send_all=self._send_all,
             partition_of=self._partition_of,
             passed_on=self._passed_on,
             suspect=self._watchdog.suspect,
@@ -233,25 +234,64 @@ class EventProducer:
     def _send_held(self, held: Held) -> None:
         self._send(held.record, held.index, held.delivery, time.monotonic())
 
-    def _send(self, record: Record, index: int, delivery: Delivery, sent_at: float) -> None:
-        """Give it to librdkafka. In whichever thread or greenlet publishes, or in librdkafka's callback."""
+    def _send_all(self, records: Sequence[Record], delivery: Delivery, sent_at: float) -> None:
+        """As ``_send``, of a publication's records, in one call; librdkafka takes headers only one by one.
 
+        Passed on one by one, the first few are sent before the last has come. With more than five of a
+        partition on their way, librdkafka sends no others, and its thread spins until those are acknowledged.
+        """
+        if any(record.topic is not None or record.headers for record in records):
+            for index, record in enumerate(records):
+                self._send(record, index, delivery, sent_at)
+            return
+        messages: list[dict[str, Any]] = [
+            {
+                "key": record.key,
+                "value": record.value,
+                "callback": self._reporting(index, delivery, sent_at),
+            }
+            for index, record in enumerate(records)
+        ]
+        try:
+            taken = self._producer.produce_batch(self._topic, messages)
+        except KafkaException as error:  # never seen: it may have taken some
+            self._break("the producer refuses batches")
+            for index in range(len(records)):
+                delivery.note(index, Uncertain(error=str(error)))
+            return
+        if taken < len(messages):
+            for index, message in enumerate(messages):
+                if refusal := message.get("_error"):
+                    self._refused(index, delivery, refusal)
+
+    def _refused(self, index: int, delivery: Delivery, error: KafkaError) -> None:
+        """Not queued: the buffer is full, or the record too large, or the producer's state fatal."""
+        if error.code() != KafkaError._QUEUE_FULL:
+            self._break("the producer refuses records")
+        delivery.note(index, NotPublished(error=str(error)))
+
+    def _reporting(
+        self, index: int, delivery: Delivery, sent_at: float
+    ) -> Callable[[KafkaError | None, Message], None]:
         def report(error: KafkaError | None, message: Message) -> None:
             delivery.note(index, self._receipt(error, message, sent_at))
 
+        return report
+
+    def _send(self, record: Record, index: int, delivery: Delivery, sent_at: float) -> None:
+        """Give it to librdkafka. In whichever thread or greenlet publishes, or in librdkafka's callback."""
         try:
             self._producer.produce(
                 record.topic or self._topic,
                 value=record.value,
                 key=record.key,
                 headers=list(record.headers),
-                on_delivery=report,
+                on_delivery=self._reporting(index, delivery, sent_at),
             )
         except BufferError:
             delivery.note(index, NotPublished(error="the producer's buffer is full"))
-        except KafkaException as error:  # refused before it was queued: a fatal state, or a message too large
-            self._break("the producer refuses records")
-            delivery.note(index, NotPublished(error=str(error)))
+        except KafkaException as error:
+            self._refused(index, delivery, error.args[0])
 
     def _receipt(self, error: KafkaError | None, message: Message, sent_at: float) -> Receipt:
         """Runs in librdkafka's callback, where polls run: it must not wait."""

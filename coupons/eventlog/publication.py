@@ -34,15 +34,16 @@ _TOGETHER_S: Final = 0.1
 _TOO_LATE: Final = NotPublished(error="no time was left to publish")
 
 Send = Callable[[Record, int, Delivery, float], None]
+SendAll = Callable[[Sequence[Record], Delivery, float], None]
 
 
 class Publication:
     """Belongs to the greenlet or thread that makes it, and that iterates ``parts``.
 
-    ``send`` gives a record to librdkafka, with its index, its delivery and the moment. ``partition_of``: None
-    for a record that no circuit is for. ``until``: the last moment to wait for, by the monotonic clock, where
-    a record has no earlier one. ``timeout_s``: the publish timeout. ``passed_on`` is called once
-    librdkafka has the records, ``suspect`` to make the watchdog look.
+    ``send`` gives a record to librdkafka, with its index, its delivery and the moment; ``send_all`` does so
+    with all records. ``partition_of``: None for a record that no circuit is for. ``until``: the last moment
+    to wait for, by the monotonic clock, where a record has no earlier one. ``timeout_s``: the publish
+    timeout. ``passed_on`` is called once librdkafka has the records, ``suspect`` to make the watchdog look.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Publication:
         timeout_s: float,
         circuits: Circuits,
         send: Send,
+        send_all: SendAll,
         partition_of: Callable[[Record], int | None],
         passed_on: Callable[[], None],
         suspect: Callable[[], None],
@@ -62,6 +64,7 @@ class Publication:
         self._timeout_s = timeout_s
         self._circuits = circuits
         self._send = send
+        self._send_all = send_all
         self._partition_of = partition_of
         self._passed_on = passed_on
         self._suspect = suspect
@@ -95,8 +98,7 @@ class Publication:
         """Give the records to librdkafka, or to their partition's circuit; returns those that are probes."""
         latest = self._started + _LEAST_SHARE * self._timeout_s
         if self._circuits.is_calm and min(self._untils, default=latest) >= latest:
-            for index, record in enumerate(self._records):
-                self._send(record, index, self._delivery, self._started)
+            self._send_all(self._records, self._delivery, self._started)
             return []
         probes = []
         for index, record in enumerate(self._records):

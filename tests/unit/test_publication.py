@@ -33,6 +33,7 @@ class Log:
             timeout_s=TIMEOUT_S,
             circuits=self.circuits,
             send=lambda record, index, delivery, sent_at: self.sent.append((delivery, index)),
+            send_all=self._send_all,
             partition_of=lambda record: 0,
             passed_on=lambda: None,
             suspect=self._suspect,
@@ -47,6 +48,9 @@ class Log:
     def way(self) -> Way:
         held = Held(record=record(), index=0, delivery=Delivery(1))
         return self.circuits.way(0, held)
+
+    def _send_all(self, records: Sequence[Record], delivery: Delivery, sent_at: float) -> None:
+        self.sent += [(delivery, index) for index in range(len(records))]
 
     def _send_held(self, held: Held) -> None:
         self.sent.append((held.delivery, held.index))
@@ -129,6 +133,7 @@ def test_a_probe_that_fails_opens_the_circuit_again(log: Log) -> None:
         timeout_s=TIMEOUT_S,
         circuits=log.circuits,
         send=lambda record, index, delivery, sent_at: sent.append(sent_at),
+        send_all=lambda records, delivery, sent_at: None,
         partition_of=lambda record: 0,
         passed_on=lambda: None,
         suspect=lambda: None,
