@@ -22,7 +22,6 @@ from coupons import coupon_cache
 from coupons.figures import refusals
 from coupons.figures.counting import Desk, Figures, desk, merged
 from coupons.gate.admission import GateUnavailable, gate
-from coupons.gate.keys import keys_of
 from coupons.models import SecondFigures
 from runtime import database_roles
 from runtime.chunks import in_chunks
@@ -151,11 +150,10 @@ def waiting_now(coupon_ids: Collection[int]) -> dict[int, int]:
     found: dict[int, int] = {}
     try:
         for some in in_chunks(coupon_ids, MOST_ROWS):
-            counts = gate.run_each("reserved", [(keys_of(coupon_id), []) for coupon_id in some])
-            found |= {coupon_id: int(count) for coupon_id, count in zip(some, counts, strict=True)}
+            found |= gate.reserved_each(some)
     except GateUnavailable as error:
         log.debug("how many wait is not known: %s", error)
-    return {coupon_id: count for coupon_id, count in found.items() if count >= 0}
+    return found
 
 
 class FlushingThread:

@@ -204,8 +204,18 @@ class AdmissionGate(GateRedis):
 
     def reserved(self, coupon_id: int) -> int | None:
         """How many requests are accepted and not yet decided; None if the gate must be loaded."""
-        count = int(self.run("reserved", (keys_of(coupon_id), [])))
-        return None if count < 0 else count
+        return self.reserved_each([coupon_id]).get(coupon_id)
+
+    def reserved_each(self, coupon_ids: Sequence[int]) -> dict[int, int]:
+        """``reserved`` of several coupons in one call, without those whose gate must be loaded."""
+        calls: list[Call] = [(keys_of(coupon_id), []) for coupon_id in coupon_ids]
+        counts: dict[int, int] = {}
+        for coupon_id, count in zip(coupon_ids, self.try_together("reserved", calls, head=0), strict=True):
+            if isinstance(count, GateMoving):
+                raise count
+            if count >= 0:
+                counts[coupon_id] = count
+        return counts
 
     def of_user(self, user_id: int, coupon_ids: Sequence[int]) -> list[Claim]:
         """This user's reservations on these coupons, for support."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from itertools import chain
 from typing import Final
 from uuid import UUID
@@ -16,6 +17,7 @@ _KEY: Final = re.compile(rb"\{coupon:([1-9][0-9]{0,18})\}:.*")
 _COUNT: Final = re.compile(rb"[0-9]{1,16}")  #: the rule of ``whole`` in lua/common.lua
 
 
+@lru_cache(maxsize=10_000)
 def keys_of(coupon_id: int) -> tuple[str, str, str]:
     # One hash tag: all of a coupon's keys live on one node of a Redis Cluster.
     tag = f"{{coupon:{coupon_id}}}"

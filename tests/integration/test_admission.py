@@ -66,6 +66,37 @@ def test_as_many_are_admitted_as_there_is_stock() -> None:
 
 
 @loaded
+def test_where_reservations_are_few_they_are_looked_up_all_the_same_and_not_read_from_the_beginning() -> None:
+    """A coupon of hundreds of claims among many others: Redis keeps small hashes as lists."""
+    redis = get_redis_connection("default")
+    reservations = "{coupon:7}:reservations"
+
+    asked = claim(1)
+    ask(COUPON, asked)
+    assert redis.object("encoding", reservations) == b"hashtable"
+    assert redis.hkeys(reservations) == [b"\x01"]
+
+    settle((asked, True), issued_count=1)
+    ask(COUPON, claim(2))  # in a hash that is made anew
+    assert redis.object("encoding", reservations) == b"hashtable"
+
+    gate.clear(7)
+    gate.load(COUPON, [claim(3)])
+    assert redis.object("encoding", reservations) == b"hashtable"
+    assert gate.reserved(7) == 1
+
+
+@loaded
+def test_of_several_coupons_those_whose_gate_is_loaded_tell_how_many_are_reserved() -> None:
+    other = replace(COUPON, coupon_id=8)
+    gate.load(other, [])
+    ask(COUPON, claim(1), claim(2))
+
+    assert gate.reserved_each([7, 9, 8]) == {7: 2, 8: 0}
+    assert gate.reserved_each([]) == {}
+
+
+@loaded
 def test_a_repeat_with_the_same_request_id_is_admitted_and_takes_no_second_slot() -> None:
     first = claim(1)
 

@@ -59,6 +59,7 @@ local function admitted(gate, reservations, prefix, head, first_arg, last_arg)
     redis.call('HINCRBY', gate, 'reserved', taken)
     if reserved == 0 then
       redis.call('EXPIRE', reservations, 172800)  -- a hash that Redis made anew has no expiry
+      as_table(reservations)
     end
   end
   return answers

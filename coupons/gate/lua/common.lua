@@ -91,6 +91,14 @@ local function count(gate_key, change)
   end
 end
 
+-- Has Redis keep a hash as a table from now on. As a list, its way with fewer than 512 short fields, each of a
+-- coupon's claims reads all of it to find that the user is not there. One field of more than 64 bytes makes it
+-- a table, which it remains without that field.
+local function as_table(key)
+  redis.call('HSET', key, 'long', string.rep('-', 65))
+  redis.call('HDEL', key, 'long')
+end
+
 local function this_minute()
   return math.floor(redis.call('TIME')[1] / 60)
 end

@@ -48,6 +48,7 @@ redis.call('HSET', KEYS[1], 'ready', '1', 'epoch', ARGV[1], 'issued', issued, 'h
 redis.call('DEL', KEYS[2])
 if redis.call('EXISTS', KEYS[4]) == 1 then
   redis.call('RENAME', KEYS[4], KEYS[2])
+  as_table(KEYS[2])
 end
 redis.call('HSET', KEYS[1], 'reserved', redis.call('HLEN', KEYS[2]))
 redis.call('EXPIRE', KEYS[1], 86400)  -- a finished coupon leaves nothing behind; a longer one is loaded anew
