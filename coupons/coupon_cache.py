@@ -11,12 +11,12 @@ import time
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import islice
+from itertools import islice, starmap
 from typing import Final
 
 from django.conf import settings
 
-from coupons.models import Coupon, CouponStatus
+from coupons.models import Coupon, CouponStatus, epoch_of
 from runtime.chunks import in_chunks
 
 #: A full cache is emptied: a bound on memory. Fewer, and a shop with as many open coupons reads rows all the
@@ -31,6 +31,18 @@ _UNKNOWN_KEPT_S: Final = 0.2
 #: What was asked for since the last reading is read with what is due, if it is due soon: claims on a hundred
 #: coupons read rows twice in a view's life, and not with each batch. A bound on the statement.
 _MOST_BESIDE: Final = 1_000
+#: What a view is made of, in the order of ``_view_of``.
+_COLUMNS: Final = (
+    "coupon_id",
+    "created_at",
+    "stock",
+    "issued_count",
+    "coupon_status",
+    "opens_at",
+    "closes_at",
+    "claims_paused_at",
+    "eligible_only",
+)
 _views: dict[int, tuple[float, CachedCoupon]] = {}
 _asked_lately: set[int] = set()
 #: Apart from the views: questions for invented ids must not push out real coupons.
@@ -103,9 +115,9 @@ def _due_soon(now: float) -> set[int]:
 def _read(coupon_ids: set[int], *, began_at: float) -> dict[int, CachedCoupon]:
     kept_s = settings.CONFIG.api.coupon_view_ttl_s
     views = {
-        coupon.pk: _view_of(coupon)
+        view.coupon_id: view
         for some in in_chunks(coupon_ids, _IN_AT_ONCE)
-        for coupon in Coupon.objects.filter(pk__in=some)
+        for view in starmap(_view_of, Coupon.objects.filter(pk__in=some).values_list(*_COLUMNS))
     }
     if len(_views) + len(views) > MOST_KEPT:
         _views.clear()
@@ -119,17 +131,28 @@ def _read(coupon_ids: set[int], *, began_at: float) -> dict[int, CachedCoupon]:
     return views
 
 
-def _view_of(coupon: Coupon) -> CachedCoupon:
+def _view_of(
+    coupon_id: int,
+    created_at: datetime,
+    stock: int,
+    issued_count: int,
+    coupon_status: str,
+    opens_at: datetime | None,
+    closes_at: datetime | None,
+    claims_paused_at: datetime | None,
+    eligible_only: bool,
+) -> CachedCoupon:
+    """Of the values of ``_COLUMNS``: with a model of each row, reading them takes nearly twice as long."""
     return CachedCoupon(
-        coupon_id=coupon.pk,
-        epoch=coupon.epoch,
-        stock=coupon.stock,
-        issued_count=coupon.issued_count,
-        is_opened=coupon.coupon_status == CouponStatus.OPENED,
-        opens_at=coupon.opens_at,
-        closes_at=coupon.closes_at,
-        is_paused=coupon.claims_paused_at is not None,
-        eligible_only=coupon.eligible_only,
+        coupon_id=coupon_id,
+        epoch=epoch_of(created_at),
+        stock=stock,
+        issued_count=issued_count,
+        is_opened=coupon_status == CouponStatus.OPENED,
+        opens_at=opens_at,
+        closes_at=closes_at,
+        is_paused=claims_paused_at is not None,
+        eligible_only=eligible_only,
     )
 
 

@@ -5,12 +5,19 @@ Every safety promise rests on them: UNIQUE(coupon_id, user_id), stock >= 0, and 
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
 from coupons.outcomes import RequestStatus
+
+
+def epoch_of(created_at: datetime) -> str:
+    """A coupon row's epoch (``Coupon.epoch``)."""
+    return str(int(created_at.timestamp() * 1_000_000))
 
 
 class Timestamped(models.Model):
@@ -112,7 +119,7 @@ class Coupon(Timestamped):
     @property
     def epoch(self) -> str:
         """The row's identity: another row with the same id, before or after this one, has another epoch."""
-        return str(int(self.created_at.timestamp() * 1_000_000))
+        return epoch_of(self.created_at)
 
     @property
     def defers(self) -> bool:
