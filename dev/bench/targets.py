@@ -26,6 +26,8 @@ TARGETS: Final[dict[str, Target]] = {
     "accept, EdDSA tickets / unchecked": Target("/s", "unchecked", reach=None, floor=0.4),
     "refuse / stock view": Target("/s", _STOCK, reach=1.6, stretch=1.8, floor=0.8),
     "accept 100 coupons / one": Target("/s", "one coupon", reach=0.8, floor=0.4),
+    "accept 100 coupons 256 / one 256": Target("/s", "one coupon, 256", reach=None, floor=0.4),
+    "accept 100 coupons 256 / before 256": Target("/s", "other checkout, 256", reach=None, floor=None),
     "accept, 1,000 kept / none kept": Target("/s", "none kept", reach=0.9, floor=0.4),
     "accept, 5,000 kept / none kept": Target("/s", "none kept", reach=0.9, floor=0.4),
     "accept, 10,000 kept / none kept": Target("/s", "none kept", reach=0.9, floor=0.4),

@@ -86,12 +86,28 @@ def refuse(run: Run) -> Outcome:
 
 def mixed(run: Run) -> Outcome:
     """Claims on a hundred hot coupons, every connection on one after the other, beside claims on one."""
+    figures: list[Figure] = []
     with staged(run) as stage:
         slices, [hot, *many] = started(stage, coupons=1 + _MIXED)
         turns = {"one": slices.of_api(hot), "mixed": slices.of_api(*many)}
         slices.in_turn(turns, rounds=_MIXED_ROUNDS * run.scale.rounds)
+        figures.append(slices.figure("accept 100 coupons / one", "mixed", "one"))
+        turns = {
+            "one 256": slices.of_api(hot, connections=_MANY),
+            "mixed 256": slices.of_api(*many, connections=_MANY),
+        }
+        if run.before is not None:
+            api = stage.start_api_before()
+            stage.load(*many, seconds=run.scale.warm_s, api=api)
+            turns["mixed before 256"] = slices.of_api(*many, api=api, connections=_MANY)
+        slices.in_turn(turns)
+        figures.append(slices.figure("accept 100 coupons 256 / one 256", "mixed 256", "one 256"))
+        if run.before is not None:
+            figures.append(
+                slices.figure("accept 100 coupons 256 / before 256", "mixed 256", "mixed before 256")
+            )
         slices.complaints += stage.verify()
-    return slices.outcome("mixed", slices.figure("accept 100 coupons / one", "mixed", "one"))
+    return slices.outcome("mixed", *figures)
 
 
 def started(stage: Stage, *, coupons: int = 1, stock: int | None = None) -> tuple[Slices, list[int]]:
