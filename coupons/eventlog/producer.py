@@ -254,7 +254,7 @@ class EventProducer:
         ]
         try:
             taken = self._producer.produce_batch(self._topic, messages)
-        except KafkaException as error:  # never seen: it may have taken some
+        except (BufferError, KafkaException) as error:  # never seen: it may have taken some
             self._break("the producer refuses batches")
             for index in range(len(records)):
                 delivery.note(index, Uncertain(error=str(error)))

@@ -66,7 +66,7 @@ def test_as_many_are_admitted_as_there_is_stock() -> None:
 
 
 @loaded
-def test_where_reservations_are_few_they_are_looked_up_all_the_same_and_not_read_from_the_beginning() -> None:
+def test_where_a_gate_holds_few_users_they_are_looked_up_and_not_read_from_the_beginning() -> None:
     """A coupon of hundreds of claims among many others: Redis keeps small hashes as lists."""
     redis = get_redis_connection("default")
     reservations = "{coupon:7}:reservations"
@@ -77,6 +77,9 @@ def test_where_reservations_are_few_they_are_looked_up_all_the_same_and_not_read
     assert redis.hkeys(reservations) == [b"\x01"]
 
     settle((asked, True), issued_count=1)
+    [winners] = redis.keys("{coupon:7}:settled:*")
+    assert redis.object("encoding", winners) == b"hashtable"
+    assert redis.hkeys(winners) == [b"\x01"]
     ask(COUPON, claim(2))  # in a hash that is made anew
     assert redis.object("encoding", reservations) == b"hashtable"
 

@@ -93,7 +93,7 @@ end
 
 -- Has Redis keep a hash as a table from now on. As a list, its way with fewer than 512 short fields, each of a
 -- coupon's claims reads all of it to find that the user is not there. One field of more than 64 bytes makes it
--- a table, which it remains without that field.
+-- a table, which it remains without that field. For a hash that has another field.
 local function as_table(key)
   redis.call('HSET', key, 'long', string.rep('-', 65))
   redis.call('HDEL', key, 'long')

@@ -26,9 +26,14 @@ end
 -- just before the commit and asks the gate just after, is still recognised.
 local settled = KEYS[3] .. this_minute()
 only('hash', settled)
+local is_new = redis.call('EXISTS', settled) == 0
 for i = 3, #ARGV, 3 do
   if ARGV[i + 2] == '1' then
     redis.call('HSET', settled, ARGV[i], ARGV[i + 1])
+    if is_new then
+      as_table(settled)
+      is_new = false
+    end
   end
 end
 redis.call('EXPIRE', settled, 130)
