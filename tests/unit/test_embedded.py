@@ -111,12 +111,15 @@ class TestStopRequest:
 
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
     def test_it_hears_a_signal_and_gives_the_handler_back(self, number: signal.Signals) -> None:
-        before = signal.getsignal(number)
-        stop = StopRequest()
-        with stop.listening():
-            signal.raise_signal(number)
-        assert stop.asked.is_set()
-        assert signal.getsignal(number) is before
+        before = signal.signal(number, signal.SIG_DFL)  # these tests may themselves run under nohup
+        try:
+            stop = StopRequest()
+            with stop.listening():
+                signal.raise_signal(number)
+            assert stop.asked.is_set()
+            assert signal.getsignal(number) is signal.SIG_DFL
+        finally:
+            signal.signal(number, before)
 
     def test_nohup_stays_in_force(self) -> None:
         before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
